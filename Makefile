@@ -1,0 +1,30 @@
+# make run and make test are all that a newcomer needs; each installs what it uses.
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: run test check install install-test install-system lock clean
+
+run: install
+	$(VENV)/bin/riptide serve
+
+test: install-test install-system check
+	$(VENV)/bin/pytest
+
+check: install-test
+	scripts/check
+
+install: $(VENV)/installed-run
+install-test: $(VENV)/installed-test
+
+$(VENV)/installed-%: requirements/%.txt pyproject.toml
+	scripts/install $(PYTHON) $(VENV) $<
+	touch $@
+
+install-system:
+	scripts/install-system
+
+lock: install-test
+	scripts/lock
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,196 @@
+"""The closed sets of label values: nothing else ever becomes a label of a Riptide metric."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class Protocol(StrEnum):
+    """How a consumer reads its stream."""
+
+    NDJSON = "ndjson"
+    SSE = "sse"
+    WEBSOCKET = "websocket"
+
+
+class Source(StrEnum):
+    """Whether a message was published after its consumer came (live) or before (replay)."""
+
+    LIVE = "live"
+    REPLAY = "replay"
+
+
+class ReconnectionOutcome(StrEnum):
+    """What a consumer that came back with a position was told first."""
+
+    RESUMED = "resumed"
+    GAP = "gap"
+    RESET = "reset"
+
+
+class PublishOutcome(StrEnum):
+    """What became of a message that a publisher offered."""
+
+    ACCEPTED = "accepted"
+    INVALID = "invalid"
+    TOO_LARGE = "too_large"
+    LOG_FAILURE = "log_failure"
+
+
+class DropReason(StrEnum):
+    """Why a message that a consumer was owed will never reach it."""
+
+    SLOW_CONSUMER = "slow_consumer"
+    CONFLATED = "conflated"
+    EXPIRED = "expired"
+
+
+class RejectReason(StrEnum):
+    """Why a stream was refused before it began."""
+
+    CONNECTION_LIMIT = "connection_limit"
+    DRAINING = "draining"
+    INVALID_REQUEST = "invalid_request"
+    LOG_FAILURE = "log_failure"
+
+
+class StreamOutcome(StrEnum):
+    """How a stream ended: whole, broken, or because one side no longer wanted it."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ErrorType(StrEnum):
+    """What went wrong on a stream."""
+
+    PROTOCOL = "protocol"
+    SLOW_CONSUMER = "slow_consumer"
+    LOG_FAILURE = "log_failure"
+    INTERNAL = "internal"
+
+
+class CloseReason(StrEnum):
+    """Every way in which a connection can end.
+
+    Each member carries what follows from it: ``websocket_code`` (RFC 6455, section 7.4; the
+    code that we send, or the one that stands for what the client did), ``outcome`` of the
+    streams that were open, ``error_type`` where the end is an error, ``reconnect`` where
+    the client does well to come back, and ``meaning`` in a sentence.
+    """
+
+    websocket_code: int
+    outcome: StreamOutcome
+    error_type: ErrorType | None
+    reconnect: bool
+    meaning: str
+
+    COMPLETED = (
+        "completed",
+        1000,
+        StreamOutcome.COMPLETED,
+        None,
+        False,
+        "a finite stream delivered everything it had promised",
+    )
+    CLIENT_CLOSED = (
+        "client_closed",
+        1000,
+        StreamOutcome.CANCELLED,
+        None,
+        False,
+        "the client closed its side in an orderly way",
+    )
+    CLIENT_VANISHED = (
+        "client_vanished",
+        1006,
+        StreamOutcome.CANCELLED,
+        None,
+        False,
+        "the connection broke: a reset, a lost network, pings unanswered",
+    )
+    CLIENT_STALLED = (
+        "client_stalled",
+        1008,
+        StreamOutcome.FAILED,
+        ErrorType.SLOW_CONSUMER,
+        True,
+        "the client took nothing for longer than the write timeout",
+    )
+    SLOW_CONSUMER = (
+        "slow_consumer",
+        1013,
+        StreamOutcome.FAILED,
+        ErrorType.SLOW_CONSUMER,
+        True,
+        "the client fell off the ring, and the policy is to let it resume from the log",
+    )
+    DRAINING = (
+        "draining",
+        1012,
+        StreamOutcome.CANCELLED,
+        None,
+        True,
+        "the server is shutting down",
+    )
+    UNSUPPORTED_FRAME = (
+        "unsupported_frame",
+        1003,
+        StreamOutcome.FAILED,
+        ErrorType.PROTOCOL,
+        False,
+        "a WebSocket client sent a binary frame",
+    )
+    INVALID_FRAME = (
+        "invalid_frame",
+        1007,
+        StreamOutcome.FAILED,
+        ErrorType.PROTOCOL,
+        False,
+        "a WebSocket client sent text that is not a valid hello",
+    )
+    FRAME_TOO_LARGE = (
+        "frame_too_large",
+        1009,
+        StreamOutcome.FAILED,
+        ErrorType.PROTOCOL,
+        False,
+        "a WebSocket client sent a frame over the size limit",
+    )
+    LOG_FAILURE = (
+        "log_failure",
+        1011,
+        StreamOutcome.FAILED,
+        ErrorType.LOG_FAILURE,
+        True,
+        "the message log could not be read",
+    )
+    INTERNAL_ERROR = (
+        "internal_error",
+        1011,
+        StreamOutcome.FAILED,
+        ErrorType.INTERNAL,
+        True,
+        "a fault of ours",
+    )
+
+    def __new__(  # noqa: PLR0913  # the columns of the table above
+        cls,
+        value: str,
+        websocket_code: int,
+        outcome: StreamOutcome,
+        error_type: ErrorType | None,
+        reconnect: bool,  # noqa: FBT001  # a column of the table, never passed by a caller
+        meaning: str,
+    ) -> Self:
+        """Make a member whose value is the label and whose columns are attributes."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.websocket_code = websocket_code
+        member.outcome = outcome
+        member.error_type = error_type
+        member.reconnect = reconnect
+        member.meaning = meaning
+        return member

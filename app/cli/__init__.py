@@ -1,1 +1,3 @@
-def main() -> None: ...
+from app.cli.group import main
+
+__all__ = ["main"]

@@ -1,0 +1,44 @@
+"""``riptide serve``."""
+
+from __future__ import annotations
+
+import click
+
+from app.settings import PREFIX, Settings, load_settings, unknown_variables
+
+
+class _CommandWithSettings(click.Command):
+    """Lists the settings under the help, from the one place where they are defined."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        rows = []
+        for name, field in Settings.model_fields.items():
+            text = f"{field.title}: {field.description} [default: {field.default}]"
+            rows.append((f"{PREFIX}{name}".upper(), text))
+        with formatter.section("Settings (environment variables)"):
+            formatter.write_dl(rows)
+
+
+@click.command(cls=_CommandWithSettings)
+def serve() -> None:
+    """Start the service, until SIGINT or SIGTERM.
+
+    \b
+    Examples:
+      riptide serve
+      RIPTIDE_PORT=9000 RIPTIDE_LOG=memory riptide serve
+      RIPTIDE_DATA_DIR=/var/lib/riptide RIPTIDE_LOG_LEVEL=warning riptide serve
+
+    The first signal drains: open streams get their last word, within RIPTIDE_DRAIN_SECONDS.
+    The second one ends the process at once.
+    """
+    from app.logs import configure_logs  # noqa: PLC0415  # --help does not load the service
+    from app.main import create_app  # noqa: PLC0415
+    from app.server import serve as run  # noqa: PLC0415
+
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    for warning in unknown_variables():
+        click.echo(f"riptide: {warning}", err=True)
+    run(create_app(settings), settings)

@@ -1,0 +1,95 @@
+"""The service as the command line sees it: where it is, and what its answers mean."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx2
+
+DEFAULT_URL = "http://localhost:8080"
+CONNECT_TIMEOUT = 10.0
+# Under the 5 seconds after which uvicorn closes an idle connection: a request that meets the
+# close half-way has an unknown outcome.
+KEEP_ALIVE = 2.0
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+def _check_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:
+    with contextlib.suppress(ValueError):  # such as a port that is no number
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return url.rstrip("/")
+    message = f"{url!r} is not the address of a service, give one like {DEFAULT_URL}"
+    raise click.BadParameter(message)
+
+
+def url_option(command: Command) -> Command:
+    """Add ``--url``."""
+    return click.option(
+        "--url",
+        envvar="RIPTIDE_URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        show_envvar=True,
+        callback=_check_url,
+        help="Where the service is.",
+    )(command)
+
+
+def topic_url(url: str, topic: str) -> str:
+    """Return the address of a topic."""
+    return f"{url}/topics/{quote(topic, safe='')}"
+
+
+def open_client(read_timeout: float) -> httpx2.Client:
+    """Return a client that asks for bytes as they are: compression would hold messages back."""
+    import httpx2  # noqa: PLC0415  # slow to import, and --help does not need it
+
+    return httpx2.Client(
+        headers={"Accept-Encoding": "identity", "User-Agent": "riptide"},
+        timeout=httpx2.Timeout(read_timeout, connect=CONNECT_TIMEOUT),
+        limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE),
+    )
+
+
+def problem_of(response: httpx2.Response) -> dict[str, Any]:
+    """Return the problem details (RFC 9457) of an answer that has been read, or nothing."""
+    try:
+        problem = response.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def explain(response: httpx2.Response) -> str:
+    """Say in a line what an answer other than the one that was hoped for means."""
+    problem = problem_of(response)
+    text = problem.get("detail") or problem.get("title")
+    if text:
+        return str(text)
+    url, status = response.request.url, f"{response.status_code} {response.reason_phrase}".strip()
+    if response.is_redirect:
+        return f"{url} has moved to {response.headers.get('location')}: give its new --url"
+    return f"{url} answered {status}, not as a Riptide service does: check --url"
+
+
+def unreachable(url: str, error: Exception) -> str:
+    """Say in a line that there is no way to the service."""
+    reason = re.sub(r"^\[.*?\] ", "", str(error)) or "no answer in time"
+    return f"cannot connect to {url} ({reason}): start it with riptide serve, or check --url"
+
+
+def retry_after(response: httpx2.Response) -> float | None:
+    """Return the seconds that a busy service asks clients to wait, if it says so."""
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(response.headers.get("retry-after", "")))
+    return None

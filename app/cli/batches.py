@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.cli.errors import CommandError
+from app.cli.errors import BadLineError, CommandError
 from app.cli.lines import LineSplitter
 
 if TYPE_CHECKING:
@@ -44,14 +44,6 @@ class Batch(NamedTuple):
         return Batch(self.first, self.lines[:count]), Batch(self.first + count, self.lines[count:])
 
 
-class BadLineError(CommandError):
-    """A line of the input cannot be published."""
-
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(f"line {number} {reason}")
-        self.number = number
-
-
 def line_encoder(encoding: str, *, as_text: bool) -> Callable[[bytes], bytes]:
     """Return what makes a JSON value, in UTF-8, of a line: its text, or the value that it is.
 
@@ -63,12 +55,9 @@ def line_encoder(encoding: str, *, as_text: bool) -> Callable[[bytes], bytes]:
 
     try:
         name = codecs.lookup(encoding).name
-        keeps_ascii = _ASCII.decode(encoding) == _ASCII.decode("ascii")
     except LookupError:
         raise CommandError(f"there is no encoding {encoding!r}: try utf-8 or latin-1") from None
-    except UnicodeError:
-        keeps_ascii = False
-    if not keeps_ascii:
+    if _ASCII.decode(encoding, "replace") != _ASCII.decode("ascii"):
         raise CommandError(
             f"lines cannot be told apart in {encoding}: convert the input first, "
             f"as with iconv -f {encoding} -t utf-8"

@@ -1,9 +1,12 @@
 """What ends a command early.
 
-CommandError          one line on standard error, exit code 1
-└── TemporaryError    the same, once trying again has not helped
-Interrupted           SIGINT or SIGTERM, exit code 130
-OutputClosed          nobody reads standard output any more, exit code 0
+CommandError             one line on standard error, exit code 1
+├── TemporaryError       the same, once trying again has not helped
+├── BadLineError         a line of the input cannot be published
+├── OutcomeUnknownError  the connection was lost between a request and its answer
+└── BrokenStreamError    the connection was lost in the middle of a stream
+Interrupted              SIGINT or SIGTERM, exit code 130
+OutputClosed             nobody reads standard output any more, exit code 0
 """
 
 from __future__ import annotations
@@ -19,6 +22,22 @@ class TemporaryError(CommandError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BadLineError(CommandError):
+    """A line of the input cannot be published."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"line {number} {reason}")
+        self.number = number
+
+
+class OutcomeUnknownError(CommandError):
+    """The batch that was sent may have been published, or not."""
+
+
+class BrokenStreamError(CommandError):
+    """A stream was lost after it had begun."""
 
 
 class Interrupted(BaseException):  # like KeyboardInterrupt, it is not an error

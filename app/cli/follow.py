@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from app.cli.errors import CommandError, TemporaryError
+from app.cli import retrying
+from app.cli.errors import BrokenStreamError, CommandError, TemporaryError
 from app.cli.records import parse
-from app.cli.retrying import WAIT_JITTER, WAIT_MAX, attempts, jitter
-from app.cli.transports import BrokenStreamError, open_stream
+from app.cli.transports import open_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import httpx2
 
@@ -88,23 +88,22 @@ class Follower:
             self._note(f"{reason}; reconnecting")
             time.sleep(pause + self._backoff())
 
-    def _read_once_opened(self) -> None:
+    def _read_once_opened(self) -> NoReturn:
         """Read one stream to its end; until one is open, try again."""
         retry_for = self._subscription.retry_for if self._subscription.reconnect else 0
         try:
-            for attempt in attempts(
+            for attempt in retrying.attempts(
                 retry_for, lambda error: self._note(f"{error}; trying again")
             ):
                 with attempt:
                     self._opened = False
                     self._read()
-        except BrokenStreamError:
-            raise
+            raise AssertionError  # the last attempt raises its error
         except TemporaryError as error:
             tried = f" (tried for {retry_for:g} seconds)" if retry_for else ""
             raise CommandError(f"{error}{tried}; {self._go_on()}") from None
 
-    def _read(self) -> None:
+    def _read(self) -> NoReturn:
         """Read one stream; what goes wrong before its first record is worth another attempt."""
         subscription = self._subscription
         query = {"after": self.cursor}
@@ -116,16 +115,32 @@ class Follower:
             ) as stream:
                 for arrived in stream:
                     self._take(arrived)
-            raise BrokenStreamError("the stream stopped without an end")
         except BrokenStreamError as error:
             if self._opened:
                 raise
             raise TemporaryError(str(error)) from None
+        raise BrokenStreamError("the stream stopped without an end")
 
     def _take(self, arrived: list[bytes]) -> None:
         records = [(record, parse(record)) for record in arrived]
+        if not records:
+            return
         self._deliver(records)
         for _, members in reversed(records):
             if "id" in members:
                 self.cursor = str(members["id"])
                 break
+        if self._opened or len(records) > 1:  # more than the opening record has come
+            self._idle_losses = 0
+        self._opened = True
+        _, last = records[-1]
+        if last.get("event") == "end":
+            raise Ended(last)
+
+    def _backoff(self) -> float:
+        """Return a jittered wait, longer each time that a stream was lost as soon as it began."""
+        self._idle_losses += 1
+        return retrying.jitter(min(retrying.WAIT_MAX, retrying.WAIT_JITTER * 2**self._idle_losses))
+
+    def _go_on(self) -> str:
+        return f"continue with --after {self.cursor}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from app.cli.batches import BadLineError, Batch
-from app.cli.errors import CommandError, TemporaryError
+from app.cli.errors import BadLineError, CommandError, OutcomeUnknownError, TemporaryError
 from app.cli.service import explain, problem_of, retry_after, topic_url, unreachable
 
 if TYPE_CHECKING:
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     import httpx2
     import stamina
 
+    from app.cli.batches import Batch
+
 ACCEPTED, TOO_LARGE = 202, 413
 LINE_FAULTS = frozenset({TOO_LARGE, 422})
 # Nothing of the request has been taken: it may be repeated.
@@ -22,10 +23,6 @@ BUSY = frozenset({429, 503})
 SERVER_FAULT = 500
 # Lines are numbered within a batch there, within the input here.
 _LINE_OF_BATCH = re.compile(r"^line \d+: ")
-
-
-class OutcomeUnknownError(CommandError):
-    """The batch may have been published, or not."""
 
 
 class Publisher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import orjson
@@ -56,25 +57,19 @@ WARNINGS = frozenset({"gap", "reset", "dropped"})
 ROUTINE = frozenset({"heartbeat", "progress"})
 
 
+_SENTENCES = {
+    "opened": "opened, after {id}",
+    "resumed": "resumed after {id}",
+    "gap": "gap: {missed} messages missed, the log no longer has them; going on after {id}",
+    "dropped": "dropped: {missed} messages missed, this consumer was too slow; going on after {id}",
+    "reset": "reset: the log is a new one; beginning again after {id}",
+    "progress": "progress: {completed} of {total} messages",
+    "end": "ended: {detail}",
+}
+
+
 def describe(control: dict[str, Any]) -> str:
     """Return a control record as a short line for people."""
-    position = control.get("id", "the beginning")
-    missed = control.get("missed")
-    loss = "messages were missed" if missed is None else f"{missed} messages were missed"
-    match control["event"]:
-        case "opened":
-            return f"opened, after {position}"
-        case "resumed":
-            return f"resumed after {position}"
-        case "gap":
-            return f"gap: {loss}, the log no longer has them; the stream goes on after {position}"
-        case "dropped":
-            return f"dropped: {loss}, this consumer was too slow; it goes on after {position}"
-        case "reset":
-            return f"reset: the log is a new one, the stream begins again after {position}"
-        case "progress":
-            return f"progress: {control.get('completed')} of {control.get('total')} messages"
-        case "end":
-            return f"ended: {control.get('detail') or control.get('reason')}"
-        case event:
-            return str(event)
+    sentence = _SENTENCES.get(control["event"], "{event}")
+    known = {"id": "the beginning", "missed": "some", "detail": control.get("reason")} | control
+    return sentence.format_map(defaultdict(lambda: "?", known))

@@ -7,13 +7,15 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from app.cli.errors import CommandError, TemporaryError
+from app.cli.errors import BrokenStreamError, CommandError, TemporaryError
 from app.cli.service import explain, retry_after, topic_url, unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
     import httpx2
+
+    Records = Generator[list[bytes]]
 
 # Four heartbeats of a service with its default settings.
 SILENCE = 60.0
@@ -24,11 +26,7 @@ NORMAL_CLOSURE = 1000
 FATAL_CLOSURES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 
 
-class BrokenStreamError(TemporaryError):
-    """The connection was lost in the middle of a stream."""
-
-
-def ndjson_records(response: httpx2.Response) -> Iterator[list[bytes]]:
+def ndjson_records(response: httpx2.Response) -> Records:
     """Yield the lines of an NDJSON stream; one that was cut short is no line."""
     rest = b""
     for chunk in response.iter_bytes():
@@ -36,7 +34,7 @@ def ndjson_records(response: httpx2.Response) -> Iterator[list[bytes]]:
         yield [line for line in lines if line]
 
 
-def sse_records(response: httpx2.Response) -> Iterator[list[bytes]]:
+def sse_records(response: httpx2.Response) -> Records:
     """Yield the data of the events of an SSE stream; one that was cut short is no event.
 
     Lines end at a line feed, as the service writes them; the records that the events carry
@@ -53,10 +51,10 @@ def _event_data(event: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def websocket_records(response: httpx2.Response) -> Iterator[list[bytes]]:
+def websocket_records(response: httpx2.Response) -> Records:
     """Yield the text frames of a WebSocket."""
     import httpcore2  # noqa: PLC0415  # as in open_client; the raw connection raises its errors
-    from websockets.frames import DATA_OPCODES  # noqa: PLC0415
+    from websockets.frames import DATA_OPCODES, Frame  # noqa: PLC0415
     from websockets.protocol import Protocol, Side, State  # noqa: PLC0415
 
     connection = response.extensions["network_stream"]
@@ -70,8 +68,8 @@ def websocket_records(response: httpx2.Response) -> Iterator[list[bytes]]:
             protocol.receive_data(received)
             records = []
             for frame in protocol.events_received():
-                if frame.opcode in DATA_OPCODES:
-                    partial.append(frame.data)
+                if isinstance(frame, Frame) and frame.opcode in DATA_OPCODES:
+                    partial.append(bytes(frame.data))
                     if frame.fin:
                         records.append(b"".join(partial))
                         partial.clear()
@@ -80,6 +78,12 @@ def websocket_records(response: httpx2.Response) -> Iterator[list[bytes]]:
                 connection.write(answer, timeout=SILENCE)
     except (httpcore2.NetworkError, httpcore2.TimeoutException) as error:
         raise BrokenStreamError(str(error) or "the service fell silent") from None
+    finally:
+        with contextlib.suppress(httpcore2.NetworkError, httpcore2.TimeoutException):
+            if protocol.state is State.OPEN:
+                protocol.send_close(NORMAL_CLOSURE)
+                connection.write(b"".join(protocol.data_to_send()), timeout=1)
+            connection.close()
     close = protocol.close_rcvd
     if close is not None and close.code in FATAL_CLOSURES:
         raise CommandError(f"the service closed the WebSocket: {close.reason or close}")
@@ -94,7 +98,7 @@ def _websocket_handshake() -> dict[str, str]:
     }
 
 
-TRANSPORTS: dict[str, Callable[[httpx2.Response], Iterator[list[bytes]]]] = {
+TRANSPORTS: dict[str, Callable[[httpx2.Response], Records]] = {
     "sse": sse_records,
     "ndjson": ndjson_records,
     "websocket": websocket_records,
@@ -105,7 +109,7 @@ MEDIA_TYPES = {"sse": "text/event-stream", "ndjson": "application/x-ndjson"}
 @contextlib.contextmanager
 def open_stream(
     client: httpx2.Client, url: str, topic: str, protocol: str, query: dict[str, str]
-) -> Generator[Iterator[list[bytes]]]:
+) -> Generator[Records]:
     """Open a stream of a topic.
 
     Raises:
@@ -121,7 +125,8 @@ def open_stream(
     try:
         with client.stream("GET", topic_url(url, topic), params=query, headers=headers) as response:
             _check(response, protocol)
-            yield TRANSPORTS[protocol](response)
+            with contextlib.closing(TRANSPORTS[protocol](response)) as records:
+                yield records
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
         raise TemporaryError(unreachable(url, error)) from None
     except httpx2.TransportError as error:

@@ -55,9 +55,10 @@ def line_encoder(encoding: str, *, as_text: bool) -> Callable[[bytes], bytes]:
 
     try:
         name = codecs.lookup(encoding).name
+        keeps_ascii = _ASCII.decode(encoding, "replace") == _ASCII.decode("ascii")
     except LookupError:
         raise CommandError(f"there is no encoding {encoding!r}: try utf-8 or latin-1") from None
-    if _ASCII.decode(encoding, "replace") != _ASCII.decode("ascii"):
+    if not keeps_ascii:
         raise CommandError(
             f"lines cannot be told apart in {encoding}: convert the input first, "
             f"as with iconv -f {encoding} -t utf-8"

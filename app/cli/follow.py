@@ -78,12 +78,12 @@ class Follower:
                     return
                 reason = f"the service ended the stream: {end}"
                 if not (end.record.get("reconnect") and subscription.reconnect):
-                    raise CommandError(f"{reason}; {self._go_on()}") from None
+                    raise CommandError(f"{reason}{self._go_on()}") from None
                 pause = float(end.record.get("retry", 0)) / 1000
             except BrokenStreamError as error:
                 reason = f"the connection was lost: {error}"
                 if not subscription.reconnect:
-                    raise CommandError(f"{reason}; {self._go_on()}") from None
+                    raise CommandError(f"{reason}{self._go_on()}") from None
                 pause = 0.0
             self._note(f"{reason}; reconnecting")
             time.sleep(pause + self._backoff())
@@ -101,7 +101,7 @@ class Follower:
             raise AssertionError  # the last attempt raises its error
         except TemporaryError as error:
             tried = f" (tried for {retry_for:g} seconds)" if retry_for else ""
-            raise CommandError(f"{error}{tried}; {self._go_on()}") from None
+            raise CommandError(f"{error}{tried}{self._go_on()}") from None
 
     def _read(self) -> NoReturn:
         """Read one stream; what goes wrong before its first record is worth another attempt."""
@@ -143,4 +143,5 @@ class Follower:
         return retrying.jitter(min(retrying.WAIT_MAX, retrying.WAIT_JITTER * 2**self._idle_losses))
 
     def _go_on(self) -> str:
-        return f"continue with --after {self.cursor}"
+        started = self.cursor != self._subscription.after
+        return f"; continue with --after {self.cursor}" if started else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from app.cli.terminal import say, stderr_is_terminal
@@ -54,13 +56,17 @@ class Progress:
 def _open_bar(size: int | None) -> tqdm[Never]:
     from tqdm import tqdm  # noqa: PLC0415  # slow to import, and only terminals need it
 
+    sized = os.get_terminal_size(sys.stderr.fileno()).columns > 0
     tqdm.monitor_interval = 0  # no thread: the bar moves when something is published
     return tqdm(
         total=size,
         unit=" messages" if size is None else "B",
         unit_scale=True,
         unit_divisor=1000 if size is None else 1024,
-        dynamic_ncols=True,
+        # Some terminals do not know their size, and tqdm would draw nothing on one of 0 by 0.
+        ncols=None if sized else 80,
+        nrows=None if sized else 24,
+        dynamic_ncols=sized,
         mininterval=0,
         miniters=1,
     )

@@ -174,12 +174,12 @@ def _account(publisher: Publisher) -> str:
         return "nothing was published"
     if unknown is None:
         return f"{account}, continue with --skip {through}"
-    lines = f"lines {unknown.first} to {unknown.last}"
-    if unknown.first == unknown.last:
-        lines = f"line {unknown.first}"
+    one = unknown.first == unknown.last
+    lines = f"line {unknown.first}" if one else f"lines {unknown.first} to {unknown.last}"
+    them = "it" if one else "them"
     return (
         f"{account}, {lines} may or may not be published: continue with --skip {through} to "
-        f"publish them (again) or --skip {unknown.last} to leave them out"
+        f"publish {them} (again) or --skip {unknown.last} to leave {them} out"
     )
 
 

@@ -32,7 +32,8 @@ def attempts(
     """Yield contexts: one that raises ``TemporaryError`` is followed by another after a wait.
 
     The last error comes through ``retry_for`` seconds after the first attempt, or as soon as
-    the service asks for a longer wait than is left. ``on_failure`` hears of each that does not.
+    the service asks for a longer wait than is left. ``on_failure`` hears of the others, once
+    of each kind.
     """
     import stamina  # noqa: PLC0415  # slow to import, and --help does not need it
     import stamina.instrumentation  # noqa: PLC0415
@@ -40,6 +41,7 @@ def attempts(
     # Stamina's own hooks count in the Prometheus registry and log to standard error.
     stamina.instrumentation.set_on_retry_hooks(())
     deadline = time.monotonic() + retry_for
+    told: set[str] = set()
 
     def wait(error: Exception) -> bool | float:
         if not isinstance(error, TemporaryError):
@@ -47,7 +49,9 @@ def attempts(
         asked = error.retry_after
         if time.monotonic() + (asked or 0) >= deadline:
             return False
-        on_failure(error)
+        if str(error) not in told:
+            told.add(str(error))
+            on_failure(error)
         return True if asked is None else asked + jitter(WAIT_JITTER)
 
     return iter(

@@ -98,7 +98,7 @@ class ScriptedService:
     async def publish(self, request: Request) -> Response:
         body = await request.body()
         self.bodies.append(body)
-        while self.holding and not self.stopping:
+        while self.holding and not self.stopping:  # noqa: ASYNC110  # set by another thread
             await asyncio.sleep(0.005)
         if self.answers:
             return self.answers.popleft()

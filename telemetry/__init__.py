@@ -1,0 +1,44 @@
+"""The recording layer: tell a ``Lifecycle`` what happens to streams, scrape what follows."""
+
+from telemetry import catalog
+from telemetry.event_loop import EventLoopMonitor
+from telemetry.events import Event, EventName
+from telemetry.exposition import Exposition, Scrape
+from telemetry.labels import (
+    CloseReason,
+    DropReason,
+    ErrorType,
+    Protocol,
+    PublishOutcome,
+    ReconnectionOutcome,
+    RejectReason,
+    Source,
+    StreamOutcome,
+)
+from telemetry.lifecycle import Lifecycle
+from telemetry.lifecycle_manager import StreamLifecycleManager
+from telemetry.providers import Telemetry, start_telemetry
+from telemetry.streaming_metrics import StreamingMetrics
+
+__all__ = [
+    "CloseReason",
+    "DropReason",
+    "ErrorType",
+    "Event",
+    "EventLoopMonitor",
+    "EventName",
+    "Exposition",
+    "Lifecycle",
+    "Protocol",
+    "PublishOutcome",
+    "ReconnectionOutcome",
+    "RejectReason",
+    "Scrape",
+    "Source",
+    "StreamLifecycleManager",
+    "StreamOutcome",
+    "StreamingMetrics",
+    "Telemetry",
+    "catalog",
+    "start_telemetry",
+]

@@ -176,7 +176,7 @@ class CloseReason(StrEnum):
         "a fault of ours",
     )
 
-    def __new__(  # noqa: PLR0913  # the columns of the table above
+    def __new__(  # noqa: PLR0913, PLR0917  # the columns of the table above
         cls,
         value: str,
         websocket_code: int,

@@ -1,0 +1,28 @@
+"""The JSON object that stands for a message, or for a word of the stream itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from app.message import Message
+
+Control = dict[str, Any]
+"""A control record: ``event`` names it; ``id``, where present, is the consumer's cursor."""
+
+
+def encode_message(message: Message) -> bytes:
+    """Return ``{"id": …, "time": …, "data": …}``, the payload as it was published."""
+    return b'{"id":"%b-%d","time":"%b","data":%b}' % (
+        message.epoch.encode(),
+        message.sequence,
+        message.time.encode(),
+        message.payload,
+    )
+
+
+def encode_control(record: Control) -> bytes:
+    """Return the record as JSON on one line."""
+    return orjson.dumps(record)

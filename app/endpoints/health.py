@@ -1,0 +1,42 @@
+"""GET /healthz/live and /healthz/ready: whether to restart us, whether to send us traffic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from app.log.message_log import MessageLog
+    from app.streaming.streams import Streams
+
+
+async def live(request: Request) -> Response:  # noqa: ARG001  # Starlette's signature
+    """Answer 200 as long as the event loop turns."""
+    return _answer({"status": "live"}, ok=True)
+
+
+async def ready(request: Request) -> Response:
+    """Answer 200 while new streams are welcome and the log takes messages, 503 otherwise."""
+    streams: Streams = request.app.state.streams
+    log: MessageLog = request.app.state.log
+    failure = log.unavailable_reason()
+    checks = {
+        "draining": "yes" if streams.draining else "no",
+        "log": "ok" if failure is None else f"failing: {failure}",
+        "connections": f"{len(streams.sessions)} of {streams.limit}",
+    }
+    ok = failure is None and not streams.draining
+    return _answer({"status": "ready" if ok else "not ready", **checks}, ok=ok)
+
+
+def _answer(body: dict[str, str], *, ok: bool) -> Response:
+    return Response(
+        orjson.dumps(body),
+        status_code=200 if ok else 503,
+        headers={"Cache-Control": "no-store"},
+        media_type="application/json",
+    )

@@ -1,0 +1,44 @@
+"""POST /topics/{topic}: one JSON message, or a batch of them as NDJSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from app.message import check_topic
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from app.hub.ingest import Ingest
+
+
+async def publish(request: Request) -> Response:
+    """Answer 202 with the ids once the log has the messages."""
+    ingest: Ingest = request.app.state.ingest
+    topic = check_topic(request.path_params["topic"])
+    length = request.headers.get("content-length")
+    try:
+        receipt = await ingest.publish(
+            topic,
+            request.headers.get("content-type", ""),
+            None if length is None else int(length),
+            request.stream(),
+        )
+    except ClientDisconnect:
+        # Nobody is left to answer; nothing of a body that broke off is published.
+        return Response(status_code=400)
+    return Response(
+        orjson.dumps(
+            {
+                "topic": topic,
+                "count": receipt.last.sequence - receipt.first.sequence + 1,
+                "ids": {"first": str(receipt.first), "last": str(receipt.last)},
+            }
+        ),
+        status_code=202,
+        media_type="application/json",
+    )

@@ -1,0 +1,70 @@
+"""GET /topics/{topic}: the topic as NDJSON or Server-Sent Events, as the client accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mimeparse
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import NotAcceptableError
+from app.message import check_topic
+from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers, QueryParams
+    from starlette.types import Receive, Scope, Send
+
+    from app.streaming.streams import Streams
+
+
+class Subscribe:
+    """The streaming half of a topic's path, an ASGI application."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a stream to its end; raises what was wrong with the request before it begins."""
+        request = Request(scope)
+        http_format = negotiate(request.headers.get("accept"))
+        topic = request.path_params["topic"]
+        if request.method == "HEAD":
+            check_topic(topic)
+            response = Response()
+            response.raw_headers = response_headers(http_format)
+            await response(scope, receive, send)
+            return
+        streams: Streams = scope["app"].state.streams
+        outlet = HttpOutlet(scope, receive, send, http_format)
+        await streams.serve(outlet, topic, *asked_range(request.headers, request.query_params))
+
+
+def negotiate(accept: str | None) -> HttpFormat:
+    """Choose the format (RFC 9110, section 12.5.1); NDJSON where the client has no preference.
+
+    Raises:
+        NotAcceptableError: it accepts neither.
+
+    """
+    # Of several that fit equally well, the last one wins.
+    supported = [http_format.media_type for http_format in reversed(FORMATS)]
+    try:
+        best = mimeparse.best_match(supported, accept or "*/*")
+    except mimeparse.MimeTypeParseException:
+        best = ""
+    for http_format in FORMATS:
+        if http_format.media_type == best:
+            return http_format
+    raise NotAcceptableError(
+        f"{(accept or '')[:100]!r} fits no format of a stream: accept "
+        + " or ".join(http_format.media_type for http_format in FORMATS)
+        + ", or open a WebSocket"
+    )
+
+
+def asked_range(headers: Headers, query: QueryParams) -> tuple[str | None, str | None]:
+    """Return what the client gave as ``after`` and ``until``.
+
+    ``Last-Event-ID`` goes before ``?after=``: an ``EventSource`` that reconnects repeats its
+    URL, and the header is the newer of the two.
+    """
+    return headers.get("last-event-id") or query.get("after"), query.get("until")

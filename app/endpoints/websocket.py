@@ -1,0 +1,36 @@
+"""GET /topics/{topic} with ``Upgrade: websocket``: the topic as text frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.websockets import WebSocket
+
+from app.endpoints.problems import problem_response
+from app.endpoints.subscribe import asked_range
+from app.errors import ProblemError
+from app.streaming.websocket_outlet import WebSocketOutlet
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from app.streaming.streams import Streams
+
+
+class SubscribeWebSocket:
+    """The WebSocket half of a topic's path, an ASGI application."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a stream to its end, or refuse the handshake with problem details."""
+        websocket = WebSocket(scope, receive, send)
+        streams: Streams = scope["app"].state.streams
+        # The first event is the handshake; all that follow are the session's.
+        await receive()
+        try:
+            await streams.serve(
+                WebSocketOutlet(scope, receive, send),
+                websocket.path_params["topic"],
+                *asked_range(websocket.headers, websocket.query_params),
+            )
+        except ProblemError as problem:
+            await problem_response(problem)(scope, receive, send)

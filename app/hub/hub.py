@@ -1,0 +1,204 @@
+"""The hub: publishers on one side, consumers on the other, the log underneath."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from app.hub.subscription import SlowConsumerPolicy, Subscription
+from app.hub.topic import RingLimits, Topic
+from app.message import Edge, Message, MessageId
+from telemetry import DropReason, ReconnectionOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.encoding.formats import Encoding
+    from app.log.message_log import Bounds, MessageLog
+    from app.message import Position
+    from telemetry import Lifecycle
+
+
+class Receipt(NamedTuple):
+    """What a publisher is told: the messages are in the log, under these ids."""
+
+    first: MessageId
+    last: MessageId
+
+
+class Start(NamedTuple):
+    """Where a subscription begins.
+
+    ``reconnection`` is what became of the position that a returning consumer gave (None: it
+    gave none), ``missed`` how many messages after it the log no longer has.
+    """
+
+    subscription: Subscription
+    reconnection: ReconnectionOutcome | None
+    missed: int
+
+
+class Hub:
+    """Topics by name. A topic is in memory while it has consumers; the log has it always."""
+
+    def __init__(
+        self,
+        log: MessageLog,
+        lifecycle: Lifecycle,
+        limits: RingLimits,
+        policy: SlowConsumerPolicy,
+    ) -> None:
+        self._log = log
+        self._lifecycle = lifecycle
+        self._limits = limits
+        self._policy = policy
+        self._topics: dict[str, Topic] = {}
+        self._pinned: dict[str, int] = {}
+        self._pending_bytes = 0
+
+    async def publish(self, name: str, payloads: Sequence[bytes]) -> Receipt:
+        """Keep the payloads, all or none, and pass them on to the topic's consumers.
+
+        Once begun it happens even if the caller is cancelled.
+
+        Raises:
+            LogUnavailableError: nothing was kept, nobody was sent anything.
+
+        """
+        accepted_at, accepted_ns = time.time_ns(), time.monotonic_ns()
+        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        size = sum(map(len, payloads))
+        self._pending_bytes += size
+
+        def deliver(appended: asyncio.Future[int]) -> None:
+            # A callback of the log's future and no coroutine of ours: callbacks run in the
+            # order of sequence numbers, and nobody can cancel them.
+            self._pending_bytes -= size
+            self._lifecycle.log_appended((time.monotonic_ns() - accepted_ns) / 1e9)
+            error = appended.exception()
+            if error is not None:
+                if not receipt.cancelled():
+                    receipt.set_exception(error)
+                return
+            first = appended.result()
+            # The publisher's answer is scheduled before the fan-out is.
+            if not receipt.cancelled():
+                last = first + len(payloads) - 1
+                epoch = self._log.epoch
+                receipt.set_result(Receipt(MessageId(epoch, first), MessageId(epoch, last)))
+            self._deliver(name, first, accepted_at, accepted_ns, payloads)
+
+        self._log.append(name, payloads, accepted_at).add_done_callback(deliver)
+        return await receipt
+
+    async def subscribe(
+        self, name: str, encoding: Encoding, position: Position, *, finite: bool
+    ) -> Start:
+        """Begin a subscription at a position; a finite one ends at what is now the head.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+        topic = self._topics.setdefault(name, Topic(name, self._limits))
+        self._pinned[name] = self._pinned.get(name, 0) + 1
+        try:
+            if position is Edge.LATEST and topic.loaded:
+                return self._start(topic, encoding, topic.head, finite=finite)
+            bounds = await self._log.bounds(name)
+            topic.advance_to(bounds.head)
+            return self._locate(topic, encoding, position, bounds, finite=finite)
+        finally:
+            self._pinned[name] -= 1
+            self._release(topic)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; its topic leaves memory with the last one."""
+        subscription.close()
+        self._lifecycle.messages_unaccounted(subscription.unaccounted)
+        self._release(subscription.topic)
+
+    def cursor_id(self, subscription: Subscription) -> MessageId:
+        """Return the id from which the consumer would resume."""
+        return MessageId(self._log.epoch, subscription.cursor)
+
+    def topics(self) -> int:
+        """Return how many topics are in memory."""
+        return len(self._topics)
+
+    def queued_messages(self) -> int:
+        """Return how many messages all consumers together have not been given yet."""
+        return sum(subscription.queued for subscription in self._subscriptions())
+
+    def consumer_lag(self) -> int:
+        """Return how many messages the slowest consumer has not been given yet."""
+        return max((subscription.queued for subscription in self._subscriptions()), default=0)
+
+    def memory_bytes(self) -> int:
+        """Return the bytes of all rings and of what is on its way into the log."""
+        rings = sum(topic.memory_bytes() for topic in list(self._topics.values()))
+        return rings + self._pending_bytes
+
+    def _subscriptions(self) -> list[Subscription]:
+        # Copies, because metrics are read from another thread.
+        topics = list(self._topics.values())
+        return [subscription for topic in topics for subscription in topic.subscriptions.copy()]
+
+    def _deliver(
+        self,
+        name: str,
+        first: int,
+        accepted_at: int,
+        accepted_ns: int,
+        payloads: Sequence[bytes],
+    ) -> None:
+        topic = self._topics.get(name)
+        if topic is not None:
+            epoch = self._log.epoch
+            topic.push(
+                [
+                    Message(epoch, sequence, accepted_at, accepted_ns, payload)
+                    for sequence, payload in enumerate(payloads, first)
+                ]
+            )
+
+    def _locate(
+        self,
+        topic: Topic,
+        encoding: Encoding,
+        position: Position,
+        bounds: Bounds,
+        *,
+        finite: bool,
+    ) -> Start:
+        earliest = bounds.earliest - 1
+        if position is Edge.LATEST:
+            return self._start(topic, encoding, topic.head, finite=finite)
+        if position is Edge.EARLIEST:
+            return self._start(topic, encoding, earliest, finite=finite)
+        # A position of another life of the log, or ahead of this one (a restored backup).
+        if position.epoch != self._log.epoch or position.sequence > topic.head:
+            start = self._start(topic, encoding, earliest, finite=finite)
+            return start._replace(reconnection=ReconnectionOutcome.RESET)
+        start = self._start(topic, encoding, position.sequence, finite=finite)
+        if position.sequence >= earliest:
+            return start._replace(reconnection=ReconnectionOutcome.RESUMED)
+        missed = start.subscription.miss(earliest, DropReason.EXPIRED).messages
+        return start._replace(reconnection=ReconnectionOutcome.GAP, missed=missed)
+
+    def _start(self, topic: Topic, encoding: Encoding, after: int, *, finite: bool) -> Start:
+        subscription = Subscription(
+            topic,
+            self._log,
+            encoding,
+            after=after,
+            until=topic.head if finite else None,
+            policy=self._policy,
+        )
+        return Start(subscription, None, 0)
+
+    def _release(self, topic: Topic) -> None:
+        if not topic.subscriptions and not self._pinned.get(topic.name):
+            self._topics.pop(topic.name, None)
+            self._pinned.pop(topic.name, None)

@@ -1,0 +1,123 @@
+"""What publishers send: read within limits, checked, and handed to the hub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import mimeparse
+
+from app.encoding import ndjson
+from app.errors import (
+    InvalidMessageError,
+    LogUnavailableError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from app.message import parse_payload
+from telemetry import PublishOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.hub.hub import Hub, Receipt
+    from telemetry import Lifecycle
+
+JSON = "application/json"
+
+
+class Ingest:
+    """The way into the hub: a body of one JSON message, or an NDJSON batch, all or none of it."""
+
+    def __init__(
+        self, hub: Hub, lifecycle: Lifecycle, *, max_body_bytes: int, max_message_bytes: int
+    ) -> None:
+        self._hub = hub
+        self._lifecycle = lifecycle
+        self._max_body_bytes = max_body_bytes
+        self._max_message_bytes = max_message_bytes
+
+    async def publish(
+        self,
+        topic: str,
+        content_type: str,
+        content_length: int | None,
+        body: AsyncIterator[bytes],
+    ) -> Receipt:
+        """Publish a request's body; ``content_length`` is what its header promises, in bytes.
+
+        Raises:
+            UnsupportedMediaTypeError: the body is neither JSON nor NDJSON.
+            TooLargeError: the body, or a message of it, is over its limit; a body that is too
+                large is not read to its end.
+            InvalidMessageError: it does not parse; names the line.
+            LogUnavailableError: the log did not take it.
+
+        """
+        batch = _is_batch(content_type)
+        text = await self._read(content_length, body)
+        lines = list(enumerate(text.split(b"\n") if batch else [text], 1))
+        if batch:
+            lines = [(number, line) for number, line in lines if line.strip()]
+        try:
+            payloads = [self._check(line, number if batch else None) for number, line in lines]
+        except InvalidMessageError:
+            self._lifecycle.messages_published(PublishOutcome.INVALID, len(lines))
+            raise
+        except TooLargeError:
+            self._lifecycle.messages_published(PublishOutcome.TOO_LARGE, len(lines))
+            raise
+        if not payloads:
+            raise InvalidMessageError("the batch is empty: send one JSON value a line")
+        try:
+            receipt = await self._hub.publish(topic, payloads)
+        except LogUnavailableError:
+            self._lifecycle.messages_published(PublishOutcome.LOG_FAILURE, len(payloads))
+            raise
+        self._lifecycle.messages_published(PublishOutcome.ACCEPTED, len(payloads))
+        return receipt
+
+    async def _read(self, content_length: int | None, body: AsyncIterator[bytes]) -> bytes:
+        if content_length is not None and content_length > self._max_body_bytes:
+            self._refuse_body()
+        chunks = bytearray()
+        async for chunk in body:
+            chunks += chunk
+            if len(chunks) > self._max_body_bytes:
+                self._refuse_body()
+        return bytes(chunks)
+
+    def _check(self, line: bytes, number: int | None) -> bytes:
+        where = "" if number is None else f"line {number}: "
+        extensions = {} if number is None else {"line": number}
+        if len(line) > self._max_message_bytes:
+            raise TooLargeError(
+                f"{where}a message of {len(line)} bytes is over the limit of "
+                f"{self._max_message_bytes}; nothing was published: send smaller messages, "
+                "or raise RIPTIDE_MAX_MESSAGE_BYTES",
+                **extensions,
+            )
+        try:
+            return parse_payload(line)
+        except InvalidMessageError as error:
+            raise InvalidMessageError(f"{where}{error.detail}", **extensions) from None
+
+    def _refuse_body(self) -> NoReturn:
+        # How many messages it held is not known, for it was not read.
+        self._lifecycle.messages_published(PublishOutcome.TOO_LARGE, 1)
+        raise TooLargeError(
+            f"the body is over the limit of {self._max_body_bytes} bytes; nothing was published: "
+            "send it in smaller batches, or raise RIPTIDE_MAX_BODY_BYTES"
+        )
+
+
+def _is_batch(content_type: str) -> bool:
+    try:
+        kind = "/".join(mimeparse.parse_mime_type(content_type)[:2])
+    except mimeparse.MimeTypeParseException:
+        kind = ""
+    if kind not in {JSON, ndjson.MEDIA_TYPE}:
+        raise UnsupportedMediaTypeError(
+            f"{content_type[:64] or 'no Content-Type'!r} cannot be published: send {JSON} (one "
+            f"message) or {ndjson.MEDIA_TYPE} (one message a line)"
+        )
+    return kind == ndjson.MEDIA_TYPE

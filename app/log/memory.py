@@ -1,0 +1,94 @@
+"""A log in memory: for throw-away runs. Everything is gone when the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from app.log.message_log import (
+    READ_BYTES,
+    READ_MESSAGES,
+    Bounds,
+    Retention,
+    monotonic_from_unix,
+)
+from app.message import NANOSECONDS, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class MemoryLog:
+    """A ``MessageLog`` in a dictionary of deques."""
+
+    def __init__(self, retention: Retention) -> None:
+        self.epoch = secrets.token_hex(4)
+        self._retention = retention
+        self._messages: dict[str, deque[Message]] = {}
+        self._heads: dict[str, int] = {}
+        self._bytes = 0
+
+    async def open(self) -> None:
+        """Do nothing: memory is always ready."""
+
+    async def close(self) -> None:
+        """Forget everything."""
+        self._messages.clear()
+
+    def append(
+        self, topic: str, payloads: Sequence[bytes], accepted_at: int
+    ) -> asyncio.Future[int]:
+        """Keep the payloads; the future is done at once."""
+        first = self._heads.get(topic, 0) + 1
+        messages = self._messages.setdefault(topic, deque())
+        accepted_ns = monotonic_from_unix(accepted_at)
+        for sequence, payload in enumerate(payloads, first):
+            messages.append(Message(self.epoch, sequence, accepted_at, accepted_ns, payload))
+            self._bytes += len(payload)
+        self._heads[topic] = first + len(payloads) - 1
+        self._expire(messages)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        future.set_result(first)
+        return future
+
+    async def bounds(self, topic: str) -> Bounds:
+        """Return which messages of the topic there are."""
+        messages = self._messages.get(topic)
+        head = self._heads.get(topic, 0)
+        if messages:
+            self._expire(messages)
+        return Bounds(messages[0].sequence if messages else head + 1, head)
+
+    async def read(self, topic: str, after: int) -> list[Message]:
+        """Return the messages that follow ``after``."""
+        messages = self._messages.get(topic)
+        if not messages:
+            return []
+        self._expire(messages)
+        start = max(0, after + 1 - messages[0].sequence) if messages else 0
+        found, size = [], 0
+        for message in itertools.islice(messages, start, start + READ_MESSAGES):
+            found.append(message)
+            size += len(message.payload)
+            if size >= READ_BYTES:
+                break
+        return found
+
+    def size_bytes(self) -> int:
+        """Return the bytes of all payloads."""
+        return self._bytes
+
+    def unavailable_reason(self) -> str | None:
+        """Return None: memory does not fail in part."""
+        return None
+
+    def _expire(self, messages: deque[Message]) -> None:
+        oldest = time.time_ns() - int(self._retention.seconds * NANOSECONDS)
+        while messages and (
+            len(messages) > self._retention.messages or messages[0].accepted_at < oldest
+        ):
+            self._bytes -= len(messages.popleft().payload)

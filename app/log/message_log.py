@@ -1,0 +1,96 @@
+"""What a log of messages does, whatever keeps it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from app.message import Message
+
+READ_MESSAGES = 1000
+READ_BYTES = 1024 * 1024
+
+
+class Bounds(NamedTuple):
+    """The messages that a log has of a topic: ``earliest`` to ``head``, both inclusive.
+
+    An empty topic has ``earliest == head + 1``; one that never had a message, ``head == 0``.
+    """
+
+    earliest: int
+    head: int
+
+
+class Retention(NamedTuple):
+    """What a log keeps of each topic: at most so many messages, none older than that."""
+
+    messages: int
+    seconds: float
+
+
+class MessageLog(Protocol):
+    """Topics of messages, numbered from 1 without a gap, appended to and read in order.
+
+    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever it starts empty.
+    """
+
+    epoch: str
+
+    async def open(self) -> None:
+        """Make the log ready.
+
+        Raises:
+            StartError: it cannot be; the text says what to do.
+
+        """
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of all resources."""
+
+    def append(
+        self, topic: str, payloads: Sequence[bytes], accepted_at: int
+    ) -> asyncio.Future[int]:
+        """Keep the payloads, all or none; ``accepted_at`` is Unix time in nanoseconds.
+
+        Return a future of the first one's sequence number, done when they will survive the
+        end of this process. Futures are done in the order of sequence numbers. Cancelling one
+        does not undo the append.
+
+        Raises (from the future):
+            LogUnavailableError: nothing was kept.
+
+        """
+
+    async def bounds(self, topic: str) -> Bounds:
+        """Return which messages of the topic there are.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+
+    async def read(self, topic: str, after: int) -> list[Message]:
+        """Return the messages that follow sequence number ``after``, oldest first.
+
+        At most ``READ_MESSAGES`` messages, and no more once ``READ_BYTES`` are reached; empty
+        when there are none.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+
+    def size_bytes(self) -> int:
+        """Return how much room the log takes, in bytes."""
+
+    def unavailable_reason(self) -> str | None:
+        """Return why the last write failed, or None while all is well."""
+
+
+def monotonic_from_unix(unix_ns: int) -> int:
+    """Return where a moment of Unix time lies on this process's monotonic clock (both in ns)."""
+    return time.monotonic_ns() - (time.time_ns() - unix_ns)

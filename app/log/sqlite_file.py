@@ -1,0 +1,151 @@
+"""The file under the SQLite log: its place, its lock, its schema, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from typing import TYPE_CHECKING
+
+from app.errors import DataDirectoryError, LogCorruptError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# "Rptd", so that `file` and we can tell our databases from others (SQLite file format, 1.3).
+APPLICATION_ID = 0x52707464
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE log (epoch TEXT NOT NULL);
+
+-- head: the sequence number of the topic's newest message ever, kept or expired
+CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
+
+-- accepted_at: Unix time in nanoseconds, payload: one line of JSON
+CREATE TABLE messages (
+    topic_id INTEGER NOT NULL REFERENCES topics (id),
+    sequence INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (topic_id, sequence)
+) WITHOUT ROWID
+"""
+
+
+class SqliteFile:
+    """``riptide.db`` in a directory that one process at a time may use."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.path = directory / "riptide.db"
+        self._lock: int | None = None
+
+    def open(self) -> str:
+        """Create what is missing, check what is there, and return the log's epoch.
+
+        Raises:
+            DataDirectoryError: the directory cannot be used.
+            LogCorruptError: the file is damaged or not ours. It is not touched.
+
+        """
+        self._take_lock()
+        try:
+            return self._check()
+        except sqlite3.OperationalError as error:
+            self.close()
+            raise DataDirectoryError(
+                f"cannot use {self.path} ({error}): make it readable and writable for this user, "
+                "free some disk space, or set RIPTIDE_DATA_DIR to another directory"
+            ) from None
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise self._corrupt(str(error)) from None
+        except LogCorruptError:
+            self.close()
+            raise
+
+    def connect(self) -> sqlite3.Connection:
+        """Return a connection in autocommit mode that any one thread may use."""
+        connection = sqlite3.connect(
+            self.path, timeout=10, isolation_level=None, check_same_thread=False
+        )
+        # FULL makes every commit wait for the disk: what is acknowledged survives a power cut.
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def size_bytes(self) -> int:
+        """Return the size of the database and of its write-ahead log."""
+        total = 0
+        for suffix in ("", "-wal"):
+            try:
+                total += os.stat(f"{self.path}{suffix}").st_size  # noqa: PTH116  # no Path object for a suffix
+            except FileNotFoundError:
+                continue
+        return total
+
+    def close(self) -> None:
+        """Let another process have the directory."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._directory / "riptide.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise DataDirectoryError(
+                f"cannot write to the data directory {self._directory} ({error.strerror}): "
+                "set RIPTIDE_DATA_DIR to a directory that this user may write to, "
+                "or RIPTIDE_LOG=memory to keep nothing"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise DataDirectoryError(
+                f"the data directory {self._directory} is in use by another Riptide process: "
+                "stop that one, or set RIPTIDE_DATA_DIR to another directory"
+            ) from None
+        self._lock = lock
+
+    def _check(self) -> str:
+        connection = self.connect()
+        try:
+            if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
+                return _create(connection)
+            application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if application_id != APPLICATION_ID or version != SCHEMA_VERSION:
+                raise self._corrupt(
+                    f"application id {application_id:#x} and schema version {version} "
+                    f"where {APPLICATION_ID:#x} and {SCHEMA_VERSION} were expected"
+                )
+            fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if fault != "ok":
+                raise self._corrupt(fault)
+            epoch: str = connection.execute("SELECT epoch FROM log").fetchone()[0]
+            return epoch
+        finally:
+            connection.close()
+
+    def _corrupt(self, fault: str) -> LogCorruptError:
+        return LogCorruptError(
+            f"{self.path} is damaged or is not a log of this version of Riptide ({fault}). "
+            "It was left as it is: restore it from a backup, or move it away together with its "
+            "-wal and -shm files to start with an empty log"
+        )
+
+
+def _create(connection: sqlite3.Connection) -> str:
+    epoch = secrets.token_hex(4)
+    connection.execute("PRAGMA journal_mode = WAL")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("INSERT INTO log VALUES (?)", (epoch,))
+    return epoch

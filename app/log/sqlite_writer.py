@@ -1,0 +1,203 @@
+"""The thread that writes to the SQLite log: group commit and retention."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from app.errors import LogUnavailableError
+from app.message import NANOSECONDS
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from app.log.message_log import Retention
+    from app.log.sqlite_file import SqliteFile
+
+logger = logging.getLogger("riptide.log")
+
+COMMIT_MESSAGES = 10_000
+TRIM_INTERVAL_S = 5.0
+# Deletes come in small transactions, so that appends get in between.
+TRIM_MESSAGES = 2_000
+RETRY_AFTER_S = 5
+
+
+class Append(NamedTuple):
+    """Payloads for one topic, and the future of the first one's sequence number."""
+
+    topic: str
+    payloads: Sequence[bytes]
+    accepted_at: int
+    done: asyncio.Future[int]
+
+
+class _Head(NamedTuple):
+    topic_id: int
+    sequence: int
+
+
+class SqliteWriter:
+    """Commits all appends that wait in one transaction, and trims between commits."""
+
+    def __init__(self, file: SqliteFile, retention: Retention) -> None:
+        self.failure: str | None = None
+        self._file = file
+        self._retention = retention
+        self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
+        self._heads: dict[str, _Head] = {}
+        self._thread = threading.Thread(target=self._run, name="riptide-log-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what waits and end the thread; blocks until then."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def put(self, append: Append) -> None:
+        """Queue an append for the next commit."""
+        self._queue.put(append)
+
+    def _run(self) -> None:
+        connection = self._file.connect()
+        next_trim = time.monotonic()
+        running = True
+        while running:
+            appends, running = self._wait_for_appends(next_trim - time.monotonic())
+            if appends:
+                self._commit(connection, appends)
+            if time.monotonic() >= next_trim:
+                more = self._trim(connection)
+                next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
+        connection.close()
+
+    def _wait_for_appends(self, timeout: float) -> tuple[list[Append], bool]:
+        """Return the next append and all behind it, and False once there will be no more."""
+        appends: list[Append] = []
+        messages = 0
+        try:
+            append = self._queue.get(timeout=max(0.0, timeout))
+            while append is not None:
+                appends.append(append)
+                messages += len(append.payloads)
+                if messages >= COMMIT_MESSAGES:
+                    return appends, True
+                append = self._queue.get_nowait()
+        except queue.Empty:
+            return appends, True
+        return appends, False
+
+    def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
+        heads: dict[str, _Head] = {}
+        firsts: list[int] = []
+        try:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                for append in appends:
+                    head = heads.get(append.topic) or self._find_head(connection, append.topic)
+                    firsts.append(head.sequence + 1)
+                    heads[append.topic] = _insert(connection, append, head)
+                connection.executemany(
+                    "UPDATE topics SET head = ? WHERE id = ?",
+                    [(head.sequence, head.topic_id) for head in heads.values()],
+                )
+        except sqlite3.Error as error:
+            self.failure = str(error)
+            logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
+            firsts = []
+        else:
+            self.failure = None
+            self._heads |= heads
+        try:
+            appends[0].done.get_loop().call_soon_threadsafe(_resolve, appends, firsts, self.failure)
+        except RuntimeError:
+            logger.warning("%d appends ended after the event loop did", len(appends))
+
+    def _find_head(self, connection: sqlite3.Connection, topic: str) -> _Head:
+        head = self._heads.get(topic)
+        if head is None:
+            connection.execute(
+                "INSERT INTO topics (name, head) VALUES (?, 0) ON CONFLICT DO NOTHING", (topic,)
+            )
+            head = _Head(
+                *connection.execute(
+                    "SELECT id, head FROM topics WHERE name = ?", (topic,)
+                ).fetchone()
+            )
+        return head
+
+    def _trim(self, connection: sqlite3.Connection) -> bool:
+        """Delete a step of what retention no longer covers; return whether more is left."""
+        oldest = time.time_ns() - int(self._retention.seconds * NANOSECONDS)
+        try:
+            topics = connection.execute("SELECT id, head FROM topics").fetchall()
+            steps = [
+                _trim_topic(connection, topic_id, head - self._retention.messages + 1, oldest)
+                for topic_id, head in topics
+            ]
+        except sqlite3.Error as error:
+            logger.warning("expired messages could not be deleted: %s", error)
+            return False
+        return any(steps)
+
+
+def _insert(connection: sqlite3.Connection, append: Append, head: _Head) -> _Head:
+    connection.executemany(
+        "INSERT INTO messages VALUES (?, ?, ?, ?)",
+        [
+            (head.topic_id, sequence, append.accepted_at, payload)
+            for sequence, payload in enumerate(append.payloads, head.sequence + 1)
+        ],
+    )
+    return _Head(head.topic_id, head.sequence + len(append.payloads))
+
+
+def _trim_topic(
+    connection: sqlite3.Connection, topic_id: int, first_by_count: int, oldest: int
+) -> bool:
+    earliest = connection.execute(
+        "SELECT min(sequence) FROM messages WHERE topic_id = ?", (topic_id,)
+    ).fetchone()[0]
+    if earliest is None:
+        return False
+    # Messages are accepted in the order of their numbers, so the scan ends at the first to keep.
+    young = connection.execute(
+        "SELECT sequence FROM messages WHERE topic_id = ? AND sequence >= ? AND accepted_at >= ? "
+        "ORDER BY sequence LIMIT 1",
+        (topic_id, first_by_count, oldest),
+    ).fetchone()
+    step_end = earliest + TRIM_MESSAGES
+    keep_from = step_end if young is None else min(young[0], step_end)
+    if keep_from <= earliest:
+        return False
+    deleted = connection.execute(
+        "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
+    ).rowcount
+    return deleted == TRIM_MESSAGES
+
+
+def _resolve(appends: list[Append], firsts: list[int], failure: str | None) -> None:
+    """Finish the appends, in order, on the event loop."""
+    if failure is None:
+        for append, first in zip(appends, firsts, strict=True):
+            if not append.done.done():
+                append.done.set_result(first)
+        return
+    for append in appends:
+        if not append.done.done():
+            append.done.set_exception(
+                LogUnavailableError(
+                    f"the message could not be kept ({failure}) and was not published; "
+                    "try again later, and tell the operator to look at the log's disk",
+                    retry_after=RETRY_AFTER_S,
+                )
+            )

@@ -1,0 +1,102 @@
+"""The one place where the parts are put together."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+
+from app.endpoints.problems import EXCEPTION_HANDLERS
+from app.hub.hub import Hub
+from app.hub.ingest import Ingest
+from app.hub.subscription import SlowConsumerPolicy
+from app.hub.topic import RingLimits
+from app.lifespan import lifespan
+from app.log.memory import MemoryLog
+from app.log.message_log import Retention
+from app.log.sqlite import SqliteLog
+from app.routes import make_routes
+from app.settings import load_settings
+from app.streaming.drain import Drain
+from app.streaming.heartbeat import Heartbeat
+from app.streaming.streams import Streams
+from telemetry import EventLoopMonitor, catalog, start_telemetry
+
+if TYPE_CHECKING:
+    from app.log.message_log import MessageLog
+    from app.settings import Settings
+
+DISTRIBUTION = "riptide-streaming"
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """Build the application; nothing runs until its lifespan does.
+
+    Raises:
+        InvalidSettingsError: no settings were given, and those of the environment are wrong.
+
+    """
+    settings = settings or load_settings()
+    # The stable names of http.server.*; the instrumentation's own default is the old ones.
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+    log = _make_log(settings)
+    telemetry = start_telemetry(importlib.metadata.version(DISTRIBUTION))
+    monitor = EventLoopMonitor(telemetry.metrics.window.advance)
+    lifecycle = telemetry.lifecycle
+    hub = Hub(
+        log,
+        lifecycle,
+        RingLimits(settings.ring_messages, settings.ring_bytes),
+        SlowConsumerPolicy(settings.slow_consumer),
+    )
+    streams = Streams(
+        hub,
+        lifecycle,
+        max_connections=settings.max_connections,
+        retry_s=settings.retry_seconds,
+    )
+    telemetry.observe(
+        {
+            catalog.CONNECTION_LIMIT: lambda: streams.limit,
+            catalog.CONSUMER_LAG: hub.consumer_lag,
+            catalog.DRAINING: lambda: streams.draining,
+            catalog.EVENT_LOOP_LAG: monitor.lag_seconds,
+            catalog.LOG_SIZE: log.size_bytes,
+            catalog.MEMORY_USAGE: lambda: hub.memory_bytes() + streams.memory_bytes(),
+            catalog.QUEUED_MESSAGES: hub.queued_messages,
+            catalog.TOPICS: hub.topics,
+        }
+    )
+    app = Starlette(
+        routes=make_routes(telemetry.meter_provider),
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.log = log
+    app.state.telemetry = telemetry
+    app.state.event_loop_monitor = monitor
+    app.state.hub = hub
+    app.state.streams = streams
+    app.state.ingest = Ingest(
+        hub,
+        lifecycle,
+        max_body_bytes=settings.max_body_bytes,
+        max_message_bytes=settings.max_message_bytes,
+    )
+    app.state.heartbeat = Heartbeat(
+        streams,
+        interval_s=settings.heartbeat_seconds,
+        write_timeout_s=settings.write_timeout_seconds,
+    )
+    app.state.drain = Drain(streams, settings.drain_seconds)
+    return app
+
+
+def _make_log(settings: Settings) -> MessageLog:
+    retention = Retention(settings.retention_messages, settings.retention_seconds)
+    if settings.log == "memory":
+        return MemoryLog(retention)
+    return SqliteLog(settings.data_dir, retention)

@@ -1,0 +1,140 @@
+"""A message, its identity, and the position of a consumer in a topic."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import Enum
+from typing import NamedTuple
+
+import orjson
+
+from app.errors import InvalidMessageError, InvalidPositionError, InvalidTopicError
+
+MAX_TOPIC_LENGTH = 128
+_TOPIC = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~:-]{{0,{MAX_TOPIC_LENGTH - 1}}}")
+_MESSAGE_ID = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,17})")
+# JSON strings cannot hold these raw, so in valid JSON they are insignificant white space.
+_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+NANOSECONDS = 1_000_000_000
+
+
+class MessageId(NamedTuple):
+    """``<epoch>-<sequence>``: the epoch names one life of the log, the sequence counts from 1.
+
+    As the position of a consumer it means "everything after this one"; sequence 0 is the
+    place before the first message.
+    """
+
+    epoch: str
+    sequence: int
+
+    @classmethod
+    def parse(cls, text: str) -> MessageId:
+        """Read an id.
+
+        Raises:
+            InvalidPositionError: the text has not the form of an id.
+
+        """
+        match = _MESSAGE_ID.fullmatch(text)
+        if match is None:
+            raise InvalidPositionError(
+                f"{text[:64]!r} is not a message id: give earliest, latest, or an id "
+                "as it came with a message (like 3f9a1c2e-42)"
+            )
+        return cls(match[1], int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.sequence}"
+
+
+class Edge(Enum):
+    """The two positions that need no id."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+Position = Edge | MessageId
+
+
+def parse_position(text: str) -> Position:
+    """Read ``earliest``, ``latest`` or a message id.
+
+    Raises:
+        InvalidPositionError: it is none of them.
+
+    """
+    try:
+        return Edge(text)
+    except ValueError:
+        return MessageId.parse(text)
+
+
+class Message:
+    """One message as the log keeps it and the ring holds it.
+
+    ``accepted_at`` is Unix time, ``accepted_ns`` the same moment on this process's monotonic
+    clock, both in nanoseconds; ``payload`` is JSON on one line. ``encoded`` has room for what
+    each encoding made of the message, so that it is made once for all consumers.
+    """
+
+    __slots__ = ("accepted_at", "accepted_ns", "encoded", "epoch", "payload", "sequence")
+
+    def __init__(
+        self, epoch: str, sequence: int, accepted_at: int, accepted_ns: int, payload: bytes
+    ) -> None:
+        self.epoch = epoch
+        self.sequence = sequence
+        self.accepted_at = accepted_at
+        self.accepted_ns = accepted_ns
+        self.payload = payload
+        self.encoded: list[bytes | str | None] = [None, None, None]
+
+    @property
+    def id(self) -> MessageId:
+        """The message's identity."""
+        return MessageId(self.epoch, self.sequence)
+
+    @property
+    def time(self) -> str:
+        """When the message was accepted, as RFC 3339 in UTC with milliseconds."""
+        moment = datetime.fromtimestamp(self.accepted_at // 1_000_000 / 1000, UTC)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def check_topic(name: str) -> str:
+    """Return the name if it is a topic's.
+
+    Raises:
+        InvalidTopicError: it is empty, too long, or has other characters than URLs and
+            file names take without escaping.
+
+    """
+    if _TOPIC.fullmatch(name) is None:
+        raise InvalidTopicError(
+            f"{name[:160]!r} is not a topic name: use 1 to {MAX_TOPIC_LENGTH} of the characters "
+            "A-Z a-z 0-9 . _ ~ : - and begin with a letter or a digit"
+        )
+    return name
+
+
+def parse_payload(text: bytes) -> bytes:
+    """Check that the text is one JSON value (RFC 8259) and return it on one line.
+
+    The value is passed on as it was written: digits of numbers, order and duplicates of keys
+    and escapes in strings stay as they are.
+
+    Raises:
+        InvalidMessageError: it is not JSON.
+
+    """
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidMessageError(
+            f"not valid JSON ({error}): send one JSON value, encoded as UTF-8"
+        ) from None
+    return text.strip().translate(_LINE_BREAKS)

@@ -1,0 +1,67 @@
+"""Which path leads where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from starlette.middleware import Middleware
+from starlette.routing import Route, WebSocketRoute
+
+from app.endpoints.health import live, ready
+from app.endpoints.metrics import metrics
+from app.endpoints.page import page
+from app.endpoints.publish import publish
+from app.endpoints.subscribe import Subscribe
+from app.endpoints.websocket import SubscribeWebSocket
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+# A topic's name is checked by its endpoint, so that a bad one is told what is wrong with it.
+TOPIC = "/topics/{topic:path}"
+
+
+class ByMethod:
+    """One path, an application a method: so that a wrong method is told all the right ones."""
+
+    def __init__(self, **applications: ASGIApp) -> None:
+        self.methods = list(applications)
+        self._applications = applications
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; the route lets no other methods through."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self._applications[method](scope, receive, send)
+
+
+def make_routes(meter_provider: MeterProvider) -> list[BaseRoute]:
+    """Return the routes; the plain ones report ``http.server.*``, the streams do not.
+
+    A stream's life would land in request durations, whose bounds end at 10 seconds.
+    """
+
+    def plain(path: str, endpoint: Any, method: str = "GET") -> Route:
+        def name_span(_scope: Any) -> tuple[str, dict[str, str]]:
+            # The template, never the path: topics are not labels.
+            return f"{method} {path}", {"http.route": path}
+
+        instrumented = Middleware(
+            OpenTelemetryMiddleware,
+            meter_provider=meter_provider,
+            default_span_details=name_span,
+            exclude_spans=["send", "receive"],
+        )
+        return Route(path, endpoint, methods=[method], middleware=[instrumented])
+
+    topic = ByMethod(GET=Subscribe(), POST=plain(TOPIC, publish, "POST").app)
+    return [
+        plain("/", page),
+        plain("/metrics", metrics),
+        plain("/healthz/live", live),
+        plain("/healthz/ready", ready),
+        Route(TOPIC, topic, methods=topic.methods),
+        WebSocketRoute(TOPIC, SubscribeWebSocket()),
+    ]

@@ -1,0 +1,59 @@
+"""The words that a stream says about itself: one function a control record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from telemetry import DropReason
+
+if TYPE_CHECKING:
+    from app.encoding.envelope import Control
+    from app.hub.hub import Start
+    from app.hub.subscription import Missed
+    from app.message import MessageId
+    from telemetry import CloseReason
+
+
+def opening(start: Start, cursor: MessageId, topic: str, retry_ms: int) -> Control:
+    """Return the first record: ``opened``, or what became of the position that was given."""
+    record: Control = {
+        "event": "opened" if start.reconnection is None else str(start.reconnection),
+        "id": str(cursor),
+        "topic": topic,
+        "retry": retry_ms,
+    }
+    if start.missed:
+        record["missed"] = start.missed
+    if start.subscription.until is not None:
+        record["total"] = start.subscription.offered - start.subscription.dropped
+    return record
+
+
+def heartbeat(cursor: MessageId, time: str) -> Control:
+    """Return the record that fills a silence."""
+    return {"event": "heartbeat", "id": str(cursor), "time": time}
+
+
+def missed(gap: Missed, cursor: MessageId) -> Control:
+    """Return what the consumer is told of messages that it will not get."""
+    event = "gap" if gap.reason is DropReason.EXPIRED else "dropped"
+    return {"event": event, "id": str(cursor), "missed": gap.messages, "reason": str(gap.reason)}
+
+
+def progress(cursor: MessageId, completed: int, total: int) -> Control:
+    """Return how far a finite stream has come, in messages."""
+    return {"event": "progress", "id": str(cursor), "completed": completed, "total": total}
+
+
+def ending(reason: CloseReason, cursor: MessageId, detail: str, retry_ms: int) -> Control:
+    """Return the last record; ``retry`` says when to come back, in milliseconds."""
+    record: Control = {
+        "event": "end",
+        "id": str(cursor),
+        "reason": str(reason),
+        "detail": detail or reason.meaning,
+        "reconnect": reason.reconnect,
+    }
+    if reason.reconnect:
+        record["retry"] = retry_ms
+    return record

@@ -1,0 +1,249 @@
+"""The life of one connection: opened, fed, and recorded as closed in exactly one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from app.errors import LogUnavailableError
+from app.hub.subscription import Finished, Missed, Overrun
+from app.hub.topic import Batch
+from app.streaming import control
+from telemetry import CloseReason, DropReason
+
+if TYPE_CHECKING:
+    from app.encoding.envelope import Control
+    from app.encoding.formats import Frame
+    from app.hub.hub import Hub, Start
+    from app.streaming.outlet import Outlet
+    from app.streaming.stream_request import StreamRequest
+    from telemetry import Lifecycle
+
+logger = logging.getLogger("riptide.stream")
+
+PROGRESS_INTERVAL_S = 0.5
+# Frames written before others get their turn; an HTTP body takes a whole batch as one.
+FRAMES_PER_TURN = 64
+CLIENT_GONE = {CloseReason.CLIENT_CLOSED, CloseReason.CLIENT_VANISHED}
+
+
+class StreamSession:
+    """One connection and the stream on it (over WebSocket: the streams, one after another).
+
+    Whoever wants it to end calls ``end``; the first reason counts. ``run`` alone writes.
+    """
+
+    def __init__(self, outlet: Outlet, hub: Hub, lifecycle: Lifecycle, retry_s: float) -> None:
+        self.id = secrets.token_hex(8)
+        self.connection = outlet.connection
+        self.last_write = time.monotonic()
+        # Since when a write has been waiting for the client, on the monotonic clock.
+        self.blocked_since: float | None = None
+        self._outlet = outlet
+        self._hub = hub
+        self._lifecycle = lifecycle
+        self._retry_s = retry_s
+        self._ending: tuple[CloseReason, str] | None = None
+        self._hello: StreamRequest | None = None
+        self._heartbeat_due = False
+        self._streams = 0
+        self._request_id = ""
+        self._started = self._progress_shown = 0.0
+
+    async def run(self, start: Start) -> None:
+        """Serve the connection to its end."""
+        self._subscription = start.subscription
+        self._lifecycle.connection_established(self.id, self._outlet.protocol)
+        self._listener = asyncio.create_task(self._listen())
+        reason = CloseReason.INTERNAL_ERROR
+        try:
+            await self._outlet.open()
+            reason = await self._serve(start)
+        except OSError:
+            # Some transports raise where others return silently; the listener knows why.
+            await self._wait_until_gone()
+            reason = self._ending[0] if self._ending else CloseReason.CLIENT_VANISHED
+        except asyncio.CancelledError:
+            reason = self._ending[0] if self._ending else CloseReason.DRAINING
+            raise
+        except Exception:
+            logger.exception("a stream of topic %s failed", self._subscription.topic.name)
+            self.connection.abort()
+        finally:
+            self._listener.cancel()
+            self._hub.unsubscribe(self._subscription)
+            self._lifecycle.connection_closed(self.id, reason)
+
+    def end(self, reason: CloseReason, detail: str = "") -> None:
+        """Have the connection end; the first reason given stays."""
+        if self._ending is None:
+            self._ending = (reason, detail)
+            self._subscription.wake()
+
+    def beat(self) -> None:
+        """Have a heartbeat sent when nothing else is."""
+        self._heartbeat_due = True
+        self._subscription.wake()
+
+    async def _listen(self) -> None:
+        try:
+            self.end(*await self._outlet.listen(self._restart_at))
+        except Exception:
+            logger.exception("listening to a client failed")
+            self.end(CloseReason.INTERNAL_ERROR)
+
+    def _restart_at(self, request: StreamRequest) -> None:
+        self._lifecycle.item_received(self.id)
+        self._hello = request
+        self._subscription.wake()
+
+    async def _serve(self, start: Start) -> CloseReason:
+        await self._begin(start)
+        while self._ending is None:
+            try:
+                if self._hello is not None:
+                    await self._restart(self._hello)
+                elif self._heartbeat_due:
+                    cursor = self._hub.cursor_id(self._subscription)
+                    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+                    await self._say(control.heartbeat(cursor, now))
+                else:
+                    await self._step()
+            except LogUnavailableError as error:
+                self.end(CloseReason.LOG_FAILURE, error.detail)
+        reason, detail = self._ending
+        if reason not in CLIENT_GONE:
+            await self._say_goodbye(reason, detail)
+        return reason
+
+    async def _step(self) -> None:
+        step = await self._subscription.next()
+        match step:
+            case Batch():
+                await self._send(step)
+            case Missed():
+                self._lifecycle.items_dropped(self.id, step.reason, step.messages)
+                await self._say(control.missed(step, self._hub.cursor_id(self._subscription)))
+            case Overrun():
+                self.end(CloseReason.SLOW_CONSUMER)
+            case Finished():
+                await self._finish()
+            case None:
+                pass
+
+    async def _begin(self, start: Start) -> None:
+        """Start a stream on the connection: tell the telemetry, and the client."""
+        self._subscription = start.subscription
+        self._streams += 1
+        self._request_id = f"{self.id}-{self._streams}"
+        self._started = self._progress_shown = time.monotonic()
+        record = control.opening(
+            start,
+            self._hub.cursor_id(start.subscription),
+            start.subscription.topic.name,
+            self._retry_ms(),
+        )
+        self._lifecycle.stream_started(self.id, self._request_id, record.get("total"))
+        if start.reconnection is not None:
+            self._lifecycle.reconnected(self.id, start.reconnection)
+        if start.missed:
+            self._lifecycle.items_dropped(self.id, DropReason.EXPIRED, start.missed)
+        await self._say(record)
+
+    async def _restart(self, request: StreamRequest) -> None:
+        self._hello = None
+        start = await self._hub.subscribe(
+            self._subscription.topic.name,
+            self._outlet.encoding,
+            request.position,
+            finite=request.finite,
+        )
+        self._hub.unsubscribe(self._subscription)
+        self._lifecycle.stream_cancelled(self.id, self._request_id)
+        await self._begin(start)
+
+    async def _finish(self) -> None:
+        await self._report_progress()
+        summary = {"sent": self._subscription.sent, "dropped": self._subscription.dropped}
+        self._lifecycle.stream_completed(self.id, self._request_id, summary)
+        self.end(CloseReason.COMPLETED)
+
+    async def _send(self, batch: Batch) -> None:
+        """Write a batch; what was handed to the transport counts as sent, and only that."""
+        source = self._subscription.source()
+        per_frame = batch.messages // len(batch.frames)
+        handed = size = 0
+        for position, frame in enumerate(batch.frames, 1):
+            if not await self._write(frame):
+                break
+            handed += per_frame
+            size += len(frame)
+            if not position % FRAMES_PER_TURN:
+                await asyncio.sleep(0)
+        if not handed:
+            return
+        accepted = batch.accepted_ns if handed == batch.messages else batch.accepted_ns[:handed]
+        self._subscription.advance(handed, batch.last - batch.messages + handed)
+        self._lifecycle.items_sent(self.id, handed, size, accepted, source)
+        shown_ago = time.monotonic() - self._progress_shown
+        if self._subscription.until is not None and shown_ago >= PROGRESS_INTERVAL_S:
+            await self._report_progress()
+
+    async def _report_progress(self) -> None:
+        self._progress_shown = time.monotonic()
+        completed, total = (
+            self._subscription.sent,
+            self._subscription.sent + self._subscription.queued,
+        )
+        elapsed = self._progress_shown - self._started
+        self._lifecycle.progress_update(
+            self.id, self._request_id, completed, total, completed / elapsed if elapsed else 0.0
+        )
+        cursor = self._hub.cursor_id(self._subscription)
+        await self._say(control.progress(cursor, completed, total))
+
+    async def _say(self, record: Control) -> bool:
+        return await self._write(self._outlet.encoding.encode_control(record))
+
+    async def _say_goodbye(self, reason: CloseReason, detail: str) -> None:
+        cursor = self._hub.cursor_id(self._subscription)
+        if await self._say(control.ending(reason, cursor, detail, self._retry_ms())):
+            await self._outlet.close(reason, detail)
+
+    async def _write(self, frame: Frame) -> bool:
+        """Hand a frame to the transport; return False if the client is known to be gone."""
+        connection = self.connection
+        if not connection.is_gone():
+            if connection.paused:
+                await self._write_when_drained(frame)
+            else:
+                await self._outlet.write(frame)
+            self.last_write = time.monotonic()
+            self._heartbeat_due = False
+            if not connection.is_gone():
+                return True
+        await self._wait_until_gone()
+        return False
+
+    async def _write_when_drained(self, frame: Frame) -> None:
+        self.blocked_since = started = time.monotonic()
+        try:
+            await self._outlet.write(frame)
+        finally:
+            self.blocked_since = None
+            self._lifecycle.write_blocked(self.id, time.monotonic() - started)
+
+    async def _wait_until_gone(self) -> None:
+        # The socket is closing and the listener is about to say why. A client that took its
+        # leave but not its data holds this up, as it would a write.
+        self.blocked_since = self.blocked_since or time.monotonic()
+        await asyncio.wait([self._listener])
+
+    def _retry_ms(self) -> int:
+        # Jittered, so that clients which lost us together do not come back together.
+        return int(self._retry_s * 1000 * random.uniform(0.5, 1.5))  # noqa: S311  # spreads load, guards nothing

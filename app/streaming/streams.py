@@ -1,0 +1,105 @@
+"""The open streams of this process: who is let in, who is there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.errors import (
+    ConnectionLimitError,
+    DrainingError,
+    InvalidPositionError,
+    InvalidTopicError,
+    LogUnavailableError,
+    ProblemError,
+)
+from app.message import check_topic
+from app.streaming.session import StreamSession
+from app.streaming.stream_request import parse_request
+from telemetry import RejectReason
+
+if TYPE_CHECKING:
+    from app.hub.hub import Hub
+    from app.streaming.outlet import Outlet
+    from telemetry import Lifecycle
+
+# What a session costs beside its write buffer: its object, its two tasks, its cursor.
+SESSION_BYTES = 6_000
+RETRY_AFTER_S = 5
+REJECTIONS: dict[type[ProblemError], RejectReason] = {
+    ConnectionLimitError: RejectReason.CONNECTION_LIMIT,
+    DrainingError: RejectReason.DRAINING,
+    InvalidPositionError: RejectReason.INVALID_REQUEST,
+    InvalidTopicError: RejectReason.INVALID_REQUEST,
+    LogUnavailableError: RejectReason.LOG_FAILURE,
+}
+
+
+class Streams:
+    """Serves streams while there is room, and knows all that are open."""
+
+    def __init__(
+        self, hub: Hub, lifecycle: Lifecycle, *, max_connections: int, retry_s: float
+    ) -> None:
+        self.sessions: set[StreamSession] = set()
+        self.draining = False
+        self.limit = max_connections
+        self._hub = hub
+        self._lifecycle = lifecycle
+        self._retry_s = retry_s
+        self._places_taken = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def serve(self, outlet: Outlet, topic: str, after: str | None, until: str | None) -> None:
+        """Open a stream and serve it to its end.
+
+        Raises:
+            ProblemError: it was refused, and nothing has been sent.
+
+        """
+        self._places_taken += 1
+        try:
+            try:
+                self._check_room()
+                request = parse_request(after, until)
+                start = await self._hub.subscribe(
+                    check_topic(topic), outlet.encoding, request.position, finite=request.finite
+                )
+            except ProblemError as problem:
+                self._lifecycle.connection_rejected(outlet.protocol, REJECTIONS[type(problem)])
+                raise
+            session = StreamSession(outlet, self._hub, self._lifecycle, self._retry_s)
+            self.sessions.add(session)
+            self._empty.clear()
+            try:
+                await session.run(start)
+            finally:
+                self.sessions.discard(session)
+                if not self.sessions:
+                    self._empty.set()
+        finally:
+            self._places_taken -= 1
+
+    async def wait_until_empty(self) -> None:
+        """Return when no session is open."""
+        await self._empty.wait()
+
+    def memory_bytes(self) -> int:
+        """Return the bytes of all sessions and their write buffers."""
+        sessions = self.sessions.copy()
+        buffered = sum(session.connection.buffered_bytes() for session in sessions)
+        return buffered + SESSION_BYTES * len(sessions)
+
+    def _check_room(self) -> None:
+        if self.draining:
+            raise DrainingError(
+                "the server is shutting down: connect again, to another one if there is one",
+                retry_after=RETRY_AFTER_S,
+            )
+        if self._places_taken > self.limit:
+            raise ConnectionLimitError(
+                f"all {self.limit} places for streams are taken: try again later, "
+                "or raise RIPTIDE_MAX_CONNECTIONS",
+                retry_after=RETRY_AFTER_S,
+            )

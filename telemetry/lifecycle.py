@@ -1,0 +1,92 @@
+"""The words in which an application tells telemetry what happens to its streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from telemetry.labels import (
+        CloseReason,
+        DropReason,
+        ErrorType,
+        Protocol,
+        PublishOutcome,
+        ReconnectionOutcome,
+        RejectReason,
+        Source,
+    )
+
+
+class Lifecycle:
+    """Synchronous calls that do no I/O and never raise.
+
+    This class itself is telemetry switched off: each call does nothing. ``StreamLifecycleManager``
+    records them; callers need not know which they have. A ``connection_id`` that is not open is
+    ignored, so late calls are safe.
+    """
+
+    def connection_established(self, connection_id: str, protocol: Protocol) -> None:
+        """Take note that a connection has opened."""
+
+    def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
+        """Take note that a stream has begun on it; the total is known for finite ones."""
+
+    def items_sent(
+        self,
+        connection_id: str,
+        count: int,
+        size_bytes: int,
+        accepted_ns: Sequence[int],
+        source: Source,
+    ) -> None:
+        """Take note of messages that were handed to the transport in one write.
+
+        ``accepted_ns`` says when each was accepted, on the monotonic clock, oldest first.
+        """
+
+    def items_dropped(self, connection_id: str, reason: DropReason, count: int = 1) -> None:
+        """Take note of messages that the consumer will not get."""
+
+    def item_received(self, connection_id: str) -> None:
+        """Take note that the client sent a message."""
+
+    def write_blocked(self, connection_id: str, seconds: float) -> None:
+        """Take note that a write had to wait for the client."""
+
+    def reconnected(self, connection_id: str, outcome: ReconnectionOutcome) -> None:
+        """Take note that the consumer brought a position."""
+
+    def progress_update(
+        self, connection_id: str, request_id: str, completed: int, total: int, throughput: float
+    ) -> None:
+        """Take note of how far a finite stream has come; throughput in messages a second."""
+
+    def stream_completed(
+        self, connection_id: str, request_id: str, summary: Mapping[str, object] | None = None
+    ) -> None:
+        """Take note that a stream has delivered everything."""
+
+    def stream_cancelled(self, connection_id: str, request_id: str) -> None:
+        """Take note that a side no longer wants the stream."""
+
+    def stream_error(
+        self, connection_id: str, error: ErrorType, *, recoverable: bool, detail: str = ""
+    ) -> None:
+        """Take note of an error; unless recoverable, the connection's streams have failed."""
+
+    def connection_closed(self, connection_id: str, reason: CloseReason) -> None:
+        """Take note that a connection is gone, and with it the streams it still carried."""
+
+    def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
+        """Take note that a stream was refused before it began."""
+
+    def messages_published(self, outcome: PublishOutcome, count: int) -> None:
+        """Take note of messages that a publisher offered."""
+
+    def log_appended(self, seconds: float) -> None:
+        """Take note that an append to the log has ended, well or badly."""
+
+    def messages_unaccounted(self, count: int) -> None:
+        """Take note that a subscription broke the law of conservation by so many messages."""

@@ -1,0 +1,52 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from tests.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class StartService(Protocol):
+    """Starts a service with settings of its own (``port=…`` for ``RIPTIDE_PORT``)."""
+
+    def __call__(self, **settings: Any) -> Service: ...
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[StartService]:
+    services: list[Service] = []
+
+    def start(**settings: Any) -> Service:
+        directory = tmp_path / f"service-{len(services)}"
+        directory.mkdir()
+        service = Service(directory, settings)
+        services.append(service)
+        return service.start()
+
+    yield start
+    for service in services:
+        if service.process is not None and service.process.poll() is None:
+            service.kill()
+        assert "Traceback" not in service.log, service.log
+
+
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service with default settings for all tests of a module; each has topics of its own."""
+    service = Service(tmp_path_factory.mktemp("service"), {}).start()
+    yield service
+    assert service.stop() == 0
+    assert "Traceback" not in service.log, service.log
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """A topic that no other test uses."""
+    return "".join(c if c.isalnum() else "-" for c in request.node.name)[-128:].lstrip("-")

@@ -1,0 +1,79 @@
+"""A consumer on a bare socket: it reads when told to, and leaves without a goodbye."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import socket
+import struct
+from typing import TYPE_CHECKING, Self
+
+import httpx2
+
+if TYPE_CHECKING:
+    from tests.service import Service
+
+MESSAGE_ID = re.compile(rb'"id":"([0-9a-f]{8}-[0-9]+)","time":"[^"]*","data"')
+MISSED = re.compile(rb'"missed":([0-9]+)')
+ACCEPT = {"ndjson": "application/x-ndjson", "sse": "text/event-stream"}
+
+
+class RawStream:
+    """One stream; what was read of it stands in ``data``, framing of the transport included."""
+
+    def __init__(self, service: Service, topic: str, protocol: str) -> None:
+        url = httpx2.URL(service.topic(topic))
+        self.socket = socket.socket()
+        # Small, so that a client which does not read is noticed soon.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        self.socket.settimeout(20)
+        self.socket.connect((url.host, url.port))
+        headers = [f"GET {url.path} HTTP/1.1", f"Host: {url.host}"]
+        if protocol == "websocket":
+            key = base64.b64encode(os.urandom(16)).decode()
+            headers += ["Connection: Upgrade", "Upgrade: websocket"]
+            headers += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
+        else:
+            headers += [f"Accept: {ACCEPT[protocol]}"]
+        self.socket.sendall("\r\n".join([*headers, "", ""]).encode())
+        self.data = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def wait_until_open(self) -> None:
+        """Read the head and the first record."""
+        self.read_until(b'"opened"')
+
+    def read_until(self, text: bytes) -> None:
+        """Read until the text has come."""
+        chunks = [self.data]
+        tail = self.data
+        while text not in tail:
+            chunk = self.socket.recv(256 * 1024)
+            assert chunk, f"the stream ended before {text!r}"
+            chunks.append(chunk)
+            tail = tail[-len(text) :] + chunk
+        self.data = b"".join(chunks)
+
+    def messages(self) -> int:
+        """Return how many different messages have been read."""
+        return len(set(MESSAGE_ID.findall(self.data)))
+
+    def last_message_id(self) -> str:
+        last: bytes = MESSAGE_ID.findall(self.data)[-1]
+        return last.decode()
+
+    def missed(self) -> int:
+        """Return how many messages the stream has said it dropped."""
+        # An event's record is all that says so, once.
+        return sum(int(count) for count in MISSED.findall(self.data))
+
+    def reset(self) -> None:
+        """Vanish: the other side gets a TCP reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()

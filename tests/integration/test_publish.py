@@ -1,0 +1,116 @@
+"""Bad requests get problem details that help, and change nothing."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import StartService
+    from tests.service import Service
+
+NDJSON = "application/x-ndjson"
+PUBLISHED = "riptide_streaming_messages_published_total"
+
+
+def _post(service: Service, topic: str, body: bytes, kind: str) -> httpx2.Response:
+    return httpx2.post(service.topic(topic), content=body, headers={"Content-Type": kind})
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "slug"),
+    [
+        (b"{", "application/json", 400, "invalid-message"),
+        (b"", "application/json", 400, "invalid-message"),
+        (b"1 2", "application/json", 400, "invalid-message"),
+        (b"NaN", "application/json", 400, "invalid-message"),
+        (b'"\xff"', "application/json", 400, "invalid-message"),
+        (b'"\\ud800"', "application/json", 400, "invalid-message"),
+        (b"[" * 100_000 + b"]" * 100_000, "application/json", 400, "invalid-message"),
+        (b"", NDJSON, 400, "invalid-message"),
+        (b"\n\n", NDJSON, 400, "invalid-message"),
+        (b"a=1", "application/x-www-form-urlencoded", 415, "unsupported-media-type"),
+        (b"1", "nonsense", 415, "unsupported-media-type"),
+        (b'"' + b"x" * 1_100_000 + b'"', "application/json", 413, "too-large"),
+    ],
+)
+def test_a_bad_body_is_refused_with_problem_details(
+    shared_service: Service, topic: str, body: bytes, kind: str, status: int, slug: str
+) -> None:
+    answer = _post(shared_service, topic, body, kind)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == f"urn:riptide:problem:{slug}"
+    assert problem["status"] == status
+    assert problem["detail"]
+
+
+def test_a_bad_line_is_named_and_nothing_of_its_batch_is_taken(
+    start_service: StartService, topic: str
+) -> None:
+    service = start_service(log="memory")
+    answer = _post(service, topic, b'1\n\n"two"\n{"three": 3\n4\n', NDJSON)
+    assert answer.status_code == 400
+    assert answer.json()["line"] == 4
+    assert "line 4" in answer.json()["detail"]
+    replay = httpx2.get(service.topic(topic), params={"until": "latest"}).text
+    assert '"total":0' in replay
+    assert service.metric(PUBLISHED, outcome="invalid") == 4
+    assert service.metric(PUBLISHED, outcome="accepted") == 0
+
+
+def test_a_body_over_the_limit_is_not_read_to_its_end(
+    start_service: StartService, topic: str
+) -> None:
+    service = start_service(log="memory", max_body_bytes=100_000)
+    url = httpx2.URL(service.url)
+    for framing in (f"Content-Length: {10**9}", "Transfer-Encoding: chunked"):
+        with socket.create_connection((url.host, url.port)) as client:
+            client.settimeout(10)
+            head = f"POST /topics/{topic} HTTP/1.1\r\nHost: x\r\nContent-Type: {NDJSON}\r\n"
+            client.sendall(f"{head}{framing}\r\n\r\n".encode())
+            if "chunked" in framing:
+                client.sendall(b"%x\r\n" % 200_000 + b"1\n" * 100_000)
+            answer = b""
+            while chunk := client.recv(65536):
+                answer += chunk
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"connection: close" in answer.lower()
+        assert b"RIPTIDE_MAX_BODY_BYTES" in answer
+    assert service.metric(PUBLISHED, outcome="too_large") == 2
+
+
+def test_a_publisher_that_leaves_in_the_middle_publishes_nothing(
+    shared_service: Service, topic: str
+) -> None:
+    url = httpx2.URL(shared_service.url)
+    with socket.create_connection((url.host, url.port)) as client:
+        head = f"POST /topics/{topic} HTTP/1.1\r\nHost: x\r\nContent-Type: {NDJSON}\r\n"
+        client.sendall(f"{head}Content-Length: 100\r\n\r\n1\n2\n".encode())
+    replay = httpx2.get(shared_service.topic(topic), params={"until": "latest"}).text
+    assert '"total":0' in replay
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("PUT", "/topics/a", 405), ("POST", "/metrics", 405)],
+)
+def test_a_wrong_path_or_method_is_refused_with_problem_details(
+    shared_service: Service, method: str, path: str, status: int
+) -> None:
+    answer = httpx2.request(method, f"{shared_service.url}{path}")
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    if status == 405:
+        assert "GET" in answer.headers["allow"]
+
+
+def test_an_unacceptable_format_is_refused_with_those_there_are(shared_service: Service) -> None:
+    for accept in ("text/xml", "image/*;q=0.5", "nonsense"):
+        answer = httpx2.get(shared_service.topic("a"), headers={"Accept": accept})
+        assert answer.status_code == 406
+        assert "text/event-stream" in answer.json()["detail"]

@@ -1,0 +1,158 @@
+"""Clients that people use read the streams."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.programs import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+    from tests.conftest import StartService
+    from tests.service import Service
+
+# Reads from the beginning until it has seen this many messages, then leaves.
+EVENT_SOURCE = """
+([url, count]) => new Promise((resolve, reject) => {
+    const seen = [], source = new EventSource(url);
+    source.onerror = () => reject(new Error("EventSource failed"));
+    source.onmessage = event => {
+        const record = JSON.parse(event.data);
+        if (record.id !== event.lastEventId) reject(new Error("ids differ"));
+        seen.push(record.data);
+        if (seen.length === count) { source.close(); resolve(seen); }
+    };
+})
+"""
+WEB_SOCKET = """
+([url, count]) => new Promise((resolve, reject) => {
+    const seen = [], socket = new WebSocket(url);
+    socket.onerror = () => reject(new Error("WebSocket failed"));
+    socket.onmessage = event => {
+        const record = JSON.parse(event.data);
+        if (!record.event) seen.push(record.data);
+        if (seen.length === count) { socket.close(); resolve(seen); }
+    };
+})
+"""
+# Lets the browser itself reconnect: what comes before and after the restart, and how it began.
+RECONNECTING = """
+url => {
+    window.seen = [];
+    window.source = new EventSource(url);
+    for (const name of ["opened", "message", "resumed", "end"])
+        window.source.addEventListener(name, event => window.seen.push(JSON.parse(event.data)));
+}
+"""
+PAYLOADS = ["text", 1, {"unicode": "🌊 \u2028 é", "quotes": '"\\'}, [None, True]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = require("chromium")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that runs scripts of ours, which the live page's own policy forbids."""
+    with browser.new_context(bypass_csp=True) as context:
+        yield context.new_page()
+
+
+@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream", "*/*"])
+def test_curl_reads_a_stream(shared_service: Service, topic: str, accept: str) -> None:
+    shared_service.publish(topic, *PAYLOADS)
+    url = f"{shared_service.topic(topic)}?until=latest"
+    command = [require("curl"), "--silent", "--no-buffer", "--header", f"Accept: {accept}", url]
+    text = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    lines = [line.removeprefix("data: ") for line in text.split("\n")]
+    records = [orjson.loads(line) for line in lines if line.startswith("{")]
+    assert [record["data"] for record in records if "data" in record] == PAYLOADS
+
+
+def test_curl_publishes_a_file(shared_service: Service, topic: str) -> None:
+    command = [require("curl"), "--silent", "--show-error", "--fail-with-body"]
+    command += ["--header", "Content-Type: application/x-ndjson", "--data-binary", "@-"]
+    lines = b"".join(orjson.dumps(payload) + b"\n" for payload in PAYLOADS)
+    done = subprocess.run(
+        [*command, shared_service.topic(topic)], input=lines, capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)["count"] == len(PAYLOADS)
+
+
+def test_a_browser_reads_with_its_own_event_source(
+    shared_service: Service, topic: str, page: Page
+) -> None:
+    shared_service.publish(topic, *PAYLOADS)
+    page.goto(shared_service.url)
+    url = f"{shared_service.topic(topic)}?after=earliest"
+    assert page.evaluate(EVENT_SOURCE, [url, len(PAYLOADS)]) == PAYLOADS
+
+
+def test_a_browser_reads_with_its_own_websocket(
+    shared_service: Service, topic: str, page: Page
+) -> None:
+    shared_service.publish(topic, *PAYLOADS)
+    page.goto(shared_service.url)
+    url = f"{shared_service.topic(topic)}?after=earliest".replace("http", "ws", 1)
+    assert page.evaluate(WEB_SOCKET, [url, len(PAYLOADS)]) == PAYLOADS
+
+
+def test_an_event_source_resumes_by_itself_after_a_restart(
+    start_service: StartService, topic: str, page: Page
+) -> None:
+    service = start_service(retry_seconds=0.1)
+    page.goto(service.url)
+    page.evaluate(RECONNECTING, service.topic(topic))
+    page.wait_for_function("window.seen.length === 1")
+    service.publish(topic, "before")
+    page.wait_for_function("window.seen.length === 2")
+    assert service.stop() == 0
+    service.start()
+    service.publish(topic, "between")
+    page.wait_for_function("window.seen.some(record => record.event === 'resumed')")
+    service.publish(topic, "after")
+    page.wait_for_function("window.seen.some(record => record.data === 'after')")
+    seen = page.evaluate("window.source.close() || window.seen")
+    assert [record.get("event", record.get("data")) for record in seen] == [
+        "opened",
+        "before",
+        "end",
+        "resumed",
+        "between",
+        "after",
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["sse", "websocket"])
+def test_the_live_page_shows_what_is_published_on_it(
+    start_service: StartService, browser: Browser, protocol: str
+) -> None:
+    service = start_service(log="memory")
+    with browser.new_page() as page:
+        page.goto(service.url)
+        page.select_option("select[name=protocol]", protocol)
+        page.click("#watch button")
+        page.wait_for_selector("li:has-text('opened')")
+        page.fill("input[name=message]", '{"hello": "browser"}')
+        page.click("#publish button")
+        page.wait_for_selector('li:has-text(\'{"hello":"browser"}\')')
+        page.fill("input[name=message]", "plain text")
+        page.click("#publish button")
+        page.wait_for_selector("li:has-text('plain text')")
+        page.wait_for_selector("#sent:has-text('2')")
+        assert page.text_content("#status") == ""

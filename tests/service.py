@@ -1,0 +1,123 @@
+"""A real service: ``riptide serve`` in a process of its own, on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx2
+import orjson
+from prometheus_client.parser import text_string_to_metric_families
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+START_DEADLINE_S = 20
+RIPTIDE = Path(sys.executable).with_name("riptide")
+SERVING = re.compile(r"serving on (http://\S+)")
+
+
+class Service:
+    """The process, its address, and what tests do with it."""
+
+    def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
+        self.directory = directory
+        self.settings = {
+            "HOST": "127.0.0.1",
+            "PORT": 0,
+            "DATA_DIR": directory / "data",
+            **{name.upper(): value for name, value in settings.items()},
+        }
+        self.url = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """What the process has printed so far."""
+        return (self.directory / "log").read_text()
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> Self:
+        """Start the process and wait until it serves."""
+        environment = {name: value for name, value in os.environ.items() if "RIPTIDE" not in name}
+        environment |= {f"RIPTIDE_{name}": str(value) for name, value in self.settings.items()}
+        with (self.directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [RIPTIDE, "serve"], env=environment, cwd=self.directory, stderr=log, stdout=log
+            )
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not (match := SERVING.search(self.log)):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the service did not start: {self.log}")
+            time.sleep(0.02)
+        self.url = match[1]
+        # The same port after a restart, as clients know it.
+        self.settings["PORT"] = self.url.rpartition(":")[2]
+        return self
+
+    def stop(self, timeout: float = 30) -> int:
+        """Ask the process to end, as a supervisor would, and return its exit code."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """End the process without asking."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def topic(self, name: str) -> str:
+        return f"{self.url}/topics/{name}"
+
+    def publish(self, topic: str, *messages: Any) -> list[str]:
+        """Publish a batch and return the ids of its first and last message."""
+        return self.publish_lines(topic, (orjson.dumps(message) for message in messages))
+
+    def publish_lines(self, topic: str, lines: Iterable[bytes]) -> list[str]:
+        answer = httpx2.post(
+            self.topic(topic),
+            content=b"\n".join(lines),
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+        assert answer.status_code == 202, answer.text
+        ids = answer.json()["ids"]
+        return [ids["first"], ids["last"]]
+
+    def metrics(self) -> dict[str, float]:
+        """Scrape, and return the value of each sample by its name and labels as exposed."""
+        text = httpx2.get(f"{self.url}/metrics").text
+        samples = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = ",".join(f'{k}="{v}"' for k, v in sorted(sample.labels.items()))
+                samples[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return samples
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Scrape, and return the sum of all samples of a name that have these labels."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(
+            value
+            for sample, value in self.metrics().items()
+            if sample.partition("{")[0] == name and all(label in sample for label in wanted)
+        )
+
+    def wait_for_metric(self, value: float, name: str, **labels: str) -> None:
+        """Wait until a metric has a value, for what happens after a client has gone."""
+        deadline = time.monotonic() + 10
+        while (last := self.metric(name, **labels)) != value:
+            assert time.monotonic() < deadline, f"{name}{labels} is {last}, not {value}"
+            time.sleep(0.05)

@@ -18,6 +18,8 @@ _MESSAGE_ID = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,17})")
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 NANOSECONDS = 1_000_000_000
+# What a message takes beside its payload and encodings: the object, its list, its integers.
+OVERHEAD_BYTES = 320
 
 
 class MessageId(NamedTuple):
@@ -92,6 +94,11 @@ class Message:
         self.accepted_ns = accepted_ns
         self.payload = payload
         self.encoded: list[bytes | str | None] = [None, None, None]
+
+    def held_bytes(self) -> int:
+        """Return how many bytes it takes in memory, with what was encoded of it."""
+        encoded = sum(len(frame) for frame in self.encoded if frame is not None)
+        return OVERHEAD_BYTES + len(self.payload) + encoded
 
     @property
     def id(self) -> MessageId:

@@ -44,9 +44,11 @@ def make_routes(meter_provider: MeterProvider) -> list[BaseRoute]:
     """
 
     def plain(path: str, endpoint: Any, method: str = "GET") -> Route:
+        # The template, never the path: topics are not labels.
+        template = path.replace(":path}", "}")
+
         def name_span(_scope: Any) -> tuple[str, dict[str, str]]:
-            # The template, never the path: topics are not labels.
-            return f"{method} {path}", {"http.route": path}
+            return f"{method} {template}", {"http.route": template}
 
         instrumented = Middleware(
             OpenTelemetryMiddleware,

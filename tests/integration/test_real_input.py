@@ -86,7 +86,8 @@ def published(
 def test_a_text_comes_out_of_tail_as_it_went_into_publish(
     shared_service: Service, published: str, text: bytes, protocol: str
 ) -> None:
-    command = [RIPTIDE, "tail", published, "--protocol", protocol, "--url", shared_service.url]
+    command = [str(RIPTIDE), "tail", published, "--protocol", protocol]
+    command += ["--url", shared_service.url]
     done = subprocess.run(
         [*command, "--after", "earliest", "--until", "latest"], capture_output=True, check=False
     )

@@ -1,0 +1,92 @@
+"""No metric of the catalog is only promised: something real feeds each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+
+import httpx2
+import orjson
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from telemetry import catalog
+from tests.contract.consumers import WebSocketTransport
+from tests.contract.raw import RawStream
+
+if TYPE_CHECKING:
+    from tests.conftest import StartService
+    from tests.service import Service
+
+
+def _families(service: Service) -> dict[str, float]:
+    """Return the largest sample of each family that has the name of a metric."""
+    text = httpx2.get(f"{service.url}/metrics").text
+    return {
+        family.name: max(abs(sample.value) for sample in family.samples)
+        for family in text_string_to_metric_families(text)
+    }
+
+
+def test_every_metric_of_the_catalog_is_exposed_from_the_first_scrape(
+    start_service: StartService,
+) -> None:
+    service = start_service()
+    exposed = _families(service)
+    names = {definition.prometheus_name.removesuffix("_total") for definition in catalog.CATALOG}
+    assert names <= exposed.keys()
+    own = {name for name in exposed if name.startswith("riptide_")}
+    assert own == names, "exposed, but not in the catalog"
+
+
+async def test_every_metric_of_the_catalog_is_fed_by_something_real(
+    start_service: StartService, topic: str
+) -> None:
+    service = start_service(
+        ring_messages=100, slow_consumer="drop_oldest", max_connections=2, drain_seconds=5
+    )
+    seen: dict[str, float] = {}
+
+    def scrape() -> None:
+        for name, value in _families(service).items():
+            seen[name] = max(value, seen.get(name, 0.0))
+
+    first, _ = service.publish(topic, *["x" * 1000] * 500)
+    websocket = WebSocketTransport()
+    with RawStream(service, topic, "sse") as stalled:
+        stalled.wait_until_open()
+        async with connect(service.topic(topic).replace("http", "ws", 1)) as client:
+            await client.send(orjson.dumps({"after": first}).decode())
+            while b'"data"' not in await client.recv(decode=False):
+                pass
+            assert httpx2.get(service.topic(topic)).status_code == 503
+            for _ in range(20):
+                service.publish(topic, *["x" * 1000] * 500)
+            scrape()
+            # A hello is text: this one is an error of its connection.
+            await client.send(b"binary")
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await client.recv()
+        service.wait_for_metric(1, catalog.ERRORS.prometheus_name)
+        # A stalled reader that reads again has been dropped messages, and its write has waited.
+        service.publish(topic, "the last")
+        stalled.read_until(b'"the last"')
+        async with websocket.open(service, topic) as consumer:
+            await consumer.next("opened")
+            assert service.process is not None
+            for _ in range(50):
+                service.publish(topic, *["x" * 1000] * 500)
+        scrape()
+        service.process.send_signal(signal.SIGTERM)
+        service.wait_for_metric(1, catalog.DRAINING.prometheus_name)
+        scrape()
+    never_fed = {
+        definition.prometheus_name
+        for definition in catalog.CATALOG
+        if not seen[definition.prometheus_name.removesuffix("_total")]
+    }
+    # The one that is to stay at 0.
+    assert never_fed == {catalog.MESSAGES_UNACCOUNTED.prometheus_name}

@@ -1,0 +1,32 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from telemetry import CloseReason
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("reason", CloseReason)
+def test_the_table_of_endings_has_a_true_row_for_each_reason(reason: CloseReason) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    (row,) = re.findall(rf"^\| `{reason}` \|(.*)\|$", text, flags=re.MULTILINE)
+    meaning, code, _, reconnect, outcome, error = (cell.strip() for cell in row.split("|"))
+    assert meaning == reason.meaning
+    assert int(code) == reason.websocket_code
+    assert (reconnect == "yes") == reason.reconnect
+    assert outcome == f"`{reason.outcome}`"
+    assert error == ("none" if reason.error_type is None else f"`{reason.error_type}`")
+
+
+def test_every_setting_that_a_document_names_exists() -> None:
+    settings = {f"RIPTIDE_{name.upper()}" for name in Settings.model_fields}
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        named = set(re.findall(r"RIPTIDE_[A-Z_]+", document.read_text()))
+        assert named <= settings, document.name

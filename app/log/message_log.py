@@ -88,7 +88,7 @@ class MessageLog(Protocol):
         """Return how much room the log takes, in bytes."""
 
     def unavailable_reason(self) -> str | None:
-        """Return why the last write failed, or None while all is well."""
+        """Return why messages are not taken just now, or None while they are."""
 
 
 def monotonic_from_unix(unix_ns: int) -> int:

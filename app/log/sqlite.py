@@ -73,8 +73,8 @@ class SqliteLog:
         return self._file.size_bytes()
 
     def unavailable_reason(self) -> str | None:
-        """Return why the last commit failed, or None."""
-        return self._writer.failure
+        """Return why the last commit failed, if that was a moment ago."""
+        return self._writer.failure()
 
     async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         try:

@@ -26,6 +26,7 @@ TRIM_INTERVAL_S = 5.0
 # Deletes come in small transactions, so that appends get in between.
 TRIM_MESSAGES = 2_000
 RETRY_AFTER_S = 5
+FAILURE_LASTS_S = 30.0
 
 
 class Append(NamedTuple):
@@ -46,7 +47,8 @@ class SqliteWriter:
     """Commits all appends that wait in one transaction, and trims between commits."""
 
     def __init__(self, file: SqliteFile, retention: Retention) -> None:
-        self.failure: str | None = None
+        self._failure: str | None = None
+        self._failed_at = 0.0
         self._file = file
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
@@ -66,6 +68,15 @@ class SqliteWriter:
     def put(self, append: Append) -> None:
         """Queue an append for the next commit."""
         self._queue.put(append)
+
+    def failure(self) -> str | None:
+        """Return why the last commit failed, if that was a moment ago.
+
+        Readiness depends on it: were it to last, nobody would come to find out that the disk
+        has room again.
+        """
+        recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
+        return self._failure if recently else None
 
     def _run(self) -> None:
         connection = self._file.connect()
@@ -111,14 +122,17 @@ class SqliteWriter:
                     [(head.sequence, head.topic_id) for head in heads.values()],
                 )
         except sqlite3.Error as error:
-            self.failure = str(error)
+            self._failure = str(error)
+            self._failed_at = time.monotonic()
             logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
             firsts = []
         else:
-            self.failure = None
+            self._failure = None
             self._heads |= heads
         try:
-            appends[0].done.get_loop().call_soon_threadsafe(_resolve, appends, firsts, self.failure)
+            appends[0].done.get_loop().call_soon_threadsafe(
+                _resolve, appends, firsts, self._failure
+            )
         except RuntimeError:
             logger.warning("%d appends ended after the event loop did", len(appends))
 

@@ -178,7 +178,8 @@ class Hub:
         if position is Edge.EARLIEST:
             return self._start(topic, encoding, earliest, finite=finite)
         # A position of another life of the log, or ahead of this one (a restored backup).
-        if position.epoch != self._log.epoch or position.sequence > topic.head:
+        head = max(bounds.head, topic.head)
+        if position.epoch != self._log.epoch or position.sequence > head:
             start = self._start(topic, encoding, earliest, finite=finite)
             return start._replace(reconnection=ReconnectionOutcome.RESET)
         start = self._start(topic, encoding, position.sequence, finite=finite)
@@ -193,7 +194,7 @@ class Hub:
             self._log,
             encoding,
             after=after,
-            until=topic.head if finite else None,
+            until=max(topic.head, after) if finite else None,
             policy=self._policy,
         )
         return Start(subscription, None, 0)

@@ -112,7 +112,7 @@ class Ingest:
 
 def _is_batch(content_type: str) -> bool:
     try:
-        kind = "/".join(mimeparse.parse_mime_type(content_type)[:2])
+        kind = "/".join(mimeparse.parse_mime_type(content_type.lower())[:2])
     except mimeparse.MimeTypeParseException:
         kind = ""
     if kind not in {JSON, ndjson.MEDIA_TYPE}:

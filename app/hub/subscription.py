@@ -149,7 +149,10 @@ class Subscription:
         self.topic.leave(self)
 
     def _last(self) -> int:
-        return self.topic.head if self.until is None else self.until
+        if self.until is not None:
+            return self.until
+        # A consumer may bring the id of a message that is in the log and on its way to the ring.
+        return max(self.topic.head, self.cursor)
 
     def _step_end(self) -> int:
         # A step lies on one side of the line between replay and live.

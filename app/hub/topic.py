@@ -75,14 +75,22 @@ class Topic:
         self._to_wake: deque[Subscription] = deque()
 
     def advance_to(self, head: int) -> None:
-        """Take over the head that the log knows, unless a newer message came already."""
+        """Take over the head that the log knows.
+
+        Not if the ring has messages: what the log has beyond them is on its way to ``push``.
+        """
         self.loaded = True
-        if head > self.head:
+        if not self._messages and head > self.head:
             self.head = head
             self.tail = head + 1
 
     def push(self, messages: Sequence[Message]) -> None:
         """Take the newest messages into the ring and begin to wake those who wait for them."""
+        if messages[0].sequence <= self.head:
+            # Committed before the topic was loaded: the log's head covers them already.
+            messages = [message for message in messages if message.sequence > self.head]
+            if not messages:
+                return
         if not self._messages:
             self.tail = messages[0].sequence
         self._messages.extend(messages)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from app.log.message_log import (
     Retention,
     monotonic_from_unix,
 )
-from app.message import NANOSECONDS, Message
+from app.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +86,7 @@ class MemoryLog:
         return None
 
     def _expire(self, messages: deque[Message]) -> None:
-        oldest = time.time_ns() - int(self._retention.seconds * NANOSECONDS)
+        oldest = self._retention.oldest_kept()
         while messages and (
             len(messages) > self._retention.messages or messages[0].accepted_at < oldest
         ):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from app.message import NANOSECONDS
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
@@ -30,6 +32,14 @@ class Retention(NamedTuple):
 
     messages: int
     seconds: float
+
+    def oldest_kept(self) -> int:
+        """Return the Unix time in nanoseconds before which messages have expired."""
+        return int(max(0.0, time.time() - self.seconds) * NANOSECONDS)
+
+    def first_kept(self, head: int) -> int:
+        """Return the lowest sequence number that may stay of a topic with this head."""
+        return max(1, head - self.messages + 1)
 
 
 class MessageLog(Protocol):

@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.errors import LogUnavailableError
-from app.message import NANOSECONDS
 
 if TYPE_CHECKING:
     import asyncio
@@ -121,7 +120,7 @@ class SqliteWriter:
                     "UPDATE topics SET head = ? WHERE id = ?",
                     [(head.sequence, head.topic_id) for head in heads.values()],
                 )
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
             self._failure = str(error)
             self._failed_at = time.monotonic()
             logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
@@ -151,11 +150,11 @@ class SqliteWriter:
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete a step of what retention no longer covers; return whether more is left."""
-        oldest = time.time_ns() - int(self._retention.seconds * NANOSECONDS)
+        oldest = self._retention.oldest_kept()
         try:
             topics = connection.execute("SELECT id, head FROM topics").fetchall()
             steps = [
-                _trim_topic(connection, topic_id, head - self._retention.messages + 1, oldest)
+                _trim_topic(connection, topic_id, self._retention.first_kept(head), oldest)
                 for topic_id, head in topics
             ]
         except sqlite3.Error as error:

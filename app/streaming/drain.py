@@ -50,9 +50,6 @@ class Drain:
         for session in sessions:
             session.end(CloseReason.DRAINING)
             await asyncio.sleep(pause)
-        # Those that were being let in when the drain began.
-        for session in list(self._streams.sessions):
-            session.end(CloseReason.DRAINING)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self._streams.wait_until_empty()

@@ -67,6 +67,9 @@ class Streams:
                 start = await self._hub.subscribe(
                     check_topic(topic), outlet.encoding, request.position, finite=request.finite
                 )
+                if self.draining:
+                    self._hub.unsubscribe(start.subscription)
+                    self._check_room()
             except ProblemError as problem:
                 self._lifecycle.connection_rejected(outlet.protocol, REJECTIONS[type(problem)])
                 raise

@@ -1,74 +1,110 @@
-"""A histogram that costs a bisection and two additions per observation."""
+"""A histogram of durations that costs a bisection and two additions per observation."""
 
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
+from telemetry.exemplars import Exemplars
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from opentelemetry.trace import SpanContext
 
 NANOSECONDS = 1_000_000_000
 
 
 class BucketHistogram:
-    """Counts of observations in explicit buckets; an upper bound belongs to its bucket.
+    """Counts of durations in explicit buckets; an upper bound belongs to its bucket.
 
-    One thread writes, others may take data points at any time.
+    Bounds are in seconds. Inside, all is whole nanoseconds: comparing integers is cheap, and their
+    sum never drifts. One thread writes, others may take data points at any time.
     """
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = (
+        "_bounds",
+        "_edges",
+        "bucket",
+        "counts",
+        "exemplars",
+        "high_ns",
+        "low_ns",
+        "sum_ns",
+    )
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
+        # Bucket n is above edge n, and up to edge n + 1.
+        self._edges = (-1, *(round(bound * NANOSECONDS) for bound in bounds), sys.maxsize)
+        # The next observation mostly falls where the last one did. Who observes once per message
+        # may look for itself whether it does, and then count without a call.
+        self.bucket, self.low_ns, self.high_ns = 0, -1, self._edges[1]
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum_ns = 0
+        self.exemplars: Exemplars | None = None
 
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.observe_ns(round(seconds * NANOSECONDS))
+
+    def observe_ns(self, duration_ns: int) -> None:
+        """Count one duration; a negative one, of a clock that was set back, is none at all."""
+        duration_ns = max(0, duration_ns)
+        self.bucket = bucket = self._find(duration_ns)
+        self.low_ns, self.high_ns = self._edges[bucket], self._edges[bucket + 1]
+        self.counts[bucket] += 1
+        self.sum_ns += duration_ns
 
     def observe_ages(self, now_ns: int, moments_ns: Sequence[int]) -> None:
-        """Count the seconds that have passed since each of the moments, given oldest first."""
-        count = len(moments_ns)
-        oldest = (now_ns - moments_ns[0]) / NANOSECONDS
-        bucket = bisect_left(self._bounds, oldest)
-        if count == 1:
-            self._counts[bucket] += 1
-            self._sum += oldest
+        """Count the time that has passed since each of the moments, given oldest first."""
+        if not moments_ns:
             return
+        oldest, newest = now_ns - moments_ns[0], now_ns - moments_ns[-1]
+        bucket = self._find(oldest)
         # Messages of one batch mostly share a bucket.
-        if bucket == bisect_left(self._bounds, (now_ns - moments_ns[-1]) / NANOSECONDS):
-            self._counts[bucket] += count
+        if newest >= 0 and bucket == self._find(newest):
+            self.counts[bucket] += len(moments_ns)
+            self.sum_ns += now_ns * len(moments_ns) - sum(moments_ns)
         else:
             for moment in moments_ns:
-                age = (now_ns - moment) / NANOSECONDS
-                self._counts[bisect_left(self._bounds, age)] += 1
-        self._sum += (now_ns * count - sum(moments_ns)) / NANOSECONDS
+                self.observe_ns(now_ns - moment)
+
+    def keep_exemplar(self, duration_ns: int, trace: SpanContext) -> None:
+        """Let this observation, which has been counted, stand as the example of its bucket."""
+        if self.exemplars is None:
+            self.exemplars = Exemplars()
+        duration_ns = max(0, duration_ns)
+        self.exemplars.keep(self._find(duration_ns), duration_ns / NANOSECONDS, trace)
 
     @property
     def count(self) -> int:
         """How many observations there were."""
-        return sum(self._counts)
+        return sum(self.counts)
 
     def data_point(
         self, attributes: Mapping[str, str], start_unix_ns: int, now_unix_ns: int
     ) -> HistogramDataPoint:
         """Return what was counted since the start, cumulative; its count is that of its buckets."""
-        counts = self._counts.copy()
+        counts = self.counts.copy()
+        exemplars = self.exemplars
         return HistogramDataPoint(
             attributes=dict(attributes),
             start_time_unix_nano=start_unix_ns,
             time_unix_nano=now_unix_ns,
             count=sum(counts),
-            sum=self._sum,
+            sum=self.sum_ns / NANOSECONDS,
             bucket_counts=counts,
             explicit_bounds=self._bounds,
             # Not kept, and said as the SDK says it.
             min=math.inf,
             max=-math.inf,
+            exemplars=[] if exemplars is None else exemplars.all(),
         )
+
+    def _find(self, duration_ns: int) -> int:
+        return bisect_left(self._edges, duration_ns, 1, len(self._edges) - 1) - 1

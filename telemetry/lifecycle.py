@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from opentelemetry.trace import SpanContext
+
     from telemetry.labels import (
         CloseReason,
         DropReason,
@@ -33,17 +35,19 @@ class Lifecycle:
     def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
         """Take note that a stream has begun on it; the total is known for finite ones."""
 
-    def items_sent(
+    def items_sent(  # noqa: PLR0913, PLR0917  # plain positional arguments are the cheapest
         self,
         connection_id: str,
         count: int,
         size_bytes: int,
         accepted_ns: Sequence[int],
         source: Source,
+        trace: SpanContext | None = None,
     ) -> None:
         """Take note of messages that were handed to the transport in one write.
 
         ``accepted_ns`` says when each was accepted, on the monotonic clock, oldest first.
+        ``trace`` is that of the last message, where it has one: an exemplar of its latency.
         """
 
     def items_dropped(self, connection_id: str, reason: DropReason, count: int = 1) -> None:

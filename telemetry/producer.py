@@ -78,4 +78,8 @@ class ProducingReader(MetricReader):
                 first, scope_metrics=[*first.scope_metrics, self.producer.produce()]
             )
             metrics_data = MetricsData(resource_metrics=[extended, *others])
+        self._forward(metrics_data, timeout_millis, **kwargs)
+
+    def _forward(self, metrics_data: MetricsData, timeout_millis: float, **kwargs: Any) -> None:
+        """Hand everything to the reader's own class; to be overridden by who changes it first."""
         super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # type: ignore[safe-super]  # the reader behind this mixin

@@ -11,10 +11,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from telemetry.exposition import Exposition, PrometheusReader
+from telemetry.exposition import Exposition
 from telemetry.lifecycle import Lifecycle
 from telemetry.lifecycle_manager import StreamLifecycleManager
 from telemetry.producer import SCOPE, ProducingReader
+from telemetry.prometheus_reader import PrometheusReader
 from telemetry.riptide_metrics import RiptideMetrics
 from telemetry.streaming_metrics import StreamingMetrics
 
@@ -60,11 +61,11 @@ def start_telemetry(version: str, extra_readers: Sequence[ProducingReader] = ())
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    reader = PrometheusReader(registry)
-    exposition = Exposition(registry, reader)
+    exposition = Exposition(registry)
     metrics = StreamingMetrics()
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Telemetry(Lifecycle(), metrics, exposition, NoOpMeterProvider(), None)
+    reader = PrometheusReader(registry)
     provider = MeterProvider([reader, *extra_readers], resource=_resource(version))
     riptide_metrics = RiptideMetrics(provider.get_meter(SCOPE), metrics, version)
     for each in (reader, *extra_readers):

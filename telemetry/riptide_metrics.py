@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Observation
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     Series = Iterable[tuple[Mapping[str, str], float]]
     Observe = Callable[[], Series]
+
+logger = logging.getLogger("riptide.telemetry")
 
 # Numbers that stand in the state under these names, for each protocol.
 _BY_PROTOCOL: dict[MetricDefinition, str] = {
@@ -59,6 +63,7 @@ class RiptideMetrics:
 
     def __init__(self, meter: Meter, metrics: StreamingMetrics, version: str) -> None:
         self._metrics = metrics
+        self._failing: set[MetricDefinition] = set()
         self._gauges: dict[MetricDefinition, Callable[[], float]] = {
             catalog.ERROR_RATE: metrics.error_rate,
             catalog.HEALTH_RATIO: metrics.health_ratio,
@@ -77,9 +82,29 @@ class RiptideMetrics:
     def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
         """Read these gauges from their owners from now on; without one, a gauge is 0.
 
-        The functions are called on a reader's thread and must not block.
+        The functions are called on a reader's thread and must not block. One that fails leaves
+        its gauge out, and nothing else.
+
+        Raises:
+            ValueError: the metric is not a gauge without labels.
+
         """
+        for definition in gauges:
+            if definition.kind is not Kind.GAUGE or definition.labels:
+                raise ValueError(f"{definition.name} is not a gauge that an owner can provide")
         self._gauges |= gauges
+
+    def _gauge(self, definition: MetricDefinition) -> Series:
+        try:
+            value = _finite(self._gauges.get(definition, lambda: 0)())
+        except Exception:
+            # Left out of this scrape, which goes on; told once and not with every scrape.
+            if definition not in self._failing:
+                self._failing.add(definition)
+                logger.exception("%s could not be read", definition.name)
+            return []
+        self._failing.discard(definition)
+        return [({}, value)]
 
     def _observer(self, definition: MetricDefinition) -> Observe:
         if definition in _BY_PROTOCOL:
@@ -99,7 +124,7 @@ class RiptideMetrics:
                 ({"outcome": str(outcome)}, count)
                 for outcome, count in self._metrics.published.items()
             ]
-        return lambda: [({}, self._gauges.get(definition, lambda: 0)())]
+        return lambda: self._gauge(definition)
 
     def _histograms(
         self,
@@ -121,6 +146,12 @@ class RiptideMetrics:
     def _protocols(self) -> Iterator[tuple[dict[str, str], ProtocolMetrics]]:
         for protocol, metrics in self._metrics.by_protocol.items():
             yield {"protocol": str(protocol)}, metrics
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} cannot be shown")
+    return value
 
 
 def _register(meter: Meter, definition: MetricDefinition, observe: Observe) -> None:

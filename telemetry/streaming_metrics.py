@@ -42,6 +42,7 @@ class ProtocolMetrics:
         "latency",
         "live_latency",
         "opened",
+        "protocol",
         "received",
         "reconnections",
         "rejected",
@@ -54,7 +55,8 @@ class ProtocolMetrics:
         "write_wait",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
         self.opened = 0
         self.errored = 0
         self.sent = 0
@@ -79,14 +81,18 @@ class ProtocolMetrics:
     @property
     def active(self) -> int:
         """How many connections are open now."""
-        return self.opened - sum(self.closed.values())
+        # In this order: seen from another thread, what has closed had opened before.
+        closed = sum(self.closed.values())
+        return self.opened - closed
 
     def totals(self) -> Totals:
         """Return what the sliding window needs."""
+        # What follows from an opening first, the openings last: a ratio stays below 1.
+        closed, errored = sum(self.closed.values()), self.errored
         return Totals(
             self.opened,
-            sum(self.closed.values()),
-            self.errored,
+            closed,
+            errored,
             sum(self.reconnections.values()),
             self.sent,
             sum(self.dropped.values()),
@@ -102,9 +108,9 @@ class StreamingMetrics:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.ndjson = ProtocolMetrics()
-        self.sse = ProtocolMetrics()
-        self.websocket = ProtocolMetrics()
+        self.ndjson = ProtocolMetrics(Protocol.NDJSON)
+        self.sse = ProtocolMetrics(Protocol.SSE)
+        self.websocket = ProtocolMetrics(Protocol.WEBSOCKET)
         self.by_protocol = {
             Protocol.NDJSON: self.ndjson,
             Protocol.SSE: self.sse,
@@ -126,9 +132,11 @@ class StreamingMetrics:
         duration_s: float,
         reason: CloseReason = CloseReason.CLIENT_CLOSED,
     ) -> None:
-        """Count a connection that has closed after so many seconds."""
+        """Count a connection that has closed after so many seconds; ignored if none is open."""
         self.window.advance()
         metrics = self.by_protocol[protocol]
+        if not metrics.active:
+            return
         metrics.closed[reason] += 1
         metrics.connection_duration.observe(duration_s)
 

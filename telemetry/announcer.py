@@ -1,0 +1,51 @@
+"""Passes events on: one log record each, and a call of every listener."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from telemetry.events import Event, EventName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telemetry.events import Listener
+
+logger = logging.getLogger("riptide.stream")
+
+
+class Announcer:
+    """Listeners, and the log. A listener that fails is logged, and harms no other."""
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Listener, ...] = ()
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody would be called."""
+        return bool(self._listeners)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call the listener with every event from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Stop calling the listener."""
+        self._listeners = tuple(other for other in self._listeners if other != listener)
+
+    def tell(self, name: EventName, connection_id: str, details: Mapping[str, object]) -> None:
+        """Write the log record and call the listeners."""
+        level = logging.WARNING if name is EventName.STREAM_ERROR else logging.DEBUG
+        if logger.isEnabledFor(level):
+            text = " ".join(f"{key}={value}" for key, value in details.items())
+            extra = {f"stream.{key}": value for key, value in details.items()}
+            extra["connection_id"] = connection_id
+            logger.log(level, "%s connection_id=%s %s", name, connection_id, text, extra=extra)
+        for listener in self._listeners:
+            try:
+                listener(Event(name, connection_id, details))
+            except Exception:
+                logger.exception("a listener failed on %s", name)

@@ -1,0 +1,58 @@
+"""What has to be remembered of a connection while it is open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from telemetry.streaming_metrics import ProtocolMetrics
+
+
+class OpenConnection:
+    """A few slots: there is one of these for each of many thousand consumers.
+
+    Most connections carry one stream, so the first has slots of its own, and only a WebSocket with
+    several at once pays for a mapping.
+    """
+
+    __slots__ = (
+        "_other_streams",
+        "_request_id",
+        "_started_ns",
+        "awaits_first",
+        "errored",
+        "metrics",
+        "opened_ns",
+    )
+
+    def __init__(self, metrics: ProtocolMetrics, opened_ns: int) -> None:
+        self.metrics = metrics
+        self.opened_ns = opened_ns
+        self.awaits_first = True
+        self.errored = False
+        self._request_id: str | None = None
+        self._started_ns = 0
+        self._other_streams: dict[str, int] | None = None
+
+    def start_stream(self, request_id: str, now_ns: int) -> bool:
+        """Remember a stream; return False if one of that id is open already."""
+        if request_id in self.streams():
+            return False
+        if self._request_id is None:
+            self._request_id, self._started_ns = request_id, now_ns
+        else:
+            self._other_streams = {**(self._other_streams or {}), request_id: now_ns}
+        return True
+
+    def end_stream(self, request_id: str) -> int | None:
+        """Forget a stream; return when it started, or None if there is none of that id."""
+        if request_id == self._request_id:
+            self._request_id = None
+            return self._started_ns
+        others = self._other_streams
+        return others.pop(request_id, None) if others else None
+
+    def streams(self) -> list[str]:
+        """Return the ids of the streams that are open."""
+        first = [] if self._request_id is None else [self._request_id]
+        return [*first, *(self._other_streams or ())]

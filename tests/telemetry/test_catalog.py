@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from telemetry import catalog
+from telemetry.catalog import CATALOG, Kind, MetricDefinition
+from telemetry.labels import DropReason, Protocol
+
+CONTRACT_DURATION_BOUNDS = (
+    *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),
+    *(30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
+)
+BY_NAME = {definition.name: definition for definition in CATALOG}
+
+
+def test_each_metric_stands_in_the_catalog_once() -> None:
+    assert len(BY_NAME) == len(CATALOG)
+    assert len({definition.prometheus_name for definition in CATALOG}) == len(CATALOG)
+
+
+def test_there_are_more_metrics_than_the_22_that_were_promised() -> None:
+    assert len(CATALOG) > 22
+
+
+@pytest.mark.parametrize("definition", CATALOG, ids=lambda definition: str(definition.name))
+def test_names_come_out_the_same_through_every_exporter(definition: MetricDefinition) -> None:
+    words = definition.name.replace(".", "_").split("_")
+    if definition.kind is Kind.COUNTER:
+        assert "total" not in words
+    # A unit of "1" gains a suffix from some exporters only.
+    assert definition.unit != "1"
+    assert definition.name.startswith("riptide.")
+
+
+@pytest.mark.parametrize("definition", CATALOG, ids=lambda definition: str(definition.name))
+def test_only_histograms_have_bounds_which_are_floats_and_rise(
+    definition: MetricDefinition,
+) -> None:
+    assert bool(definition.bounds) == (definition.kind is Kind.HISTOGRAM)
+    assert list(definition.bounds) == sorted(set(definition.bounds))
+    assert all(isinstance(bound, float) for bound in definition.bounds)
+
+
+@pytest.mark.parametrize("definition", CATALOG, ids=lambda definition: str(definition.name))
+def test_descriptions_are_sentences(definition: MetricDefinition) -> None:
+    assert definition.description.endswith(".")
+    assert definition.description[0].isupper() or definition.description[0].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("definition", "name"),
+    [
+        (catalog.MESSAGES_SENT, "riptide_streaming_messages_sent_total"),
+        (catalog.SENT_BYTES, "riptide_streaming_sent_bytes_total"),
+        (catalog.TOTAL_CONNECTIONS, "riptide_streaming_total_connections"),
+        (catalog.MEMORY_USAGE, "riptide_streaming_memory_usage_bytes"),
+        (catalog.CONNECTION_DURATION, "riptide_streaming_connection_duration_seconds"),
+        (catalog.ERROR_RATE, "riptide_streaming_error_rate"),
+    ],
+)
+def test_prometheus_names_carry_the_unit_and_the_suffix_of_counters(
+    definition: MetricDefinition, name: str
+) -> None:
+    assert definition.prometheus_name == name
+
+
+def test_label_sets_are_all_combinations_of_the_closed_values() -> None:
+    sets = catalog.MESSAGES_DROPPED.label_sets()
+    assert len(sets) == len(Protocol) * len(DropReason)
+    assert {"protocol": "sse", "reason": "conflated"} in sets
+    assert catalog.ERROR_RATE.label_sets() == [{}]
+
+
+def test_durations_of_connections_have_the_bounds_of_the_contract() -> None:
+    assert catalog.CONNECTION_DURATION.bounds == CONTRACT_DURATION_BOUNDS
+
+
+def test_a_topic_is_never_a_label() -> None:
+    assert not {label.key for each in CATALOG for label in each.labels} & {"topic", "connection_id"}

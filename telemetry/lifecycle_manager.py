@@ -97,6 +97,9 @@ class StreamLifecycleManager(Lifecycle):
             connection = self._connections[connection_id]
         except KeyError:
             return
+        except TypeError:
+            report_failure("items_sent")
+            return
         try:
             metrics = connection.metrics
             metrics.sent += count

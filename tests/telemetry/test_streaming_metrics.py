@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,12 +16,9 @@ from telemetry.labels import (
 )
 from telemetry.sliding_window import WINDOW_S
 from telemetry.streaming_metrics import StreamingMetrics
-from telemetry.testing import ManualClock
 
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+if TYPE_CHECKING:
+    from telemetry.testing import ManualClock
 
 
 @pytest.fixture

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from telemetry.labels import CloseReason, ErrorType, Protocol, Source
+from telemetry.lifecycle import Lifecycle
+from telemetry.lifecycle_manager import StreamLifecycleManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERBS: dict[str, Callable[..., Any]] = dict(
+    inspect.getmembers(
+        Lifecycle,
+        lambda member: inspect.isfunction(member) and member.__name__ != "__init__",
+    )
+)
+
+
+def test_there_are_verbs() -> None:
+    assert len(VERBS) > 10
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_manager_records_every_verb_in_the_same_words(verb: str) -> None:
+    recorded = getattr(StreamLifecycleManager, verb)
+    assert recorded is not VERBS[verb]
+    assert inspect.signature(recorded) == inspect.signature(VERBS[verb])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_says_what_it_takes_note_of(verb: str) -> None:
+    assert inspect.getdoc(VERBS[verb])
+
+
+def test_telemetry_switched_off_takes_every_call_and_keeps_nothing() -> None:
+    off = Lifecycle()
+    off.connection_established("c", Protocol.SSE)
+    off.stream_started("c", "r", None)
+    off.items_sent("c", 1, 10, [0], Source.LIVE)
+    off.stream_error("c", ErrorType.INTERNAL, recoverable=False)
+    off.connection_closed("c", CloseReason.COMPLETED)
+    assert vars(off) == {}

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 INTERVAL_S = 0.1
 MEMORY_S = 15.0
@@ -20,20 +20,31 @@ class EventLoopMonitor:
     ``tick`` is called every time, for what else has to be done now and then.
     """
 
-    def __init__(self, tick: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        tick: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._tick = tick
+        self._clock = clock
+        self._sleep = sleep
         self._delays: deque[float] = deque([0.0], maxlen=int(MEMORY_S / INTERVAL_S))
         self._due: float | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        while True:
-            self._due = time.monotonic() + INTERVAL_S
-            await asyncio.sleep(INTERVAL_S)
-            self._delays.append(max(0.0, time.monotonic() - self._due))
-            self._tick()
+        try:
+            while True:
+                due = self._due = self._clock() + INTERVAL_S
+                await self._sleep(INTERVAL_S)
+                self._delays.append(max(0.0, self._clock() - due))
+                self._tick()
+        finally:
+            self._due = None
 
     def lag_seconds(self) -> float:
         """Return the largest delay of late, counting one that has not ended yet."""
-        pending = 0.0 if self._due is None else time.monotonic() - self._due
+        due = self._due
+        pending = 0.0 if due is None else self._clock() - due
         return max(pending, *self._delays.copy())

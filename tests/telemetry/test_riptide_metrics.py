@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from telemetry import catalog
+from telemetry.catalog import CATALOG, Kind, MetricDefinition
+
+if TYPE_CHECKING:
+    from telemetry.testing import InMemoryTelemetry
+
+
+@pytest.mark.parametrize("definition", CATALOG, ids=lambda definition: str(definition.name))
+def test_all_label_sets_exist_at_zero_from_the_first_collection(
+    telemetry: InMemoryTelemetry, definition: MetricDefinition
+) -> None:
+    points = telemetry.points(definition.name)
+    if definition is catalog.BUILD_INFO:
+        assert [point.attributes for point in points] == [{"version": "test"}]
+        return
+    found = sorted(sorted((point.attributes or {}).items()) for point in points)
+    assert found == sorted(sorted(labels.items()) for labels in definition.label_sets())
+    rests_at = 1 if definition in {catalog.DELIVERY_RATIO, catalog.HEALTH_RATIO} else 0
+    assert telemetry.value(definition.name) == rests_at
+
+
+def test_a_gauge_is_read_from_its_owner(telemetry: InMemoryTelemetry) -> None:
+    sizes = iter([10, 20])
+    telemetry.instruments.observe({catalog.MEMORY_USAGE: lambda: next(sizes)})
+    assert telemetry.value("riptide_streaming_memory_usage_bytes") == 10
+    assert telemetry.value("riptide_streaming_memory_usage_bytes") == 20
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), None, "much"])
+def test_a_gauge_that_cannot_be_shown_is_left_out_alone_and_logged_once(
+    telemetry: InMemoryTelemetry, caplog: pytest.LogCaptureFixture, broken: float
+) -> None:
+    values = [broken, broken, 7, broken]
+    telemetry.instruments.observe({catalog.MEMORY_USAGE: lambda: values.pop(0)})
+    for shown in ([], [], [7]):
+        assert [p.value for p in telemetry.points("riptide.streaming.memory_usage")] == shown  # type: ignore[union-attr]  # a number's
+    assert len(caplog.records) == 1
+    assert telemetry.value("riptide.topics") == 0
+    # It failed again in between, after it had worked.
+    assert len(caplog.records) == 2
+
+
+def test_an_owner_that_raises_costs_its_own_gauge_only(
+    telemetry: InMemoryTelemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry.instruments.observe({catalog.LOG_SIZE: lambda: 1 // 0, catalog.TOPICS: lambda: 3})
+    assert telemetry.points("riptide.log.size") == []
+    assert telemetry.value("riptide.topics") == 3
+    assert caplog.messages == ["riptide.log.size could not be read"]
+
+
+@pytest.mark.parametrize("definition", [catalog.MESSAGES_SENT, catalog.WRITE_WAIT])
+def test_only_gauges_can_be_provided_by_owners(
+    telemetry: InMemoryTelemetry, definition: MetricDefinition
+) -> None:
+    with pytest.raises(ValueError, match="is not a gauge"):
+        telemetry.instruments.observe({definition: lambda: 1})
+
+
+def test_every_metric_that_is_not_a_histogram_is_an_instrument(
+    telemetry: InMemoryTelemetry,
+) -> None:
+    produced = {metric.name for metric in telemetry.instruments.producer.produce().metrics}
+    assert produced == {each.name for each in CATALOG if each.kind is Kind.HISTOGRAM}

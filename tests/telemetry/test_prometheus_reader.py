@@ -1,0 +1,193 @@
+"""Each fault is shown on the exporter's own reader first, and then to be absent from ours."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from prometheus_client import CollectorRegistry, generate_latest
+
+from telemetry.prometheus_reader import PrometheusReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.sdk.metrics.export import MetricReader
+
+SCRAPERS = 4
+
+
+class Process:
+    """A process with one reader; a collection lasts until ``hold`` lets it."""
+
+    def __init__(self, make_reader: Callable[[CollectorRegistry], MetricReader]) -> None:
+        self.registry = CollectorRegistry()
+        self.hold: Callable[[], None] = lambda: None
+        self.provider = MeterProvider(
+            [make_reader(self.registry)],
+            shutdown_on_exit=False,
+            views=[
+                View(
+                    instrument_name="exponential",
+                    aggregation=ExponentialBucketHistogramAggregation(),
+                )
+            ],
+        )
+        self.meter = self.provider.get_meter("test")
+        self.meter.create_observable_gauge("size", [self._observe])
+
+    def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
+        self.hold()
+        return [Observation(1)]
+
+    def scrape(self) -> Counter[str]:
+        lines = generate_latest(self.registry).decode().splitlines()
+        return Counter(line for line in lines if not line.startswith("#"))
+
+
+@pytest.fixture
+def stock() -> Process:
+    return Process(lambda registry: PrometheusMetricReader(registry=registry))
+
+
+@pytest.fixture
+def ours() -> Process:
+    return Process(PrometheusReader)
+
+
+def flush_on_another_thread(process: Process) -> None:
+    flush = threading.Thread(target=process.provider.force_flush)
+    flush.start()
+    flush.join()
+
+
+def test_the_stock_reader_repeats_everything_after_a_flush(stock: Process) -> None:
+    stock.provider.force_flush()
+    assert min(stock.scrape().values()) > 1
+
+
+def test_a_flush_between_scrapes_leaves_no_trace(ours: Process) -> None:
+    clean = ours.scrape()
+    assert max(clean.values()) == 1
+    ours.provider.force_flush()
+    flush_on_another_thread(ours)
+    assert ours.scrape() == clean
+
+
+def test_a_flush_on_another_thread_during_a_scrape_leaves_no_trace(ours: Process) -> None:
+    # As a scrape collects, a flush has already collected and delivers.
+    clean = ours.scrape()
+    reader = next(iter(ours.registry._collector_to_names))._reader  # type: ignore[attr-defined]  # ours
+    collected = reader._own_registry.collect
+
+    def collect_after_a_flush() -> object:
+        flush_on_another_thread(ours)
+        families = list(collected())
+        flush_on_another_thread(ours)
+        return families
+
+    reader._own_registry.collect = collect_after_a_flush
+    assert ours.scrape() == clean
+    assert ours.scrape() == clean
+
+
+def scrape_at_once(process: Process) -> list[Counter[str]]:
+    """Let two scrapes both collect before either of them reads what was collected."""
+    pages: list[Counter[str]] = []
+    collector = next(iter(process.registry._collector_to_names))
+    collect = collector._callback  # type: ignore[attr-defined]  # the stock collector's
+    both = threading.Barrier(2)
+
+    def collect_together() -> None:
+        collect()
+        both.wait(10)
+
+    collector._callback = collect_together  # type: ignore[attr-defined]  # as above
+    scrapers = [threading.Thread(target=lambda: pages.append(process.scrape())) for _ in range(2)]
+    for scraper in scrapers:
+        scraper.start()
+    for scraper in scrapers:
+        scraper.join()
+    return pages
+
+
+def test_the_stock_reader_mixes_up_scrapes_that_meet(stock: Process) -> None:
+    pages = scrape_at_once(stock)
+    assert len(pages) == 2
+    whole = Process(lambda registry: PrometheusMetricReader(registry=registry)).scrape()
+    assert any(page != whole for page in pages)
+
+
+def test_scrapes_that_meet_each_get_one_whole_page(ours: Process) -> None:
+    clean = ours.scrape()
+    pages: list[Counter[str]] = []
+    start = threading.Barrier(SCRAPERS)
+
+    def scrape() -> None:
+        start.wait(10)
+        pages.extend(ours.scrape() for _ in range(25))
+
+    scrapers = [threading.Thread(target=scrape) for _ in range(SCRAPERS)]
+    for scraper in scrapers:
+        scraper.start()
+    for scraper in scrapers:
+        scraper.join()
+    assert pages == [clean] * (25 * SCRAPERS)
+
+
+def test_a_scrape_waits_while_another_collects(ours: Process) -> None:
+    inside, leave = threading.Event(), threading.Event()
+    entered = []
+
+    def hold() -> None:
+        entered.append(threading.current_thread().name)
+        inside.set()
+        leave.wait(10)
+
+    ours.hold = hold
+    scrapers = [threading.Thread(target=ours.scrape, name=name) for name in ("first", "second")]
+    scrapers[0].start()
+    inside.wait(10)
+    scrapers[1].start()
+    assert entered == ["first"]
+    leave.set()
+    for scraper in scrapers:
+        scraper.join()
+    assert entered == ["first", "second"]
+
+
+def test_the_stock_reader_fails_every_scrape_for_one_exponential_histogram(
+    stock: Process,
+) -> None:
+    stock.meter.create_histogram("exponential").record(1)
+    with pytest.raises(AttributeError):
+        stock.scrape()
+
+
+def test_an_exponential_histogram_is_left_out_alone_and_logged_once(
+    ours: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean = ours.scrape()
+    ours.meter.create_histogram("exponential").record(1)
+    with caplog.at_level(logging.WARNING):
+        assert ours.scrape() == clean
+        assert ours.scrape() == clean
+    assert [record.getMessage() for record in caplog.records] == [
+        "metric exponential is left out of /metrics: the text formats have no ExponentialHistogram"
+    ]
+
+
+def test_there_are_no_scope_labels(ours: Process) -> None:
+    assert "size 1.0" in ours.scrape()
+
+
+def test_a_scrape_after_shutdown_is_empty(ours: Process) -> None:
+    ours.provider.shutdown()
+    assert not ours.scrape()

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from opentelemetry import metrics as global_metrics
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client.parser import text_string_to_metric_families
+
+from telemetry import catalog
+from telemetry.labels import CloseReason, Protocol, Source
+from telemetry.lifecycle import Lifecycle
+from telemetry.lifecycle_manager import StreamLifecycleManager
+from telemetry.producer import ProducingReader
+from telemetry.providers import Telemetry, start_telemetry
+
+
+class Reader(ProducingReader, InMemoryMetricReader):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SDK_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def target_info(telemetry: Telemetry) -> dict[str, str]:
+    page = telemetry.exposition.render().body.decode()
+    (sample,) = [
+        sample
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "target_info"
+    ]
+    return dict(sample.labels)
+
+
+def test_the_service_is_called_riptide_and_says_its_version() -> None:
+    info = target_info(start_telemetry("1.2.3"))
+    assert (info["service_name"], info["service_version"]) == ("riptide", "1.2.3")
+
+
+def test_otel_service_name_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "tide")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=other")
+    assert target_info(start_telemetry("1"))["service_name"] == "tide"
+
+
+def test_otel_resource_attributes_describe_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    attributes = "service.name=eddy,deployment.environment.name=test,service.version=9"
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", attributes)
+    info = target_info(start_telemetry("1"))
+    assert info["service_name"] == "eddy"
+    assert info["deployment_environment_name"] == "test"
+
+
+@pytest.mark.parametrize("value", ["true", "TRUE", " True "])
+async def test_disabled_telemetry_does_nothing_quietly_and_metrics_still_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", value)
+    caplog.set_level(logging.DEBUG)
+    telemetry = start_telemetry("1")
+    assert type(telemetry.lifecycle) is Lifecycle
+    telemetry.lifecycle.connection_established("c", Protocol.SSE)
+    telemetry.observe({catalog.MEMORY_USAGE: lambda: 1})
+    for _ in range(2):
+        page = (await telemetry.exposition.scrape()).body.decode()
+        assert "python_info" in page
+        assert "riptide_" not in page
+    telemetry.shutdown()
+    assert [record for record in caplog.records if record.name != "asyncio"] == []
+
+
+@pytest.mark.parametrize("value", ["false", "", "1"])
+def test_any_other_value_leaves_telemetry_on(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", value)
+    assert isinstance(start_telemetry("1").lifecycle, StreamLifecycleManager)
+
+
+def test_nothing_global_is_set_so_that_two_live_side_by_side() -> None:
+    before = global_metrics.get_meter_provider()
+    one, other = start_telemetry("1"), start_telemetry("2")
+    assert global_metrics.get_meter_provider() is before
+    one.lifecycle.connection_established("c", Protocol.SSE)
+    shown = 'riptide_streaming_total_connections{protocol="sse"} 1.0'
+    assert shown in one.exposition.render().body.decode()
+    assert shown not in other.exposition.render().body.decode()
+
+
+def test_an_extra_reader_gets_instruments_histograms_and_their_exemplars() -> None:
+    reader = Reader()
+    telemetry = start_telemetry("1", [reader])
+    telemetry.lifecycle.connection_established("c", Protocol.SSE)
+    telemetry.lifecycle.items_sent("c", 1, 1, [0], Source.LIVE)
+    telemetry.lifecycle.connection_closed("c", CloseReason.COMPLETED)
+    data = reader.get_metrics_data()
+    assert data is not None
+    shown = {
+        metric["name"]
+        for resource in json.loads(data.to_json())["resource_metrics"]
+        for scope in resource["scope_metrics"]
+        for metric in scope["metrics"]
+    }
+    assert shown >= {definition.name for definition in catalog.CATALOG}
+
+
+def test_the_version_stands_in_the_build_info() -> None:
+    page = start_telemetry("1.2.3").exposition.render().body.decode()
+    assert 'riptide_build_info{version="1.2.3"} 1.0' in page
+
+
+def test_metrics_still_answer_after_shutdown() -> None:
+    telemetry = start_telemetry("1")
+    telemetry.shutdown()
+    assert b"python_info" in telemetry.exposition.render().body

@@ -15,6 +15,7 @@ RiptideError
     ├── NotAcceptableError         406
     ├── TooLargeError              413
     ├── UnsupportedMediaTypeError  415
+    ├── MisdirectedError           421
     ├── InternalError              500
     ├── ConnectionLimitError       503, Retry-After
     ├── DrainingError              503, Retry-After
@@ -142,6 +143,14 @@ class UnsupportedMediaTypeError(ProblemError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     slug = "unsupported-media-type"
     title = "Unsupported media type"
+
+
+class MisdirectedError(ProblemError):
+    """This process cannot speak for the whole service."""
+
+    status = HTTPStatus.MISDIRECTED_REQUEST
+    slug = "misdirected"
+    title = "Ask each worker"
 
 
 class InternalError(ProblemError):

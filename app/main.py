@@ -7,7 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.routing import Route
 
+from app.endpoints.metrics import metrics
 from app.endpoints.problems import EXCEPTION_HANDLERS
 from app.hub.hub import Hub
 from app.hub.ingest import Ingest
@@ -27,12 +29,18 @@ from telemetry import EventLoopMonitor, catalog, start_telemetry
 if TYPE_CHECKING:
     from app.log.message_log import MessageLog
     from app.settings import Settings
+    from app.targets import MetricsTargets
 
 DISTRIBUTION = "riptide-streaming"
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(
+    settings: Settings | None = None, metrics_targets: MetricsTargets | None = None
+) -> Starlette:
     """Build the application; nothing runs until its lifespan does.
+
+    With ``metrics_targets`` it is one of several workers: ``/metrics`` is then on the application
+    at ``app.state.metrics_app``, to be served on a port of its own.
 
     Raises:
         InvalidSettingsError: no settings were given, and those of the environment are wrong.
@@ -70,13 +78,18 @@ def create_app(settings: Settings | None = None) -> Starlette:
         }
     )
     app = Starlette(
-        routes=make_routes(telemetry.meter_provider),
+        routes=make_routes(telemetry.meter_provider, shares_port=metrics_targets is not None),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
     app.state.settings = settings
     app.state.log = log
     app.state.telemetry = telemetry
+    app.state.metrics_targets = metrics_targets
+    app.state.metrics_app = Starlette(
+        routes=[Route("/metrics", metrics)], exception_handlers=EXCEPTION_HANDLERS
+    )
+    app.state.metrics_app.state.telemetry = telemetry
     app.state.event_loop_monitor = monitor
     app.state.hub = hub
     app.state.streams = streams

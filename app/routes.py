@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
 from app.endpoints.health import live, ready
-from app.endpoints.metrics import metrics
+from app.endpoints.metrics import metrics, misdirected, targets
 from app.endpoints.page import page
 from app.endpoints.publish import publish
 from app.endpoints.subscribe import Subscribe
@@ -37,10 +37,11 @@ class ByMethod:
         await self._applications[method](scope, receive, send)
 
 
-def make_routes(meter_provider: MeterProvider) -> list[BaseRoute]:
+def make_routes(meter_provider: MeterProvider, *, shares_port: bool) -> list[BaseRoute]:
     """Return the routes; the plain ones report ``http.server.*``, the streams do not.
 
-    A stream's life would land in request durations, whose bounds end at 10 seconds.
+    A stream's life would land in request durations, whose bounds end at 10 seconds. A worker that
+    shares its port has its metrics on another one.
     """
 
     def plain(path: str, endpoint: Any, method: str = "GET") -> Route:
@@ -61,7 +62,8 @@ def make_routes(meter_provider: MeterProvider) -> list[BaseRoute]:
     topic = ByMethod(GET=Subscribe(), POST=plain(TOPIC, publish, "POST").app)
     return [
         plain("/", page),
-        plain("/metrics", metrics),
+        plain("/metrics", misdirected if shares_port else metrics),
+        plain("/metrics/targets", targets),
         plain("/healthz/live", live),
         plain("/healthz/ready", ready),
         Route(TOPIC, topic, methods=topic.methods),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +16,19 @@ from app.lifespan import lifespan
 from app.streaming.connection import EXTENSION, ClientConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from types import FrameType
 
     from starlette.applications import Starlette
 
-    from app.settings import Settings
     from app.streaming.drain import Drain
-
-logger = logging.getLogger("riptide.server")
 
 # A hello is a short sentence; nothing else is ever sent to us in a frame.
 MAX_FRAME_BYTES = 64 * 1024
 PING_INTERVAL_S = 20.0
 # For requests that are not streams, once the drain is over.
 GRACE_S = 1
+BACKLOG = 2048
 
 
 class _TellsConnection(asyncio.Protocol):
@@ -86,16 +85,20 @@ class DrainingServer(uvicorn.Server):
     and the log is still to be closed.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Drain, on_started: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._drain = drain
+        self._on_started = on_started
         self._leaving: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Remember the loop on which signals are to be handled."""
+        """Remember the loop on which signals are to be handled, and say that we serve."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
         """Begin the drain at the first signal, leave at once at the second."""
@@ -115,15 +118,52 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
 
-def serve(app: Starlette, settings: Settings) -> None:
-    """Serve until a signal ends it.
+class _MetricsServer(uvicorn.Server):
+    """A second server beside the first, which has the signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def serve(
+    app: Starlette,
+    listener: socket.socket,
+    metrics_listener: socket.socket | None = None,
+    on_started: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until a signal ends it; ``/metrics`` on a listener of its own, if one is given.
 
     Raises:
-        StartError: the address, the data directory or the log in it cannot be used.
+        StartError: the data directory or the log in it cannot be used.
 
     """
-    listener = _listen(settings.host, settings.port)
-    config = uvicorn.Config(
+    config = _configure(app)
+    server = DrainingServer(config, app.state.drain, on_started)
+    with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_run(app, server, listener, metrics_listener))
+
+
+async def _run(
+    app: Starlette,
+    server: DrainingServer,
+    listener: socket.socket,
+    metrics_listener: socket.socket | None,
+) -> None:
+    async with lifespan(app):
+        if metrics_listener is None:
+            await server.serve(sockets=[listener])
+            return
+        metrics_server = _MetricsServer(_configure(app.state.metrics_app))
+        serving = asyncio.create_task(metrics_server.serve(sockets=[metrics_listener]))
+        await server.serve(sockets=[listener])
+        metrics_server.should_exit = True
+        await serving
+
+
+def _configure(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http=StreamingHttpProtocol,
         ws=StreamingWebSocketProtocol,
@@ -132,33 +172,35 @@ def serve(app: Starlette, settings: Settings) -> None:
         # Tens of kilobytes a connection, to compress what is small already.
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE_S,
-        # Entered below: an error of its own is raised to us, and not printed by uvicorn.
+        # Entered by us: an error of its own is raised to us, and not printed by uvicorn.
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
     )
-    server = DrainingServer(config, app.state.drain)
-    with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_run(app, server, listener))
 
 
-async def _run(app: Starlette, server: DrainingServer, listener: socket.socket) -> None:
-    async with lifespan(app):
-        host, port = listener.getsockname()[:2]
-        logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-        await server.serve(sockets=[listener])
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes any that is free.
 
+    Raises:
+        AddressError: it cannot be had.
 
-def _listen(host: str, port: int) -> socket.socket:
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise AddressError(
             f"cannot listen on {host} port {port} ({error.strerror}): "
             "choose another address with RIPTIDE_HOST and RIPTIDE_PORT, "
             "or stop the program that has this one"
         ) from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the URL of what is served there."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -39,6 +39,13 @@ class Settings(BaseSettings):
         title="port to listen on",
         description="a whole number from 0 (any free port) to 65535",
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        title="processes that share the port; each is a service of its own until there is a broker",
+        description="a whole number from 1 to 1024",
+    )
     log: Literal["sqlite", "memory"] = Field(
         "sqlite",
         title="where messages are kept",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 EPILOG = """\b
@@ -28,7 +30,13 @@ class _CommandWithSettings(click.Command):
 
 
 @click.command(cls=_CommandWithSettings, epilog=EPILOG)
-def serve() -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    envvar="RIPTIDE_WORKERS",
+    help="Processes that share the port (RIPTIDE_WORKERS).  [default: 1]",
+)
+def serve(workers: int | None) -> None:
     """Start the service, until SIGINT or SIGTERM.
 
     The first signal drains: open streams get their last word, within RIPTIDE_DRAIN_SECONDS.
@@ -36,11 +44,25 @@ def serve() -> None:
     """
     from app.logs import configure_logs  # noqa: PLC0415  # --help does not load the service
     from app.main import create_app  # noqa: PLC0415
+    from app.server import address_of, listen  # noqa: PLC0415
     from app.server import serve as run  # noqa: PLC0415
     from app.settings import load_settings, unknown_variables  # noqa: PLC0415
+    from app.supervisor import supervise  # noqa: PLC0415
 
     settings = load_settings()
+    if workers is not None:
+        settings = settings.model_copy(update={"workers": workers})
     configure_logs(settings.log_level)
     for warning in unknown_variables():
         click.echo(f"riptide: {warning}", err=True)
-    run(create_app(settings), settings)
+    if settings.workers > 1:
+        supervise(settings)
+        return
+    app = create_app(settings)
+    with listen(settings.host, settings.port) as listener:
+        logger = logging.getLogger("riptide.server")
+        run(
+            app,
+            listener,
+            on_started=lambda: logger.info("serving on %s", address_of(listener)),
+        )

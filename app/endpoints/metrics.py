@@ -1,14 +1,18 @@
-"""GET /metrics: the Prometheus exposition."""
+"""GET /metrics: the Prometheus exposition; GET /metrics/targets: where else there is one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
 from starlette.responses import Response
+
+from app.errors import MisdirectedError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from app.targets import MetricsTargets
     from telemetry import Telemetry
 
 
@@ -22,3 +26,21 @@ async def metrics(request: Request) -> Response:
     if scrape.content_encoding is not None:
         headers["Content-Encoding"] = scrape.content_encoding
     return Response(scrape.body, headers=headers)
+
+
+async def misdirected(request: Request) -> Response:
+    """Refuse to answer with the numbers of whichever worker it is."""
+    raise MisdirectedError(
+        f"several workers share this port and each has metrics of its own: "
+        f"let Prometheus discover them (http_sd_configs) at {request.url.path}/targets"
+    )
+
+
+async def targets(request: Request) -> Response:
+    """Answer with all targets that there are to scrape (Prometheus HTTP service discovery)."""
+    workers: MetricsTargets | None = request.app.state.metrics_targets
+    if workers is None:
+        found = [{"targets": [request.url.netloc], "labels": {}}]
+    else:
+        found = workers.discover(request.url.hostname or "localhost")
+    return Response(orjson.dumps(found), media_type="application/json")

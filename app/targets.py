@@ -1,0 +1,46 @@
+"""Where metrics can be scraped, when several workers share the service's port.
+
+Each worker has metrics of its own on a port of its own, and notes it in a directory that all of
+them see. Whichever worker answers, Prometheus learns of all (HTTP service discovery).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class MetricsTargets:
+    """The workers that are alive, one file each in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def add(self, slot: int, port: int) -> None:
+        """Note the port of a worker's metrics; replaces what the slot's last worker noted."""
+        file = self._file(slot)
+        unfinished = file.with_suffix(".new")
+        unfinished.write_text(json.dumps({"slot": slot, "port": port}))
+        unfinished.replace(file)
+
+    def remove(self, slot: int) -> None:
+        """Forget a worker; no matter whether it was there."""
+        self._file(slot).unlink(missing_ok=True)
+
+    def discover(self, host: str) -> list[dict[str, Any]]:
+        """Return the targets as Prometheus takes them, on a host under which we were reached."""
+        address = f"[{host}]" if ":" in host else host
+        workers = [json.loads(file.read_text()) for file in self._directory.glob("*.json")]
+        return [
+            {
+                "targets": [f"{address}:{worker['port']}"],
+                "labels": {"worker": str(worker["slot"])},
+            }
+            for worker in sorted(workers, key=lambda worker: worker["slot"])
+        ]
+
+    def _file(self, slot: int) -> Path:
+        return self._directory / f"{slot}.json"

@@ -1,0 +1,43 @@
+"""The supervisor, with real workers; what they serve is tested in integration/test_workers.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.service import RIPTIDE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _serve(directory: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if "RIPTIDE" not in name}
+    environment |= {f"RIPTIDE_{name.upper()}": str(value) for name, value in settings.items()}
+    return subprocess.run(
+        [RIPTIDE, "serve"],
+        env=environment,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_worker_that_cannot_start_ends_the_service_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    done = _serve(tmp_path, port=0, workers=2, data_dir=tmp_path / "file" / "data")
+    assert done.returncode == 1
+    assert "RIPTIDE_DATA_DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_named_before_any_worker_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = _serve(tmp_path, port=taken.getsockname()[1], workers=2, log="memory")
+    assert done.returncode == 1
+    assert "RIPTIDE_PORT" in done.stderr
+    assert "drain" not in done.stderr

@@ -53,7 +53,7 @@ def test_a_worker_that_cannot_start_says_so_by_its_exit_code(tmp_path: Path) -> 
     (tmp_path / "data").write_text("not a directory")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         worker = _start(listener, tmp_path)
-        _, errors = worker.communicate(timeout=20)
-    assert worker.returncode == START_FAILED
+        assert worker.wait(20) == START_FAILED
+        _, errors = worker.communicate()
     assert errors.startswith(b"riptide: ")
     assert errors.count(b"\n") == 1

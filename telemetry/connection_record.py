@@ -1,0 +1,96 @@
+"""What is told to the lifecycle of one connection of an application that knows nothing of it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from telemetry.guard import guarded
+from telemetry.labels import CloseReason, Source, StreamOutcome
+from telemetry.lifecycle_manager import StreamLifecycleManager
+
+if TYPE_CHECKING:
+    from telemetry.labels import Protocol
+    from telemetry.lifecycle import Lifecycle
+
+_numbers = itertools.count(1)
+
+
+class ConnectionRecord:
+    """One connection that carries one stream, opened and closed exactly once.
+
+    When a message was accepted is unknown here, so no delivery latency is recorded: none is
+    better than a false one. No method raises.
+    """
+
+    __slots__ = ("_id", "_lifecycle", "_open", "_protocol", "_size_bytes")
+
+    def __init__(self, lifecycle: Lifecycle, protocol: Protocol) -> None:
+        self._lifecycle = lifecycle
+        self._protocol = protocol
+        self._id = f"asgi-{next(_numbers)}"
+        self._open = True
+        self._size_bytes = 0
+        self._establish()
+        self._start_stream()
+
+    def sent(self, count: int, size_bytes: int) -> None:
+        """Take note of messages handed to the transport.
+
+        Bytes that complete no message wait for the next one: half of an event is not the first
+        message yet, and neither is a heartbeat.
+        """
+        self._size_bytes += size_bytes
+        if count:
+            self._hand_over(count, self._size_bytes)
+            self._size_bytes = 0
+
+    @guarded
+    def received(self) -> None:
+        """Take note of a message from the client."""
+        self._lifecycle.item_received(self._id)
+
+    @guarded
+    def blocked(self, seconds: float) -> None:
+        """Take note that a send had to wait."""
+        self._lifecycle.write_blocked(self._id, seconds)
+
+    def close(self, reason: CloseReason) -> None:
+        """Take note of the end; later calls change nothing."""
+        if not self._open:
+            return
+        self._open = False
+        if reason.outcome is StreamOutcome.COMPLETED:
+            self._complete_stream()
+        self._close(reason)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the end has yet to come."""
+        return self._open
+
+    @guarded
+    def _establish(self) -> None:
+        self._lifecycle.connection_established(self._id, self._protocol)
+
+    @guarded
+    def _start_stream(self) -> None:
+        self._lifecycle.stream_started(self._id, self._id, None)
+
+    @guarded
+    def _hand_over(self, count: int, size_bytes: int) -> None:
+        lifecycle = self._lifecycle
+        if count == 1 and isinstance(lifecycle, StreamLifecycleManager):
+            # A single message has to come with its moment; messages of unknown age go past it.
+            lifecycle.metrics.record_item_sent(self._protocol, 1, size_bytes)
+            count = size_bytes = 0
+        lifecycle.items_sent(self._id, count, size_bytes, (), Source.LIVE)
+
+    @guarded
+    def _complete_stream(self) -> None:
+        self._lifecycle.stream_completed(self._id, self._id)
+
+    @guarded
+    def _close(self, reason: CloseReason) -> None:
+        # An error is counted with the reason: to report it as well would count it twice.
+        self._lifecycle.connection_closed(self._id, reason)

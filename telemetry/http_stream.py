@@ -1,0 +1,103 @@
+"""Follows one HTTP request, and records its response if that is a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from telemetry.connection_record import ConnectionRecord
+from telemetry.guard import guarded
+from telemetry.labels import CloseReason
+from telemetry.stream_recognition import recognise
+from telemetry.suspension import Suspension
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from starlette.types import Message, Receive, Send
+
+    from telemetry.lifecycle import Lifecycle
+    from telemetry.stream_recognition import RecognisedStream
+
+
+class HttpStream:
+    """``receive`` and ``send`` for the application, which behave as those of the server do."""
+
+    __slots__ = (
+        "_chunked",
+        "_gone",
+        "_lifecycle",
+        "_receive",
+        "_record",
+        "_send",
+        "_stream",
+    )
+
+    def __init__(
+        self, lifecycle: Lifecycle, receive: Receive, send: Send, *, chunked: bool
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._receive = receive
+        self._send = send
+        self._chunked = chunked
+        self._stream: RecognisedStream | None = None
+        self._record: ConnectionRecord | None = None
+        self._gone = False
+
+    async def receive(self) -> Message:
+        """Receive, and notice when the client has gone."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._gone = True
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send; of a response that is no stream, without anything in between."""
+        if self._record is None and message["type"] == "http.response.start":
+            self._begin(message)
+        if self._record is None or not self._record.is_open:
+            return self._send(message)
+        return self._send_recorded(message, self._record)
+
+    def end(self, reason: CloseReason | None) -> None:
+        """Record the end: the application has returned (None), or something else ended it."""
+        if self._record is None:
+            return
+        if self._gone:
+            reason = CloseReason.CLIENT_CLOSED
+        # Who finishes the body has recorded it by now; to return without is a fault.
+        self._record.close(reason or CloseReason.INTERNAL_ERROR)
+
+    async def _send_recorded(self, message: Message, record: ConnectionRecord) -> None:
+        sending = Suspension(self._send(message))
+        try:
+            await sending
+        except OSError:
+            self._gone = True
+            raise
+        finally:
+            waited = sending.seconds()
+            if waited is not None:
+                record.blocked(waited)
+        if not self._gone:
+            self._sent(message, record)
+
+    @guarded
+    def _begin(self, start: Message) -> None:
+        self._stream = recognise(start, chunked=self._chunked)
+        if self._stream is not None:
+            self._record = ConnectionRecord(self._lifecycle, self._stream.protocol)
+
+    @guarded
+    def _sent(self, message: Message, record: ConnectionRecord) -> None:
+        if message["type"] == "http.response.body" and self._stream is not None:
+            body = bytes(message.get("body", b""))
+            count = self._stream.counter.feed(body)
+            ended = not message.get("more_body", False)
+            if ended:
+                count += self._stream.counter.finish()
+            record.sent(count, len(body))
+            if ended:
+                record.close(CloseReason.COMPLETED)
+        elif message["type"] == "http.response.pathsend":
+            # The server has sent a whole file, whose messages nobody saw.
+            record.close(CloseReason.COMPLETED)

@@ -1,0 +1,59 @@
+"""Notices whether an awaitable had to wait."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
+
+T = TypeVar("T")
+
+
+class Suspension(Generic[T]):
+    """Awaits something, to the letter, and knows afterwards how long it was suspended.
+
+    What is sent or thrown into it, a cancellation above all, goes to the awaited thing as it is,
+    and so does what that returns or raises. A bare yield to the event loop is not waiting.
+    """
+
+    __slots__ = ("_awaitable", "_iterator", "_since")
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self._awaitable = awaitable
+        self._since: float | None = None
+
+    def seconds(self) -> float | None:
+        """Return the seconds since it was first suspended, or None if it never was."""
+        return None if self._since is None else time.monotonic() - self._since
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        self._iterator = self._awaitable.__await__()
+        if not hasattr(self._iterator, "throw"):
+            # A bare iterator; only the interpreter's own ``await`` knows how to treat it.
+            return self._iterator
+        return self
+
+    def __iter__(self) -> Suspension[T]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._noted(next(self._iterator))
+
+    def send(self, value: Any) -> Any:
+        """Resume the awaited thing with a value."""
+        return self._noted(self._iterator.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an exception where the awaited thing is suspended."""
+        return self._noted(self._iterator.throw(*error))
+
+    def close(self) -> None:
+        """Tell the awaited thing that nobody will resume it."""
+        self._iterator.close()
+
+    def _noted(self, waits_for: Any) -> Any:
+        if self._since is None and waits_for is not None:
+            self._since = time.monotonic()
+        return waits_for

@@ -17,20 +17,19 @@ class Exemplars:
     __slots__ = ("_by_bucket",)
 
     def __init__(self) -> None:
-        self._by_bucket: dict[int, Exemplar] = {}
+        self._by_bucket: dict[int, tuple[float, int, SpanContext]] = {}
 
     def keep(self, bucket: int, value: float, trace: SpanContext) -> None:
         """Replace the bucket's example, unless the trace is not valid."""
+        # Only noted here, for each traced message; made into something when a reader asks.
         if trace.is_valid:
-            self._by_bucket[bucket] = Exemplar(
-                filtered_attributes={},
-                value=value,
-                time_unix_nano=time.time_ns(),
-                span_id=trace.span_id,
-                trace_id=trace.trace_id,
-            )
+            self._by_bucket[bucket] = value, time.time_ns(), trace
 
     def all(self) -> list[Exemplar]:
         """Return the examples, in the order of their buckets."""
-        by_bucket = self._by_bucket.copy()
-        return [by_bucket[bucket] for bucket in sorted(by_bucket)]
+        return [
+            Exemplar({}, value, unix_ns, trace.span_id, trace.trace_id)
+            for _, (value, unix_ns, trace) in sorted(
+                self._by_bucket.copy().items(), key=lambda item: item[0]
+            )
+        ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ from telemetry.announcer import Announcer
 from telemetry.events import EventName
 from telemetry.guard import guarded, report_failure
 from telemetry.labels import CloseReason, Source, StreamOutcome
-from telemetry.lifecycle import Lifecycle
 from telemetry.open_connection import OpenConnection
+from telemetry.service_recorder import ServiceRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,13 +22,9 @@ if TYPE_CHECKING:
         DropReason,
         ErrorType,
         Protocol,
-        PublishOutcome,
         ReconnectionOutcome,
-        RejectReason,
     )
     from telemetry.streaming_metrics import StreamingMetrics
-
-logger = logging.getLogger("riptide.stream")
 
 # As a global it is found faster than through its enum.
 _LIVE = Source.LIVE
@@ -37,13 +32,13 @@ _LIVE = Source.LIVE
 NANOSECONDS = 1_000_000_000
 
 
-class StreamLifecycleManager(Lifecycle):
+class StreamLifecycleManager(ServiceRecorder):
     """Records streams from their events. ``clock_ns`` is the one of ``accepted_ns``."""
 
     def __init__(
         self, metrics: StreamingMetrics, clock_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        self.metrics = metrics
+        super().__init__(metrics)
         self._clock_ns = clock_ns
         self._connections: dict[str, OpenConnection] = {}
         self._announcer = Announcer()
@@ -228,28 +223,6 @@ class StreamLifecycleManager(Lifecycle):
             reason=reason,
             duration_seconds=round(duration, 3),
         )
-
-    @guarded
-    def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
-        """Count the refusal; it never was a connection."""
-        self.metrics.by_protocol[protocol].rejected[reason] += 1
-
-    @guarded
-    def messages_published(self, outcome: PublishOutcome, count: int) -> None:
-        """Count the messages by what became of them."""
-        self.metrics.published[outcome] += count
-
-    @guarded
-    def log_appended(self, seconds: float) -> None:
-        """Count the duration."""
-        self.metrics.log_append_duration.observe(seconds)
-
-    @guarded
-    def messages_unaccounted(self, count: int) -> None:
-        """Add to a sum that should stay 0."""
-        if count:
-            self.metrics.unaccounted += count
-            logger.error("%d messages of a subscription are unaccounted for", count)
 
     def _end_stream(self, connection_id: str, request_id: str, outcome: StreamOutcome) -> bool:
         connection = self._connections.get(connection_id)

@@ -10,9 +10,7 @@ from telemetry.labels import (
     DropReason,
     ErrorType,
     Protocol,
-    PublishOutcome,
     ReconnectionOutcome,
-    RejectReason,
     Source,
     StreamOutcome,
 )
@@ -179,29 +177,6 @@ def test_establishing_twice_counts_once(
         lifecycle.connection_established("c", protocol)
     assert telemetry.value("riptide_streaming_total_connections") == 1
     assert telemetry.value("riptide_streaming_active_connections", protocol="sse") == 1
-
-
-def test_what_concerns_no_connection_is_counted_too(
-    telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
-) -> None:
-    lifecycle.connection_rejected(Protocol.SSE, RejectReason.DRAINING)
-    lifecycle.messages_published(PublishOutcome.ACCEPTED, 7)
-    lifecycle.log_appended(0.002)
-    value = telemetry.value
-    assert value("riptide_streaming_connections_rejected_total", reason="draining") == 1
-    assert value("riptide_streaming_messages_published_total", outcome="accepted") == 7
-    assert value("riptide_log_append_duration_seconds") == 1
-    assert value("riptide_streaming_total_connections") == 0
-
-
-def test_unaccounted_messages_are_counted_and_logged(
-    telemetry: InMemoryTelemetry, caplog: pytest.LogCaptureFixture
-) -> None:
-    telemetry.lifecycle.messages_unaccounted(0)
-    assert not caplog.records
-    telemetry.lifecycle.messages_unaccounted(2)
-    assert telemetry.value("riptide_streaming_messages_unaccounted") == 2
-    assert "2 messages" in caplog.text
 
 
 def test_lifecycle_integration_of_100_000_messages_loses_none(

@@ -25,7 +25,7 @@ def test_an_exemplar_stands_beside_its_bucket_and_nowhere_else(telemetry: Teleme
     page = telemetry.exposition.render(OPENMETRICS).body.decode()
     found = {
         (sample.name, *sorted(sample.labels.items())): sample.exemplar
-        for family in text_string_to_metric_families(page)
+        for family in text_string_to_metric_families(page)  # type: ignore[no-untyped-call]  # it has no types
         for sample in family.samples
         if sample.exemplar
     }

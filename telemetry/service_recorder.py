@@ -1,0 +1,44 @@
+"""Records what concerns the service rather than one of its connections."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from telemetry.guard import guarded
+from telemetry.lifecycle import Lifecycle
+
+if TYPE_CHECKING:
+    from telemetry.labels import Protocol, PublishOutcome, RejectReason
+    from telemetry.streaming_metrics import StreamingMetrics
+
+logger = logging.getLogger("riptide.stream")
+
+
+class ServiceRecorder(Lifecycle):
+    """The verbs of the lifecycle that need no connection."""
+
+    def __init__(self, metrics: StreamingMetrics) -> None:
+        self.metrics = metrics
+
+    @guarded
+    def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
+        """Count the refusal; it never was a connection."""
+        self.metrics.by_protocol[protocol].rejected[reason] += 1
+
+    @guarded
+    def messages_published(self, outcome: PublishOutcome, count: int) -> None:
+        """Count the messages by what became of them."""
+        self.metrics.published[outcome] += count
+
+    @guarded
+    def log_appended(self, seconds: float) -> None:
+        """Count the duration."""
+        self.metrics.log_append_duration.observe(seconds)
+
+    @guarded
+    def messages_unaccounted(self, count: int) -> None:
+        """Add to a sum that should stay 0."""
+        if count:
+            self.metrics.unaccounted += count
+            logger.error("%d messages of a subscription are unaccounted for", count)

@@ -1,0 +1,1 @@
+"""What Riptide costs, measured beside its peers: run ``python -m benchmarks``."""

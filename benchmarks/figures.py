@@ -1,0 +1,79 @@
+"""What a benchmark hands back: figures with their spread, and the bars they are held to."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+# The unit of a number that has none.
+RATIO = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A limit that a median is held to."""
+
+    limit: float
+    at_least: bool = False
+
+    def met_by(self, value: float) -> bool:
+        """Return whether the value keeps to the limit."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number: a sample for each repetition."""
+
+    name: str
+    unit: str
+    samples: Sequence[float]
+    bar: Bar | None = None
+
+    @property
+    def median(self) -> float:
+        """The sample in the middle, which one disturbed repetition does not move."""
+        return statistics.median(self.samples)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median keeps to the bar; None without one."""
+        return None if self.bar is None else self.bar.met_by(self.median)
+
+    def record(self) -> dict[str, object]:
+        """Return the figure as JSON."""
+        record: dict[str, object] = {
+            "name": self.name,
+            "unit": self.unit,
+            "median": self.median,
+            "low": min(self.samples),
+            "high": max(self.samples),
+            "samples": list(self.samples),
+        }
+        if self.bar is not None:
+            record["bar"] = {
+                "at_least" if self.bar.at_least else "at_most": self.bar.limit,
+                "met": self.met,
+            }
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The figures of one benchmark, and the sizes they were taken at."""
+
+    figures: Sequence[Figure]
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Divide repetition by repetition: what disturbed both sides cancels out."""
+    return [above / below for above, below in zip(numerators, denominators, strict=True)]

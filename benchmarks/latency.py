@@ -1,0 +1,133 @@
+"""The latency of delivery that telemetry adds: the same slow load with it on and off.
+
+A message carries the moment at which it was published; each consumer's read of it is a sample.
+Publisher and consumers are one thread of one process, so there is one clock, and no message is
+published before all consumers have the one before.
+"""
+
+from __future__ import annotations
+
+import selectors
+import statistics
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks import machine
+from benchmarks.consumers import MARK, READ_BYTES, TIMEOUT_S, Consumers
+from benchmarks.figures import Bar, Figure, Result
+from benchmarks.publisher import Publisher
+from benchmarks.scrape import SPARE_FILES
+from benchmarks.service import riptide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MICROSECONDS_NS = 1_000
+PAYLOAD = b'{"sensor":"a-17","reading":21.75,"note":"%b"}' % MARK
+# Published before anything counts: the first ones meet a service that has not warmed up.
+WARM_UP = 5
+
+
+class Load(NamedTuple):
+    """How many messages go to how many consumers, and the pause before each."""
+
+    consumers: int
+    messages: int
+    pause_s: float
+
+
+class Percentiles(NamedTuple):
+    """Of all deliveries of a run, in microseconds."""
+
+    p50: float
+    p99: float
+
+
+FULL = {
+    Load(100, 200, 0.01): Bar(50),
+    Load(1_000, 60, 0.03): Bar(100),
+    Load(10_000, 15, 0.1): Bar(500),
+}
+QUICK = {Load(10, 10, 0.005): Bar(50)}
+
+
+def run(*, quick: bool) -> Result:
+    """Measure at each number of consumers, on and off in turn."""
+    loads, pairs = (QUICK, 1) if quick else (FULL, 5)
+    limit = machine.open_files_limit() - SPARE_FILES
+    figures: list[Figure] = []
+    used = []
+    for wanted, bar in loads.items():
+        load = wanted._replace(consumers=min(wanted.consumers, limit))
+        used.append(load._asdict())
+        figures += _compare(load, bar, pairs)
+    return Result(figures, {"pairs": pairs, "loads": used})
+
+
+def measure(load: Load, *, telemetry: bool) -> Percentiles:
+    """Serve the load once."""
+    with (
+        riptide(telemetry=telemetry, max_connections=load.consumers) as server,
+        machine.pinned_to(machine.client_cores()),
+        Consumers(server.port, load.consumers) as consumers,
+    ):
+        publisher = Publisher(server.port)
+        try:
+            latencies = [
+                latency
+                for number, latencies in enumerate(_deliver(consumers, publisher, load))
+                for latency in latencies
+                if number >= WARM_UP
+            ]
+        finally:
+            publisher.close()
+    cuts = statistics.quantiles(latencies, n=100)
+    return Percentiles(cuts[49] / MICROSECONDS_NS, cuts[98] / MICROSECONDS_NS)
+
+
+def _deliver(consumers: Consumers, publisher: Publisher, load: Load) -> Iterator[list[int]]:
+    """Publish message after message and yield the latencies of each, in nanoseconds.
+
+    Raises:
+        RuntimeError: a message did not reach everybody.
+
+    """
+    buffer = bytearray(READ_BYTES)
+    with selectors.DefaultSelector() as selector:
+        for connection in consumers.sockets:
+            selector.register(connection, selectors.EVENT_READ, connection)
+        for _ in range(WARM_UP + load.messages):
+            time.sleep(load.pause_s)
+            latencies: list[int] = []
+            published = time.monotonic_ns()
+            publisher.send(PAYLOAD)
+            while len(latencies) < load.consumers:
+                ready = selector.select(TIMEOUT_S)
+                if not ready:
+                    raise RuntimeError(f"{len(latencies)} of {load.consumers} got a message")
+                for key, _ in ready:
+                    size = key.data.recv_into(buffer)
+                    latencies.append(time.monotonic_ns() - published)
+                    if buffer.count(MARK, 0, size) != 1:
+                        raise RuntimeError(f"a read is not one message: {bytes(buffer[:size])!r}")
+            publisher.receive()
+            yield latencies
+
+
+def _compare(load: Load, bar: Bar, pairs: int) -> list[Figure]:
+    runs: dict[bool, list[Percentiles]] = {True: [], False: []}
+    for pair in range(pairs):
+        for telemetry in (True, False) if pair % 2 == 0 else (False, True):
+            runs[telemetry].append(measure(load, telemetry=telemetry))
+    figures = []
+    for percentile, its_bar in (("p99", bar), ("p50", None)):
+        on = [getattr(run, percentile) for run in runs[True]]
+        off = [getattr(run, percentile) for run in runs[False]]
+        added = [with_it - without for with_it, without in zip(on, off, strict=True)]
+        at = f"{load.consumers:,} consumers, {percentile}"
+        figures += [
+            Figure(f"{at}: added by telemetry", "µs", added, its_bar),
+            Figure(f"{at}: with telemetry", "µs", on),
+            Figure(f"{at}: without", "µs", off),
+        ]
+    return figures

@@ -1,0 +1,90 @@
+"""Where a benchmark ran: without it a figure means nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DISTRIBUTIONS = (
+    "riptide-streaming",
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation-asgi",
+    "prometheus-client",
+    "prometheus-fastapi-instrumentator",
+    "starlette",
+    "starlette-exporter",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+)
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def facts() -> dict[str, object]:
+    """Describe the machine."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "open_files_limit": open_files_limit(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what is compared; a peer that is not installed is left out."""
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def open_files_limit() -> int:
+    """Return how many files, sockets among them, a process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def server_cores() -> set[int]:
+    """Return the core for what is measured, where there is more than one to choose from."""
+    cores = sorted(os.sched_getaffinity(0))
+    return {cores[-1]}
+
+
+def client_cores() -> set[int]:
+    """Return the core for the load."""
+    cores = sorted(os.sched_getaffinity(0))
+    return {cores[0]}
+
+
+@contextlib.contextmanager
+def pinned_to(cores: set[int]) -> Iterator[None]:
+    """Keep this thread, and the processes it starts meanwhile, on some cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has taken so far."""
+    # The second field is the program's name in brackets, and may hold anything.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _processor() -> str:
+    if CPUINFO.exists():
+        for line in CPUINFO.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,54 @@
+"""How much memory telemetry takes for each connection that is open.
+
+Allocations are traced while a lifecycle is told of many connections with one stream each. The ids
+are made before: they are the application's, which keeps them in any case.
+"""
+
+from __future__ import annotations
+
+import gc
+import secrets
+import tracemalloc
+
+from benchmarks.figures import Bar, Figure, Result
+from telemetry import CloseReason, Protocol, StreamingMetrics, StreamLifecycleManager
+
+QUICK_CONNECTIONS = 1_000
+CONNECTIONS = 10_000
+REPETITIONS = 3
+
+
+def run(*, quick: bool) -> Result:
+    """Trace a few rounds of opening and closing all connections."""
+    connections = QUICK_CONNECTIONS if quick else CONNECTIONS
+    opened, closed = zip(*(_trace(connections) for _ in range(REPETITIONS)), strict=True)
+    return Result(
+        [
+            Figure("telemetry of an open connection", "bytes", opened, Bar(200)),
+            Figure("left of it once it is closed", "bytes", closed),
+        ],
+        {"connections": connections, "repetitions": REPETITIONS},
+    )
+
+
+def _trace(connections: int) -> tuple[float, float]:
+    """Return the bytes a connection while all are open, and after all have closed."""
+    ids = [secrets.token_hex(8) for _ in range(connections)]
+    requests = [f"{connection_id}-1" for connection_id in ids]
+    lifecycle = StreamLifecycleManager(StreamingMetrics())
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for connection_id, request_id in zip(ids, requests, strict=True):
+            lifecycle.connection_established(connection_id, Protocol.SSE)
+            lifecycle.stream_started(connection_id, request_id, None)
+        gc.collect()
+        opened = tracemalloc.get_traced_memory()[0] - before
+        for connection_id in ids:
+            lifecycle.connection_closed(connection_id, CloseReason.CLIENT_CLOSED)
+        gc.collect()
+        closed = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    return opened / connections, closed / connections

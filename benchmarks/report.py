@@ -1,0 +1,78 @@
+"""Results as a table for people and as records for machines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from benchmarks import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.figures import Figure, Result
+
+
+class Moment(NamedTuple):
+    """When a benchmark began, and how busy the machine was then."""
+
+    date: str
+    load_average: tuple[float, float, float]
+
+    @classmethod
+    def now(cls) -> Moment:
+        """Note the time and the load."""
+        return cls(datetime.now(UTC).isoformat(timespec="seconds"), os.getloadavg())
+
+
+def record(name: str, result: Result, begun: Moment, *, quick: bool) -> dict[str, object]:
+    """Return all that is known of a run, to be called at its end."""
+    return {
+        "benchmark": name,
+        "command": command(name, quick=quick),
+        "date": begun.date,
+        "quick": quick,
+        "machine": machine.facts(),
+        "versions": machine.versions(),
+        "load_average": {"before": begun.load_average, "after": os.getloadavg()},
+        "parameters": dict(result.parameters),
+        "figures": [figure.record() for figure in result.figures],
+    }
+
+
+def command(name: str, *, quick: bool) -> str:
+    """Return what to type to get these figures again."""
+    python = os.path.relpath(sys.executable)
+    return f"{python} -m benchmarks {name}{' --quick' if quick else ''}"
+
+
+def json_line(entry: dict[str, object]) -> bytes:
+    """Return a record as a line of JSON."""
+    return orjson.dumps(entry) + b"\n"
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return the figures as a Markdown table."""
+    lines = ["| figure | median | lowest to highest | bar |", "|---|---|---|---|"]
+    for figure in figures:
+        spread = f"{number(min(figure.samples))} to {number(max(figure.samples))}"
+        median = f"{number(figure.median)} {figure.unit}".strip()
+        lines.append(f"| {figure.name} | {median} | {spread} | {_verdict(figure)} |")
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Return a number with three significant digits, or all of a whole part that has more."""
+    if abs(value) >= 100:  # noqa: PLR2004  # three digits before the point
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
+
+
+def _verdict(figure: Figure) -> str:
+    if figure.bar is None:
+        return ""
+    return f"{figure.bar}: {'met' if figure.met else 'missed'}"

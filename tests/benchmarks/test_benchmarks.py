@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.figures import RATIO, Bar, Figure
+from benchmarks.report import number, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MACHINE = {"processor", "cores", "system", "open_files_limit"}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_prints_its_figures_and_appends_them_to_a_file(
+    name: str, tmp_path: Path
+) -> None:
+    records = tmp_path / "records"
+    outcome = CliRunner().invoke(main, [name, "--quick", "--json", str(records)])
+    assert outcome.exit_code == 0, outcome.output
+    (line,) = records.read_bytes().splitlines()
+    entry = orjson.loads(line)
+    assert entry["benchmark"] == name
+    assert entry["command"].endswith(f"-m benchmarks {name} --quick")
+    assert entry["quick"] is True
+    assert entry["parameters"]
+    assert set(entry["machine"]) == MACHINE
+    assert "python" in entry["versions"]
+    assert len(entry["load_average"]["before"]) == 3
+    assert entry["figures"]
+    for figure in entry["figures"]:
+        assert figure["low"] <= figure["median"] <= figure["high"]
+        assert figure["name"] in outcome.output
+
+
+def test_an_unknown_benchmark_is_refused() -> None:
+    outcome = CliRunner().invoke(main, ["speed"])
+    assert outcome.exit_code == 2
+    assert "'speed' is not one of" in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("bar", "value", "met"),
+    [
+        (Bar(5), 5, True),
+        (Bar(5), 5.1, False),
+        (Bar(5, at_least=True), 5, True),
+        (Bar(5, at_least=True), 4.9, False),
+    ],
+)
+def test_a_bar_is_met_up_to_its_limit(bar: Bar, value: float, *, met: bool) -> None:
+    assert bar.met_by(value) is met
+
+
+def test_a_figure_is_judged_by_its_median_alone() -> None:
+    figure = Figure("cost", "ns", [90, 100, 1_000_000], Bar(100))
+    assert figure.met is True
+    assert figure.record() == {
+        "name": "cost",
+        "unit": "ns",
+        "median": 100,
+        "low": 90,
+        "high": 1_000_000,
+        "samples": [90, 100, 1_000_000],
+        "bar": {"at_most": 100, "met": True},
+    }
+
+
+def test_a_table_says_which_bars_were_missed() -> None:
+    assert table(
+        [Figure("rate", RATIO, [0.5], Bar(0.98, at_least=True)), Figure("time", "ms", [1, 2, 3])]
+    ).splitlines()[2:] == [
+        "| rate | 0.500 | 0.500 to 0.500 | ≥ 0.98: missed |",
+        "| time | 2.00 ms | 1.00 to 3.00 |  |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.12345, "0.123"), (1, "1.00"), (99.96, "100"), (145105.4, "145,105"), (-2198, "-2,198")],
+)
+def test_numbers_have_three_digits_or_their_whole_part(value: float, text: str) -> None:
+    assert number(value) == text

@@ -1,0 +1,67 @@
+"""What the tests of the service share."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.hub.hub import Hub
+from app.hub.subscription import SlowConsumerPolicy
+from app.hub.topic import RingLimits
+from app.lifespan import lifespan
+from app.log.memory import MemoryLog
+from app.log.message_log import Retention
+from app.main import create_app
+from app.settings import Settings
+from tests.app.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.applications import Starlette
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for variable in list(os.environ):
+        if variable.startswith(("RIPTIDE_", "OTEL_")) and variable != "RIPTIDE_TEST_SKIPS":
+            monkeypatch.delenv(variable)
+    # Set by create_app; here, so that it is taken back.
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return MemoryLog(Retention(1000, 3600))
+
+
+@pytest.fixture
+def hub(log: MemoryLog, recorder: Recorder) -> Hub:
+    """A hub whose rings hold 10 messages and which disconnects slow consumers."""
+    return Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[Starlette]:
+    """The whole application, on a log in memory, within its lifespan."""
+    application = create_app(
+        Settings(
+            log="memory",
+            drain_seconds=0.5,
+            max_connections=3,
+            max_body_bytes=1000,
+            max_message_bytes=100,
+        )
+    )
+    async with lifespan(application):
+        yield application
+    gc.unfreeze()

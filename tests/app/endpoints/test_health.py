@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.app.endpoints.answers import ask
+
+if TYPE_CHECKING:
+    import pytest
+    from starlette.applications import Starlette
+
+
+async def test_the_service_is_live_and_ready_when_it_has_started(app: Starlette) -> None:
+    live, ready = await ask(app, "GET", "/healthz/live"), await ask(app, "GET", "/healthz/ready")
+    assert (live.status, live.json) == (200, {"status": "live"})
+    assert (ready.status, ready.json["status"]) == (200, "ready")
+    assert ready.json["connections"] == "0 of 3"
+
+
+async def test_a_draining_service_is_live_but_not_ready(app: Starlette) -> None:
+    app.state.streams.draining = True
+    answer = await ask(app, "GET", "/healthz/ready")
+    assert (answer.status, answer.json["status"]) == (503, "not ready")
+    assert answer.json["draining"] == "yes"
+    assert (await ask(app, "GET", "/healthz/live")).status == 200
+
+
+async def test_a_failing_log_makes_it_not_ready_and_is_named(
+    app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.state.log, "unavailable_reason", lambda: "disk full")
+    answer = await ask(app, "GET", "/healthz/ready")
+    assert answer.status == 503
+    assert answer.json["log"] == "failing: disk full"
+    assert answer.json["draining"] == "no"
+
+
+async def test_nobody_may_store_an_answer(app: Starlette) -> None:
+    for path in ("/healthz/live", "/healthz/ready"):
+        assert (await ask(app, "GET", path)).headers["cache-control"] == "no-store"

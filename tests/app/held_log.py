@@ -1,0 +1,84 @@
+"""A log whose answers the test holds back: as slow, and as early, as a log on a disk may be."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.errors import LogUnavailableError
+from app.log.memory import MemoryLog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.log.message_log import Bounds, Retention
+    from app.message import Message
+
+
+class HeldLog(MemoryLog):
+    """Commits at once, like a writer thread; the event loop hears of it when the test says so.
+
+    While ``holding`` is set, what was read is handed over on ``let_read`` only.
+    """
+
+    def __init__(self, retention: Retention) -> None:
+        super().__init__(retention)
+        self.unacknowledged: list[tuple[asyncio.Future[int], int]] = []
+        self.holding = False
+        self.broken = False
+        self._gates: list[asyncio.Future[None]] = []
+
+    def append(
+        self, topic: str, payloads: Sequence[bytes], accepted_at: int
+    ) -> asyncio.Future[int]:
+        """Keep the payloads; the future is done by ``acknowledge``."""
+        first = super().append(topic, payloads, accepted_at).result()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.unacknowledged.append((future, first))
+        return future
+
+    def acknowledge(self, count: int | None = None) -> None:
+        """Tell publishers of so many commits (default: all), in order."""
+        told, self.unacknowledged = (
+            self.unacknowledged[:count],
+            self.unacknowledged[count:] if count is not None else [],
+        )
+        for future, first in told:
+            future.set_result(first)
+
+    def refuse(self) -> None:
+        """Fail all appends that wait."""
+        for future, _ in self.unacknowledged:
+            future.set_exception(LogUnavailableError("the disk is full"))
+        self.unacknowledged = []
+
+    async def bounds(self, topic: str) -> Bounds:
+        """Look at once, answer when let."""
+        self._check()
+        bounds = await super().bounds(topic)
+        await self._pass()
+        return bounds
+
+    async def read(self, topic: str, after: int) -> list[Message]:
+        """Look at once, answer when let."""
+        self._check()
+        messages = await super().read(topic, after)
+        await self._pass()
+        return messages
+
+    def let_read(self) -> None:
+        """Hand over what was read so far."""
+        for gate in self._gates:
+            if not gate.done():
+                gate.set_result(None)
+        self._gates.clear()
+
+    def _check(self) -> None:
+        if self.broken:
+            raise LogUnavailableError("the log cannot be read")
+
+    async def _pass(self) -> None:
+        if self.holding:
+            gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._gates.append(gate)
+            await gate

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import (
+    InvalidMessageError,
+    LogUnavailableError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from app.hub.hub import Hub
+from app.hub.ingest import Ingest
+from app.hub.subscription import SlowConsumerPolicy
+from app.hub.topic import RingLimits
+from app.log.message_log import Retention
+from telemetry import PublishOutcome
+from tests.app.held_log import HeldLog
+from tests.app.waiting import turns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.hub.hub import Receipt
+    from app.log.memory import MemoryLog
+    from tests.app.recorder import Recorder
+
+BATCH = "application/x-ndjson"
+JSON = "application/json"
+
+
+@pytest.fixture
+def ingest(hub: Hub, recorder: Recorder) -> Ingest:
+    return Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
+
+
+class Body:
+    """A body in chunks, that knows how many were asked for."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self._chunks = chunks
+        self.read = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            self.read += 1
+            yield chunk
+
+
+async def _publish(ingest: Ingest, kind: str, *chunks: bytes, length: int | None = None) -> Receipt:
+    return await ingest.publish("a", kind, length, aiter(Body(*chunks)))
+
+
+async def _kept(log: MemoryLog) -> list[bytes]:
+    return [message.payload for message in await log.read("a", 0)]
+
+
+async def test_one_json_value_is_one_message_however_many_lines_it_has(
+    ingest: Ingest, log: MemoryLog, recorder: Recorder
+) -> None:
+    receipt = await _publish(ingest, JSON, b'{"a":\n', b"1}\n")
+    assert receipt.first == receipt.last
+    assert await _kept(log) == [b'{"a": 1}']
+    assert recorder.of("messages_published") == [(PublishOutcome.ACCEPTED, 1)]
+
+
+async def test_every_line_of_a_batch_is_a_message_and_blank_ones_are_none(
+    ingest: Ingest, log: MemoryLog, recorder: Recorder
+) -> None:
+    receipt = await _publish(ingest, BATCH, b"\n1\r\n \n", b'"x"\n[', b"]")
+    assert receipt.last.sequence == 3
+    assert await _kept(log) == [b"1", b'"x"', b"[]"]
+    assert recorder.of("messages_published") == [(PublishOutcome.ACCEPTED, 3)]
+
+
+async def test_a_bad_line_in_a_batch_is_named_and_nothing_is_published(
+    ingest: Ingest, log: MemoryLog, recorder: Recorder
+) -> None:
+    with pytest.raises(InvalidMessageError, match=r"^line 3: not valid JSON") as caught:
+        await _publish(ingest, BATCH, b"1\n\n{\n2\n")
+    assert caught.value.body()["line"] == 3
+    assert await _kept(log) == []
+    assert recorder.of("messages_published") == [(PublishOutcome.INVALID, 3)]
+
+
+async def test_a_bad_message_alone_has_no_line(ingest: Ingest, recorder: Recorder) -> None:
+    with pytest.raises(InvalidMessageError, match=r"^not valid JSON") as caught:
+        await _publish(ingest, JSON, b"1\n2")
+    assert "line" not in caught.value.body()
+    assert recorder.of("messages_published") == [(PublishOutcome.INVALID, 1)]
+
+
+async def test_a_message_over_the_limit_is_named_and_nothing_is_published(
+    ingest: Ingest, log: MemoryLog, recorder: Recorder
+) -> None:
+    with pytest.raises(TooLargeError, match="line 2: a message of 21 bytes") as caught:
+        await _publish(ingest, BATCH, b"1\n" + b'"' + b"x" * 19 + b'"')
+    assert caught.value.body()["line"] == 2
+    assert await _kept(log) == []
+    assert recorder.of("messages_published") == [(PublishOutcome.TOO_LARGE, 2)]
+
+
+async def test_the_limits_themselves_are_allowed(ingest: Ingest, log: MemoryLog) -> None:
+    line = b'"' + b"x" * 18 + b'"'
+    body = b"\n".join([line] * 4) + b"\n" * 17
+    assert len(body) == 100
+    await _publish(ingest, BATCH, body, length=100)
+    assert await _kept(log) == [line] * 4
+
+
+async def test_a_body_whose_length_is_over_the_limit_is_not_read_at_all(
+    ingest: Ingest, recorder: Recorder
+) -> None:
+    body = Body(b"1")
+    with pytest.raises(TooLargeError, match="limit of 100 bytes"):
+        await ingest.publish("a", JSON, 101, aiter(body))
+    assert body.read == 0
+    assert recorder.of("messages_published") == [(PublishOutcome.TOO_LARGE, 1)]
+
+
+async def test_a_body_of_unknown_length_is_read_until_it_is_too_large(ingest: Ingest) -> None:
+    body = Body(*[b"1" * 40] * 100)
+    with pytest.raises(TooLargeError):
+        await ingest.publish("a", BATCH, None, aiter(body))
+    assert body.read == 3
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\n"])
+async def test_an_empty_batch_is_not_a_publish(
+    ingest: Ingest, recorder: Recorder, body: bytes
+) -> None:
+    with pytest.raises(InvalidMessageError, match="batch is empty"):
+        await _publish(ingest, BATCH, body)
+    assert PublishOutcome.ACCEPTED not in [event[0] for event in recorder.of("messages_published")]
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "json", "*/*", "application/json-seq", ";"])
+async def test_other_types_are_refused_before_the_body_is_read(ingest: Ingest, kind: str) -> None:
+    body = Body(b"1")
+    with pytest.raises(UnsupportedMediaTypeError, match="application/x-ndjson"):
+        await ingest.publish("a", kind, None, aiter(body))
+    assert body.read == 0
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "Application/JSON", "application/JSON;x=y"]
+)
+async def test_parameters_and_case_of_a_type_do_not_matter(
+    ingest: Ingest, log: MemoryLog, kind: str
+) -> None:
+    await _publish(ingest, kind, b"1")
+    assert await _kept(log) == [b"1"]
+
+
+async def test_a_body_that_breaks_off_publishes_nothing(ingest: Ingest, log: MemoryLog) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"1\n2\n"
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await ingest.publish("a", BATCH, None, body())
+    assert await _kept(log) == []
+
+
+async def test_what_the_log_refuses_is_counted_as_such(recorder: Recorder) -> None:
+    log = HeldLog(Retention(10, 60))
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), SlowConsumerPolicy.LATEST)
+    ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
+    publishing = asyncio.create_task(_publish(ingest, BATCH, b"1\n2"))
+    await turns()
+    log.refuse()
+    with pytest.raises(LogUnavailableError):
+        await publishing
+    assert recorder.of("messages_published") == [(PublishOutcome.LOG_FAILURE, 2)]

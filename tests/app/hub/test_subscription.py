@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.encoding.formats import NDJSON, WEBSOCKET
+from app.errors import LogUnavailableError
+from app.hub.hub import Hub
+from app.hub.subscription import (
+    Finished,
+    Missed,
+    Overrun,
+    SlowConsumerPolicy,
+    Subscription,
+)
+from app.hub.topic import Batch, RingLimits
+from app.log.message_log import Retention
+from app.message import Edge
+from telemetry import DropReason, Source
+from tests.app.held_log import HeldLog
+from tests.app.waiting import turns
+
+if TYPE_CHECKING:
+    from app.log.memory import MemoryLog
+    from app.message import Position
+    from tests.app.recorder import Recorder
+
+Step = Batch | Missed | Overrun | Finished | None
+
+
+def _hub(log: MemoryLog, recorder: Recorder, policy: SlowConsumerPolicy, ring: int = 3) -> Hub:
+    return Hub(log, recorder.lifecycle, RingLimits(ring, 100_000), policy)
+
+
+async def _subscribe(
+    hub: Hub, position: Position = Edge.LATEST, *, finite: bool = False
+) -> Subscription:
+    return (await hub.subscribe("a", WEBSOCKET, position, finite=finite)).subscription
+
+
+async def _take(subscription: Subscription) -> Step:
+    """Take the next step as a session does: a batch counts as sent."""
+    step = await asyncio.wait_for(subscription.next(), 5)
+    if isinstance(step, Batch):
+        subscription.advance(step.messages, step.last)
+    assert subscription.unaccounted == 0
+    return step
+
+
+def _data(step: Step) -> list[int]:
+    assert isinstance(step, Batch)
+    return [int(str(frame).rpartition('"data":')[2][:-1]) for frame in step.frames]
+
+
+async def _publish(hub: Hub, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        await hub.publish("a", [b"%d" % number])
+
+
+async def _publish_through(log: HeldLog, hub: Hub, first: int, last: int) -> None:
+    publishing = asyncio.create_task(_publish(hub, first, last))
+    while not publishing.done():
+        log.acknowledge()
+        await asyncio.sleep(0)
+
+
+async def test_a_consumer_that_was_not_there_gets_all_it_missed_as_one_batch(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
+    subscription = await _subscribe(hub)
+    await _publish(hub, 1, 3)
+    assert _data(await _take(subscription)) == [1, 2, 3]
+    assert (subscription.sent, subscription.queued) == (3, 0)
+
+
+async def test_a_consumer_with_nothing_to_get_waits_until_it_is_woken(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
+    subscription = await _subscribe(hub)
+    waiting = asyncio.create_task(subscription.next())
+    await turns()
+    assert not waiting.done()
+    subscription.wake()
+    assert await waiting is None
+    subscription.wake()
+    subscription.wake()
+
+
+async def test_disconnect_ends_a_consumer_that_falls_off_the_ring_and_drops_nothing(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
+    subscription = await _subscribe(hub)
+    await _publish(hub, 1, 1)
+    await _take(subscription)
+    await _publish(hub, 2, 5)
+    assert await _take(subscription) == Overrun(4)
+    assert (subscription.sent, subscription.dropped, subscription.queued) == (1, 0, 4)
+
+
+async def test_drop_oldest_skips_what_left_the_ring_and_no_more(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    hub = _hub(log, recorder, SlowConsumerPolicy.DROP_OLDEST)
+    subscription = await _subscribe(hub)
+    await _publish(hub, 1, 1)
+    await _take(subscription)
+    await _publish(hub, 2, 6)
+    assert await _take(subscription) == Missed(2, DropReason.SLOW_CONSUMER)
+    assert _data(await _take(subscription)) == [4, 5, 6]
+
+
+async def test_latest_skips_to_the_newest_message(log: MemoryLog, recorder: Recorder) -> None:
+    hub = _hub(log, recorder, SlowConsumerPolicy.LATEST)
+    subscription = await _subscribe(hub)
+    await _publish(hub, 1, 1)
+    await _take(subscription)
+    await _publish(hub, 2, 6)
+    assert await _take(subscription) == Missed(4, DropReason.CONFLATED)
+    assert _data(await _take(subscription)) == [6]
+
+
+@pytest.mark.parametrize("policy", list(SlowConsumerPolicy))
+async def test_a_consumer_whose_next_message_is_the_oldest_of_the_ring_is_not_too_slow(
+    log: MemoryLog, recorder: Recorder, policy: SlowConsumerPolicy
+) -> None:
+    hub = _hub(log, recorder, policy)
+    subscription = await _subscribe(hub)
+    await _publish(hub, 1, 1)
+    await _take(subscription)
+    await _publish(hub, 2, 4)
+    assert _data(await _take(subscription)) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("policy", list(SlowConsumerPolicy))
+async def test_a_consumer_that_still_catches_up_from_the_log_is_never_too_slow(
+    log: MemoryLog, recorder: Recorder, policy: SlowConsumerPolicy
+) -> None:
+    hub = _hub(log, recorder, policy)
+    await _publish(hub, 1, 20)
+    subscription = await _subscribe(hub, Edge.EARLIEST)
+    got: list[int] = []
+    for number in range(21, 26):
+        await _publish(hub, number, number)
+        got += _data(await _take(subscription))
+    while subscription.queued:
+        got += _data(await _take(subscription))
+    assert got == list(range(1, 26))
+    assert subscription.dropped == 0
+
+
+async def test_a_step_lies_on_one_side_of_the_line_between_replay_and_live(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=10)
+    keeper = await _subscribe(hub)
+    await _publish(hub, 1, 3)
+    subscription = await _subscribe(hub, Edge.EARLIEST)
+    await _publish(hub, 4, 5)
+    assert subscription.source() is Source.REPLAY
+    assert _data(await _take(subscription)) == [1, 2, 3]
+    assert subscription.source() is Source.LIVE
+    assert _data(await _take(subscription)) == [4, 5]
+    assert _data(await _take(keeper)) == [1, 2, 3, 4, 5]
+
+
+async def test_a_finite_replay_ends_at_what_was_the_head_when_it_began(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=10)
+    await _publish(hub, 1, 2)
+    subscription = await _subscribe(hub, Edge.EARLIEST, finite=True)
+    await _publish(hub, 3, 4)
+    assert _data(await _take(subscription)) == [1, 2]
+    assert await _take(subscription) == Finished()
+    assert (subscription.offered, subscription.queued) == (2, 0)
+
+
+async def test_a_finite_replay_of_nothing_is_finished_at_once(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
+    assert await _take(await _subscribe(hub, Edge.EARLIEST, finite=True)) == Finished()
+    await _publish(hub, 1, 2)
+    assert await _take(await _subscribe(hub, Edge.LATEST, finite=True)) == Finished()
+
+
+@pytest.mark.parametrize("policy", list(SlowConsumerPolicy))
+async def test_a_finite_replay_goes_on_from_the_log_when_its_messages_leave_the_ring(
+    log: MemoryLog, recorder: Recorder, policy: SlowConsumerPolicy
+) -> None:
+    hub = _hub(log, recorder, policy)
+    await _subscribe(hub)
+    await _publish(hub, 1, 3)
+    subscription = await _subscribe(hub, Edge.EARLIEST, finite=True)
+    step = await subscription.next()
+    assert isinstance(step, Batch)
+    # Only the first frame of the batch was handed over.
+    subscription.advance(1, 1)
+    await _publish(hub, 4, 9)
+    assert _data(await _take(subscription)) == [2, 3]
+    assert await _take(subscription) == Finished()
+    assert subscription.dropped == 0
+
+
+async def test_what_expires_in_the_middle_of_a_replay_is_reported_as_missed(
+    recorder: Recorder,
+) -> None:
+    log = HeldLog(Retention(3, 3600))
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=1)
+
+    await _publish_through(log, hub, 1, 3)
+    subscription = await _subscribe(hub, Edge.EARLIEST, finite=True)
+    await _publish_through(log, hub, 4, 5)
+    assert await _take(subscription) == Missed(2, DropReason.EXPIRED)
+    assert _data(await _take(subscription)) == [3]
+    assert await _take(subscription) == Finished()
+
+
+async def test_a_finite_replay_all_of_which_expired_is_finished(recorder: Recorder) -> None:
+    log = HeldLog(Retention(2, 3600))
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=1)
+    await _publish_through(log, hub, 1, 2)
+    subscription = await _subscribe(hub, Edge.EARLIEST, finite=True)
+    await _publish_through(log, hub, 3, 9)
+    assert await _take(subscription) == Missed(2, DropReason.EXPIRED)
+    assert await _take(subscription) == Finished()
+    assert (subscription.offered, subscription.dropped) == (2, 2)
+
+
+async def test_pushes_during_a_read_are_neither_lost_nor_doubled(recorder: Recorder) -> None:
+    log = HeldLog(Retention(1000, 3600))
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
+    await _publish_through(log, hub, 1, 5)
+    subscription = await _subscribe(hub, Edge.EARLIEST)
+    log.holding = True
+    reading = asyncio.create_task(_take(subscription))
+    await turns()
+    for number in (6, 7):
+        publishing = asyncio.create_task(_publish(hub, number, number))
+        await turns()
+        log.acknowledge()
+        await publishing
+    log.holding = False
+    log.let_read()
+    assert _data(await reading) == [1, 2, 3, 4, 5]
+    assert _data(await _take(subscription)) == [6, 7]
+
+
+async def test_commits_whose_push_comes_during_a_read_are_neither_lost_nor_doubled(
+    recorder: Recorder,
+) -> None:
+    # The log has them, a consumer begins to read them, and only then they are pushed.
+    log = HeldLog(Retention(1000, 3600))
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
+    publishing = [asyncio.create_task(hub.publish("a", [b"%d" % n])) for n in (1, 2)]
+    await turns()
+    subscription = await _subscribe(hub, Edge.EARLIEST)
+    log.holding = True
+    reading = asyncio.create_task(_take(subscription))
+    await turns()
+    log.acknowledge(1)
+    await turns()
+    log.holding = False
+    log.let_read()
+    got = await reading
+    log.acknowledge()
+    await asyncio.gather(*publishing)
+    data = [] if got is None else _data(got)
+    while subscription.queued:
+        step = await _take(subscription)
+        data += [] if step is None else _data(step)
+    assert data == [1, 2]
+
+
+async def test_a_log_that_cannot_be_read_is_said_to_the_reader_and_nothing_is_counted(
+    recorder: Recorder,
+) -> None:
+    log = HeldLog(Retention(1000, 3600))
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
+    publishing = asyncio.create_task(hub.publish("a", [b"1"]))
+    await turns()
+    log.acknowledge()
+    await publishing
+    subscription = await _subscribe(hub, Edge.EARLIEST)
+    log.broken = True
+    with pytest.raises(LogUnavailableError):
+        await _take(subscription)
+    assert (subscription.sent, subscription.dropped, subscription.queued) == (0, 0, 1)
+    log.broken = False
+    assert _data(await _take(subscription)) == [1]
+
+
+async def test_a_cancelled_wait_loses_nothing(hub: Hub) -> None:
+    subscription = (await hub.subscribe("a", NDJSON, Edge.LATEST, finite=False)).subscription
+    waiting = asyncio.create_task(subscription.next())
+    await turns()
+    waiting.cancel()
+    await turns()
+    await hub.publish("a", [b"1"])
+    step = await _take(subscription)
+    assert isinstance(step, Batch)
+    assert step.messages == 1

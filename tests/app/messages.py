@@ -1,0 +1,19 @@
+"""Messages to test with."""
+
+from __future__ import annotations
+
+from app.message import Message
+
+EPOCH = "0a1b2c3d"
+# 2023-11-14T22:13:20.123Z
+ACCEPTED_AT = 1_700_000_000_123_456_789
+
+
+def make_message(sequence: int = 1, payload: bytes = b"{}", epoch: str = EPOCH) -> Message:
+    """Return a message whose monotonic time is its sequence number."""
+    return Message(epoch, sequence, ACCEPTED_AT, sequence, payload)
+
+
+def make_messages(first: int, last: int, size: int = 1) -> list[Message]:
+    """Return neighbouring messages whose payloads are their numbers, padded to a size."""
+    return [make_message(n, str(n).encode().rjust(size)) for n in range(first, last + 1)]

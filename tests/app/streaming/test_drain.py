@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import DrainingError
+from app.streaming import drain as drain_module
+from app.streaming.drain import Drain
+from telemetry import CloseReason
+from tests.app.streaming.pipe import Pipe
+from tests.app.waiting import eventually, turns
+
+if TYPE_CHECKING:
+    from app.hub.hub import Hub
+    from app.streaming.streams import Streams
+    from tests.app.recorder import Recorder
+    from tests.app.streaming.conftest import OpenStream
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain_module, "ABORT_GRACE_S", 0.05)
+
+
+async def test_every_stream_gets_its_last_word_with_its_cursor_and_a_retry(
+    open_stream: OpenStream, streams: Streams, hub: Hub, recorder: Recorder
+) -> None:
+    opened = [await open_stream() for _ in range(5)]
+    receipt = await hub.publish("a", [b"1"])
+    await eventually(lambda: recorder.sent == 5)
+    await asyncio.wait_for(Drain(streams, 60).run(), 10)
+    for stream in opened:
+        end = stream.pipe.records()[-1]
+        assert (end["event"], end["reason"], end["id"]) == ("end", "draining", str(receipt.last))
+        assert end["reconnect"] is True
+        assert isinstance(end["retry"], int)
+        assert stream.pipe.closed_with == [(CloseReason.DRAINING, "")]
+    assert recorder.closed == [CloseReason.DRAINING] * 5
+
+
+async def test_a_drain_without_streams_is_over_at_once(streams: Streams) -> None:
+    drain = Drain(streams, 60)
+    assert not drain.begun
+    await asyncio.wait_for(drain.run(), 5)
+    assert drain.begun
+
+
+async def test_new_streams_are_refused_from_the_first_moment(
+    open_stream: OpenStream, streams: Streams
+) -> None:
+    stuck = await open_stream()
+    stuck.pipe.stop_taking()
+    running = asyncio.create_task(Drain(streams, 60).run())
+    await turns(1)
+    with pytest.raises(DrainingError):
+        await streams.serve(Pipe(), "a", None, None)
+    stuck.pipe.vanish()
+    await asyncio.wait_for(running, 10)
+
+
+async def test_closes_are_spread_over_the_window(
+    open_stream: OpenStream, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(10):
+        await open_stream()
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def watched(delay: float) -> None:
+        pauses.append(delay)
+        await sleep(0)
+
+    monkeypatch.setattr("app.streaming.drain.asyncio.sleep", watched)
+    await Drain(streams, 0.05).run()
+    assert len(pauses) >= 10
+    assert pauses[:10] == [pytest.approx(0.8 * 0.05 / 10)] * 10
+
+
+async def test_a_stuck_client_is_cut_off_when_the_window_is_over_and_others_are_not(
+    open_stream: OpenStream, streams: Streams, hub: Hub, recorder: Recorder
+) -> None:
+    stuck, fine = await open_stream(), await open_stream()
+    stuck.pipe.stop_taking()
+    await hub.publish("a", [b"1"])
+    await eventually(lambda: stuck.session.blocked_since is not None)
+    await asyncio.wait_for(Drain(streams, 0.1).run(), 10)
+    assert stuck.pipe.transport.aborted
+    assert not fine.pipe.transport.aborted
+    assert fine.pipe.events()[-1] == "end"
+    await stuck.ended()
+    assert recorder.closed == [CloseReason.DRAINING] * 2
+    assert recorder.sent == 1
+    assert not streams.sessions
+
+
+async def test_a_client_that_takes_its_data_late_still_gets_its_last_word(
+    open_stream: OpenStream, streams: Streams, hub: Hub
+) -> None:
+    slow = await open_stream()
+    slow.pipe.stop_taking()
+    await hub.publish("a", [b"1"])
+    await eventually(lambda: slow.session.blocked_since is not None)
+    running = asyncio.create_task(Drain(streams, 60).run())
+    await turns()
+    slow.pipe.take_again()
+    await asyncio.wait_for(running, 10)
+    assert slow.pipe.data() == [1]
+    assert slow.pipe.events() == ["opened", "end"]
+
+
+async def test_without_a_window_everybody_is_cut_off(
+    open_stream: OpenStream, streams: Streams, recorder: Recorder
+) -> None:
+    stuck = await open_stream()
+    stuck.pipe.stop_taking()
+    await asyncio.wait_for(Drain(streams, 0).run(), 10)
+    await stuck.ended()
+    assert recorder.closed == [CloseReason.DRAINING]
+
+
+async def test_later_calls_join_in_and_none_of_them_can_stop_it(
+    open_stream: OpenStream, streams: Streams, recorder: Recorder
+) -> None:
+    stuck = await open_stream()
+    stuck.pipe.stop_taking()
+    drain = Drain(streams, 60)
+    first = asyncio.create_task(drain.run())
+    second = asyncio.create_task(drain.run())
+    await turns()
+    first.cancel()
+    await turns()
+    assert first.cancelled()
+    assert not second.done()
+    stuck.pipe.take_again()
+    await asyncio.wait_for(second, 10)
+    await drain.run()
+    assert recorder.closed == [CloseReason.DRAINING]

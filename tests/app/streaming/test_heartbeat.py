@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from app.streaming import heartbeat as heartbeat_module
+from app.streaming.heartbeat import Heartbeat
+from telemetry import CloseReason
+from tests.app.waiting import eventually, turns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+    from app.hub.hub import Hub
+    from app.streaming.streams import Streams
+    from tests.app.recorder import Recorder
+    from tests.app.streaming.conftest import OpenStream
+
+
+@contextlib.asynccontextmanager
+async def _beating(heartbeat: Heartbeat) -> AsyncIterator[None]:
+    task = asyncio.create_task(heartbeat.run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_every_stream_gets_heartbeats_into_its_silence(
+    open_stream: OpenStream, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat_module, "SLICE", 2)
+    opened = [await open_stream() for _ in range(5)]
+    async with _beating(Heartbeat(streams, interval_s=0.02, write_timeout_s=60)):
+        await eventually(lambda: all(o.pipe.events().count("heartbeat") >= 2 for o in opened))
+
+
+async def test_a_stream_that_was_written_to_within_the_interval_gets_none(
+    open_stream: OpenStream, streams: Streams
+) -> None:
+    opened = await open_stream()
+    heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
+    heartbeat._look_at(opened.session, opened.session.last_write + 14.9)
+    await turns()
+    assert opened.pipe.events() == ["opened"]
+    heartbeat._look_at(opened.session, opened.session.last_write + 15)
+    await turns()
+    assert opened.pipe.events() == ["opened", "heartbeat"]
+
+
+async def test_a_message_breaks_the_silence_as_well_as_a_heartbeat(
+    open_stream: OpenStream, streams: Streams, hub: Hub, recorder: Recorder
+) -> None:
+    opened = await open_stream()
+    opened.session.last_write -= 100
+    await hub.publish("a", [b"1"])
+    await eventually(lambda: recorder.sent == 1)
+    Heartbeat(streams, interval_s=15, write_timeout_s=30)._look_at(opened.session, time.monotonic())
+    await turns()
+    assert opened.pipe.events() == ["opened"]
+
+
+async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
+    open_stream: OpenStream, streams: Streams, hub: Hub, recorder: Recorder
+) -> None:
+    opened = await open_stream()
+    opened.pipe.stop_taking()
+    await hub.publish("a", [b"1"])
+    await eventually(lambda: opened.session.blocked_since is not None)
+    blocked_since = opened.session.blocked_since
+    assert blocked_since is not None
+    heartbeat = Heartbeat(streams, interval_s=0.001, write_timeout_s=30)
+    heartbeat._look_at(opened.session, blocked_since + 29.9)
+    await turns()
+    assert not opened.task.done()
+    heartbeat._look_at(opened.session, blocked_since + 30)
+    await opened.ended()
+    assert opened.pipe.transport.aborted
+    assert recorder.closed == [CloseReason.CLIENT_STALLED]
+    # No heartbeat had been queued behind what the client does not take.
+    assert opened.pipe.events() == ["opened"]
+
+
+async def test_a_goodbye_that_is_not_taken_is_cut_off_too_and_keeps_its_reason(
+    open_stream: OpenStream, streams: Streams, recorder: Recorder
+) -> None:
+    opened = await open_stream()
+    opened.pipe.stop_taking()
+    opened.session.end(CloseReason.SLOW_CONSUMER)
+    async with _beating(Heartbeat(streams, interval_s=60, write_timeout_s=0.05)):
+        await opened.ended()
+    assert recorder.closed == [CloseReason.SLOW_CONSUMER]
+    assert opened.pipe.transport.aborted
+
+
+async def test_sessions_that_end_while_they_are_looked_at_do_no_harm(
+    open_stream: OpenStream, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat_module, "SLICE", 1)
+    opened = [await open_stream() for _ in range(10)]
+    async with _beating(Heartbeat(streams, interval_s=0.02, write_timeout_s=60)):
+        for stream in opened[:-1]:
+            stream.pipe.vanish()
+            await asyncio.sleep(0.005)
+        await eventually(lambda: opened[-1].pipe.events().count("heartbeat") >= 2)
+    assert len(streams.sessions) == 1

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import (
+    ConnectionLimitError,
+    DrainingError,
+    InvalidPositionError,
+    InvalidTopicError,
+    LogUnavailableError,
+    ProblemError,
+)
+from app.hub.hub import Hub
+from app.hub.subscription import SlowConsumerPolicy
+from app.hub.topic import RingLimits
+from app.log.message_log import Retention
+from app.streaming.drain import Drain
+from app.streaming.streams import REJECTIONS, SESSION_BYTES, Streams
+from telemetry import CloseReason, Protocol, RejectReason
+from tests.app.held_log import HeldLog
+from tests.app.streaming.pipe import Pipe
+from tests.app.waiting import eventually, turns
+
+if TYPE_CHECKING:
+    from tests.app.recorder import Recorder
+    from tests.app.streaming.conftest import OpenStream
+
+
+@pytest.fixture
+def log() -> HeldLog:
+    return HeldLog(Retention(100, 3600))
+
+
+@pytest.fixture
+def hub(log: HeldLog, recorder: Recorder) -> Hub:
+    return Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+
+
+@pytest.fixture
+def streams(hub: Hub, recorder: Recorder) -> Streams:
+    return Streams(hub, recorder.lifecycle, max_connections=2, retry_s=2)
+
+
+async def test_who_finds_no_place_is_refused_until_one_is_free(
+    open_stream: OpenStream, streams: Streams, recorder: Recorder
+) -> None:
+    first, _ = await open_stream(), await open_stream()
+    refused = Pipe()
+    with pytest.raises(ConnectionLimitError, match="all 2 places") as caught:
+        await streams.serve(refused, "a", None, None)
+    assert caught.value.retry_after is not None
+    assert (refused.opened, refused.frames) == (False, [])
+    assert recorder.of("connection_rejected") == [(Protocol.NDJSON, RejectReason.CONNECTION_LIMIT)]
+    first.pipe.vanish()
+    await first.ended()
+    assert (await open_stream()).pipe.events() == ["opened"]
+
+
+async def test_a_place_is_taken_while_the_stream_is_still_being_opened(
+    streams: Streams, log: HeldLog
+) -> None:
+    log.holding = True
+    opening = [asyncio.create_task(streams.serve(Pipe(), "a", "earliest", None)) for _ in range(2)]
+    await turns()
+    with pytest.raises(ConnectionLimitError):
+        await streams.serve(Pipe(), "a", "earliest", None)
+    for task in opening:
+        task.cancel()
+    await asyncio.gather(*opening, return_exceptions=True)
+    log.holding = False
+    await streams.serve(Pipe(), "a", None, "latest")
+
+
+@pytest.mark.parametrize(
+    ("topic", "after", "until", "error"),
+    [
+        ("a/b", None, None, InvalidTopicError),
+        ("a", "yesterday", None, InvalidPositionError),
+        ("a", None, "tomorrow", InvalidPositionError),
+    ],
+)
+async def test_a_bad_request_is_refused_counted_and_takes_no_place(
+    streams: Streams,
+    recorder: Recorder,
+    topic: str,
+    after: str | None,
+    until: str | None,
+    error: type[ProblemError],
+) -> None:
+    for _ in range(3):
+        with pytest.raises(error):
+            await streams.serve(Pipe(), topic, after, until)
+    assert (
+        recorder.events
+        == [("connection_rejected", Protocol.NDJSON, RejectReason.INVALID_REQUEST)] * 3
+    )
+
+
+async def test_a_log_that_cannot_be_read_refuses_streams(
+    streams: Streams, log: HeldLog, recorder: Recorder
+) -> None:
+    log.broken = True
+    with pytest.raises(LogUnavailableError):
+        await streams.serve(Pipe(), "a", "earliest", None)
+    assert recorder.of("connection_rejected") == [(Protocol.NDJSON, RejectReason.LOG_FAILURE)]
+    assert streams.sessions == set()
+
+
+async def test_nobody_is_let_in_while_draining(streams: Streams, recorder: Recorder) -> None:
+    streams.draining = True
+    with pytest.raises(DrainingError) as caught:
+        await streams.serve(Pipe(), "a", None, None)
+    assert caught.value.retry_after is not None
+    assert recorder.of("connection_rejected") == [(Protocol.NDJSON, RejectReason.DRAINING)]
+
+
+async def test_a_stream_that_was_being_opened_when_the_drain_began_is_not_left_to_be_cut_off(
+    streams: Streams, log: HeldLog, recorder: Recorder
+) -> None:
+    log.holding = True
+    pipe = Pipe()
+    serving = asyncio.create_task(streams.serve(pipe, "a", "earliest", None))
+    await turns()
+    draining = asyncio.create_task(Drain(streams, 60).run())
+    await turns()
+    log.holding = False
+    log.let_read()
+    done, _ = await asyncio.wait({serving}, timeout=3)
+    ended = bool(done)
+    pipe.vanish()
+    await asyncio.gather(serving, draining, return_exceptions=True)
+    assert ended, "it was neither refused nor told that the server is shutting down"
+    assert recorder.closed in ([], [CloseReason.DRAINING])
+
+
+def test_every_refusal_has_its_reason() -> None:
+    assert set(REJECTIONS.values()) == set(RejectReason)
+
+
+async def test_waiting_ends_when_the_last_session_does(
+    open_stream: OpenStream, streams: Streams
+) -> None:
+    await streams.wait_until_empty()
+    first, second = await open_stream(), await open_stream()
+    waiting = asyncio.create_task(streams.wait_until_empty())
+    first.pipe.vanish()
+    await first.ended()
+    await turns()
+    assert not waiting.done()
+    second.pipe.vanish()
+    await asyncio.wait_for(waiting, 5)
+    assert streams.sessions == set()
+
+
+async def test_memory_counts_sessions_and_what_waits_in_their_write_buffers(
+    open_stream: OpenStream, streams: Streams
+) -> None:
+    assert streams.memory_bytes() == 0
+    first, second = await open_stream(), await open_stream()
+    first.pipe.transport.buffered = 1000
+    second.pipe.transport.buffered = 234
+    assert streams.memory_bytes() == 2 * SESSION_BYTES + 1234
+    first.pipe.vanish()
+    second.pipe.vanish()
+    await eventually(lambda: not streams.sessions)
+    assert streams.memory_bytes() == 0

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app import errors
+from app.errors import ConnectionLimitError, InvalidMessageError, ProblemError, RiptideError
+
+
+def _tree() -> list[tuple[int, str, str]]:
+    """Return depth, name and remark of each line of the tree that the docstring draws."""
+    lines = (errors.__doc__ or "").splitlines()
+    found = []
+    for line in lines:
+        match = re.fullmatch(r"([│├└─ ]*)(\w+Error)(?: +(\S.*))?", line)
+        if match:
+            found.append((len(match[1]) // 4, match[2], match[3] or ""))
+    return found
+
+
+def _subclasses(cls: type[RiptideError]) -> list[type[RiptideError]]:
+    return [
+        cls,
+        *(
+            descendant
+            for child in cls.__subclasses__()
+            if child.__module__ == errors.__name__
+            for descendant in _subclasses(child)
+        ),
+    ]
+
+
+def test_the_drawn_tree_is_the_tree() -> None:
+    path: list[str] = []
+    for depth, name, _ in _tree():
+        path[depth:] = [name]
+        parent = getattr(errors, name).__bases__[0]
+        assert parent.__name__ == (path[-2] if depth else "Exception")
+    assert [name for _, name, _ in _tree()] == [cls.__name__ for cls in _subclasses(RiptideError)]
+
+
+def test_the_drawn_statuses_are_the_statuses() -> None:
+    remarks = {name: remark for _, name, remark in _tree()}
+    for cls in _subclasses(ProblemError)[1:]:
+        assert issubclass(cls, ProblemError)
+        assert remarks[cls.__name__].startswith(str(int(cls.status)))
+
+
+def test_every_problem_has_a_type_and_a_title_of_its_own() -> None:
+    problems = [cls for cls in _subclasses(ProblemError)[1:] if issubclass(cls, ProblemError)]
+    assert len({cls.slug for cls in problems}) == len(problems)
+    assert len({cls.title for cls in problems}) == len(problems)
+
+
+def test_a_problem_is_an_object_of_rfc_9457() -> None:
+    problem = InvalidMessageError("line 2: not valid JSON", line=2)
+    assert problem.body() == {
+        "type": "urn:riptide:problem:invalid-message",
+        "title": "Invalid message",
+        "status": 400,
+        "detail": "line 2: not valid JSON",
+        "line": 2,
+    }
+    assert problem.headers() == {}
+    assert str(problem) == "line 2: not valid JSON"
+
+
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_a_wait_that_is_asked_for_becomes_a_header(seconds: int) -> None:
+    assert ConnectionLimitError("full", retry_after=seconds).headers() == {
+        "Retry-After": str(seconds)
+    }

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import StartError
+from app.lifespan import lifespan
+from app.log.message_log import Retention
+from app.log.sqlite import SqliteLog
+from app.main import create_app
+from app.settings import Settings
+from tests.app.endpoints.answers import publish
+from tests.asgi import AsgiExchange, http_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from starlette.applications import Starlette
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[Starlette]:
+    yield create_app(Settings(data_dir=tmp_path, drain_seconds=0.2, heartbeat_seconds=0.05))
+    gc.unfreeze()
+
+
+class Shutdown:
+    """Telemetry that only knows whether it was shut down."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def shutdown(self) -> None:
+        self.calls += 1
+
+
+async def _next_event(exchange: AsgiExchange, event: bytes) -> None:
+    while event not in (await exchange.next()).get("body", b""):
+        pass
+
+
+async def test_the_log_is_open_within_and_closed_after(stored: Starlette, tmp_path: Path) -> None:
+    async with lifespan(stored):
+        await publish(stored, "a", b"1")
+    # The lock is free, and what was acknowledged is there.
+    log = SqliteLog(tmp_path, Retention(10, 60))
+    await log.open()
+    assert (await log.bounds("a")).head == 1
+    await log.close()
+
+
+async def test_heartbeats_beat_within_and_no_task_is_left_after(stored: Starlette) -> None:
+    before = asyncio.all_tasks()
+    async with lifespan(stored):
+        exchange = AsgiExchange(stored, http_scope("GET", "/topics/a"))
+        await _next_event(exchange, b'"heartbeat"')
+        await exchange.send({"type": "http.disconnect"})
+        await asyncio.wait_for(exchange.task, 5)
+    assert asyncio.all_tasks() == before
+
+
+async def test_streams_that_are_open_at_the_end_are_drained(stored: Starlette) -> None:
+    async with lifespan(stored):
+        exchange = AsgiExchange(stored, http_scope("GET", "/topics/a"))
+        await exchange.next()
+    await _next_event(exchange, b'"draining"')
+    await asyncio.wait_for(exchange.task, 5)
+
+
+async def test_telemetry_is_shut_down_last_and_once(
+    stored: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    telemetry = Shutdown()
+    close = stored.state.log.close
+
+    async def watched_close() -> None:
+        await close()
+        order.append(f"closed, {telemetry.calls} shutdowns")
+
+    monkeypatch.setattr(stored.state.log, "close", watched_close)
+    stored.state.telemetry.shutdown()
+    stored.state.telemetry = telemetry
+    async with lifespan(stored):
+        pass
+    assert order == ["closed, 0 shutdowns"]
+    assert telemetry.calls == 1
+
+
+async def test_a_fault_within_is_passed_on_after_everything_was_closed(
+    stored: Starlette, tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="a fault"):
+        async with lifespan(stored):
+            raise RuntimeError("a fault")
+    log = SqliteLog(tmp_path, Retention(10, 60))
+    await log.open()
+    await log.close()
+
+
+async def test_a_log_that_cannot_be_opened_is_said_and_leaves_nothing_running(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    app = create_app(Settings(data_dir=tmp_path / "file" / "data"))
+    before = asyncio.all_tasks()
+    with pytest.raises(StartError):
+        async with lifespan(app):
+            pytest.fail("it started")
+    assert asyncio.all_tasks() == before
+    app.state.telemetry.shutdown()

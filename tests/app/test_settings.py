@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.errors import InvalidSettingsError
+from app.settings import Settings, load_settings, unknown_variables
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.log == "sqlite"
+    assert settings.data_dir == Path("riptide-data")
+
+
+def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "RIPTIDE_HOST": "::",
+        "RIPTIDE_PORT": "0",
+        "RIPTIDE_LOG": "memory",
+        "RIPTIDE_DATA_DIR": "elsewhere",
+        "RIPTIDE_LOG_LEVEL": "error",
+        "RIPTIDE_SLOW_CONSUMER": "latest",
+    }
+    numbers = set(Settings.model_fields) - {name[8:].lower() for name in given}
+    given |= {f"RIPTIDE_{name}".upper(): "7" for name in numbers}
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    read = {f"RIPTIDE_{name}".upper(): str(value) for name, value in load_settings()}
+    assert {name: value.removesuffix(".0") for name, value in read.items()} == given
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RIPTIDE_PORT", "65536"),
+        ("RIPTIDE_PORT", "-1"),
+        ("RIPTIDE_PORT", "http"),
+        ("RIPTIDE_PORT", ""),
+        ("RIPTIDE_HOST", ""),
+        ("RIPTIDE_LOG", "nats"),
+        ("RIPTIDE_LOG_LEVEL", "INFO"),
+        ("RIPTIDE_RING_MESSAGES", "0"),
+        ("RIPTIDE_RING_MESSAGES", "1.5"),
+        ("RIPTIDE_HEARTBEAT_SECONDS", "0"),
+        ("RIPTIDE_HEARTBEAT_SECONDS", "nan"),
+        ("RIPTIDE_RETENTION_SECONDS", "inf"),
+        ("RIPTIDE_DRAIN_SECONDS", "-1"),
+        ("RIPTIDE_SLOW_CONSUMER", "drop"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_was_given_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidSettingsError) as caught:
+        load_settings()
+    allowed = Settings.model_fields[variable[8:].lower()].description
+    assert str(caught.value) == f"{variable} is {value!r}, but must be {allowed}"
+
+
+def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIPTIDE_PORT", "x")
+    monkeypatch.setenv("RIPTIDE_LOG", "x")
+    with pytest.raises(InvalidSettingsError, match=r"RIPTIDE_PORT is .*; RIPTIDE_LOG is "):
+        load_settings()
+
+
+def test_settings_do_not_change_after_they_were_read() -> None:
+    with pytest.raises(ValidationError):
+        load_settings().port = 1  # type: ignore[misc]  # the point of the test
+
+
+def test_every_setting_says_what_it_is_and_what_it_allows() -> None:
+    for field in Settings.model_fields.values():
+        assert field.title
+        assert field.description
+
+
+def test_a_variable_that_means_nothing_is_pointed_out_with_what_it_resembles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("RIPTIDE_PROT", "RIPTIDE_QQQQQQQQQQQQ", "RIPTIDE_PORT", "RIPTIDE_URL"):
+        monkeypatch.setenv(variable, "1")
+    assert unknown_variables() == [
+        "RIPTIDE_PROT is not a setting of Riptide; did you mean RIPTIDE_PORT?",
+        "RIPTIDE_QQQQQQQQQQQQ is not a setting of Riptide",
+    ]

@@ -8,7 +8,7 @@ from telemetry.connection_record import ConnectionRecord
 from telemetry.guard import guarded
 from telemetry.labels import CloseReason
 from telemetry.stream_recognition import recognise
-from telemetry.suspension import Suspension
+from telemetry.suspension import Suspension, let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -78,6 +78,11 @@ class HttpStream:
             waited = sending.seconds()
             if waited is not None:
                 record.blocked(waited)
+        if waited is not None and message.get("more_body", False):
+            # It may have been the end of the connection that woke it. uvicorn returns from
+            # ``send`` then as if all were well, and tells it to ``receive`` only. After the last
+            # message of ours it tells the same, whoever ended it.
+            await let_others_run()
         if not self._gone:
             self._sent(message, record)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from telemetry.connection_record import ConnectionRecord
 from telemetry.guard import guarded
 from telemetry.labels import CloseReason, Protocol
-from telemetry.suspension import Suspension
+from telemetry.suspension import Suspension, let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -80,6 +80,11 @@ class WebSocketStream:
             waited = sending.seconds()
             if waited is not None:
                 record.blocked(waited)
+        if waited is not None and message["type"] == "websocket.send":
+            # It may have been the end of the connection that woke it. uvicorn returns from
+            # ``send`` then as if all were well, and tells it to ``receive`` only. After the last
+            # message of ours it tells the same, whoever ended it.
+            await let_others_run()
         if self._gone is None:
             self._sent(message, record)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telemetry.suspension import Suspension
+from telemetry.suspension import Suspension, let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,5 +137,18 @@ def test_a_bare_iterator_is_awaited_but_not_watched() -> None:
     coroutine = wait()
     assert coroutine.send(None) == "one"
     assert coroutine.send(None) == "two"
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+async def test_others_that_are_ready_run_first() -> None:
+    ran: list[bool] = []
+    asyncio.get_running_loop().call_soon(ran.append, True)
+    await let_others_run()
+    assert ran
+
+
+def test_in_another_event_loop_than_asyncio_nothing_is_let_run() -> None:
+    coroutine = let_others_run()
     with pytest.raises(StopIteration):
         coroutine.send(None)

@@ -1,0 +1,44 @@
+"""A server that is only a list of what to receive and of what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from telemetry.asgi import StreamTelemetryMiddleware
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from telemetry.lifecycle import Lifecycle
+
+    Channel = Callable[..., Awaitable[Any]]
+    App = Callable[[Any, Channel, Channel], Awaitable[None]]
+
+
+class Exchange:
+    """Runs an application behind the middleware, one message after the other."""
+
+    def __init__(self, lifecycle: Lifecycle, scope_type: str = "http", **scope: Any) -> None:
+        self._lifecycle = lifecycle
+        self.scope = {"type": scope_type, "method": "GET", "path": "/", **scope}
+        self.to_app: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+        self.sent: list[MutableMapping[str, Any]] = []
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.waiting = asyncio.Event()
+        self.refuses = False
+
+    async def run(self, app: App) -> None:
+        """Run it to its end."""
+        await StreamTelemetryMiddleware(app, self._lifecycle)(
+            self.scope, self.to_app.get, self._send
+        )
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        if not self.writable.is_set():
+            self.waiting.set()
+            await self.writable.wait()
+        if self.refuses:
+            raise OSError("the client has gone")
+        self.sent.append(message)

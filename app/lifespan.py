@@ -31,18 +31,20 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     monitor: EventLoopMonitor = app.state.event_loop_monitor
     drain: Drain = app.state.drain
     telemetry: Telemetry = app.state.telemetry
-    await log.open()
-    tasks = [asyncio.create_task(heartbeat.run()), asyncio.create_task(monitor.run())]
-    # What is here now stays; the collector need not look at it with every stream.
-    gc.collect()
-    gc.freeze()
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
+        await log.open()
+        stack.push_async_callback(log.close)
+        for background in (heartbeat.run(), monitor.run()):
+            stack.push_async_callback(_cancel, asyncio.create_task(background))
+        # Under our server the drain is over by then; under another one this is it.
+        stack.push_async_callback(drain.run)
+        # What is here now stays; the collector need not look at it with every stream.
+        gc.collect()
+        gc.freeze()
         yield
-    finally:
-        # Under our server the drain is over by now; under another one this is it.
-        await drain.run()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await log.close()
-        await asyncio.to_thread(telemetry.shutdown)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

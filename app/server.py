@@ -192,9 +192,11 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        # Names that are too long, or have an empty part, fail in their encoding.
+        why = error.strerror if isinstance(error, OSError) else "not a host name"
         raise AddressError(
-            f"cannot listen on {host} port {port} ({error.strerror}): "
+            f"cannot listen on {host} port {port} ({why}): "
             "choose another address with RIPTIDE_HOST and RIPTIDE_PORT, "
             "or stop the program that has this one"
         ) from None

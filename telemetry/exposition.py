@@ -30,7 +30,11 @@ class Exposition:
 
     def render(self, accept: str = "", accept_encoding: str = "") -> Scrape:
         """Collect and encode; blocks while another scrape collects."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):
+            # It asks for a version that is no number.
+            encode, content_type = choose_encoder("")
         body = encode(self._registry)
         if _accepts_gzip(accept_encoding):
             return Scrape(gzip.compress(body, GZIP_LEVEL), content_type, "gzip")

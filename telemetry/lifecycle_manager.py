@@ -11,6 +11,7 @@ from telemetry.guard import guarded, report_failure
 from telemetry.labels import CloseReason, Source, StreamOutcome
 from telemetry.open_connection import OpenConnection
 from telemetry.service_recorder import ServiceRecorder
+from telemetry.sliding_window import WINDOW_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -191,6 +192,7 @@ class StreamLifecycleManager(ServiceRecorder):
             return
         self._record_error(connection, error)
         if not recoverable:
+            connection.failed = True
             for request_id in connection.streams():
                 self._end_stream(connection_id, request_id, StreamOutcome.FAILED)
         self._tell(
@@ -211,7 +213,7 @@ class StreamLifecycleManager(ServiceRecorder):
         reason = CloseReason.named(reason)
         for request_id in connection.streams():
             self._end_stream(connection_id, request_id, reason.outcome)
-        if reason.error_type is not None:
+        if reason.error_type is not None and not connection.failed:
             self._record_error(connection, reason.error_type)
         del self._connections[connection_id]
         duration = (self._clock_ns() - connection.opened_ns) / NANOSECONDS
@@ -238,9 +240,12 @@ class StreamLifecycleManager(ServiceRecorder):
         return True
 
     def _record_error(self, connection: OpenConnection, error: ErrorType) -> None:
-        first = not connection.errored
-        self.metrics.record_error(connection.metrics.protocol, error, first_of_connection=first)
-        connection.errored = True
+        now, counted = self._clock_ns(), connection.counted_error_ns
+        # The error rate counts a connection once in its window, not once in its life.
+        first = counted is None or now - counted >= WINDOW_S * NANOSECONDS
+        connection.metrics.record_error(error, first_of_connection=first)
+        if first:
+            connection.counted_error_ns = now
 
     def _tell(self, name: EventName, connection_id: str, **details: object) -> None:
         self._announcer.tell(name, connection_id, details)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from telemetry.streaming_metrics import ProtocolMetrics
+    from telemetry.protocol_metrics import ProtocolMetrics
 
 
 class OpenConnection:
@@ -20,7 +20,8 @@ class OpenConnection:
         "_request_id",
         "_started_ns",
         "awaits_first",
-        "errored",
+        "counted_error_ns",
+        "failed",
         "metrics",
         "opened_ns",
     )
@@ -29,7 +30,10 @@ class OpenConnection:
         self.metrics = metrics
         self.opened_ns = opened_ns
         self.awaits_first = True
-        self.errored = False
+        # When an error of it last counted in the error rate.
+        self.counted_error_ns: int | None = None
+        # Whether the error that ends it has been told already.
+        self.failed = False
         self._request_id: str | None = None
         self._started_ns = 0
         self._other_streams: dict[str, int] | None = None

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from telemetry.bucket_histogram import BucketHistogram
     from telemetry.catalog import MetricDefinition
-    from telemetry.streaming_metrics import ProtocolMetrics, StreamingMetrics
+    from telemetry.protocol_metrics import ProtocolMetrics
+    from telemetry.streaming_metrics import StreamingMetrics
 
     Series = Iterable[tuple[Mapping[str, str], float]]
     Observe = Callable[[], Series]

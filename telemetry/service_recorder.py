@@ -40,5 +40,6 @@ class ServiceRecorder(Lifecycle):
     def messages_unaccounted(self, count: int) -> None:
         """Add to a sum that should stay 0."""
         if count:
-            self.metrics.unaccounted += count
+            # Too many here do not make up for too few there.
+            self.metrics.unaccounted += abs(count)
             logger.error("%d messages of a subscription are unaccounted for", count)

@@ -48,7 +48,7 @@ def negotiate(accept: str | None) -> HttpFormat:
     # Of several that fit equally well, the last one wins.
     supported = [http_format.media_type for http_format in reversed(FORMATS)]
     try:
-        best = mimeparse.best_match(supported, accept or "*/*")
+        best = mimeparse.best_match(supported, (accept or "*/*").lower())
     except mimeparse.MimeTypeParseException:
         best = ""
     for http_format in FORMATS:

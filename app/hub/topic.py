@@ -75,14 +75,15 @@ class Topic:
         self._to_wake: deque[Subscription] = deque()
 
     def advance_to(self, head: int) -> None:
-        """Take over the head that the log knows.
+        """Take over the head that the log knows, once.
 
-        Not if the ring has messages: what the log has beyond them is on its way to ``push``.
+        From then on, and if a push was faster, only pushes move the head: what the log has beyond
+        it is on its way, and those who wait are woken by it.
         """
-        self.loaded = True
-        if not self._messages and head > self.head:
+        if not self.loaded and not self._messages:
             self.head = head
             self.tail = head + 1
+        self.loaded = True
 
     def push(self, messages: Sequence[Message]) -> None:
         """Take the newest messages into the ring and begin to wake those who wait for them."""

@@ -41,7 +41,7 @@ class SqliteLog:
         """Open or create the file, and start the writer."""
         self.epoch = await self._on_reader(self._file.open)
         self._connection = await self._on_reader(self._file.connect)
-        self._writer.start()
+        await self._on_reader(self._writer.start)
 
     async def close(self) -> None:
         """Commit what waits, then close the file."""

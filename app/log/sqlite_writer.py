@@ -52,15 +52,19 @@ class SqliteWriter:
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._heads: dict[str, _Head] = {}
-        self._thread = threading.Thread(target=self._run, name="riptide-log-writer", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread."""
+        """Connect, and start the thread; raises what SQLite says against it."""
+        connection = self._file.connect()
+        self._thread = threading.Thread(
+            target=self._run, args=[connection], name="riptide-log-writer", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
         """Commit what waits and end the thread; blocks until then."""
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
 
@@ -77,8 +81,7 @@ class SqliteWriter:
         recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
         return self._failure if recently else None
 
-    def _run(self) -> None:
-        connection = self._file.connect()
+    def _run(self, connection: sqlite3.Connection) -> None:
         next_trim = time.monotonic()
         running = True
         while running:

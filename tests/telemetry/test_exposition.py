@@ -178,3 +178,10 @@ async def test_a_scrape_runs_on_another_thread(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(exposition, "render", noted)
     await exposition.scrape()
     assert threads != [threading.get_ident()]
+
+
+@pytest.mark.parametrize("version", ["new", "1.0.0.0", "", '"1.0.0"'])
+def test_a_scraper_that_asks_for_a_version_that_is_none_is_answered(version: str) -> None:
+    telemetry = start_telemetry("1.0")
+    scrape = telemetry.exposition.render(f"application/openmetrics-text; version={version}")
+    assert b"riptide_build_info" in scrape.body

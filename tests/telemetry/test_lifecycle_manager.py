@@ -14,10 +14,12 @@ from telemetry.labels import (
     Source,
     StreamOutcome,
 )
+from telemetry.lifecycle_manager import StreamLifecycleManager
+from telemetry.streaming_metrics import StreamingMetrics
+from telemetry.testing import ManualClock
 
 if TYPE_CHECKING:
-    from telemetry.lifecycle_manager import StreamLifecycleManager
-    from telemetry.testing import InMemoryTelemetry, ManualClock
+    from telemetry.testing import InMemoryTelemetry
 
 DURATION = "riptide_streaming_connection_duration_seconds"
 LATENCY = "riptide_streaming_delivery_latency_seconds"
@@ -207,3 +209,38 @@ def test_the_trace_of_the_last_message_becomes_an_exemplar_of_its_bucket(
         exemplar for point in telemetry.points(LATENCY) for exemplar in cast("Any", point).exemplars
     ]
     assert (exemplar.value, exemplar.trace_id, exemplar.span_id) == (0.009, 1, 2)
+
+
+def test_a_connection_that_errs_again_after_the_window_counts_in_the_error_rate_again() -> None:
+    clock = ManualClock()
+    metrics = StreamingMetrics(clock.seconds)
+    lifecycle = StreamLifecycleManager(metrics, clock.ns)
+    lifecycle.connection_established("a", Protocol.SSE)
+    lifecycle.stream_error("a", ErrorType.INTERNAL, recoverable=True)
+    lifecycle.stream_error("a", ErrorType.INTERNAL, recoverable=True)
+    assert metrics.error_rate() == 1.0
+    assert metrics.sse.errored == 1
+    for _ in range(70):
+        clock.advance(5)
+        metrics.window.advance()
+    assert metrics.error_rate() == 0.0
+    lifecycle.stream_error("a", ErrorType.INTERNAL, recoverable=True)
+    assert metrics.error_rate() == 1.0
+
+
+def test_an_error_that_ends_a_connection_is_counted_once() -> None:
+    metrics = StreamingMetrics()
+    lifecycle = StreamLifecycleManager(metrics)
+    lifecycle.connection_established("a", Protocol.SSE)
+    lifecycle.stream_started("a", "a-1", None)
+    lifecycle.stream_error("a", ErrorType.LOG_FAILURE, recoverable=False)
+    lifecycle.connection_closed("a", CloseReason.LOG_FAILURE)
+    assert metrics.sse.errors[ErrorType.LOG_FAILURE] == 1
+
+
+def test_unaccounted_messages_of_two_subscriptions_do_not_cancel_each_other() -> None:
+    metrics = StreamingMetrics()
+    lifecycle = StreamLifecycleManager(metrics)
+    lifecycle.messages_unaccounted(2)
+    lifecycle.messages_unaccounted(-2)
+    assert metrics.unaccounted == 4

@@ -6,7 +6,7 @@ import pytest
 
 from telemetry.labels import Protocol
 from telemetry.open_connection import OpenConnection
-from telemetry.streaming_metrics import ProtocolMetrics
+from telemetry.protocol_metrics import ProtocolMetrics
 from telemetry.testing import InMemoryTelemetry
 
 BYTES_PER_CONNECTION = 200
@@ -15,7 +15,7 @@ CONNECTIONS = 10_000
 
 @pytest.fixture
 def connection() -> OpenConnection:
-    return OpenConnection(ProtocolMetrics(Protocol.WEBSOCKET), 5)
+    return OpenConnection(ProtocolMetrics(Protocol.WEBSOCKET, lambda: None), 5)
 
 
 def test_it_remembers_when_each_of_several_streams_started(connection: OpenConnection) -> None:

@@ -1,0 +1,254 @@
+"""The law of conservation, whatever happens: offered = sent + dropped + queued.
+
+And what it is good for: every consumer gets every message once and in order, but for what it
+was told that it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from app.encoding.formats import NDJSON, WEBSOCKET
+from app.hub.hub import Hub, Start
+from app.hub.subscription import Finished, Missed, Overrun, SlowConsumerPolicy
+from app.hub.topic import Batch, RingLimits
+from app.log.message_log import Retention
+from app.message import Edge, MessageId
+from tests.app.held_log import HeldLog
+from tests.app.recorder import Recorder
+from tests.app.waiting import turns
+
+if TYPE_CHECKING:
+    from app.hub.subscription import Subscription
+
+TOPIC = "a"
+Step = Batch | Missed | Overrun | Finished | None
+
+
+class Consumer:
+    """A subscription, and what its consumer has seen."""
+
+    def __init__(self, start: Start) -> None:
+        self.subscription: Subscription = start.subscription
+        self.position = start.subscription.cursor
+        self.total = start.subscription.offered if start.subscription.until is not None else None
+        self.step: asyncio.Task[Step] | None = None
+        # How many frames of the next batch are handed over; 0: all.
+        self.take = 0
+        self.finished = False
+        self.overrun = False
+
+
+class Conservation(RuleBasedStateMachine):
+    """One topic on a tiny ring over a log with a tiny retention, and any number of consumers."""
+
+    consumers: Bundle[Consumer] = Bundle("consumers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.recorder = Recorder()
+        self.published: dict[int, int] = {}
+        self.publishing: list[asyncio.Task[Any]] = []
+        self.starting: list[asyncio.Task[Start]] = []
+        self.open: list[Consumer] = []
+        self.number = 0
+
+    @initialize(
+        policy=st.sampled_from(SlowConsumerPolicy),
+        ring=st.integers(1, 5),
+        ring_bytes=st.sampled_from([3, 10_000]),
+        kept=st.integers(1, 12),
+    )
+    def begin(self, policy: SlowConsumerPolicy, ring: int, ring_bytes: int, kept: int) -> None:
+        self.policy = policy
+        self.log = HeldLog(Retention(kept, 3600))
+        self.hub = Hub(self.log, self.recorder.lifecycle, RingLimits(ring, ring_bytes), policy)
+
+    def turn(self) -> None:
+        """Let everything run that can, and hand over what consumers were given."""
+        self.loop.run_until_complete(turns())
+        for consumer in self.open:
+            if consumer.step is not None and consumer.step.done():
+                step, consumer.step = consumer.step.result(), None
+                self._take(consumer, step)
+
+    @rule(count=st.integers(1, 4))
+    def commit(self, count: int) -> None:
+        """The log has a batch; neither its publisher nor any consumer knows yet."""
+        payloads = []
+        for _ in range(count):
+            self.number += 1
+            self.published[self.number] = self.number
+            payloads.append(b"%d" % self.number)
+        self.publishing.append(self.loop.create_task(self.hub.publish(TOPIC, payloads)))
+        self.turn()
+
+    @rule(count=st.integers(1, 3), at_once=st.booleans())
+    def acknowledge(self, count: int, at_once: bool) -> None:  # noqa: FBT001  # drawn, never passed
+        if at_once:
+            self.log.acknowledge(count)
+            self.turn()
+            return
+        for _ in range(count):
+            self.log.acknowledge(1)
+            self.turn()
+
+    @rule(count=st.integers(1, 4))
+    def publish(self, count: int) -> None:
+        """Commit and deliver, as under no load."""
+        self.commit(count)
+        self.log.acknowledge()
+        self.turn()
+
+    @rule()
+    def hold_reads(self) -> None:
+        self.log.holding = True
+
+    @rule()
+    def let_read(self) -> None:
+        self.log.holding = False
+        self.log.let_read()
+        self.turn()
+
+    @rule(
+        back=st.none() | st.integers(0, 12),
+        edge=st.sampled_from(Edge),
+        finite=st.booleans(),
+        encoding=st.sampled_from([NDJSON, WEBSOCKET]),
+    )
+    def ask_to_subscribe(self, back: int | None, edge: Edge, finite: bool, encoding: Any) -> None:  # noqa: FBT001  # drawn, never passed
+        position = edge if back is None else MessageId(self.log.epoch, max(0, self.number - back))
+        self.starting.append(
+            self.loop.create_task(self.hub.subscribe(TOPIC, encoding, position, finite=finite))
+        )
+        self.turn()
+
+    @precondition(lambda self: any(task.done() for task in self.starting))
+    @rule(target=consumers)
+    def subscribed(self) -> Consumer:
+        task = next(task for task in self.starting if task.done())
+        self.starting.remove(task)
+        consumer = Consumer(task.result())
+        self.open.append(consumer)
+        return consumer
+
+    @rule(consumer=consumers, take=st.integers(0, 5))
+    def read(self, consumer: Consumer, take: int) -> None:
+        """Ask for the next step, and of a batch of frames hand over some, or all (0)."""
+        if consumer.step is None and not consumer.overrun:
+            consumer.take = take
+            consumer.step = self.loop.create_task(consumer.subscription.next())
+        self.turn()
+
+    def _take(self, consumer: Consumer, step: Step) -> None:
+        subscription = consumer.subscription
+        match step:
+            case Batch():
+                records = [
+                    orjson.loads(line) for frame in step.frames for line in frame.splitlines()
+                ]
+                assert len(records) == step.messages >= 1
+                sequences = [int(record["id"].partition("-")[2]) for record in records]
+                expected = list(range(consumer.position + 1, consumer.position + step.messages + 1))
+                assert sequences == expected, "out of order, doubled or left out"
+                assert [record["data"] for record in records] == expected, "another's payload"
+                assert list(step.accepted_ns) == sorted(step.accepted_ns)
+                count = min(consumer.take or step.messages, len(step.frames))
+                handed = step.messages if len(step.frames) == 1 else count
+                subscription.advance(handed, step.last - step.messages + handed)
+                consumer.position += handed
+            case Missed():
+                assert step.messages >= 1
+                consumer.position += step.messages
+            case Overrun():
+                assert self.policy is SlowConsumerPolicy.DISCONNECT
+                assert subscription.until is None
+                assert step.behind == subscription.queued > 0
+                consumer.overrun = True
+            case Finished():
+                assert subscription.until == consumer.position
+                assert subscription.offered == consumer.total
+                consumer.finished = True
+
+    @rule(consumer=consumers)
+    def give_up_waiting(self, consumer: Consumer) -> None:
+        """As a cancelled request does."""
+        if consumer.step is not None:
+            consumer.step.cancel()
+            consumer.step = None
+            self.turn()
+
+    @rule(consumer=consumes(consumers))
+    def leave(self, consumer: Consumer) -> None:
+        self.open.remove(consumer)
+        if consumer.step is not None:
+            consumer.step.cancel()
+            self.turn()
+        self.hub.unsubscribe(consumer.subscription)
+
+    @invariant()
+    def nothing_is_unaccounted(self) -> None:
+        for consumer in self.open:
+            subscription = consumer.subscription
+            assert subscription.unaccounted == 0
+            offered = subscription.sent + subscription.dropped + subscription.queued
+            assert subscription.offered == offered
+            assert subscription.cursor == consumer.position
+            assert subscription.queued >= 0, "given more than there is"
+        assert all(event == (0,) for event in self.recorder.of("messages_unaccounted"))
+
+    @invariant()
+    def no_message_waits_for_ever(self) -> None:
+        """A consumer that waits has nothing queued (its wake-up has had its turns)."""
+        for consumer in self.open:
+            waits = consumer.step is not None and not consumer.step.done()
+            if waits and not self.log.holding:
+                assert consumer.subscription.queued == 0
+
+    def teardown(self) -> None:
+        try:
+            self._catch_up()
+        finally:
+            for task in [*self.starting, *self.publishing, *(c.step for c in self.open if c.step)]:
+                task.cancel()
+            self.loop.run_until_complete(turns())
+            self.loop.close()
+
+    def _catch_up(self) -> None:
+        """When everything is let through, everybody who may stay gets to the head."""
+        self.let_read()
+        self.log.acknowledge()
+        self.turn()
+        assert all(task.result() for task in self.publishing)
+        for consumer in self.open:
+            for _ in range(60):
+                if consumer.overrun or consumer.finished:
+                    break
+                consumer.subscription.wake()
+                self.turn()
+                if consumer.subscription.until is None and not consumer.subscription.queued:
+                    assert consumer.position == self.number
+                    break
+                self.read(consumer, 0)
+            else:
+                raise AssertionError("a consumer never caught up")
+            self.nothing_is_unaccounted()
+
+
+TestConservation = Conservation.TestCase
+TestConservation.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

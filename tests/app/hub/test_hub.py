@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.encoding.formats import NDJSON
+from app.errors import LogUnavailableError
+from app.hub.hub import Hub
+from app.hub.subscription import SlowConsumerPolicy
+from app.hub.topic import Batch, RingLimits
+from app.log.message_log import Retention
+from app.message import Edge, MessageId
+from telemetry import DropReason, ReconnectionOutcome
+from tests.app.held_log import HeldLog
+from tests.app.waiting import turns
+
+if TYPE_CHECKING:
+    from app.hub.hub import Start
+    from app.log.memory import MemoryLog
+    from app.message import Position
+    from tests.app.recorder import Recorder
+
+
+async def _subscribe(hub: Hub, position: Position, topic: str = "a") -> Start:
+    return await hub.subscribe(topic, NDJSON, position, finite=False)
+
+
+@pytest.fixture
+def held_log() -> HeldLog:
+    return HeldLog(Retention(1000, 3600))
+
+
+@pytest.fixture
+def held_hub(held_log: HeldLog, recorder: Recorder) -> Hub:
+    return Hub(held_log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+
+
+async def test_a_publisher_is_told_the_first_and_the_last_id(hub: Hub, log: MemoryLog) -> None:
+    await hub.publish("a", [b"0"])
+    receipt = await hub.publish("a", [b"1", b"2", b"3"])
+    assert receipt == (MessageId(log.epoch, 2), MessageId(log.epoch, 4))
+
+
+async def test_consumers_of_a_topic_get_it_and_those_of_others_do_not(hub: Hub) -> None:
+    subscriptions = [(await _subscribe(hub, Edge.LATEST, name)).subscription for name in "ab"]
+    await hub.publish("a", [b"1"])
+    assert [subscription.queued for subscription in subscriptions] == [1, 0]
+
+
+async def test_a_publisher_hears_of_it_before_consumers_are_woken(
+    held_hub: Hub, held_log: HeldLog
+) -> None:
+    order: list[str] = []
+    start = await _subscribe(held_hub, Edge.LATEST)
+
+    async def consume() -> None:
+        await start.subscription.next()
+        order.append("consumer")
+
+    async def publish() -> None:
+        await held_hub.publish("a", [b"1"])
+        order.append("publisher")
+
+    tasks = [asyncio.create_task(consume()), asyncio.create_task(publish())]
+    await turns()
+    held_log.acknowledge()
+    await asyncio.gather(*tasks)
+    assert order == ["publisher", "consumer"]
+
+
+async def test_nobody_is_sent_what_the_log_has_not_acknowledged(
+    held_hub: Hub, held_log: HeldLog
+) -> None:
+    start = await _subscribe(held_hub, Edge.LATEST)
+    publishing = asyncio.create_task(held_hub.publish("a", [b"1"]))
+    await turns()
+    assert start.subscription.queued == 0
+    assert held_hub.memory_bytes() == 1
+    held_log.refuse()
+    with pytest.raises(LogUnavailableError):
+        await publishing
+    await turns()
+    assert start.subscription.queued == 0
+    assert held_hub.memory_bytes() == 0
+
+
+@pytest.mark.parametrize("fate", ["acknowledge", "refuse"])
+async def test_a_publisher_that_is_cancelled_mid_append_leaves_a_whole_hub(
+    held_hub: Hub, held_log: HeldLog, fate: str
+) -> None:
+    start = await _subscribe(held_hub, Edge.LATEST)
+    publishing = asyncio.create_task(held_hub.publish("a", [b"1"]))
+    await turns()
+    publishing.cancel()
+    await turns()
+    getattr(held_log, fate)()
+    await turns()
+    assert publishing.cancelled()
+    assert start.subscription.queued == (1 if fate == "acknowledge" else 0)
+    pending = held_hub.memory_bytes()
+    held_hub.unsubscribe(start.subscription)
+    assert held_hub.memory_bytes() == 0
+    assert pending >= start.subscription.queued
+
+
+async def test_a_resumed_consumer_is_told_so_and_gets_what_follows_its_id(hub: Hub) -> None:
+    receipt = await hub.publish("a", [b"1", b"2", b"3"])
+    start = await _subscribe(hub, receipt.first)
+    assert (start.reconnection, start.missed) == (ReconnectionOutcome.RESUMED, 0)
+    assert start.subscription.queued == 2
+    at_head = await _subscribe(hub, receipt.last)
+    assert at_head.reconnection is ReconnectionOutcome.RESUMED
+    assert at_head.subscription.queued == 0
+
+
+async def test_sequence_0_is_before_the_first_message_and_misses_nothing(
+    hub: Hub, log: MemoryLog
+) -> None:
+    await hub.publish("a", [b"1"])
+    start = await _subscribe(hub, MessageId(log.epoch, 0))
+    assert (start.reconnection, start.missed) == (ReconnectionOutcome.RESUMED, 0)
+    assert start.subscription.queued == 1
+
+
+async def test_a_consumer_whose_next_messages_have_expired_is_told_how_many(
+    recorder: Recorder,
+) -> None:
+    log = HeldLog(Retention(2, 3600))
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    publishing = asyncio.create_task(hub.publish("a", [b"%d" % n for n in range(1, 6)]))
+    await turns()
+    log.acknowledge()
+    await publishing
+    start = await _subscribe(hub, MessageId(log.epoch, 1))
+    assert (start.reconnection, start.missed) == (ReconnectionOutcome.GAP, 2)
+    assert start.subscription.dropped == 2
+    assert start.subscription.queued == 2
+    assert start.subscription.unaccounted == 0
+    edge = await _subscribe(hub, MessageId(log.epoch, 3))
+    assert (edge.reconnection, edge.missed) == (ReconnectionOutcome.RESUMED, 0)
+
+
+@pytest.mark.parametrize(("epoch", "sequence"), [("ffffffff", 1), (None, 4)])
+async def test_a_position_of_another_log_or_ahead_of_this_one_begins_anew(
+    hub: Hub, log: MemoryLog, epoch: str | None, sequence: int
+) -> None:
+    await hub.publish("a", [b"1", b"2", b"3"])
+    start = await _subscribe(hub, MessageId(epoch or log.epoch, sequence))
+    assert start.reconnection is ReconnectionOutcome.RESET
+    assert (start.subscription.queued, start.subscription.dropped) == (3, 0)
+
+
+@pytest.mark.parametrize(("edge", "queued"), [(Edge.EARLIEST, 2), (Edge.LATEST, 0)])
+async def test_who_gives_no_id_has_not_reconnected(hub: Hub, edge: Edge, queued: int) -> None:
+    await hub.publish("a", [b"1", b"2"])
+    start = await _subscribe(hub, edge)
+    assert (start.reconnection, start.missed) == (None, 0)
+    assert start.subscription.queued == queued
+    # And so for the next one, who finds the topic in memory.
+    again = await _subscribe(hub, edge)
+    assert again.subscription.queued == queued
+
+
+async def test_a_topic_is_in_memory_while_it_has_consumers(hub: Hub, recorder: Recorder) -> None:
+    await hub.publish("a", [b"1"])
+    assert hub.topics() == 0
+    first, second = await _subscribe(hub, Edge.LATEST), await _subscribe(hub, Edge.LATEST)
+    await hub.publish("a", [b"2"])
+    hub.unsubscribe(first.subscription)
+    assert hub.topics() == 1
+    assert hub.memory_bytes() > 0
+    hub.unsubscribe(second.subscription)
+    assert hub.topics() == 0
+    assert hub.memory_bytes() == 0
+    assert recorder.of("messages_unaccounted") == [(0,), (0,)]
+
+
+async def test_a_failed_or_cancelled_subscription_leaves_no_topic_behind(
+    held_hub: Hub, held_log: HeldLog
+) -> None:
+    held_log.broken = True
+    with pytest.raises(LogUnavailableError):
+        await _subscribe(held_hub, Edge.EARLIEST)
+    assert held_hub.topics() == 0
+    held_log.broken, held_log.holding = False, True
+    loading = asyncio.create_task(_subscribe(held_hub, Edge.EARLIEST))
+    await turns()
+    assert held_hub.topics() == 1
+    loading.cancel()
+    await turns()
+    assert held_hub.topics() == 0
+    assert held_hub._pinned == {}
+
+
+async def test_a_push_while_a_topic_loads_is_there_for_its_first_consumer(
+    held_hub: Hub, held_log: HeldLog
+) -> None:
+    held_log.holding = True
+    loading = asyncio.create_task(_subscribe(held_hub, Edge.EARLIEST))
+    await turns()
+    publishing = asyncio.create_task(held_hub.publish("a", [b"1"]))
+    await turns()
+    held_log.acknowledge()
+    await publishing
+    held_log.holding = False
+    held_log.let_read()
+    subscription = (await loading).subscription
+    step = await subscription.next()
+    assert isinstance(step, Batch)
+    assert (step.messages, step.last) == (1, 1)
+
+
+async def test_a_consumer_that_comes_between_commit_and_delivery_confuses_no_other(
+    held_hub: Hub, held_log: HeldLog
+) -> None:
+    first = (await _subscribe(held_hub, Edge.LATEST)).subscription
+    got = b""
+    for number in range(1, 5):
+        publishing = asyncio.create_task(held_hub.publish("a", [b"%d" % number]))
+        await turns()
+        if number == 2:
+            await _subscribe(held_hub, Edge.EARLIEST)
+        held_log.acknowledge()
+        await publishing
+        while first.queued:
+            step = await first.next()
+            assert isinstance(step, Batch)
+            first.advance(step.messages, step.last)
+            got += b"".join(frame for frame in step.frames if isinstance(frame, bytes))
+    assert [line[-2:-1] for line in got.splitlines()] == [b"1", b"2", b"3", b"4"]
+
+
+async def test_a_consumer_that_waits_is_woken_for_what_another_found_in_the_log_first(
+    held_hub: Hub, held_log: HeldLog
+) -> None:
+    first = (await _subscribe(held_hub, Edge.EARLIEST)).subscription
+    waiting = asyncio.create_task(first.next())
+    publishing = asyncio.create_task(held_hub.publish("a", [b"1"]))
+    await turns()
+    await _subscribe(held_hub, Edge.EARLIEST)
+    held_log.acknowledge()
+    await publishing
+    await turns()
+    woken = waiting.done()
+    waiting.cancel()
+    assert woken
+    assert first.queued == 1
+
+
+async def test_lag_is_the_largest_and_queued_the_sum_over_consumers(hub: Hub) -> None:
+    assert (hub.consumer_lag(), hub.queued_messages()) == (0, 0)
+    ahead = (await _subscribe(hub, Edge.LATEST)).subscription
+    await _subscribe(hub, Edge.LATEST)
+    await _subscribe(hub, Edge.LATEST, "b")
+    await hub.publish("a", [b"1", b"2", b"3"])
+    ahead.advance(2, 2)
+    assert (hub.consumer_lag(), hub.queued_messages()) == (3, 4)
+
+
+async def test_a_cursor_is_an_id_from_which_to_resume(hub: Hub, log: MemoryLog) -> None:
+    await hub.publish("a", [b"1", b"2"])
+    subscription = (await _subscribe(hub, Edge.EARLIEST)).subscription
+    assert hub.cursor_id(subscription) == MessageId(log.epoch, 0)
+    subscription.miss(1, DropReason.EXPIRED)
+    assert hub.cursor_id(subscription) == MessageId(log.epoch, 1)
+
+
+async def test_every_append_is_timed_whether_it_succeeds_or_not(
+    held_hub: Hub, held_log: HeldLog, recorder: Recorder
+) -> None:
+    for fate in (held_log.acknowledge, held_log.refuse):
+        publishing = asyncio.create_task(held_hub.publish("a", [b"1"]))
+        await turns()
+        fate()
+        await asyncio.gather(publishing, return_exceptions=True)
+    assert len(recorder.of("log_appended")) == 2
+    assert all(seconds >= 0 for (seconds,) in recorder.of("log_appended"))

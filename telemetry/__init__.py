@@ -1,6 +1,7 @@
 """The recording layer: tell a ``Lifecycle`` what happens to streams, scrape what follows."""
 
 from telemetry import catalog
+from telemetry.asgi import StreamTelemetryMiddleware
 from telemetry.event_loop import EventLoopMonitor
 from telemetry.events import Event, EventName
 from telemetry.exposition import Exposition, Scrape
@@ -37,6 +38,7 @@ __all__ = [
     "Source",
     "StreamLifecycleManager",
     "StreamOutcome",
+    "StreamTelemetryMiddleware",
     "StreamingMetrics",
     "Telemetry",
     "catalog",

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -13,13 +11,13 @@ from websockets.sync.client import connect
 
 from telemetry.asgi import StreamTelemetryMiddleware
 from telemetry.lifecycle import Lifecycle
-from telemetry.providers import Telemetry, start_telemetry
+from telemetry.providers import start_telemetry
 from tests.telemetry.foreign_app import BIG, make_app, serving
+from tests.telemetry.recorded_server import SENT, RecordedServer, vanish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SENT = "riptide_streaming_messages_sent_total"
 ACTIVE = "riptide_streaming_active_connections"
 CLOSED = "riptide_streaming_connections_closed_total"
 OPENED = "riptide_streaming_connections_opened_total"
@@ -27,68 +25,19 @@ BLOCKED = "riptide_streaming_backpressure_events_total"
 LATENCIES = "riptide_streaming_delivery_latency_seconds_count"
 
 
-class Foreign:
-    """An application of somebody else's, recorded in two lines, on a real port."""
-
-    def __init__(self, port: int, telemetry: Telemetry) -> None:
-        self.port = port
-        self.telemetry = telemetry
-
-    def get(self, path: str) -> httpx2.Response:
-        return httpx2.get(f"http://127.0.0.1:{self.port}{path}")
-
-    def metric(self, name: str, **labels: str) -> float:
-        """Scrape, and return the sum of the samples that have these labels."""
-        total = 0.0
-        for line in self.telemetry.exposition.render().body.decode().splitlines():
-            series, _, value = line.rpartition(" ")
-            wanted = all(f'{key}="{label}"' in series for key, label in labels.items())
-            if series.partition("{")[0] == name and wanted:
-                total += float(value)
-        return total
-
-    def wait_for(self, value: float, name: str, **labels: str) -> None:
-        deadline = time.monotonic() + 20
-        while (last := self.metric(name, **labels)) != value:
-            assert time.monotonic() < deadline, f"{name}{labels} is {last}, not {value}"
-            time.sleep(0.01)
-
-    def sent_when_stuck(self) -> float:
-        """Wait until all buffers on the way are full; return the messages sent by then."""
-        sent = -1.0
-        while sent != (sent := self.metric(SENT)) or sent == 0:
-            time.sleep(0.2)
-        return sent
-
-    def request_by_hand(self, path: str, *headers: str) -> socket.socket:
-        """Connect with a small receive buffer, ask, and leave the reading to the test."""
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", self.port))
-        lines = [f"GET {path} HTTP/1.1", "Host: x", *headers, "", ""]
-        client.sendall("\r\n".join(lines).encode())
-        return client
-
-
 @pytest.fixture
-def foreign() -> Iterator[Foreign]:
+def foreign() -> Iterator[RecordedServer]:
     telemetry = start_telemetry("1.0")
     app = make_app()
     app.add_middleware(
         StreamTelemetryMiddleware, lifecycle=telemetry.lifecycle, chunked_paths="/words"
     )
     with serving(app) as port:
-        yield Foreign(port, telemetry)
+        yield RecordedServer(port, telemetry)
     telemetry.shutdown()
 
 
-def vanish(client: socket.socket) -> None:
-    """Reset the connection, without a word."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
-
-
-def test_server_sent_events_of_somebody_else_are_recorded(foreign: Foreign) -> None:
+def test_server_sent_events_of_somebody_else_are_recorded(foreign: RecordedServer) -> None:
     assert foreign.get("/sse?count=4").text.count("event: tick") == 4
     foreign.wait_for(1, CLOSED, protocol="sse", reason="completed")
     assert foreign.metric(SENT, protocol="sse") == 4
@@ -97,13 +46,13 @@ def test_server_sent_events_of_somebody_else_are_recorded(foreign: Foreign) -> N
     assert foreign.metric(ACTIVE) == 0
 
 
-def test_no_latency_is_made_up(foreign: Foreign) -> None:
+def test_no_latency_is_made_up(foreign: RecordedServer) -> None:
     foreign.get("/sse")
     foreign.wait_for(3, SENT)
     assert foreign.metric(LATENCIES) == 0
 
 
-def test_ndjson_lines_are_counted_and_not_the_writes(foreign: Foreign) -> None:
+def test_ndjson_lines_are_counted_and_not_the_writes(foreign: RecordedServer) -> None:
     answer = foreign.get("/some.ndjson?count=5")
     foreign.wait_for(1, CLOSED, protocol="ndjson", reason="completed")
     assert foreign.metric(SENT, protocol="ndjson") == 5
@@ -111,19 +60,21 @@ def test_ndjson_lines_are_counted_and_not_the_writes(foreign: Foreign) -> None:
     assert sent_bytes == len(answer.content)
 
 
-def test_ordinary_responses_are_not_recorded(foreign: Foreign) -> None:
+def test_ordinary_responses_are_not_recorded(foreign: RecordedServer) -> None:
     assert foreign.get("/plain").text == "data: not a stream\n\n"
     assert foreign.get("/missing").status_code == 404
     assert foreign.metric(OPENED) == 0
 
 
-def test_other_chunked_responses_are_recorded_where_that_was_asked_for(foreign: Foreign) -> None:
+def test_other_chunked_responses_are_recorded_where_that_was_asked_for(
+    foreign: RecordedServer,
+) -> None:
     assert foreign.get("/words").text == "once upon a time"
     foreign.wait_for(3, SENT, protocol="ndjson")
     foreign.wait_for(1, CLOSED, reason="completed")
 
 
-def test_a_websocket_is_recorded_in_both_directions(foreign: Foreign) -> None:
+def test_a_websocket_is_recorded_in_both_directions(foreign: RecordedServer) -> None:
     with connect(f"ws://127.0.0.1:{foreign.port}/echo") as client:
         for text in ("one", "two"):
             client.send(text)
@@ -135,14 +86,14 @@ def test_a_websocket_is_recorded_in_both_directions(foreign: Foreign) -> None:
     assert foreign.metric(ACTIVE) == 0
 
 
-def test_a_websocket_that_the_application_closes_is_completed(foreign: Foreign) -> None:
+def test_a_websocket_that_the_application_closes_is_completed(foreign: RecordedServer) -> None:
     with connect(f"ws://127.0.0.1:{foreign.port}/echo") as client:
         client.send("close")
         foreign.wait_for(1, CLOSED, protocol="websocket", reason="completed")
     assert foreign.metric(CLOSED) == 1
 
 
-def test_a_websocket_that_breaks_off_has_vanished(foreign: Foreign) -> None:
+def test_a_websocket_that_breaks_off_has_vanished(foreign: RecordedServer) -> None:
     with connect(f"ws://127.0.0.1:{foreign.port}/echo") as client:
         client.send("one")
         client.recv()
@@ -150,7 +101,7 @@ def test_a_websocket_that_breaks_off_has_vanished(foreign: Foreign) -> None:
     foreign.wait_for(1, CLOSED, protocol="websocket", reason="client_vanished")
 
 
-def test_a_client_that_vanishes_mid_stream_is_recorded_once(foreign: Foreign) -> None:
+def test_a_client_that_vanishes_mid_stream_is_recorded_once(foreign: RecordedServer) -> None:
     client = foreign.request_by_hand("/endless.ndjson")
     while b"tick" not in client.recv(4096):
         pass
@@ -164,7 +115,7 @@ def test_a_client_that_vanishes_mid_stream_is_recorded_once(foreign: Foreign) ->
     assert foreign.metric(SENT) == sent
 
 
-def test_a_slow_reader_shows_as_backpressure(foreign: Foreign) -> None:
+def test_a_slow_reader_shows_as_backpressure(foreign: RecordedServer) -> None:
     client = foreign.request_by_hand("/flood.ndjson", "Connection: close")
     assert client.recv(1) == b"H"
     assert foreign.sent_when_stuck() < 64
@@ -177,7 +128,7 @@ def test_a_slow_reader_shows_as_backpressure(foreign: Foreign) -> None:
     client.close()
 
 
-def test_what_waited_for_a_client_that_left_was_not_sent(foreign: Foreign) -> None:
+def test_what_waited_for_a_client_that_left_was_not_sent(foreign: RecordedServer) -> None:
     client = foreign.request_by_hand("/flood.ndjson")
     assert client.recv(1) == b"H"
     sent = foreign.sent_when_stuck()
@@ -187,7 +138,7 @@ def test_what_waited_for_a_client_that_left_was_not_sent(foreign: Foreign) -> No
     assert foreign.metric(BLOCKED) >= 1
 
 
-def test_a_slow_websocket_shows_as_backpressure(foreign: Foreign) -> None:
+def test_a_slow_websocket_shows_as_backpressure(foreign: RecordedServer) -> None:
     with connect(
         f"ws://127.0.0.1:{foreign.port}/flood", max_size=None, max_queue=1, compression=None
     ) as client:
@@ -197,7 +148,7 @@ def test_a_slow_websocket_shows_as_backpressure(foreign: Foreign) -> None:
         assert foreign.metric(BLOCKED, protocol="websocket") >= 1
 
 
-def test_an_application_that_fails_mid_stream_is_an_internal_error(foreign: Foreign) -> None:
+def test_an_application_that_fails_mid_stream_is_an_internal_error(foreign: RecordedServer) -> None:
     with pytest.raises(httpx2.RemoteProtocolError):
         foreign.get("/broken.ndjson")
     foreign.wait_for(1, CLOSED, protocol="ndjson", reason="internal_error")
@@ -213,7 +164,7 @@ class Failing(Lifecycle):
 
 
 @pytest.mark.parametrize("path", ["/sse", "/some.ndjson", "/words", "/plain"])
-def test_a_failing_telemetry_changes_no_byte(path: str, foreign: Foreign) -> None:
+def test_a_failing_telemetry_changes_no_byte(path: str, foreign: RecordedServer) -> None:
     app = StreamTelemetryMiddleware(make_app(), Failing(), chunked_paths=["/words"])
     with serving(app) as port:
         recorded = httpx2.get(f"http://127.0.0.1:{port}{path}")
@@ -242,7 +193,7 @@ async def test_what_is_neither_request_nor_websocket_passes_untouched() -> None:
     assert seen == [arguments]
 
 
-def test_it_works_inside_of_other_middleware_too(foreign: Foreign) -> None:
+def test_it_works_inside_of_other_middleware_too(foreign: RecordedServer) -> None:
     app = make_app()
     app.add_middleware(StreamTelemetryMiddleware, lifecycle=foreign.telemetry.lifecycle)
 

@@ -6,11 +6,11 @@ import itertools
 from typing import TYPE_CHECKING
 
 from telemetry.guard import guarded
-from telemetry.labels import CloseReason, Source, StreamOutcome
+from telemetry.labels import Source, StreamOutcome
 from telemetry.lifecycle_manager import StreamLifecycleManager
 
 if TYPE_CHECKING:
-    from telemetry.labels import Protocol
+    from telemetry.labels import CloseReason, ErrorType, Protocol
     from telemetry.lifecycle import Lifecycle
 
 _numbers = itertools.count(1)
@@ -62,6 +62,8 @@ class ConnectionRecord:
         self._open = False
         if reason.outcome is StreamOutcome.COMPLETED:
             self._complete_stream()
+        elif reason.error_type is not None:
+            self._fail_stream(reason, reason.error_type)
         self._close(reason)
 
     @property
@@ -91,6 +93,9 @@ class ConnectionRecord:
         self._lifecycle.stream_completed(self._id, self._id)
 
     @guarded
+    def _fail_stream(self, reason: CloseReason, error: ErrorType) -> None:
+        self._lifecycle.stream_error(self._id, error, recoverable=False, detail=reason.meaning)
+
+    @guarded
     def _close(self, reason: CloseReason) -> None:
-        # An error is counted with the reason: to report it as well would count it twice.
         self._lifecycle.connection_closed(self._id, reason)

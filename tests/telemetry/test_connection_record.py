@@ -64,3 +64,14 @@ def test_connections_do_not_share_an_identity(
     records[1].blocked(0.5)
     assert telemetry.value("riptide.streaming.messages_received", protocol="websocket") == 1
     assert telemetry.value("riptide.streaming.write_wait", protocol="websocket") == 1
+
+
+def test_an_error_is_told_once_and_counted_once(
+    telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
+) -> None:
+    names: list[str] = []
+    lifecycle.subscribe(lambda event: names.append(event.name))
+    ConnectionRecord(lifecycle, Protocol.SSE).close(CloseReason.INTERNAL_ERROR)
+    assert names[2:] == ["stream_error", "connection_closed"]
+    assert telemetry.value("riptide.streaming.errors", error_type="internal") == 1
+    assert telemetry.value("riptide.streaming.streams_ended", outcome="failed") == 1

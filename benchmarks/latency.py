@@ -22,7 +22,8 @@ from benchmarks.service import riptide
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MICROSECONDS_NS = 1_000
+NANOSECONDS = 1_000_000_000
+MICROSECONDS = 1_000_000
 PAYLOAD = b'{"sensor":"a-17","reading":21.75,"note":"%b"}' % MARK
 # Published before anything counts: the first ones meet a service that has not warmed up.
 WARM_UP = 5
@@ -36,17 +37,18 @@ class Load(NamedTuple):
     pause_s: float
 
 
-class Percentiles(NamedTuple):
-    """Of all deliveries of a run, in microseconds."""
+class Run(NamedTuple):
+    """One run, in microseconds: latencies, and the server's processor time for each delivery."""
 
     p50: float
     p99: float
+    processor: float
 
 
 FULL = {
     Load(100, 200, 0.01): Bar(50),
     Load(1_000, 60, 0.03): Bar(100),
-    Load(10_000, 15, 0.1): Bar(500),
+    Load(10_000, 12, 0.1): Bar(500),
 }
 QUICK = {Load(10, 10, 0.005): Bar(50)}
 
@@ -64,7 +66,7 @@ def run(*, quick: bool) -> Result:
     return Result(figures, {"pairs": pairs, "loads": used})
 
 
-def measure(load: Load, *, telemetry: bool) -> Percentiles:
+def measure(load: Load, *, telemetry: bool) -> Run:
     """Serve the load once."""
     with (
         riptide(telemetry=telemetry, max_connections=load.consumers) as server,
@@ -72,17 +74,19 @@ def measure(load: Load, *, telemetry: bool) -> Percentiles:
         Consumers(server.port, load.consumers) as consumers,
     ):
         publisher = Publisher(server.port)
+        before = machine.cpu_seconds(server.pid)
         try:
-            latencies = [
-                latency
-                for number, latencies in enumerate(_deliver(consumers, publisher, load))
-                for latency in latencies
-                if number >= WARM_UP
-            ]
+            messages = list(_deliver(consumers, publisher, load))
         finally:
             publisher.close()
+        processor_s = machine.cpu_seconds(server.pid) - before
+    latencies = [latency for message in messages[WARM_UP:] for latency in message]
     cuts = statistics.quantiles(latencies, n=100)
-    return Percentiles(cuts[49] / MICROSECONDS_NS, cuts[98] / MICROSECONDS_NS)
+    return Run(
+        cuts[49] / NANOSECONDS * MICROSECONDS,
+        cuts[98] / NANOSECONDS * MICROSECONDS,
+        processor_s / len(messages) / load.consumers * MICROSECONDS,
+    )
 
 
 def _deliver(consumers: Consumers, publisher: Publisher, load: Load) -> Iterator[list[int]]:
@@ -115,19 +119,23 @@ def _deliver(consumers: Consumers, publisher: Publisher, load: Load) -> Iterator
 
 
 def _compare(load: Load, bar: Bar, pairs: int) -> list[Figure]:
-    runs: dict[bool, list[Percentiles]] = {True: [], False: []}
+    runs: dict[bool, list[Run]] = {True: [], False: []}
     for pair in range(pairs):
         for telemetry in (True, False) if pair % 2 == 0 else (False, True):
             runs[telemetry].append(measure(load, telemetry=telemetry))
     figures = []
-    for percentile, its_bar in (("p99", bar), ("p50", None)):
-        on = [getattr(run, percentile) for run in runs[True]]
-        off = [getattr(run, percentile) for run in runs[False]]
+    for column, name, its_bar in (
+        ("p99", "p99 of the latency", bar),
+        ("p50", "median latency", None),
+        ("processor", "server's processor time for a delivery", None),
+    ):
+        on = [getattr(run, column) for run in runs[True]]
+        off = [getattr(run, column) for run in runs[False]]
         added = [with_it - without for with_it, without in zip(on, off, strict=True)]
-        at = f"{load.consumers:,} consumers, {percentile}"
+        what = f"{load.consumers:,} consumers: {name}"
         figures += [
-            Figure(f"{at}: added by telemetry", "µs", added, its_bar),
-            Figure(f"{at}: with telemetry", "µs", on),
-            Figure(f"{at}: without", "µs", off),
+            Figure(f"{what}, added by telemetry", "µs", added, its_bar),
+            Figure(f"{what}, with telemetry", "µs", on),
+            Figure(f"{what}, without", "µs", off),
         ]
     return figures

@@ -55,7 +55,7 @@ FULL = {"in batches of 100": Load(1_000, 8_000, 100), "one by one": Load(1_000, 
 
 def run(*, quick: bool) -> Result:
     """Measure both ways to publish."""
-    loads, pairs = (QUICK, 1) if quick else (FULL, 7)
+    loads, pairs = (QUICK, 1) if quick else (FULL, 5)
     figures = []
     for name, load in loads.items():
         with_telemetry, without = measure_pairs(load, pairs)

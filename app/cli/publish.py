@@ -97,9 +97,9 @@ def publish(  # noqa: PLR0913  # one parameter an option
     continues from there.
     """
     from app.cli.batches import Batcher, line_encoder  # noqa: PLC0415  # as in open_client
-    from app.cli.progress import Progress  # noqa: PLC0415
-    from app.cli.publisher import Publisher  # noqa: PLC0415
-    from app.cli.retrying import attempts  # noqa: PLC0415
+    from app.cli.progress import Progress  # noqa: PLC0415  # --help has no progress to show
+    from app.cli.publisher import Publisher  # noqa: PLC0415  # --help publishes nothing
+    from app.cli.retrying import attempts  # noqa: PLC0415  # --help tries nothing
 
     as_text = form == "lines" or (form == "auto" and not file.endswith(NDJSON_SUFFIXES))
     batcher = Batcher(line_encoder(encoding, as_text=as_text), encoding=encoding, skip=skip)

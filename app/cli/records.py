@@ -33,7 +33,7 @@ def as_data(record: bytes, members: dict[str, Any]) -> bytes:
     start = record.find(_DATA)
     # A quote inside of a JSON string is escaped, so this is the member and no text, unless a
     # value before it has members too. Messages have an id, a time, and their data last.
-    if start < 0 or len(members) != 3 or next(reversed(members)) != "data":  # noqa: PLR2004
+    if start < 0 or len(members) != 3 or next(reversed(members)) != "data":  # noqa: PLR2004  # id, time and data
         return orjson.dumps(members["data"])
     return record[start + len(_DATA) : -1]
 

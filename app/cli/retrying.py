@@ -36,7 +36,7 @@ def attempts(
     of each kind.
     """
     import stamina  # noqa: PLC0415  # slow to import, and --help does not need it
-    import stamina.instrumentation  # noqa: PLC0415
+    import stamina.instrumentation  # noqa: PLC0415  # as slow to import as stamina
 
     # Stamina's own hooks count in the Prometheus registry and log to standard error.
     stamina.instrumentation.set_on_retry_hooks(())

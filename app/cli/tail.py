@@ -95,7 +95,7 @@ def tail(  # noqa: PLR0913  # one parameter an option
     output goes away.
     """
     from app.cli.follow import Follower, Subscription  # noqa: PLC0415  # as in open_client
-    from app.cli.transports import SILENCE  # noqa: PLC0415
+    from app.cli.transports import SILENCE  # noqa: PLC0415  # --help opens no stream
 
     subscription = Subscription(
         url=url,

@@ -54,8 +54,8 @@ def _event_data(event: bytes) -> bytes:
 def websocket_records(response: httpx2.Response) -> Records:
     """Yield the text frames of a WebSocket."""
     import httpcore2  # noqa: PLC0415  # as in open_client; the raw connection raises its errors
-    from websockets.frames import DATA_OPCODES, Frame  # noqa: PLC0415
-    from websockets.protocol import Protocol, Side, State  # noqa: PLC0415
+    from websockets.frames import DATA_OPCODES, Frame  # noqa: PLC0415  # SSE and NDJSON do without it
+    from websockets.protocol import Protocol, Side, State  # noqa: PLC0415  # SSE and NDJSON do without it
 
     connection = response.extensions["network_stream"]
     protocol = Protocol(Side.CLIENT, state=State.OPEN, max_size=None)

@@ -84,7 +84,7 @@ def test_a_flush_between_scrapes_leaves_no_trace(ours: Process) -> None:
 def test_a_flush_on_another_thread_during_a_scrape_leaves_no_trace(ours: Process) -> None:
     # As a scrape collects, a flush has already collected and delivers.
     clean = ours.scrape()
-    reader = next(iter(ours.registry._collector_to_names))._reader  # type: ignore[attr-defined]  # ours
+    reader = next(iter(ours.registry._collector_to_names))._reader  # type: ignore[attr-defined]  # its only collector is ours
     collected = reader._own_registry.collect
 
     def collect_after_a_flush() -> object:

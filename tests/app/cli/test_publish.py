@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -81,15 +80,3 @@ def test_an_interruption_tells_what_is_acknowledged(
         b"continue with --skip 2 to publish it (again) or --skip 3 to leave it out\n"
     )
     assert process.wait() == 130
-
-
-def test_a_closed_standard_error_does_not_stop_a_publish(
-    spawn: Spawn, service: ScriptedService
-) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    process = spawn("publish", "logs", stderr=writing)
-    os.close(writing)
-    process.communicate(b"one\n")
-    assert process.returncode == 0
-    assert service.data == ["one"]

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+from app.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from tests.app.cli.conftest import Run, Spawn
+    from tests.conftest import StartService
+
+
+def test_the_help_lists_every_setting_with_its_default(riptide: Run) -> None:
+    text = " ".join(riptide("serve", "--help").out.decode().split())
+    for name, field in Settings.model_fields.items():
+        row = text[text.index(f" {PREFIX}{name.upper()} {field.title}: ") :]
+        assert row.partition("[default: ")[2].startswith(f"{field.default}]")
+
+
+def test_it_serves_what_is_published_until_it_is_told_to_end(
+    riptide: Run, start_service: StartService
+) -> None:
+    service = start_service()
+    assert riptide("publish", "--url", service.url, "logs", stdin=b"one\ntwo\n").code == 0
+    replay = ("tail", "logs", "--after", "earliest", "--until", "latest", "--url", service.url)
+    assert riptide(*replay) == (0, b"one\ntwo\n", "")
+    assert service.stop() == 0
+
+
+def test_a_variable_that_is_no_setting_is_pointed_out_and_does_not_hinder(
+    start_service: StartService,
+) -> None:
+    service = start_service(prot=9000)
+    assert "riptide: RIPTIDE_PROT is not a setting" in service.log
+    assert service.stop() == 0
+
+
+def test_a_wrong_setting_is_told_in_one_line(riptide: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIPTIDE_PORT", "many")
+    result = riptide("serve")
+    assert (result.code, result.out, result.err.count("\n")) == (1, b"", 1)
+    assert "RIPTIDE_PORT is 'many'" in result.err
+
+
+@pytest.mark.parametrize("workers", ["0", "1025", "many"])
+def test_a_number_of_workers_that_cannot_be_is_wrong_usage(riptide: Run, workers: str) -> None:
+    result = riptide("serve", "--workers", workers)
+    assert (result.code, result.out, result.err.count("\n")) == (2, b"", 1)
+    assert result.err.startswith("riptide: Invalid value for '--workers'")
+
+
+# One process has all the numbers; several do not give out those of one of them.
+@pytest.mark.parametrize(("option", "variable", "status"), [("1", "2", 200), ("2", "1", 421)])
+def test_the_option_for_workers_goes_before_the_variable(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    variable: str,
+    status: int,
+) -> None:
+    for name, value in {"WORKERS": variable, "PORT": "0", "LOG": "memory"}.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    spawn: Spawn = request.getfixturevalue("spawn")  # with these variables
+    process = spawn("serve", "--workers", option)
+    assert process.stderr
+    serving = None
+    while not serving:
+        line = process.stderr.readline()
+        assert line, "it ended before it served"
+        serving = re.search(rb"serving on (http://\S+)", line)
+    assert httpx2.get(f"{serving[1].decode()}/metrics", timeout=60).status_code == status
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 0

@@ -31,6 +31,7 @@ def test_the_value_is_cut_out_of_a_message_byte_for_byte(value: object, ascii_on
     [
         b'{"id":"x-1","time":"t","data":[1],"more":{"data":2}}',
         b'{"data":[1],"id":"x-1","time":"t"}',
+        b'{"id":"x-1","data":[1],"time":"t"}',
         b'{"id":"x-1","via":{"x":0,"data":2},"time":"t","data":[1]}',
         b'{ "id": "x-1", "time": "t", "data": [1] }',
     ],

@@ -21,7 +21,8 @@ REPLAY = ("tail", "logs", "--after", "earliest", "--until", "latest")
 
 def _python(script: str, **streams: int) -> subprocess.CompletedProcess[bytes]:
     pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE) | streams
-    command = [sys.executable, "-c", f"from app.cli.terminal import *; {script}"]
+    # Without variables such as PYTHONUNBUFFERED, which would write at once by themselves.
+    command = [sys.executable, "-E", "-c", f"from app.cli.terminal import *; {script}"]
     return subprocess.run(command, check=False, **pipes)  # type: ignore[call-overload,no-any-return]  # only streams
 
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench install install-test install-bench install-system lock clean
+.PHONY: run test check bench install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -13,12 +13,11 @@ test: install-test install-system check
 check: install-test
 	scripts/check
 
-bench: install-bench
+bench: install-test
 	$(VENV)/bin/python -m benchmarks
 
 install: $(VENV)/installed-run
 install-test: $(VENV)/installed-test
-install-bench: $(VENV)/installed-bench
 
 $(VENV)/installed-%: requirements/%.txt pyproject.toml
 	scripts/install $(PYTHON) $(VENV) $<

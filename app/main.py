@@ -50,7 +50,9 @@ def create_app(
     # The stable names of http.server.*; the instrumentation's own default is the old ones.
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     log = _make_log(settings)
-    telemetry = start_telemetry(importlib.metadata.version(DISTRIBUTION))
+    telemetry = start_telemetry(
+        importlib.metadata.version(DISTRIBUTION), topic_prefixes=settings.topic_labels
+    )
     monitor = EventLoopMonitor(telemetry.metrics.window.advance)
     lifecycle = telemetry.lifecycle
     hub = Hub(

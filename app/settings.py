@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.errors import InvalidSettingsError
+from app.errors import InvalidSettingsError, InvalidTopicError
+from app.message import check_topic
+from telemetry import TopicLabels
 
 PREFIX = "RIPTIDE_"
 # Read by the command line and by the test suite, not by the service.
@@ -94,6 +96,12 @@ class Settings(BaseSettings):
             "or latest (it skips to the newest message)"
         ),
     )
+    topic_labels: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        max_length=TopicLabels.MAX_PREFIXES,
+        title="topic prefixes that metrics may have as a label; all else is other",
+        description=f"up to {TopicLabels.MAX_PREFIXES} beginnings of topic names, with commas",
+    )
     max_connections: int = Field(
         10_000,
         ge=1,
@@ -140,6 +148,23 @@ class Settings(BaseSettings):
         title="time in which streams are closed one by one at shutdown",
         description="a number of seconds from 0",
     )
+
+    @field_validator("topic_labels", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("topic_labels")
+    @classmethod
+    def _check_topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            try:
+                check_topic(prefix)
+            except InvalidTopicError as error:
+                raise ValueError(str(error)) from None
+        return value
 
 
 def load_settings() -> Settings:

@@ -20,6 +20,7 @@ from telemetry.lifecycle import Lifecycle
 from telemetry.lifecycle_manager import StreamLifecycleManager
 from telemetry.providers import Telemetry, start_telemetry
 from telemetry.streaming_metrics import StreamingMetrics
+from telemetry.topic_metrics import TopicLabels
 
 __all__ = [
     "CloseReason",
@@ -41,6 +42,7 @@ __all__ = [
     "StreamTelemetryMiddleware",
     "StreamingMetrics",
     "Telemetry",
+    "TopicLabels",
     "catalog",
     "start_telemetry",
 ]

@@ -34,10 +34,10 @@ class Kind(Enum):
 
 
 class Label(NamedTuple):
-    """A label and the closed set of its values."""
+    """A label and the closed set of its values; None: the operator's allow-list has them."""
 
     key: str
-    values: type[StrEnum]
+    values: type[StrEnum] | None
 
 
 _UNIT_SUFFIXES = {"s": "_seconds", "By": "_bytes"}
@@ -61,13 +61,17 @@ class MetricDefinition:
         return f"{name}_total" if self.kind is Kind.COUNTER else name
 
     def label_sets(self) -> list[dict[str, str]]:
-        """Return every combination of label values: the series that always exist."""
+        """Return every combination of label values: the series that always exist.
+
+        None of a metric by topic: which there are, the allow-list says.
+        """
         keys = [label.key for label in self.labels]
-        combinations = itertools.product(*(label.values for label in self.labels))
+        combinations = itertools.product(*(label.values or () for label in self.labels))
         return [dict(zip(keys, map(str, values), strict=True)) for values in combinations]
 
 
 _PROTOCOL = Label("protocol", Protocol)
+_TOPIC = Label("topic", None)
 _DURATION_BOUNDS = (
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),
     *(30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
@@ -261,6 +265,37 @@ MESSAGES_UNACCOUNTED = MetricDefinition(
     Kind.GAUGE,
     "{message}",
     "Messages offered to consumers that were not sent, dropped or queued; 0, or Riptide is wrong.",
+)
+
+# By topic, for the topics on the allow-list; "other" are all the rest.
+
+TOPIC_ACTIVE_CONNECTIONS = MetricDefinition(
+    "riptide.topic.active_connections",
+    Kind.UP_DOWN_COUNTER,
+    "{connection}",
+    "Connections that are open now, by topic prefix; absent without an allow-list.",
+    (_TOPIC,),
+)
+TOPIC_MESSAGES_PUBLISHED = MetricDefinition(
+    "riptide.topic.messages_published",
+    Kind.COUNTER,
+    "{message}",
+    "Messages accepted from publishers, by topic prefix; absent without an allow-list.",
+    (_TOPIC,),
+)
+TOPIC_MESSAGES_SENT = MetricDefinition(
+    "riptide.topic.messages_sent",
+    Kind.COUNTER,
+    "{message}",
+    "Messages handed to transports, by topic prefix; absent without an allow-list.",
+    (_TOPIC,),
+)
+TOPIC_MESSAGES_DROPPED = MetricDefinition(
+    "riptide.topic.messages_dropped",
+    Kind.COUNTER,
+    "{message}",
+    "Messages that consumers will not get, by topic prefix; absent without an allow-list.",
+    (_TOPIC,),
 )
 
 # Slow consumers.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from telemetry.guard import guarded
 from telemetry.labels import Source, StreamOutcome
-from telemetry.lifecycle_manager import StreamLifecycleManager
 
 if TYPE_CHECKING:
     from telemetry.labels import CloseReason, ErrorType, Protocol
@@ -23,15 +22,14 @@ class ConnectionRecord:
     better than a false one. No method raises.
     """
 
-    __slots__ = ("_id", "_lifecycle", "_open", "_protocol", "_size_bytes")
+    __slots__ = ("_id", "_lifecycle", "_open", "_size_bytes")
 
     def __init__(self, lifecycle: Lifecycle, protocol: Protocol) -> None:
         self._lifecycle = lifecycle
-        self._protocol = protocol
         self._id = f"asgi-{next(_numbers)}"
         self._open = True
         self._size_bytes = 0
-        self._establish()
+        self._establish(protocol)
         self._start_stream()
 
     def sent(self, count: int, size_bytes: int) -> None:
@@ -72,8 +70,8 @@ class ConnectionRecord:
         return self._open
 
     @guarded
-    def _establish(self) -> None:
-        self._lifecycle.connection_established(self._id, self._protocol)
+    def _establish(self, protocol: Protocol) -> None:
+        self._lifecycle.connection_established(self._id, protocol)
 
     @guarded
     def _start_stream(self) -> None:
@@ -81,12 +79,7 @@ class ConnectionRecord:
 
     @guarded
     def _hand_over(self, count: int, size_bytes: int) -> None:
-        lifecycle = self._lifecycle
-        if count == 1 and isinstance(lifecycle, StreamLifecycleManager):
-            # A single message has to come with its moment; messages of unknown age go past it.
-            lifecycle.metrics.record_item_sent(self._protocol, 1, size_bytes)
-            count = size_bytes = 0
-        lifecycle.items_sent(self._id, count, size_bytes, (), Source.LIVE)
+        self._lifecycle.items_sent(self._id, count, size_bytes, (), Source.LIVE)
 
     @guarded
     def _complete_stream(self) -> None:

@@ -29,8 +29,10 @@ class Lifecycle:
     ignored, so late calls are safe.
     """
 
-    def connection_established(self, connection_id: str, protocol: Protocol) -> None:
-        """Take note that a connection has opened."""
+    def connection_established(
+        self, connection_id: str, protocol: Protocol, topic: str = ""
+    ) -> None:
+        """Take note that a connection has opened, to read a topic."""
 
     def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
         """Take note that a stream has begun on it; the total is known for finite ones."""
@@ -46,7 +48,8 @@ class Lifecycle:
     ) -> None:
         """Take note of messages that were handed to the transport in one write.
 
-        ``accepted_ns`` says when each was accepted, on the monotonic clock, oldest first.
+        ``accepted_ns`` says when each was accepted, on the monotonic clock, oldest first; empty
+        where nobody knows.
         ``trace`` is that of the last message, where it has one: an exemplar of its latency.
         """
 
@@ -86,8 +89,8 @@ class Lifecycle:
     def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
         """Take note that a stream was refused before it began."""
 
-    def messages_published(self, outcome: PublishOutcome, count: int) -> None:
-        """Take note of messages that a publisher offered."""
+    def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
+        """Take note of messages that a publisher offered, to a topic."""
 
     def log_appended(self, seconds: float) -> None:
         """Take note that an append to the log has ended, well or badly."""

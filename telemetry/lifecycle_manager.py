@@ -53,13 +53,19 @@ class StreamLifecycleManager(ServiceRecorder):
         self._announcer.unsubscribe(listener)
 
     @guarded
-    def connection_established(self, connection_id: str, protocol: Protocol) -> None:
+    def connection_established(
+        self, connection_id: str, protocol: Protocol, topic: str = ""
+    ) -> None:
         """Count the connection as opened and active."""
         if connection_id in self._connections:
             return
         metrics = self.metrics.by_protocol[protocol]
         self.metrics.record_connection(protocol)
-        self._connections[connection_id] = OpenConnection(metrics, self._clock_ns())
+        topic_metrics = self.metrics.topics.find(topic)
+        if topic_metrics is not None:
+            topic_metrics.active += 1
+        connection = OpenConnection(metrics, self._clock_ns(), topic_metrics)
+        self._connections[connection_id] = connection
         self._tell(EventName.CONNECTION_ESTABLISHED, connection_id, protocol=protocol)
 
     @guarded
@@ -100,9 +106,11 @@ class StreamLifecycleManager(ServiceRecorder):
             metrics = connection.metrics
             metrics.sent += count
             metrics.sent_bytes += size_bytes
+            if connection.topic is not None:
+                connection.topic.sent += count
             now = self._clock_ns()
             latency = metrics.live_latency if source is _LIVE else metrics.replay_latency
-            if count == 1:
+            if count == 1 and accepted_ns:
                 age = now - accepted_ns[0]
                 if latency.low_ns < age <= latency.high_ns:
                     latency.counts[latency.bucket] += 1
@@ -125,7 +133,9 @@ class StreamLifecycleManager(ServiceRecorder):
         connection = self._connections.get(connection_id)
         if connection is None:
             return
-        self.metrics.record_item_dropped(connection.metrics.protocol, reason, count)
+        connection.metrics.record_item_dropped(reason, count)
+        if connection.topic is not None:
+            connection.topic.dropped += count
         self._tell(EventName.ITEMS_DROPPED, connection_id, reason=reason, count=count)
 
     @guarded
@@ -216,6 +226,8 @@ class StreamLifecycleManager(ServiceRecorder):
         if reason.error_type is not None and not connection.failed:
             self._record_error(connection, reason.error_type)
         del self._connections[connection_id]
+        if connection.topic is not None:
+            connection.topic.active -= 1
         duration = (self._clock_ns() - connection.opened_ns) / NANOSECONDS
         self.metrics.record_disconnection(connection.metrics.protocol, duration, reason)
         self._tell(

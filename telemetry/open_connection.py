@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from telemetry.protocol_metrics import ProtocolMetrics
+    from telemetry.topic_metrics import TopicMetrics
 
 
 class OpenConnection:
@@ -24,10 +25,14 @@ class OpenConnection:
         "failed",
         "metrics",
         "opened_ns",
+        "topic",
     )
 
-    def __init__(self, metrics: ProtocolMetrics, opened_ns: int) -> None:
+    def __init__(
+        self, metrics: ProtocolMetrics, opened_ns: int, topic: TopicMetrics | None = None
+    ) -> None:
         self.metrics = metrics
+        self.topic = topic
         self.opened_ns = opened_ns
         self.awaits_first = True
         # When an error of it last counted in the error rate.

@@ -50,19 +50,27 @@ class Telemetry:
             self.meter_provider.shutdown()
 
 
-def start_telemetry(version: str, extra_readers: Sequence[ProducingReader] = ()) -> Telemetry:
+def start_telemetry(
+    version: str,
+    extra_readers: Sequence[ProducingReader] = (),
+    topic_prefixes: Sequence[str] = (),
+) -> Telemetry:
     """Return telemetry of its own: nothing global is set, so several can live in one process.
 
     ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` describe the process;
     ``OTEL_SDK_DISABLED=true`` switches recording off, and ``/metrics`` then has only what the
-    process itself shows.
+    process itself shows. ``topic_prefixes`` are the values that the label ``topic`` may have.
+
+    Raises:
+        ValueError: there are too many of them.
+
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     exposition = Exposition(registry)
-    metrics = StreamingMetrics()
+    metrics = StreamingMetrics(topic_prefixes=topic_prefixes)
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Telemetry(Lifecycle(), metrics, exposition, NoOpMeterProvider(), None)
     reader = PrometheusReader(registry)

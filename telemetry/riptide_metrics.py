@@ -47,6 +47,13 @@ _BY_PROTOCOL_AND_KEY: dict[MetricDefinition, str] = {
     catalog.STREAMS_ENDED: "streams_ended",
     catalog.ERRORS: "errors",
 }
+# Numbers by topic prefix, where there is an allow-list.
+_BY_TOPIC: dict[MetricDefinition, str] = {
+    catalog.TOPIC_ACTIVE_CONNECTIONS: "active",
+    catalog.TOPIC_MESSAGES_PUBLISHED: "published",
+    catalog.TOPIC_MESSAGES_SENT: "sent",
+    catalog.TOPIC_MESSAGES_DROPPED: "dropped",
+}
 _HISTOGRAMS_BY_PROTOCOL: dict[MetricDefinition, str] = {
     catalog.CONNECTION_DURATION: "connection_duration",
     catalog.STREAM_DURATION: "stream_duration",
@@ -119,6 +126,12 @@ class RiptideMetrics:
                 (labels | {key: str(value)}, count)
                 for labels, metrics in self._protocols()
                 for value, count in getattr(metrics, attribute).items()
+            ]
+        if definition in _BY_TOPIC:
+            number = _BY_TOPIC[definition]
+            return lambda: [
+                ({"topic": label}, getattr(metrics, number))
+                for label, metrics in self._metrics.topics.by_label.items()
             ]
         if definition is catalog.MESSAGES_PUBLISHED:
             return lambda: [

@@ -6,10 +6,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from telemetry.guard import guarded
+from telemetry.labels import PublishOutcome
 from telemetry.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from telemetry.labels import Protocol, PublishOutcome, RejectReason
+    from telemetry.labels import Protocol, RejectReason
     from telemetry.streaming_metrics import StreamingMetrics
 
 logger = logging.getLogger("riptide.stream")
@@ -27,9 +28,13 @@ class ServiceRecorder(Lifecycle):
         self.metrics.by_protocol[protocol].rejected[reason] += 1
 
     @guarded
-    def messages_published(self, outcome: PublishOutcome, count: int) -> None:
-        """Count the messages by what became of them."""
+    def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
+        """Count the messages by what became of them; those of a topic, if they were accepted."""
         self.metrics.published[outcome] += count
+        if outcome is PublishOutcome.ACCEPTED:
+            topic_metrics = self.metrics.topics.find(topic)
+            if topic_metrics is not None:
+                topic_metrics.published += count
 
     @guarded
     def log_appended(self, seconds: float) -> None:

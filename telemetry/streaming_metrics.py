@@ -14,9 +14,10 @@ from telemetry.bucket_histogram import BucketHistogram
 from telemetry.labels import CloseReason, Protocol, PublishOutcome
 from telemetry.protocol_metrics import ProtocolMetrics
 from telemetry.sliding_window import SlidingWindow, Totals
+from telemetry.topic_metrics import TopicLabels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from telemetry.labels import DropReason, ErrorType, ReconnectionOutcome
 
@@ -29,7 +30,12 @@ class StreamingMetrics:
     minutes, and never undefined. ``clock`` returns seconds and never goes back.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        topic_prefixes: Iterable[str] = (),
+    ) -> None:
+        self.topics = TopicLabels(topic_prefixes)
         self.by_protocol: dict[Protocol, ProtocolMetrics] = {}
         self.window = SlidingWindow(self._totals, clock)
         for protocol in Protocol:

@@ -73,7 +73,7 @@ class Ingest:
         except LogUnavailableError:
             self._lifecycle.messages_published(PublishOutcome.LOG_FAILURE, len(payloads))
             raise
-        self._lifecycle.messages_published(PublishOutcome.ACCEPTED, len(payloads))
+        self._lifecycle.messages_published(PublishOutcome.ACCEPTED, len(payloads), topic)
         return receipt
 
     async def _read(self, content_length: int | None, body: AsyncIterator[bytes]) -> bytes:

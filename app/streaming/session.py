@@ -58,7 +58,8 @@ class StreamSession:
     async def run(self, start: Start) -> None:
         """Serve the connection to its end."""
         self._subscription = start.subscription
-        self._lifecycle.connection_established(self.id, self._outlet.protocol)
+        topic = start.subscription.topic.name
+        self._lifecycle.connection_established(self.id, self._outlet.protocol, topic)
         self._listener = asyncio.create_task(self._listen())
         reason = CloseReason.INTERNAL_ERROR
         try:

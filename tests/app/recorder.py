@@ -58,7 +58,10 @@ class Recorder(Lifecycle):
         """The reasons of all closes."""
         return [reason for _, reason in self.of("connection_closed")]
 
-    def connection_established(self, connection_id: str, protocol: Protocol) -> None:
+    def connection_established(
+        self, connection_id: str, protocol: Protocol, topic: str = ""
+    ) -> None:
+        del topic
         self.events.append(("connection_established", connection_id, protocol))
 
     def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
@@ -117,7 +120,8 @@ class Recorder(Lifecycle):
     def reconnected(self, connection_id: str, outcome: ReconnectionOutcome) -> None:
         self.events.append(("reconnected", connection_id, outcome))
 
-    def messages_published(self, outcome: PublishOutcome, count: int) -> None:
+    def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
+        del topic
         self.events.append(("messages_published", outcome, count))
 
     def log_appended(self, seconds: float) -> None:

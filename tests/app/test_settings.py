@@ -25,11 +25,13 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "RIPTIDE_LOG_LEVEL": "error",
         "RIPTIDE_SLOW_CONSUMER": "latest",
     }
-    numbers = set(Settings.model_fields) - {name[8:].lower() for name in given}
+    lists = {"topic_labels"}
+    numbers = set(Settings.model_fields) - {name[8:].lower() for name in given} - lists
     given |= {f"RIPTIDE_{name}".upper(): "7" for name in numbers}
     for variable, value in given.items():
         monkeypatch.setenv(variable, value)
     read = {f"RIPTIDE_{name}".upper(): str(value) for name, value in load_settings()}
+    del read["RIPTIDE_TOPIC_LABELS"]
     assert {name: value.removesuffix(".0") for name, value in read.items()} == given
 
 
@@ -89,3 +91,17 @@ def test_a_variable_that_means_nothing_is_pointed_out_with_what_it_resembles(
         "RIPTIDE_PROT is not a setting of Riptide; did you mean RIPTIDE_PORT?",
         "RIPTIDE_QQQQQQQQQQQQ is not a setting of Riptide",
     ]
+
+
+def test_topic_labels_are_given_with_commas_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIPTIDE_TOPIC_LABELS", "orders, logs.eu ,")
+    assert load_settings().topic_labels == ("orders", "logs.eu")
+
+
+@pytest.mark.parametrize("value", ["a b", "x" * 200, ",".join(f"t{n}" for n in range(51))])
+def test_topic_labels_that_are_no_topics_or_too_many_are_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("RIPTIDE_TOPIC_LABELS", value)
+    with pytest.raises(InvalidSettingsError, match=r"RIPTIDE_TOPIC_LABELS .* up to 50"):
+        load_settings()

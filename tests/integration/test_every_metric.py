@@ -33,7 +33,7 @@ def _families(service: Service) -> dict[str, float]:
 def test_every_metric_of_the_catalog_is_exposed_from_the_first_scrape(
     start_service: StartService,
 ) -> None:
-    service = start_service()
+    service = start_service(topic_labels="orders")
     exposed = _families(service)
     names = {definition.prometheus_name.removesuffix("_total") for definition in catalog.CATALOG}
     assert names <= exposed.keys()
@@ -45,7 +45,11 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
     start_service: StartService, topic: str
 ) -> None:
     service = start_service(
-        ring_messages=100, slow_consumer="drop_oldest", max_connections=2, drain_seconds=5
+        ring_messages=100,
+        slow_consumer="drop_oldest",
+        max_connections=2,
+        drain_seconds=5,
+        topic_labels="orders,test",
     )
     seen: dict[str, float] = {}
 

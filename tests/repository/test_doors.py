@@ -163,8 +163,8 @@ def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
         "socket.socket().close()\n"
         "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
-    (package / "settings.py").write_text((ROOT / "app/settings.py").read_text())
-    (package / "errors.py").write_text((ROOT / "app/errors.py").read_text())
+    for name in ("settings.py", "errors.py", "message.py"):
+        (package / name).write_text((ROOT / "app" / name).read_text())
     seen = _watch("app.bad", root=tmp_path)
     for deed in (
         "os.environ HOME",

@@ -75,5 +75,8 @@ def test_durations_of_connections_have_the_bounds_of_the_contract() -> None:
     assert catalog.CONNECTION_DURATION.bounds == CONTRACT_DURATION_BOUNDS
 
 
-def test_a_topic_is_never_a_label() -> None:
-    assert not {label.key for each in CATALOG for label in each.labels} & {"topic", "connection_id"}
+def test_a_topic_is_a_label_only_of_the_metrics_that_an_allow_list_feeds() -> None:
+    by_topic = [each for each in CATALOG if "topic" in {label.key for label in each.labels}]
+    assert all(each.name.startswith("riptide.topic.") for each in by_topic)
+    assert all(each.label_sets() == [] for each in by_topic)
+    assert "connection_id" not in {label.key for each in CATALOG for label in each.labels}

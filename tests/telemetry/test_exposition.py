@@ -39,7 +39,7 @@ BOUNDS = "0.01 0.05 0.1 0.25 0.5 1.0 5.0 10.0 30.0 60.0 120.0 300.0 600.0 1800.0
 
 @pytest.fixture
 def telemetry() -> Telemetry:
-    return start_telemetry("1.2.3")
+    return start_telemetry("1.2.3", topic_prefixes=["orders"])
 
 
 def page(telemetry: Telemetry, accept: str = "") -> str:

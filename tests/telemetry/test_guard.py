@@ -62,7 +62,6 @@ ODD_CALLS: list[Call] = [
     lambda to: to.connection_established(cast("Any", []), Protocol.SSE),
     lambda to: to.stream_started("c", cast("Any", []), ODD),
     lambda to: to.items_sent(cast("Any", []), 1, 1, [0], Source.LIVE),
-    lambda to: to.items_sent("c", 1, 1, [], Source.LIVE),
     lambda to: to.items_sent("c", ODD, 1, [0], Source.LIVE),
     lambda to: to.items_sent("c", 1, 1, [0], Source.LIVE, ODD),
     lambda to: to.items_dropped("c", ODD),

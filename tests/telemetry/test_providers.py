@@ -92,7 +92,7 @@ def test_nothing_global_is_set_so_that_two_live_side_by_side() -> None:
 
 def test_an_extra_reader_gets_instruments_histograms_and_their_exemplars() -> None:
     reader = Reader()
-    telemetry = start_telemetry("1", [reader])
+    telemetry = start_telemetry("1", [reader], topic_prefixes=["orders"])
     telemetry.lifecycle.connection_established("c", Protocol.SSE)
     telemetry.lifecycle.items_sent("c", 1, 1, [0], Source.LIVE)
     telemetry.lifecycle.connection_closed("c", CloseReason.COMPLETED)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # The unit of a number that has none.
 RATIO = ""
+DISSENT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,18 @@ class Figure:
         return statistics.median(self.samples)
 
     @property
-    def met(self) -> bool | None:
-        """Whether the median keeps to the bar; None without one."""
-        return None if self.bar is None else self.bar.met_by(self.median)
+    def verdict(self) -> str:
+        """What is to be said of the bar: "met", "missed" or "uncertain"; empty without one.
+
+        Uncertain is a median that a tenth of the samples or more contradict.
+        """
+        if self.bar is None:
+            return ""
+        met = self.bar.met_by(self.median)
+        against = sum(self.bar.met_by(sample) != met for sample in self.samples)
+        if against / len(self.samples) >= DISSENT:
+            return "uncertain"
+        return "met" if met else "missed"
 
     def record(self) -> dict[str, object]:
         """Return the figure as JSON."""
@@ -61,7 +71,7 @@ class Figure:
         if self.bar is not None:
             record["bar"] = {
                 "at_least" if self.bar.at_least else "at_most": self.bar.limit,
-                "met": self.met,
+                "verdict": self.verdict,
             }
         return record
 

@@ -73,6 +73,4 @@ def number(value: float) -> str:
 
 
 def _verdict(figure: Figure) -> str:
-    if figure.bar is None:
-        return ""
-    return f"{figure.bar}: {'met' if figure.met else 'missed'}"
+    return "" if figure.bar is None else f"{figure.bar}: {figure.verdict}"

@@ -57,17 +57,31 @@ def test_a_bar_is_met_up_to_its_limit(bar: Bar, value: float, *, met: bool) -> N
     assert bar.met_by(value) is met
 
 
-def test_a_figure_is_judged_by_its_median_alone() -> None:
-    figure = Figure("cost", "ns", [90, 100, 1_000_000], Bar(100))
-    assert figure.met is True
-    assert figure.record() == {
+@pytest.mark.parametrize(
+    ("samples", "verdict"),
+    [
+        ([90, 100, 100], "met"),
+        ([101, 110, 120], "missed"),
+        ([90, 100, 120], "uncertain"),
+        ([90, 101, 102], "uncertain"),
+        ([90] * 20 + [1_000_000], "met"),
+    ],
+)
+def test_a_figure_is_judged_by_its_median_unless_samples_contradict_it(
+    samples: list[float], verdict: str
+) -> None:
+    assert Figure("cost", "ns", samples, Bar(100)).verdict == verdict
+
+
+def test_a_figure_is_recorded_with_all_its_samples() -> None:
+    assert Figure("cost", "ns", [90, 100, 95], Bar(100)).record() == {
         "name": "cost",
         "unit": "ns",
-        "median": 100,
+        "median": 95,
         "low": 90,
-        "high": 1_000_000,
-        "samples": [90, 100, 1_000_000],
-        "bar": {"at_most": 100, "met": True},
+        "high": 100,
+        "samples": [90, 100, 95],
+        "bar": {"at_most": 100, "verdict": "met"},
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from app.streaming.drain import Drain
     from app.streaming.heartbeat import Heartbeat
     from telemetry import EventLoopMonitor, Telemetry
+
+
+SWITCH_INTERVAL_S = 0.001
 
 
 @contextlib.asynccontextmanager
@@ -39,6 +43,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
             stack.push_async_callback(_cancel, asyncio.create_task(background))
         # Under our server the drain is over by then; under another one this is it.
         stack.push_async_callback(drain.run)
+        # A scrape works on a thread of its own: it is to hold the loop up in small pieces.
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         # What is here now stays; the collector need not look at it with every stream.
         gc.collect()
         gc.freeze()

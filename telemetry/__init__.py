@@ -2,6 +2,7 @@
 
 from telemetry import catalog
 from telemetry.asgi import StreamTelemetryMiddleware
+from telemetry.bucket_histogram import Moments
 from telemetry.event_loop import EventLoopMonitor
 from telemetry.events import Event, EventName
 from telemetry.exposition import Exposition, Scrape
@@ -31,6 +32,7 @@ __all__ = [
     "EventName",
     "Exposition",
     "Lifecycle",
+    "Moments",
     "Protocol",
     "PublishOutcome",
     "ReconnectionOutcome",

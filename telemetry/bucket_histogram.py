@@ -12,11 +12,21 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint
 from telemetry.exemplars import Exemplars
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from opentelemetry.trace import SpanContext
 
 NANOSECONDS = 1_000_000_000
+
+
+class Moments(list[int]):
+    """Moments in nanoseconds, oldest first, that know their sum: many consumers share them."""
+
+    __slots__ = ("total",)
+
+    def __init__(self, moments: Iterable[int]) -> None:
+        super().__init__(moments)
+        self.total = sum(self)
 
 
 class BucketHistogram:
@@ -61,18 +71,31 @@ class BucketHistogram:
         self.sum_ns += duration_ns
 
     def observe_ages(self, now_ns: int, moments_ns: Sequence[int]) -> None:
-        """Count the time that has passed since each of the moments, given oldest first."""
-        if not moments_ns:
+        """Count the time that has passed since each of the moments, given oldest first.
+
+        The cost grows with the buckets they fall into, not with their number, if they are
+        ``Moments``.
+        """
+        count = len(moments_ns)
+        if not count:
             return
-        oldest, newest = now_ns - moments_ns[0], now_ns - moments_ns[-1]
-        bucket = self._find(oldest)
-        # Messages of one batch mostly share a bucket.
-        if newest >= 0 and bucket == self._find(newest):
-            self.counts[bucket] += len(moments_ns)
-            self.sum_ns += now_ns * len(moments_ns) - sum(moments_ns)
-        else:
+        if moments_ns[-1] > now_ns:
+            # A clock was set back.
             for moment in moments_ns:
                 self.observe_ns(now_ns - moment)
+            return
+        edges, counts = self._edges, self.counts
+        bucket = self._find(now_ns - moments_ns[0])
+        self.bucket, self.low_ns, self.high_ns = bucket, edges[bucket], edges[bucket + 1]
+        start = 0
+        while start < count:
+            # As old as the bucket's lower edge is too young for it: that is the next one's.
+            end = bisect_left(moments_ns, now_ns - edges[bucket], start)
+            counts[bucket] += end - start
+            start = end
+            bucket -= 1
+        total = moments_ns.total if isinstance(moments_ns, Moments) else sum(moments_ns)
+        self.sum_ns += now_ns * count - total
 
     def keep_exemplar(self, duration_ns: int, trace: SpanContext) -> None:
         """Let this observation, which has been counted, stand as the example of its bucket."""

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from telemetry.announcer import Announcer
+from telemetry.bucket_histogram import Moments
 from telemetry.events import EventName
 from telemetry.guard import guarded, report_failure
 from telemetry.labels import CloseReason, Source, StreamOutcome
@@ -117,6 +118,13 @@ class StreamLifecycleManager(ServiceRecorder):
                     latency.sum_ns += age
                 else:
                     latency.observe_ns(age)
+            elif (
+                type(accepted_ns) is Moments
+                and latency.low_ns < now - accepted_ns[-1]
+                and now - accepted_ns[0] <= latency.high_ns
+            ):
+                latency.counts[latency.bucket] += count
+                latency.sum_ns += now * count - accepted_ns.total
             else:
                 latency.observe_ages(now, accepted_ns)
             if trace is not None:

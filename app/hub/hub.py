@@ -129,21 +129,21 @@ class Hub:
 
     def queued_messages(self) -> int:
         """Return how many messages all consumers together have not been given yet."""
-        return sum(subscription.queued for subscription in self._subscriptions())
+        return sum(self._queues())
 
     def consumer_lag(self) -> int:
         """Return how many messages the slowest consumer has not been given yet."""
-        return max((subscription.queued for subscription in self._subscriptions()), default=0)
+        return max(self._queues(), default=0)
 
     def memory_bytes(self) -> int:
         """Return the bytes of all rings and of what is on its way into the log."""
         rings = sum(topic.memory_bytes() for topic in list(self._topics.values()))
         return rings + self._pending_bytes
 
-    def _subscriptions(self) -> list[Subscription]:
-        # Copies, because metrics are read from another thread.
+    def _queues(self) -> list[int]:
+        """Return the queue of each consumer that may have one; called from other threads."""
         topics = list(self._topics.values())
-        return [subscription for topic in topics for subscription in topic.subscriptions.copy()]
+        return [subscription.queued for topic in topics for subscription in topic.behind()]
 
     def _deliver(
         self,
@@ -182,19 +182,23 @@ class Hub:
         if position.epoch != self._log.epoch or position.sequence > head:
             start = self._start(topic, encoding, earliest, finite=finite)
             return start._replace(reconnection=ReconnectionOutcome.RESET)
-        start = self._start(topic, encoding, position.sequence, finite=finite)
         if position.sequence >= earliest:
+            start = self._start(topic, encoding, position.sequence, finite=finite)
             return start._replace(reconnection=ReconnectionOutcome.RESUMED)
+        start = self._start(topic, encoding, position.sequence, finite=finite, end=earliest)
         missed = start.subscription.miss(earliest, DropReason.EXPIRED).messages
         return start._replace(reconnection=ReconnectionOutcome.GAP, missed=missed)
 
-    def _start(self, topic: Topic, encoding: Encoding, after: int, *, finite: bool) -> Start:
+    def _start(
+        self, topic: Topic, encoding: Encoding, after: int, *, finite: bool, end: int = 0
+    ) -> Start:
+        # A finite stream ends at the head, or at its own cursor if the log is ahead of the ring.
         subscription = Subscription(
             topic,
             self._log,
             encoding,
             after=after,
-            until=max(topic.head, after) if finite else None,
+            until=max(topic.head, after, end) if finite else None,
             policy=self._policy,
         )
         return Start(subscription, None, 0)

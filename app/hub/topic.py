@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from telemetry import Moments
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,7 +51,7 @@ def make_batch(encoding: Encoding, messages: Sequence[Message]) -> Batch:
         encoding.frames(messages),
         len(messages),
         messages[-1].sequence,
-        [message.accepted_ns for message in messages],
+        Moments(message.accepted_ns for message in messages),
     )
 
 
@@ -108,6 +110,12 @@ class Topic:
     def wait(self, subscription: Subscription) -> None:
         """Wake the subscription once after the next push."""
         self._waiting[subscription] = None
+
+    def behind(self) -> list[Subscription]:
+        """Return the subscriptions that may have something queued; those that wait have not."""
+        if len(self._waiting) == len(self.subscriptions):
+            return []
+        return list(self.subscriptions.difference(self._waiting.copy()))
 
     def leave(self, subscription: Subscription) -> None:
         """Forget the subscription."""

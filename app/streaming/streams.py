@@ -91,9 +91,10 @@ class Streams:
 
     def memory_bytes(self) -> int:
         """Return the bytes of all sessions and their write buffers."""
-        sessions = self.sessions.copy()
-        buffered = sum(session.connection.buffered_bytes() for session in sessions)
-        return buffered + SESSION_BYTES * len(sessions)
+        # A copy, because metrics are read from another thread.
+        connections = [session.connection for session in self.sessions.copy()]
+        buffered = [connection.buffered_bytes() for connection in connections]
+        return sum(buffered) + SESSION_BYTES * len(connections)
 
     def _check_room(self) -> None:
         if self.draining:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from telemetry.bucket_histogram import BucketHistogram
+from telemetry.bucket_histogram import BucketHistogram, Moments
 from telemetry.testing import NANOSECONDS
 
 BOUNDS = (0.01, 0.1, 1.0)
@@ -78,3 +80,18 @@ def test_a_data_point_does_not_change_with_later_observations(histogram: BucketH
     before = histogram.data_point({}, 0, 0)
     histogram.observe(0.5)
     assert sum(before.bucket_counts) == 0
+
+
+@given(
+    st.lists(st.integers(0, 120 * NANOSECONDS), min_size=1, max_size=50),
+    st.integers(-NANOSECONDS, 200 * NANOSECONDS),
+)
+def test_ages_of_a_batch_count_as_they_would_one_by_one(moments: list[int], now: int) -> None:
+    moments = sorted(moments)
+    together, shared, apart = (BucketHistogram((0.001, 1.0, 10.0, 60.0)) for _ in range(3))
+    together.observe_ages(now, moments)
+    shared.observe_ages(now, Moments(moments))
+    for moment in moments:
+        apart.observe_ns(now - moment)
+    assert together.counts == shared.counts == apart.counts
+    assert together.sum_ns == shared.sum_ns == apart.sum_ns

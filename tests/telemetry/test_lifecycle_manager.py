@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from opentelemetry.trace import SpanContext
 
+from telemetry import catalog
+from telemetry.bucket_histogram import BucketHistogram, Moments
 from telemetry.labels import (
     CloseReason,
     DropReason,
@@ -244,3 +246,20 @@ def test_unaccounted_messages_of_two_subscriptions_do_not_cancel_each_other() ->
     lifecycle.messages_unaccounted(2)
     lifecycle.messages_unaccounted(-2)
     assert metrics.unaccounted == 4
+
+
+def test_batches_of_all_sizes_and_ages_are_observed_message_by_message() -> None:
+    metrics = StreamingMetrics()
+    clock = ManualClock()
+    lifecycle = StreamLifecycleManager(metrics, clock.ns)
+    lifecycle.connection_established("a", Protocol.SSE)
+    clock.advance(1000)
+    expected = BucketHistogram(catalog.DELIVERY_LATENCY.bounds)
+    for ages in ([5], [7, 6], [7, 6], [300, 7, 6], [2_000_000, 40], [41, 40, 40], [5]):
+        moments = Moments(clock.ns() - age * 1_000_000 for age in ages)
+        lifecycle.items_sent("a", len(ages), 10, moments, Source.LIVE)
+        for age in ages:
+            expected.observe_ns(age * 1_000_000)
+    assert metrics.sse.live_latency.counts == expected.counts
+    assert metrics.sse.live_latency.sum_ns == expected.sum_ns
+    assert metrics.sse.sent == expected.count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
@@ -66,8 +67,7 @@ class StreamSession:
             await self._outlet.open()
             reason = await self._serve(start)
         except OSError:
-            # Some transports raise where others return silently; the listener knows why.
-            await self._wait_until_gone()
+            # The client had gone before its stream was open.
             reason = self._ending[0] if self._ending else CloseReason.CLIENT_VANISHED
         except asyncio.CancelledError:
             reason = self._ending[0] if self._ending else CloseReason.DRAINING
@@ -176,24 +176,29 @@ class StreamSession:
 
     async def _send(self, batch: Batch) -> None:
         """Write a batch; what was handed to the transport counts as sent, and only that."""
-        source = self._subscription.source()
         per_frame = batch.messages // len(batch.frames)
         handed = size = 0
-        for position, frame in enumerate(batch.frames, 1):
-            if not await self._write(frame):
-                break
-            handed += per_frame
-            size += len(frame)
-            if not position % FRAMES_PER_TURN:
-                await asyncio.sleep(0)
-        if not handed:
-            return
-        accepted = batch.accepted_ns if handed == batch.messages else batch.accepted_ns[:handed]
-        self._subscription.advance(handed, batch.last - batch.messages + handed)
-        self._lifecycle.items_sent(self.id, handed, size, accepted, source)
+        try:
+            for position, frame in enumerate(batch.frames, 1):
+                if not await self._write(frame):
+                    break
+                handed += per_frame
+                size += len(frame)
+                if not position % FRAMES_PER_TURN:
+                    await asyncio.sleep(0)
+        finally:
+            # Whatever ends this: what has been handed over has been.
+            if handed:
+                self._count(batch, handed, size)
         shown_ago = time.monotonic() - self._progress_shown
         if self._subscription.until is not None and shown_ago >= PROGRESS_INTERVAL_S:
             await self._report_progress()
+
+    def _count(self, batch: Batch, handed: int, size: int) -> None:
+        source = self._subscription.source()
+        accepted = batch.accepted_ns if handed == batch.messages else batch.accepted_ns[:handed]
+        self._subscription.advance(handed, batch.last - batch.messages + handed)
+        self._lifecycle.items_sent(self.id, handed, size, accepted, source)
 
     async def _report_progress(self) -> None:
         self._progress_shown = time.monotonic()
@@ -219,15 +224,17 @@ class StreamSession:
     async def _write(self, frame: Frame) -> bool:
         """Hand a frame to the transport; return False if the client is known to be gone."""
         connection = self.connection
-        if not connection.is_gone():
-            if connection.paused:
-                await self._write_when_drained(frame)
-            else:
-                await self._outlet.write(frame)
-            self.last_write = time.monotonic()
-            self._heartbeat_due = False
+        # Once it is gone some transports raise, where others only return.
+        with contextlib.suppress(OSError):
             if not connection.is_gone():
-                return True
+                if connection.paused:
+                    await self._write_when_drained(frame)
+                else:
+                    await self._outlet.write(frame)
+                self.last_write = time.monotonic()
+                self._heartbeat_due = False
+                if not connection.is_gone():
+                    return True
         await self._wait_until_gone()
         return False
 

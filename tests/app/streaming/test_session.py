@@ -175,15 +175,18 @@ async def test_a_write_that_had_to_wait_is_recorded_and_counts_once_it_was_taken
     assert opened.session.blocked_since is None
 
 
+@pytest.mark.parametrize("raising", [False, True])
 async def test_frames_handed_over_before_the_client_went_are_counted_and_no_others(
-    open_stream: OpenStream, hub: Hub, recorder: Recorder
+    open_stream: OpenStream, hub: Hub, recorder: Recorder, *, raising: bool
 ) -> None:
     class Leaving(Pipe):
         async def write(self, frame: str | bytes) -> None:
-            await super().write(frame)
             # The opening, and two messages; the third is written into a closing socket.
-            if len(self.frames) == 4:
+            if len(self.frames) == 3:
                 self.vanish(CloseReason.CLIENT_VANISHED)
+                if raising:
+                    raise ConnectionResetError
+            await super().write(frame)
 
     opened = await open_stream(pipe=Leaving(WEBSOCKET))
     await _publish(hub, 1, 5)

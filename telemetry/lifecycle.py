@@ -53,6 +53,16 @@ class Lifecycle:
         ``trace`` is that of the last message, where it has one: an exemplar of its latency.
         """
 
+    def item_sent(
+        self, connection_id: str, size_bytes: int, accepted_ns: int, source: Source
+    ) -> None:
+        """Take note of one message; see ``items_sent``."""
+        self.items_sent(connection_id, 1, size_bytes, (accepted_ns,), source)
+
+    def item_dropped(self, connection_id: str, reason: DropReason) -> None:
+        """Take note of one message; see ``items_dropped``."""
+        self.items_dropped(connection_id, reason)
+
     def items_dropped(self, connection_id: str, reason: DropReason, count: int = 1) -> None:
         """Take note of messages that the consumer will not get."""
 
@@ -79,7 +89,11 @@ class Lifecycle:
         """Take note that a side no longer wants the stream."""
 
     def stream_error(
-        self, connection_id: str, error: ErrorType, *, recoverable: bool, detail: str = ""
+        self,
+        connection_id: str,
+        error: ErrorType,
+        recoverable: bool,  # noqa: FBT001  # the verb's third word, as the contract has it
+        detail: str = "",
     ) -> None:
         """Take note of an error; unless recoverable, the connection's streams have failed."""
 

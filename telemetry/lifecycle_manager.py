@@ -202,7 +202,11 @@ class StreamLifecycleManager(ServiceRecorder):
 
     @guarded
     def stream_error(
-        self, connection_id: str, error: ErrorType, *, recoverable: bool, detail: str = ""
+        self,
+        connection_id: str,
+        error: ErrorType,
+        recoverable: bool,  # noqa: FBT001  # the verb's third word, as the contract has it
+        detail: str = "",
     ) -> None:
         """Count the error; unless it is recoverable, count the open streams as failed."""
         connection = self._connections.get(connection_id)

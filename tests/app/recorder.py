@@ -82,7 +82,11 @@ class Recorder(Lifecycle):
         self.events.append(("stream_cancelled", connection_id, request_id))
 
     def stream_error(
-        self, connection_id: str, error: ErrorType, *, recoverable: bool, detail: str = ""
+        self,
+        connection_id: str,
+        error: ErrorType,
+        recoverable: bool,  # noqa: FBT001  # the verb's third word, as the contract has it
+        detail: str = "",
     ) -> None:
         del detail
         self.events.append(("stream_error", connection_id, error, recoverable))

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 VERBS: dict[str, Callable[..., Any]] = dict(
     inspect.getmembers(
         Lifecycle,
-        lambda member: inspect.isfunction(member) and member.__name__ != "__init__",
+        # Those of one message are said in terms of those of several.
+        lambda member: (
+            inspect.isfunction(member)
+            and member.__name__ not in {"__init__", "item_sent", "item_dropped"}
+        ),
     )
 )
 

@@ -263,3 +263,13 @@ def test_batches_of_all_sizes_and_ages_are_observed_message_by_message() -> None
     assert metrics.sse.live_latency.counts == expected.counts
     assert metrics.sse.live_latency.sum_ns == expected.sum_ns
     assert metrics.sse.sent == expected.count
+
+
+def test_one_message_is_recorded_as_a_batch_of_one() -> None:
+    metrics = StreamingMetrics()
+    lifecycle = StreamLifecycleManager(metrics)
+    lifecycle.connection_established("a", Protocol.SSE)
+    lifecycle.item_sent("a", 10, 0, Source.LIVE)
+    lifecycle.item_dropped("a", DropReason.EXPIRED)
+    assert (metrics.sse.sent, metrics.sse.sent_bytes, metrics.sse.live_latency.count) == (1, 10, 1)
+    assert metrics.sse.dropped[DropReason.EXPIRED] == 1

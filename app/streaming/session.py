@@ -177,9 +177,13 @@ class StreamSession:
     async def _send(self, batch: Batch) -> None:
         """Write a batch; what was handed to the transport counts as sent, and only that."""
         per_frame = batch.messages // len(batch.frames)
-        handed = size = 0
+        handed = counted = size = 0
         try:
             for position, frame in enumerate(batch.frames, 1):
+                if self.connection.paused and handed > counted:
+                    # The next write may wait for long: what went before it shows meanwhile.
+                    self._count(batch, counted, handed, size)
+                    counted, size = handed, 0
                 if not await self._write(frame):
                     break
                 handed += per_frame
@@ -188,17 +192,18 @@ class StreamSession:
                     await asyncio.sleep(0)
         finally:
             # Whatever ends this: what has been handed over has been.
-            if handed:
-                self._count(batch, handed, size)
+            if handed > counted:
+                self._count(batch, counted, handed, size)
         shown_ago = time.monotonic() - self._progress_shown
         if self._subscription.until is not None and shown_ago >= PROGRESS_INTERVAL_S:
             await self._report_progress()
 
-    def _count(self, batch: Batch, handed: int, size: int) -> None:
-        source = self._subscription.source()
-        accepted = batch.accepted_ns if handed == batch.messages else batch.accepted_ns[:handed]
-        self._subscription.advance(handed, batch.last - batch.messages + handed)
-        self._lifecycle.items_sent(self.id, handed, size, accepted, source)
+    def _count(self, batch: Batch, start: int, end: int, size: int) -> None:
+        """Count the messages of a batch from one position to another as sent."""
+        source, count = self._subscription.source(), end - start
+        accepted = batch.accepted_ns if count == batch.messages else batch.accepted_ns[start:end]
+        self._subscription.advance(count, batch.last - batch.messages + end)
+        self._lifecycle.items_sent(self.id, count, size, accepted, source)
 
     async def _report_progress(self) -> None:
         self._progress_shown = time.monotonic()

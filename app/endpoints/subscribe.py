@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import mimeparse
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import NotAcceptableError
+from app.errors import ConnectionLimitError, DrainingError, NotAcceptableError
 from app.message import check_topic
 from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
+from telemetry import Protocol
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers, QueryParams
     from starlette.types import Receive, Scope, Send
 
+    from app.errors import ProblemError
     from app.streaming.streams import Streams
 
 
@@ -35,7 +38,32 @@ class Subscribe:
             return
         streams: Streams = scope["app"].state.streams
         outlet = HttpOutlet(scope, receive, send, http_format)
-        await streams.serve(outlet, topic, *asked_range(request.headers, request.query_params))
+        try:
+            await streams.serve(outlet, topic, *asked_range(request.headers, request.query_params))
+        except (ConnectionLimitError, DrainingError) as refusal:
+            last_id = request.headers.get("last-event-id")
+            if http_format.protocol is not Protocol.SSE or last_id is None:
+                raise
+            await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
+
+
+def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemError) -> Response:
+    """Refuse an ``EventSource`` that reconnects, in-band.
+
+    After any other status than 200 it would never try again (WHATWG HTML, section 9.2.3).
+    """
+    retry_s = (refusal.retry_after or 1) * random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, guards nothing
+    record = {
+        "event": "end",
+        "id": last_id,
+        "reason": refusal.slug.replace("-", "_"),
+        "detail": refusal.detail,
+        "reconnect": True,
+        "retry": int(retry_s * 1000),
+    }
+    response = Response(http_format.encoding.encode_control(record))
+    response.raw_headers += response_headers(http_format)
+    return response
 
 
 def negotiate(accept: str | None) -> HttpFormat:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contract.consumers import RefusedError, numbered
+from tests.contract.consumers import RefusedError, SseTransport, numbered
 from tests.contract.raw import RawStream
 
 if TYPE_CHECKING:
@@ -177,3 +177,28 @@ async def test_a_slow_consumer_is_told_how_many_messages_were_dropped(
     assert service.metric("riptide_streaming_messages_unaccounted") == 0
     ratio = taken / (taken + told)
     assert service.metric("riptide_streaming_delivery_ratio") == pytest.approx(ratio)
+
+
+async def test_an_event_source_that_reconnects_while_draining_is_told_to_come_back(
+    start_service: StartService, topic: str
+) -> None:
+    service = start_service(log="memory", drain_seconds=3)
+    first, _ = service.publish(topic, "one")
+    with RawStream(service, topic, "sse") as stalled:
+        stalled.wait_until_open()
+        for _ in range(20):
+            service.publish(topic, *[PAYLOAD] * 500)
+        assert service.process is not None
+        service.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        # A 503 would end an EventSource for good.
+        async with SseTransport().open(service, topic, after=first) as consumer:
+            (end,) = await consumer.rest()
+        refused = service.metric(
+            "riptide_streaming_connections_rejected_total", protocol="sse", reason="draining"
+        )
+    assert (end["event"], end["reason"], end["reconnect"]) == ("end", "draining", True)
+    assert end["id"] == first
+    assert end["retry"] > 0
+    assert refused == 1
+    assert await asyncio.to_thread(service.process.wait, 10) == 0

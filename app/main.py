@@ -84,7 +84,6 @@ def create_app(
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
-    app.state.settings = settings
     app.state.log = log
     app.state.telemetry = telemetry
     app.state.metrics_targets = metrics_targets
@@ -93,7 +92,6 @@ def create_app(
     )
     app.state.metrics_app.state.telemetry = telemetry
     app.state.event_loop_monitor = monitor
-    app.state.hub = hub
     app.state.streams = streams
     app.state.ingest = Ingest(
         hub,

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from telemetry.guard import guarded
 from telemetry.labels import Source, StreamOutcome
+from telemetry.suspension import Suspension, let_others_run
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from telemetry.labels import CloseReason, ErrorType, Protocol
     from telemetry.lifecycle import Lifecycle
 
@@ -42,6 +45,21 @@ class ConnectionRecord:
         if count:
             self._hand_over(count, self._size_bytes)
             self._size_bytes = 0
+
+    async def passed_on(self, sending: Awaitable[None], *, more_to_come: bool) -> None:
+        """Send, and take note if that had to wait."""
+        suspension = Suspension(sending)
+        try:
+            await suspension
+        finally:
+            waited = suspension.seconds()
+            if waited is not None:
+                self.blocked(waited)
+        if waited is not None and more_to_come:
+            # It may have been the end of the connection that woke it. uvicorn returns from
+            # ``send`` then as if all were well, and tells it to ``receive`` only. After the last
+            # message of ours it tells the same, whoever ended it.
+            await let_others_run()
 
     @guarded
     def received(self) -> None:

@@ -8,7 +8,6 @@ from telemetry.connection_record import ConnectionRecord
 from telemetry.guard import guarded
 from telemetry.labels import CloseReason
 from telemetry.stream_recognition import recognise
-from telemetry.suspension import Suspension, let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -68,21 +67,12 @@ class HttpStream:
         self._record.close(reason or CloseReason.INTERNAL_ERROR)
 
     async def _send_recorded(self, message: Message, record: ConnectionRecord) -> None:
-        sending = Suspension(self._send(message))
+        more = message.get("more_body", False)
         try:
-            await sending
+            await record.passed_on(self._send(message), more_to_come=more)
         except OSError:
             self._gone = True
             raise
-        finally:
-            waited = sending.seconds()
-            if waited is not None:
-                record.blocked(waited)
-        if waited is not None and message.get("more_body", False):
-            # It may have been the end of the connection that woke it. uvicorn returns from
-            # ``send`` then as if all were well, and tells it to ``receive`` only. After the last
-            # message of ours it tells the same, whoever ended it.
-            await let_others_run()
         if not self._gone:
             self._sent(message, record)
 

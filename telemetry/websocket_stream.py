@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from telemetry.connection_record import ConnectionRecord
 from telemetry.guard import guarded
 from telemetry.labels import CloseReason, Protocol
-from telemetry.suspension import Suspension, let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -69,22 +68,13 @@ class WebSocketStream:
             self._record.close(self._gone or reason or CloseReason.COMPLETED)
 
     async def _send_recorded(self, message: Message, record: ConnectionRecord) -> None:
-        sending = Suspension(self._send(message))
+        more = message["type"] == "websocket.send"
         try:
-            await sending
+            await record.passed_on(self._send(message), more_to_come=more)
         except OSError:
             # How it went may still be received.
             self._gone = self._gone or CloseReason.CLIENT_CLOSED
             raise
-        finally:
-            waited = sending.seconds()
-            if waited is not None:
-                record.blocked(waited)
-        if waited is not None and message["type"] == "websocket.send":
-            # It may have been the end of the connection that woke it. uvicorn returns from
-            # ``send`` then as if all were well, and tells it to ``receive`` only. After the last
-            # message of ours it tells the same, whoever ended it.
-            await let_others_run()
         if self._gone is None:
             self._sent(message, record)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import mimeparse
@@ -11,7 +10,9 @@ from starlette.responses import Response
 
 from app.errors import ConnectionLimitError, DrainingError, NotAcceptableError
 from app.message import check_topic
+from app.streaming import control
 from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
+from app.streaming.streams import REJECTIONS
 from telemetry import Protocol
 
 if TYPE_CHECKING:
@@ -52,15 +53,12 @@ def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemErro
 
     After any other status than 200 it would never try again (WHATWG HTML, section 9.2.3).
     """
-    retry_s = (refusal.retry_after or 1) * random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, guards nothing
-    record = {
-        "event": "end",
-        "id": last_id,
-        "reason": refusal.slug.replace("-", "_"),
-        "detail": refusal.detail,
-        "reconnect": True,
-        "retry": int(retry_s * 1000),
-    }
+    record = control.refusal(
+        REJECTIONS[type(refusal)],
+        last_id,
+        refusal.detail,
+        control.jittered_ms(refusal.retry_after or 1),
+    )
     response = Response(http_format.encoding.encode_control(record))
     response.raw_headers += response_headers(http_format)
     return response

@@ -101,7 +101,9 @@ class Hub:
             LogUnavailableError: the log cannot be read.
 
         """
-        topic = self._topics.setdefault(name, Topic(name, self._limits))
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = Topic(name, self._limits)
         self._pinned[name] = self._pinned.get(name, 0) + 1
         try:
             if position is Edge.LATEST and topic.loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from telemetry import DropReason
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from app.hub.hub import Start
     from app.hub.subscription import Missed
     from app.message import MessageId
-    from telemetry import CloseReason
+    from telemetry import CloseReason, RejectReason
 
 
 def opening(start: Start, cursor: MessageId, topic: str, retry_ms: int) -> Control:
@@ -47,13 +48,25 @@ def progress(cursor: MessageId, completed: int, total: int) -> Control:
 
 def ending(reason: CloseReason, cursor: MessageId, detail: str, retry_ms: int) -> Control:
     """Return the last record; ``retry`` says when to come back, in milliseconds."""
-    record: Control = {
-        "event": "end",
-        "id": str(cursor),
-        "reason": str(reason),
-        "detail": detail or reason.meaning,
-        "reconnect": reason.reconnect,
-    }
+    record = _end(str(reason), str(cursor), detail or reason.meaning)
+    record["reconnect"] = reason.reconnect
     if reason.reconnect:
         record["retry"] = retry_ms
     return record
+
+
+def refusal(reason: RejectReason, last_id: str, detail: str, retry_ms: int) -> Control:
+    """Return the only record of a stream that was refused, for one that should come back."""
+    return _end(str(reason), last_id, detail) | {"reconnect": True, "retry": retry_ms}
+
+
+def jittered_ms(seconds: float) -> int:
+    """Return about so many seconds, in milliseconds.
+
+    Jittered, so that clients which lost us together do not come back together.
+    """
+    return int(seconds * 1000 * random.uniform(0.5, 1.5))  # noqa: S311  # spreads load, guards nothing
+
+
+def _end(reason: str, cursor: str, detail: str) -> Control:
+    return {"event": "end", "id": cursor, "reason": reason, "detail": detail}

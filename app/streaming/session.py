@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import secrets
 import time
 from datetime import UTC, datetime
@@ -147,7 +146,7 @@ class StreamSession:
             start,
             self._hub.cursor_id(start.subscription),
             start.subscription.topic.name,
-            self._retry_ms(),
+            control.jittered_ms(self._retry_s),
         )
         self._lifecycle.stream_started(self.id, self._request_id, record.get("total"))
         if start.reconnection is not None:
@@ -194,8 +193,10 @@ class StreamSession:
             # Whatever ends this: what has been handed over has been.
             if handed > counted:
                 self._count(batch, counted, handed, size)
-        shown_ago = time.monotonic() - self._progress_shown
-        if self._subscription.until is not None and shown_ago >= PROGRESS_INTERVAL_S:
+        if (
+            self._subscription.until is not None
+            and time.monotonic() - self._progress_shown >= PROGRESS_INTERVAL_S
+        ):
             await self._report_progress()
 
     def _count(self, batch: Batch, start: int, end: int, size: int) -> None:
@@ -223,7 +224,8 @@ class StreamSession:
 
     async def _say_goodbye(self, reason: CloseReason, detail: str) -> None:
         cursor = self._hub.cursor_id(self._subscription)
-        if await self._say(control.ending(reason, cursor, detail, self._retry_ms())):
+        retry_ms = control.jittered_ms(self._retry_s)
+        if await self._say(control.ending(reason, cursor, detail, retry_ms)):
             await self._outlet.close(reason, detail)
 
     async def _write(self, frame: Frame) -> bool:
@@ -256,7 +258,3 @@ class StreamSession:
         # leave but not its data holds this up, as it would a write.
         self.blocked_since = self.blocked_since or time.monotonic()
         await asyncio.wait([self._listener])
-
-    def _retry_ms(self) -> int:
-        # Jittered, so that clients which lost us together do not come back together.
-        return int(self._retry_s * 1000 * random.uniform(0.5, 1.5))  # noqa: S311  # spreads load, guards nothing

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench install install-test install-system lock clean
+.PHONY: run test check bench kit install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -25,6 +25,9 @@ $(VENV)/installed-%: requirements/%.txt pyproject.toml
 
 install-system:
 	scripts/install-system
+
+kit: install-test
+	$(VENV)/bin/python -m operations
 
 lock: install-test
 	scripts/lock

@@ -1,0 +1,27 @@
+"""``python -m operations``: write what is generated from the catalog and the thresholds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+ROOT: Final = Path(__file__).parent.parent
+
+GENERATORS: Final[tuple[Callable[[], Mapping[str, str]], ...]] = ()
+"""Each returns the text of the files that it is the source of, by path below `ROOT`."""
+
+
+def main() -> None:
+    """Write every generated file."""
+    for generate in GENERATORS:
+        for name, text in generate().items():
+            file = ROOT / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

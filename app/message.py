@@ -93,7 +93,7 @@ class Message:
         self.accepted_at = accepted_at
         self.accepted_ns = accepted_ns
         self.payload = payload
-        self.encoded: list[bytes | str | None] = [None, None, None]
+        self.encoded: list[bytes | None] = [None, None, None]
 
     def held_bytes(self) -> int:
         """Return how many bytes it takes in memory, with what was encoded of it."""

@@ -41,16 +41,15 @@ class _TellsConnection(asyncio.Protocol):
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.connection.lost = True
-        self.connection.error = exc
+        self.connection.lose(exc)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self.connection.paused = True
+        self.connection.pause()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self.connection.paused = False
+        self.connection.resume()
         super().resume_writing()
 
 

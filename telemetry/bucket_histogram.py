@@ -97,6 +97,27 @@ class BucketHistogram:
         total = moments_ns.total if isinstance(moments_ns, Moments) else sum(moments_ns)
         self.sum_ns += now_ns * count - total
 
+    def observe_all_ages(self, nows_ns: Sequence[int], moments_ns: Sequence[int]) -> None:
+        """Count, at each of several times, the time that has passed since each of the moments.
+
+        Both are given oldest first. Mostly all fall into one bucket, and cost no more than one.
+        """
+        if not nows_ns or not moments_ns:
+            return
+        youngest, oldest = nows_ns[0] - moments_ns[-1], nows_ns[-1] - moments_ns[0]
+        if not self.low_ns < youngest <= oldest <= self.high_ns:
+            bucket = self._find(max(0, oldest))
+            if youngest <= self._edges[bucket]:
+                for now in nows_ns:
+                    self.observe_ages(now, moments_ns)
+                return
+            self.bucket = bucket
+            self.low_ns, self.high_ns = self._edges[bucket], self._edges[bucket + 1]
+        times, count = len(nows_ns), len(moments_ns)
+        total = moments_ns.total if isinstance(moments_ns, Moments) else sum(moments_ns)
+        self.counts[self.bucket] += times * count
+        self.sum_ns += sum(nows_ns) * count - total * times
+
     def keep_exemplar(self, duration_ns: int, trace: SpanContext) -> None:
         """Let this observation, which has been counted, stand as the example of its bucket."""
         if self.exemplars is None:

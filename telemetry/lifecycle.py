@@ -53,6 +53,22 @@ class Lifecycle:
         ``trace`` is that of the last message, where it has one: an exemplar of its latency.
         """
 
+    def items_fanned_out(  # noqa: PLR0913, PLR0917  # as items_sent
+        self,
+        protocol: Protocol,
+        topic: str,
+        count: int,
+        size_bytes: int,
+        accepted_ns: Sequence[int],
+        written_ns: Sequence[int],
+    ) -> None:
+        """Take note of the same live messages, handed to the transports of several connections.
+
+        They are ``count`` messages of ``size_bytes`` for each; ``written_ns`` says when each
+        connection was handed them, in order of time, on the clock of ``accepted_ns``. None of the
+        connections has them as its first.
+        """
+
     def item_sent(
         self, connection_id: str, size_bytes: int, accepted_ns: int, source: Source
     ) -> None:

@@ -10,6 +10,8 @@ from telemetry.labels import PublishOutcome
 from telemetry.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from telemetry.labels import Protocol, RejectReason
     from telemetry.streaming_metrics import StreamingMetrics
 
@@ -35,6 +37,26 @@ class ServiceRecorder(Lifecycle):
             topic_metrics = self.metrics.topics.find(topic)
             if topic_metrics is not None:
                 topic_metrics.published += count
+
+    @guarded
+    def items_fanned_out(  # noqa: PLR0913, PLR0917  # as items_sent
+        self,
+        protocol: Protocol,
+        topic: str,
+        count: int,
+        size_bytes: int,
+        accepted_ns: Sequence[int],
+        written_ns: Sequence[int],
+    ) -> None:
+        """Count the messages, their bytes and latencies for all connections at once."""
+        metrics = self.metrics.by_protocol[protocol]
+        connections = len(written_ns)
+        metrics.sent += count * connections
+        metrics.sent_bytes += size_bytes * connections
+        topic_metrics = self.metrics.topics.find(topic)
+        if topic_metrics is not None:
+            topic_metrics.sent += count * connections
+        metrics.live_latency.observe_all_ages(written_ns, accepted_ns)
 
     @guarded
     def log_appended(self, seconds: float) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.encoding import ndjson, sse, websocket
+from app.encoding import framing, ndjson, sse, websocket
+from telemetry import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,35 +13,44 @@ if TYPE_CHECKING:
     from app.encoding.envelope import Control
     from app.message import Message
 
-Frame = bytes | str
-"""What is written at once: a piece of an HTTP body, or the text of one WebSocket frame."""
-
 
 class Encoding(NamedTuple):
     """How messages and control records look on one transport.
 
     ``slot`` is the place of this encoding in ``Message.encoded``. ``joins`` says whether
-    neighbours may be written as one frame: a piece of an HTTP body may hold any number of
-    records, a WebSocket frame holds one.
+    neighbours may be written as one body: a piece of an HTTP body may hold any number of
+    records, the payload of a WebSocket frame is one. ``to_wire`` makes of encoded messages the
+    bytes that go to the socket.
     """
 
+    protocol: Protocol
     slot: int
     joins: bool
-    encode_message: Callable[[Message], Frame]
-    encode_control: Callable[[Control], Frame]
+    encode_message: Callable[[Message], bytes]
+    encode_control: Callable[[Control], bytes]
+    to_wire: Callable[[Sequence[bytes]], bytes]
 
-    def frames(self, messages: Sequence[Message]) -> list[Frame]:
-        """Encode the messages, each at most once in its life, into as few frames as can be."""
+    def encode(self, messages: Sequence[Message]) -> list[bytes]:
+        """Encode the messages, each at most once in its life."""
         slot, encode = self.slot, self.encode_message
-        frames: list[Frame] = []
+        pieces: list[bytes] = []
         for message in messages:
-            frame = message.encoded[slot]
-            if frame is None:
-                frame = message.encoded[slot] = encode(message)
-            frames.append(frame)
-        return [b"".join(frames)] if self.joins else frames  # type: ignore[arg-type]  # joined encodings yield bytes
+            piece = message.encoded[slot]
+            if piece is None:
+                piece = message.encoded[slot] = encode(message)
+            pieces.append(piece)
+        return pieces
 
 
-NDJSON = Encoding(0, True, ndjson.encode_message, ndjson.encode_control)
-SSE = Encoding(1, True, sse.encode_message, sse.encode_control)
-WEBSOCKET = Encoding(2, False, websocket.encode_message, websocket.encode_control)
+NDJSON = Encoding(
+    Protocol.NDJSON, 0, True, ndjson.encode_message, ndjson.encode_control, framing.http_chunk
+)
+SSE = Encoding(Protocol.SSE, 1, True, sse.encode_message, sse.encode_control, framing.http_chunk)
+WEBSOCKET = Encoding(
+    Protocol.WEBSOCKET,
+    2,
+    False,
+    websocket.encode_message,
+    websocket.encode_control,
+    framing.websocket_text,
+)

@@ -1,20 +1,5 @@
-"""WebSocket: one text frame a record (RFC 6455)."""
+"""WebSocket: one text frame a record (RFC 6455); these are the payloads, in UTF-8."""
 
-from __future__ import annotations
+from app.encoding.envelope import encode_control, encode_message
 
-from typing import TYPE_CHECKING
-
-from app.encoding import envelope
-
-if TYPE_CHECKING:
-    from app.message import Message
-
-
-def encode_message(message: Message) -> str:
-    """Return the text of the message's frame."""
-    return envelope.encode_message(message).decode()
-
-
-def encode_control(record: envelope.Control) -> str:
-    """Return the text of the record's frame."""
-    return envelope.encode_control(record).decode()
+__all__ = ["encode_control", "encode_message"]

@@ -43,7 +43,7 @@ class Subscribe:
             await streams.serve(outlet, topic, *asked_range(request.headers, request.query_params))
         except (ConnectionLimitError, DrainingError) as refusal:
             last_id = request.headers.get("last-event-id")
-            if http_format.protocol is not Protocol.SSE or last_id is None:
+            if http_format.encoding.protocol is not Protocol.SSE or last_id is None:
                 raise
             await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
 

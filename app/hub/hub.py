@@ -103,7 +103,7 @@ class Hub:
         """
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(name, self._limits)
+            topic = self._topics[name] = Topic(name, self._limits, self._lifecycle)
         self._pinned[name] = self._pinned.get(name, 0) + 1
         try:
             if position is Edge.LATEST and topic.loaded:
@@ -145,7 +145,9 @@ class Hub:
     def _queues(self) -> list[int]:
         """Return the queue of each consumer that may have one; called from other threads."""
         topics = list(self._topics.values())
-        return [subscription.queued for topic in topics for subscription in topic.behind()]
+        return [
+            subscription.queued for topic in topics for subscription in topic.fan_out.not_waiting()
+        ]
 
     def _deliver(
         self,

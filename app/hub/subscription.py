@@ -6,12 +6,13 @@ import asyncio
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.hub.topic import make_batch
+from app.hub.batch import Batch
 from telemetry import DropReason, Source
 
 if TYPE_CHECKING:
     from app.encoding.formats import Encoding
-    from app.hub.topic import Batch, Topic
+    from app.hub.fanout import Taker
+    from app.hub.topic import Topic
     from app.log.message_log import MessageLog
 
 
@@ -58,6 +59,7 @@ class Subscription:
         "replay_until",
         "sent",
         "start",
+        "taker",
         "topic",
         "until",
     )
@@ -80,6 +82,8 @@ class Subscription:
         self.replay_until = topic.head
         # Reached the ring: from now on the policy decides, until then the log catches up.
         self.joined = False
+        # Who is given what is new without being woken for it; set once the stream flows.
+        self.taker: Taker | None = None
         self.sent = 0
         self.dropped = 0
         self._log = log
@@ -101,6 +105,11 @@ class Subscription:
     def unaccounted(self) -> int:
         """What breaks the law of conservation; 0 unless Riptide is wrong."""
         return self.offered - self.sent - self.dropped - self.queued
+
+    @property
+    def parked(self) -> bool:
+        """Whether its task waits in ``next``, and nobody has woken it."""
+        return self._waiter is not None and not self._waiter.done()
 
     async def next(self) -> Batch | Missed | Overrun | Finished | None:
         """Return what comes next; wait for it if need be. None: woken for another reason.
@@ -146,6 +155,7 @@ class Subscription:
 
     def close(self) -> None:
         """Leave the topic."""
+        self.taker = None
         self.topic.leave(self)
 
     def _last(self) -> int:
@@ -162,7 +172,7 @@ class Subscription:
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
-        self.topic.wait(self)
+        self.topic.fan_out.wait(self)
         try:
             await self._waiter
         finally:
@@ -175,7 +185,7 @@ class Subscription:
         first = messages[0].sequence if messages else end + 1
         if first > self.cursor + 1:
             return self.miss(min(first - 1, end), DropReason.EXPIRED)
-        return make_batch(self.encoding, [m for m in messages if m.sequence <= end])
+        return Batch(self.encoding, [m for m in messages if m.sequence <= end])
 
     def _overtaken(self) -> Missed | Overrun:
         if self._policy is SlowConsumerPolicy.DISCONNECT:

@@ -1,24 +1,22 @@
-"""A topic in memory: the ring of its newest messages, and the consumers that wait at its head."""
+"""A topic in memory: the ring of its newest messages."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from telemetry import Moments
+from app.hub.batch import Batch
+from app.hub.fanout import FanOut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.encoding.formats import Encoding, Frame
+    from app.encoding.formats import Encoding
     from app.hub.subscription import Subscription
     from app.message import Message
+    from telemetry import Lifecycle
 
 # One write of this size keeps a socket busy without holding the loop for long.
 BATCH_BYTES = 256 * 1024
-# Consumers woken before the loop sees to publishers, scrapes and newcomers again.
-WAKE_SLICE = 64
 # Batches kept for those who come to the same place; most consumers are at one or two.
 CACHED_BATCHES = 8
 
@@ -33,48 +31,24 @@ class RingLimits(NamedTuple):
     bytes: int
 
 
-class Batch(NamedTuple):
-    """Neighbouring messages, ready to be written; shared by all consumers at the same place.
-
-    ``accepted_ns`` are the moments of acceptance on the monotonic clock, oldest first.
-    """
-
-    frames: list[Frame]
-    messages: int
-    last: int
-    accepted_ns: Sequence[int]
-
-
-def make_batch(encoding: Encoding, messages: Sequence[Message]) -> Batch:
-    """Encode neighbouring messages for one write; there is at least one."""
-    return Batch(
-        encoding.frames(messages),
-        len(messages),
-        messages[-1].sequence,
-        Moments(message.accepted_ns for message in messages),
-    )
-
-
 class Topic:
     """An append-only ring: sequence numbers ``tail`` to ``head``, both inclusive.
 
     An empty ring has ``tail == head + 1``.
     """
 
-    def __init__(self, name: str, limits: RingLimits) -> None:
+    def __init__(self, name: str, limits: RingLimits, lifecycle: Lifecycle) -> None:
         self.name = name
         self.tail = 1
         self.head = 0
         # Whether head is what the log has; until then only pushes have moved it.
         self.loaded = False
         self.subscriptions: set[Subscription] = set()
+        self.fan_out = FanOut(self, lifecycle)
         self._limits = limits
         self._messages: list[Message] = []
         self._bytes = 0
         self._batches: dict[tuple[int, int, int], Batch] = {}
-        # In the order of waiting; a dictionary, so that waiting again adds nothing.
-        self._waiting: dict[Subscription, None] = {}
-        self._to_wake: deque[Subscription] = deque()
 
     def advance_to(self, head: int) -> None:
         """Take over the head that the log knows, once.
@@ -88,7 +62,7 @@ class Topic:
         self.loaded = True
 
     def push(self, messages: Sequence[Message]) -> None:
-        """Take the newest messages into the ring and begin to wake those who wait for them."""
+        """Take the newest messages into the ring and begin to pass them on."""
         if messages[0].sequence <= self.head:
             # Committed before the topic was loaded: the log's head covers them already.
             messages = [message for message in messages if message.sequence > self.head]
@@ -101,26 +75,12 @@ class Topic:
         self.head = messages[-1].sequence
         self._evict()
         self._batches.clear()
-        if self._waiting:
-            if not self._to_wake:
-                asyncio.get_running_loop().call_soon(self._wake_slice)
-            self._to_wake.extend(self._waiting)
-            self._waiting.clear()
-
-    def wait(self, subscription: Subscription) -> None:
-        """Wake the subscription once after the next push."""
-        self._waiting[subscription] = None
-
-    def behind(self) -> list[Subscription]:
-        """Return the subscriptions that may have something queued; those that wait have not."""
-        if len(self._waiting) == len(self.subscriptions):
-            return []
-        return list(self.subscriptions.difference(self._waiting.copy()))
+        self.fan_out.start()
 
     def leave(self, subscription: Subscription) -> None:
         """Forget the subscription."""
         self.subscriptions.discard(subscription)
-        self._waiting.pop(subscription, None)
+        self.fan_out.leave(subscription)
 
     def batch(self, encoding: Encoding, after: int, until: int) -> Batch:
         """Return messages of the ring after sequence number ``after``, up to ``until``.
@@ -140,7 +100,7 @@ class Topic:
                     break
             new = [message for message in messages if message.encoded[encoding.slot] is None]
             self._bytes -= sum(message.held_bytes() for message in new)
-            batch = make_batch(encoding, messages)
+            batch = Batch(encoding, messages)
             self._bytes += sum(message.held_bytes() for message in new)
             if len(self._batches) >= CACHED_BATCHES:
                 del self._batches[next(iter(self._batches))]
@@ -150,7 +110,7 @@ class Topic:
     def memory_bytes(self) -> int:
         """Return the bytes that the ring and the cached batches hold."""
         batches = list(self._batches.values())
-        return self._bytes + sum(len(frame) for batch in batches for frame in batch.frames)
+        return self._bytes + sum(batch.held_bytes() for batch in batches)
 
     def _evict(self) -> None:
         dropped = 0
@@ -163,9 +123,3 @@ class Topic:
         if dropped:
             del self._messages[:dropped]
             self.tail += dropped
-
-    def _wake_slice(self) -> None:
-        for _ in range(min(WAKE_SLICE, len(self._to_wake))):
-            self._to_wake.popleft().wake()
-        if self._to_wake:
-            asyncio.get_running_loop().call_soon(self._wake_slice)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from app.streaming.session import StreamSession
     from app.streaming.streams import Streams
 
+NANOSECONDS = 1_000_000_000
 # Sessions looked at before others get their turn.
 SLICE = 500
 
@@ -21,22 +22,23 @@ class Heartbeat:
 
     def __init__(self, streams: Streams, *, interval_s: float, write_timeout_s: float) -> None:
         self._streams = streams
-        self._interval_s = interval_s
-        self._write_timeout_s = write_timeout_s
+        self._interval_ns = interval_s * NANOSECONDS
+        self._write_timeout_ns = write_timeout_s * NANOSECONDS
+        self._pause_s = min(1.0, interval_s / 4, write_timeout_s / 4)
 
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
-            await asyncio.sleep(min(1.0, self._interval_s / 4, self._write_timeout_s / 4))
+            await asyncio.sleep(self._pause_s)
             for position, session in enumerate(list(self._streams.sessions), 1):
-                self._look_at(session, time.monotonic())
+                self._look_at(session, time.monotonic_ns())
                 if not position % SLICE:
                     await asyncio.sleep(0)
 
-    def _look_at(self, session: StreamSession, now: float) -> None:
-        if session.blocked_since is not None:
-            if now - session.blocked_since >= self._write_timeout_s:
+    def _look_at(self, session: StreamSession, now_ns: int) -> None:
+        if session.blocked_since_ns is not None:
+            if now_ns - session.blocked_since_ns >= self._write_timeout_ns:
                 session.end(CloseReason.CLIENT_STALLED)
                 session.connection.abort()
-        elif now - session.last_write >= self._interval_s:
+        elif now_ns - session.last_write_ns >= self._interval_ns:
             session.beat()

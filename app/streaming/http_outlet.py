@@ -7,28 +7,26 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.encoding import ndjson, sse
 from app.encoding.formats import NDJSON, SSE, Encoding
 from app.streaming.connection import connection_of
-from telemetry import CloseReason, Protocol
+from telemetry import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import Receive, Scope, Send
 
-    from app.encoding.formats import Frame
     from app.streaming.stream_request import StreamRequest
 
 
 class HttpFormat(NamedTuple):
     """A way to write records into an HTTP body."""
 
-    protocol: Protocol
     encoding: Encoding
     media_type: str
 
 
 FORMATS = (
-    HttpFormat(Protocol.NDJSON, NDJSON, ndjson.MEDIA_TYPE),
-    HttpFormat(Protocol.SSE, SSE, sse.MEDIA_TYPE),
+    HttpFormat(NDJSON, ndjson.MEDIA_TYPE),
+    HttpFormat(SSE, sse.MEDIA_TYPE),
 )
 
 
@@ -46,9 +44,9 @@ class HttpOutlet:
     """An ``Outlet`` that writes the body of a response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, http_format: HttpFormat) -> None:
-        self.protocol = http_format.protocol
         self.encoding = http_format.encoding
         self.connection = connection_of(scope)
+        self.direct = self.connection.transport is not None
         self._format = http_format
         self._receive = receive
         self._send = send
@@ -63,7 +61,7 @@ class HttpOutlet:
             }
         )
 
-    async def write(self, frame: Frame) -> None:
+    async def write(self, frame: bytes) -> None:
         """Hand a piece of the body to the server."""
         await self._send({"type": "http.response.body", "body": frame, "more_body": True})
 

@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from app.errors import LogUnavailableError
+from app.hub.batch import Batch
 from app.hub.subscription import Finished, Missed, Overrun
-from app.hub.topic import Batch
 from app.streaming import control
 from telemetry import CloseReason, DropReason
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from app.encoding.envelope import Control
-    from app.encoding.formats import Frame
     from app.hub.hub import Hub, Start
     from app.streaming.outlet import Outlet
     from app.streaming.stream_request import StreamRequest
@@ -41,9 +42,9 @@ class StreamSession:
     def __init__(self, outlet: Outlet, hub: Hub, lifecycle: Lifecycle, retry_s: float) -> None:
         self.id = secrets.token_hex(8)
         self.connection = outlet.connection
-        self.last_write = time.monotonic()
-        # Since when a write has been waiting for the client, on the monotonic clock.
-        self.blocked_since: float | None = None
+        # On the monotonic clock: the last write, and since when one has waited for the client.
+        self.last_write_ns = time.monotonic_ns()
+        self.blocked_since_ns: int | None = None
         self._outlet = outlet
         self._hub = hub
         self._lifecycle = lifecycle
@@ -59,7 +60,7 @@ class StreamSession:
         """Serve the connection to its end."""
         self._subscription = start.subscription
         topic = start.subscription.topic.name
-        self._lifecycle.connection_established(self.id, self._outlet.protocol, topic)
+        self._lifecycle.connection_established(self.id, self._outlet.encoding.protocol, topic)
         self._listener = asyncio.create_task(self._listen())
         reason = CloseReason.INTERNAL_ERROR
         try:
@@ -173,8 +174,36 @@ class StreamSession:
         self._lifecycle.stream_completed(self.id, self._request_id, summary)
         self.end(CloseReason.COMPLETED)
 
+    def take(self, batch: Batch, now_ns: int) -> bool:
+        """Write a live batch at once, if the client's buffer has room (see ``Taker``)."""
+        connection = self.connection
+        if connection.paused or connection.is_gone():
+            return False
+        try:
+            connection.write(batch.wire)
+        except Exception:
+            logger.exception("writing to a client failed")
+            self.end(CloseReason.INTERNAL_ERROR)
+            return False
+        self.last_write_ns = now_ns
+        return True
+
     async def _send(self, batch: Batch) -> None:
         """Write a batch; what was handed to the transport counts as sent, and only that."""
+        if not self._outlet.direct:
+            await self._send_frames(batch)
+        elif await self._write_directly(batch.wire):
+            self._count(batch, 0, batch.messages, batch.size)
+            if self._subscription.until is None:
+                # What comes from now on is live, and no longer the first.
+                self._subscription.taker = self
+        if (
+            self._subscription.until is not None
+            and time.monotonic() - self._progress_shown >= PROGRESS_INTERVAL_S
+        ):
+            await self._report_progress()
+
+    async def _send_frames(self, batch: Batch) -> None:
         per_frame = batch.messages // len(batch.frames)
         handed = counted = size = 0
         try:
@@ -193,11 +222,6 @@ class StreamSession:
             # Whatever ends this: what has been handed over has been.
             if handed > counted:
                 self._count(batch, counted, handed, size)
-        if (
-            self._subscription.until is not None
-            and time.monotonic() - self._progress_shown >= PROGRESS_INTERVAL_S
-        ):
-            await self._report_progress()
 
     def _count(self, batch: Batch, start: int, end: int, size: int) -> None:
         """Count the messages of a batch from one position to another as sent."""
@@ -228,33 +252,49 @@ class StreamSession:
         if await self._say(control.ending(reason, cursor, detail, retry_ms)):
             await self._outlet.close(reason, detail)
 
-    async def _write(self, frame: Frame) -> bool:
-        """Hand a frame to the transport; return False if the client is known to be gone."""
-        connection = self.connection
+    async def _write(self, frame: bytes) -> bool:
+        """Hand a frame to the server; return False if the client is known to be gone."""
         # Once it is gone some transports raise, where others only return.
         with contextlib.suppress(OSError):
-            if not connection.is_gone():
-                if connection.paused:
-                    await self._write_when_drained(frame)
-                else:
-                    await self._outlet.write(frame)
-                self.last_write = time.monotonic()
-                self._heartbeat_due = False
-                if not connection.is_gone():
+            if not self.connection.is_gone():
+                await self._until_taken(self._outlet.write(frame))
+                if not self.connection.is_gone():
+                    self._has_written()
                     return True
         await self._wait_until_gone()
         return False
 
-    async def _write_when_drained(self, frame: Frame) -> None:
-        self.blocked_since = started = time.monotonic()
+    async def _write_directly(self, data: bytes) -> bool:
+        """Hand bytes to the socket; return False if the client is known to be gone."""
+        connection = self.connection
+        if connection.paused:
+            await self._until_taken(connection.drained())
+        if connection.is_gone():
+            await self._wait_until_gone()
+            return False
+        connection.write(data)
+        self._has_written()
+        return True
+
+    def _has_written(self) -> None:
+        self.last_write_ns = time.monotonic_ns()
+        self._heartbeat_due = False
+
+    async def _until_taken(self, write: Coroutine[None, None, None]) -> None:
+        """Await a write; if it has to wait for the client, so that it can be seen."""
+        if not self.connection.paused:
+            await write
+            return
+        self.blocked_since_ns = started = time.monotonic_ns()
         try:
-            await self._outlet.write(frame)
+            await write
         finally:
-            self.blocked_since = None
-            self._lifecycle.write_blocked(self.id, time.monotonic() - started)
+            self.blocked_since_ns = None
+            waited = time.monotonic_ns() - started
+            self._lifecycle.write_blocked(self.id, waited / 1_000_000_000)
 
     async def _wait_until_gone(self) -> None:
         # The socket is closing and the listener is about to say why. A client that took its
         # leave but not its data holds this up, as it would a write.
-        self.blocked_since = self.blocked_since or time.monotonic()
+        self.blocked_since_ns = self.blocked_since_ns or time.monotonic_ns()
         await asyncio.wait([self._listener])

@@ -71,7 +71,9 @@ class Streams:
                     self._hub.unsubscribe(start.subscription)
                     self._check_room()
             except ProblemError as problem:
-                self._lifecycle.connection_rejected(outlet.protocol, REJECTIONS[type(problem)])
+                self._lifecycle.connection_rejected(
+                    outlet.encoding.protocol, REJECTIONS[type(problem)]
+                )
                 raise
             session = StreamSession(outlet, self._hub, self._lifecycle, self._retry_s)
             self.sessions.add(session)

@@ -10,7 +10,7 @@ from app.encoding.formats import WEBSOCKET
 from app.errors import InvalidPositionError
 from app.streaming.connection import connection_of
 from app.streaming.stream_request import parse_request
-from telemetry import CloseReason, Protocol
+from telemetry import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from starlette.types import Message as AsgiMessage
     from starlette.types import Receive, Scope, Send
 
-    from app.encoding.formats import Frame
     from app.streaming.stream_request import StreamRequest
 
 # What a close frame has room for, its code aside (RFC 6455, section 5.5).
@@ -39,11 +38,11 @@ class WebSocketOutlet:
     begins another on the same connection.
     """
 
-    protocol = Protocol.WEBSOCKET
     encoding = WEBSOCKET
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.connection = connection_of(scope)
+        self.direct = self.connection.transport is not None
         self._receive = receive
         self._send = send
 
@@ -51,9 +50,9 @@ class WebSocketOutlet:
         """Accept the handshake."""
         await self._send({"type": "websocket.accept"})
 
-    async def write(self, frame: Frame) -> None:
+    async def write(self, frame: bytes) -> None:
         """Hand a text frame to the server."""
-        await self._send({"type": "websocket.send", "text": frame})
+        await self._send({"type": "websocket.send", "text": frame.decode()})
 
     async def close(self, reason: CloseReason, detail: str) -> None:
         """Send a close frame."""

@@ -43,7 +43,11 @@ class Recorder(Lifecycle):
     @property
     def sent(self) -> int:
         """How many messages were reported as sent."""
-        return sum(event[1] for event in self.of("items_sent"))
+        one_by_one: int = sum(event[1] for event in self.of("items_sent"))
+        fanned_out: int = sum(
+            count * len(written) for _, _, count, _, _, written in self.of("items_fanned_out")
+        )
+        return one_by_one + fanned_out
 
     @property
     def dropped(self) -> dict[DropReason, int]:
@@ -110,6 +114,27 @@ class Recorder(Lifecycle):
         del trace
         self.events.append(
             ("items_sent", connection_id, count, size_bytes, list(accepted_ns), source)
+        )
+
+    def items_fanned_out(
+        self,
+        protocol: Protocol,
+        topic: str,
+        count: int,
+        size_bytes: int,
+        accepted_ns: Sequence[int],
+        written_ns: Sequence[int],
+    ) -> None:
+        self.events.append(
+            (
+                "items_fanned_out",
+                protocol,
+                topic,
+                count,
+                size_bytes,
+                list(accepted_ns),
+                list(written_ns),
+            )
         )
 
     def items_dropped(self, connection_id: str, reason: DropReason, count: int = 1) -> None:

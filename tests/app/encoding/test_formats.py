@@ -9,16 +9,16 @@ ALL = pytest.mark.parametrize("encoding", [NDJSON, SSE, WEBSOCKET], ids=["ndjson
 
 
 @pytest.mark.parametrize("encoding", [NDJSON, SSE], ids=["ndjson", "sse"])
-def test_neighbours_become_one_piece_of_an_http_body(encoding: Encoding) -> None:
-    messages = make_messages(1, 3)
-    (frame,) = encoding.frames(messages)
-    encoded = [encoding.encode_message(message) for message in messages]
-    assert frame == b"".join(part for part in encoded if isinstance(part, bytes))
+def test_neighbours_become_one_chunk_of_an_http_body(encoding: Encoding) -> None:
+    pieces = encoding.encode(make_messages(1, 3))
+    size, _, chunk = encoding.to_wire(pieces).partition(b"\r\n")
+    assert chunk == b"".join(pieces) + b"\r\n"
+    assert int(size, 16) == len(chunk) - 2
 
 
 def test_neighbours_stay_frames_of_their_own_over_websocket() -> None:
-    messages = make_messages(1, 3)
-    assert WEBSOCKET.frames(messages) == [WEBSOCKET.encode_message(m) for m in messages]
+    pieces = WEBSOCKET.encode(make_messages(1, 3))
+    assert WEBSOCKET.to_wire(pieces) == b"".join(WEBSOCKET.to_wire([piece]) for piece in pieces)
 
 
 @ALL
@@ -31,23 +31,18 @@ def test_a_message_is_encoded_once_for_all_consumers(encoding: Encoding) -> None
         return b"x"
 
     counting = encoding._replace(encode_message=encode)
-    counting.frames(messages[:2])
-    counting.frames(messages)
+    counting.encode(messages[:2])
+    counting.encode(messages)
     assert calls == messages
 
 
 def test_encodings_do_not_mistake_each_others_frames_for_their_own() -> None:
     message = make_message()
-    frames = [encoding.frames([message])[0] for encoding in (NDJSON, SSE, WEBSOCKET)]
+    frames = [encoding.encode([message])[0] for encoding in (NDJSON, SSE, WEBSOCKET)]
     assert message.encoded == frames
     assert frames == [e.encode_message(message) for e in (NDJSON, SSE, WEBSOCKET)]
 
 
 @ALL
 def test_no_messages_are_no_records(encoding: Encoding) -> None:
-    assert (
-        b"".join(
-            frame.encode() if isinstance(frame, str) else frame for frame in encoding.frames([])
-        )
-        == b""
-    )
+    assert encoding.encode([]) == []

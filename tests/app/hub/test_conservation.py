@@ -23,9 +23,10 @@ from hypothesis.stateful import (
 )
 
 from app.encoding.formats import NDJSON, WEBSOCKET
+from app.hub.batch import Batch
 from app.hub.hub import Hub, Start
 from app.hub.subscription import Finished, Missed, Overrun, SlowConsumerPolicy
-from app.hub.topic import Batch, RingLimits
+from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge, MessageId
 from tests.app.held_log import HeldLog
@@ -48,9 +49,34 @@ class Consumer:
         self.total = start.subscription.offered if start.subscription.until is not None else None
         self.step: asyncio.Task[Step] | None = None
         # How many frames of the next batch are handed over; 0: all.
-        self.take = 0
+        self.frames = 0
+        # Whether a write would have to wait; and what was taken without any waiting.
+        self.full = False
+        self.taken = 0
         self.finished = False
         self.overrun = False
+
+    def take(self, batch: Batch, now_ns: int) -> bool:
+        """Take what the fan-out has, if there is room (see ``Taker``)."""
+        del now_ns
+        if self.full:
+            return False
+        self.check(batch)
+        self.position += batch.messages
+        self.taken += batch.messages
+        return True
+
+    def check(self, batch: Batch) -> None:
+        """Compare a batch with what has to come next."""
+        records = [orjson.loads(line) for frame in batch.frames for line in frame.splitlines()]
+        assert len(records) == batch.messages >= 1
+        assert (batch.after, batch.last) == (self.position, self.position + batch.messages)
+        sequences = [int(record["id"].partition("-")[2]) for record in records]
+        expected = list(range(self.position + 1, self.position + batch.messages + 1))
+        assert sequences == expected, "out of order, doubled or left out"
+        assert [record["data"] for record in records] == expected, "another's payload"
+        assert list(batch.accepted_ns) == sorted(batch.accepted_ns)
+        assert batch.size == sum(map(len, batch.frames))
 
 
 class Conservation(RuleBasedStateMachine):
@@ -66,6 +92,7 @@ class Conservation(RuleBasedStateMachine):
         self.publishing: list[asyncio.Task[Any]] = []
         self.starting: list[asyncio.Task[Start]] = []
         self.open: list[Consumer] = []
+        self.everybody: list[Consumer] = []
         self.number = 0
 
     @initialize(
@@ -145,13 +172,21 @@ class Conservation(RuleBasedStateMachine):
         self.starting.remove(task)
         consumer = Consumer(task.result())
         self.open.append(consumer)
+        self.everybody.append(consumer)
         return consumer
 
-    @rule(consumer=consumers, take=st.integers(0, 5))
-    def read(self, consumer: Consumer, take: int) -> None:
+    @rule(consumer=consumers, full=st.booleans())
+    def flow(self, consumer: Consumer, full: bool) -> None:  # noqa: FBT001  # drawn, never passed
+        """Take what is new without waking from now on, or let it wait."""
+        if consumer.subscription.until is None:
+            consumer.subscription.taker = consumer
+        consumer.full = full
+
+    @rule(consumer=consumers, frames=st.integers(0, 5))
+    def read(self, consumer: Consumer, frames: int) -> None:
         """Ask for the next step, and of a batch of frames hand over some, or all (0)."""
         if consumer.step is None and not consumer.overrun:
-            consumer.take = take
+            consumer.frames = frames
             consumer.step = self.loop.create_task(consumer.subscription.next())
         self.turn()
 
@@ -159,16 +194,8 @@ class Conservation(RuleBasedStateMachine):
         subscription = consumer.subscription
         match step:
             case Batch():
-                records = [
-                    orjson.loads(line) for frame in step.frames for line in frame.splitlines()
-                ]
-                assert len(records) == step.messages >= 1
-                sequences = [int(record["id"].partition("-")[2]) for record in records]
-                expected = list(range(consumer.position + 1, consumer.position + step.messages + 1))
-                assert sequences == expected, "out of order, doubled or left out"
-                assert [record["data"] for record in records] == expected, "another's payload"
-                assert list(step.accepted_ns) == sorted(step.accepted_ns)
-                count = min(consumer.take or step.messages, len(step.frames))
+                consumer.check(step)
+                count = min(consumer.frames or step.messages, len(step.frames))
                 handed = step.messages if len(step.frames) == 1 else count
                 subscription.advance(handed, step.last - step.messages + handed)
                 consumer.position += handed
@@ -200,6 +227,14 @@ class Conservation(RuleBasedStateMachine):
             consumer.step.cancel()
             self.turn()
         self.hub.unsubscribe(consumer.subscription)
+
+    @invariant()
+    def what_is_taken_is_recorded(self) -> None:
+        recorded = sum(
+            count * len(written)
+            for _, _, count, _, _, written in self.recorder.of("items_fanned_out")
+        )
+        assert recorded == sum(consumer.taken for consumer in self.everybody)
 
     @invariant()
     def nothing_is_unaccounted(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from app.encoding.formats import NDJSON, WEBSOCKET
 from app.errors import LogUnavailableError
+from app.hub.batch import Batch
 from app.hub.hub import Hub
 from app.hub.subscription import (
     Finished,
@@ -15,7 +16,7 @@ from app.hub.subscription import (
     SlowConsumerPolicy,
     Subscription,
 )
-from app.hub.topic import Batch, RingLimits
+from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge
 from telemetry import DropReason, Source
@@ -51,7 +52,7 @@ async def _take(subscription: Subscription) -> Step:
 
 def _data(step: Step) -> list[int]:
     assert isinstance(step, Batch)
-    return [int(str(frame).rpartition('"data":')[2][:-1]) for frame in step.frames]
+    return [int(frame.rpartition(b'"data":')[2][:-1]) for frame in step.frames]
 
 
 async def _publish(hub: Hub, first: int, last: int) -> None:

@@ -9,12 +9,11 @@ import orjson
 
 from app.encoding.formats import NDJSON, Encoding
 from app.streaming.connection import ClientConnection
-from telemetry import CloseReason, Protocol
+from telemetry import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.encoding.formats import Frame
     from app.streaming.stream_request import StreamRequest
 
 
@@ -42,13 +41,14 @@ class PipeTransport(asyncio.Transport):
 class Pipe:
     """An ``Outlet`` that keeps what is written, and whose client the test plays."""
 
-    def __init__(self, encoding: Encoding = NDJSON, protocol: Protocol = Protocol.NDJSON) -> None:
-        self.protocol = protocol
+    direct = False
+
+    def __init__(self, encoding: Encoding = NDJSON) -> None:
         self.encoding = encoding
         self.transport = PipeTransport()
         self.transport.on_abort = lambda: self.vanish(CloseReason.CLIENT_VANISHED)
         self.connection = ClientConnection(self.transport)
-        self.frames: list[Frame] = []
+        self.frames: list[bytes] = []
         self.opened = False
         self.closed_with: list[tuple[CloseReason, str]] = []
         self.raising = False
@@ -62,7 +62,7 @@ class Pipe:
     async def open(self) -> None:
         self.opened = True
 
-    async def write(self, frame: Frame) -> None:
+    async def write(self, frame: bytes) -> None:
         await self._taking.wait()
         if self.transport.closing:
             if self.raising:
@@ -82,10 +82,10 @@ class Pipe:
     def stop_taking(self) -> None:
         """Let the write buffer fill: the next write waits."""
         self._taking.clear()
-        self.connection.paused = True
+        self.connection.pause()
 
     def take_again(self) -> None:
-        self.connection.paused = False
+        self.connection.resume()
         self._taking.set()
 
     def say(self, request: StreamRequest) -> None:
@@ -95,7 +95,7 @@ class Pipe:
     def vanish(self, reason: CloseReason = CloseReason.CLIENT_CLOSED) -> None:
         """Go: the socket is closing, a blocked write returns, the listener hears of it."""
         self.transport.closing = True
-        self.connection.lost = True
+        self.connection.lose(None)
         self.take_again()
         if not self._gone.done():
             self._gone.set_result((reason, ""))

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from app.streaming import heartbeat as heartbeat_module
-from app.streaming.heartbeat import Heartbeat
+from app.streaming.heartbeat import NANOSECONDS, Heartbeat
 from telemetry import CloseReason
 from tests.app.waiting import eventually, turns
 
@@ -44,10 +44,10 @@ async def test_a_stream_that_was_written_to_within_the_interval_gets_none(
 ) -> None:
     opened = await open_stream()
     heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
-    heartbeat._look_at(opened.session, opened.session.last_write + 14.9)
+    heartbeat._look_at(opened.session, opened.session.last_write_ns + 15 * NANOSECONDS - 1)
     await turns()
     assert opened.pipe.events() == ["opened"]
-    heartbeat._look_at(opened.session, opened.session.last_write + 15)
+    heartbeat._look_at(opened.session, opened.session.last_write_ns + 15 * NANOSECONDS)
     await turns()
     assert opened.pipe.events() == ["opened", "heartbeat"]
 
@@ -56,10 +56,12 @@ async def test_a_message_breaks_the_silence_as_well_as_a_heartbeat(
     open_stream: OpenStream, streams: Streams, hub: Hub, recorder: Recorder
 ) -> None:
     opened = await open_stream()
-    opened.session.last_write -= 100
+    opened.session.last_write_ns -= 100 * NANOSECONDS
     await hub.publish("a", [b"1"])
     await eventually(lambda: recorder.sent == 1)
-    Heartbeat(streams, interval_s=15, write_timeout_s=30)._look_at(opened.session, time.monotonic())
+    Heartbeat(streams, interval_s=15, write_timeout_s=30)._look_at(
+        opened.session, time.monotonic_ns()
+    )
     await turns()
     assert opened.pipe.events() == ["opened"]
 
@@ -70,14 +72,14 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
     opened = await open_stream()
     opened.pipe.stop_taking()
     await hub.publish("a", [b"1"])
-    await eventually(lambda: opened.session.blocked_since is not None)
-    blocked_since = opened.session.blocked_since
-    assert blocked_since is not None
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    blocked_since_ns = opened.session.blocked_since_ns
+    assert blocked_since_ns is not None
     heartbeat = Heartbeat(streams, interval_s=0.001, write_timeout_s=30)
-    heartbeat._look_at(opened.session, blocked_since + 29.9)
+    heartbeat._look_at(opened.session, blocked_since_ns + 30 * NANOSECONDS - 1)
     await turns()
     assert not opened.task.done()
-    heartbeat._look_at(opened.session, blocked_since + 30)
+    heartbeat._look_at(opened.session, blocked_since_ns + 30 * NANOSECONDS)
     await opened.ended()
     assert opened.pipe.transport.aborted
     assert recorder.closed == [CloseReason.CLIENT_STALLED]

@@ -34,7 +34,7 @@ class Exchange:
         return await asyncio.wait_for(self.outlet.listen(lambda _: None), 5)
 
 
-@pytest.mark.parametrize("http_format", FORMATS, ids=lambda f: f.protocol)
+@pytest.mark.parametrize("http_format", FORMATS, ids=lambda f: f.encoding.protocol)
 async def test_the_head_forbids_to_store_change_or_hold_back(http_format: HttpFormat) -> None:
     exchange = Exchange(http_format)
     await exchange.outlet.open()
@@ -50,7 +50,7 @@ async def test_the_head_forbids_to_store_change_or_hold_back(http_format: HttpFo
 
 
 def test_formats_are_those_of_http() -> None:
-    assert [f.protocol for f in FORMATS] == [Protocol.NDJSON, Protocol.SSE]
+    assert [f.encoding.protocol for f in FORMATS] == [Protocol.NDJSON, Protocol.SSE]
     assert len({tuple(response_headers(f)) for f in FORMATS}) == 2
 
 

@@ -137,7 +137,7 @@ async def test_a_client_gone_during_a_blocked_write_was_not_sent_what_was_writte
     opened = await open_stream()
     opened.pipe.stop_taking()
     await _publish(hub, 1, 3)
-    await eventually(lambda: opened.session.blocked_since is not None)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
     assert recorder.sent == 0
     opened.pipe.vanish(CloseReason.CLIENT_VANISHED)
     await opened.ended()
@@ -154,7 +154,7 @@ async def test_a_transport_that_raises_ends_for_the_reason_that_the_listener_hea
     opened.pipe.raising = True
     opened.pipe.stop_taking()
     await _publish(hub, 1, 1)
-    await eventually(lambda: opened.session.blocked_since is not None)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
     opened.pipe.vanish(CloseReason.CLIENT_CLOSED)
     await opened.ended()
     assert recorder.closed == [CloseReason.CLIENT_CLOSED]
@@ -167,12 +167,12 @@ async def test_a_write_that_had_to_wait_is_recorded_and_counts_once_it_was_taken
     opened = await open_stream()
     opened.pipe.stop_taking()
     await _publish(hub, 1, 1)
-    await eventually(lambda: opened.session.blocked_since is not None)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
     opened.pipe.take_again()
     await eventually(lambda: recorder.sent == 1)
     ((_, seconds),) = recorder.of("write_blocked")
     assert seconds >= 0
-    assert opened.session.blocked_since is None
+    assert opened.session.blocked_since_ns is None
 
 
 @pytest.mark.parametrize("raising", [False, True])
@@ -180,7 +180,7 @@ async def test_frames_handed_over_before_the_client_went_are_counted_and_no_othe
     open_stream: OpenStream, hub: Hub, recorder: Recorder, *, raising: bool
 ) -> None:
     class Leaving(Pipe):
-        async def write(self, frame: str | bytes) -> None:
+        async def write(self, frame: bytes) -> None:
             # The opening, and two messages; the third is written into a closing socket.
             if len(self.frames) == 3:
                 self.vanish(CloseReason.CLIENT_VANISHED)
@@ -204,7 +204,7 @@ async def test_a_stalled_client_is_cut_off_without_waiting_for_it_to_take_a_good
     opened = await open_stream()
     opened.pipe.stop_taking()
     await _publish(hub, 1, 1)
-    await eventually(lambda: opened.session.blocked_since is not None)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
     opened.session.end(CloseReason.CLIENT_STALLED)
     opened.session.connection.abort()
     await opened.ended()
@@ -219,7 +219,7 @@ async def test_a_goodbye_that_a_client_does_not_take_shows_as_a_blocked_write(
     opened = await open_stream()
     opened.pipe.stop_taking()
     opened.session.end(CloseReason.DRAINING)
-    await eventually(lambda: opened.session.blocked_since is not None)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
     opened.session.connection.abort()
     await opened.ended()
     assert recorder.closed == [CloseReason.DRAINING]
@@ -269,7 +269,7 @@ async def test_a_write_that_fails_is_a_fault_of_ours_and_cuts_the_connection(
     open_stream: OpenStream, hub: Hub, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Pipe):
-        async def write(self, frame: str | bytes) -> None:
+        async def write(self, frame: bytes) -> None:
             if self.frames:
                 raise RuntimeError("a fault")
             await super().write(frame)
@@ -344,7 +344,7 @@ async def test_a_consumer_that_falls_off_the_ring_is_disconnected_with_its_curso
     await eventually(lambda: recorder.sent == 1)
     opened.pipe.stop_taking()
     await _publish(hub, 2, 2)
-    await eventually(lambda: opened.session.blocked_since is not None)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
     await _publish(hub, 3, 20)
     opened.pipe.take_again()
     await opened.ended()
@@ -368,7 +368,7 @@ async def test_a_consumer_that_skips_is_told_how_many_it_missed(
     await eventually(lambda: recorder.sent == 1)
     opened.pipe.stop_taking()
     await _publish(hub, 2, 2)
-    await eventually(lambda: opened.session.blocked_since is not None)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
     await _publish(hub, 3, 9)
     opened.pipe.take_again()
     await eventually(lambda: opened.pipe.data() == [1, 2, 7, 8, 9])
@@ -403,7 +403,7 @@ async def test_a_heartbeat_is_sent_once_and_carries_the_cursor(
     opened = await open_stream()
     await _publish(hub, 1, 1)
     await eventually(lambda: recorder.sent == 1)
-    before = opened.session.last_write
+    before = opened.session.last_write_ns
     opened.session.beat()
     opened.session.beat()
     await eventually(lambda: "heartbeat" in opened.pipe.events())
@@ -411,7 +411,7 @@ async def test_a_heartbeat_is_sent_once_and_carries_the_cursor(
     assert opened.pipe.events() == ["opened", "heartbeat"]
     beat = opened.pipe.records()[-1]
     assert beat["id"] == f"{log.epoch}-1"
-    assert opened.session.last_write > before
+    assert opened.session.last_write_ns > before
 
 
 async def test_a_second_hello_ends_the_stream_and_begins_another_on_the_connection(
@@ -453,7 +453,7 @@ async def test_a_hello_during_a_blocked_write_is_answered_after_it(
     opened = await open_stream(encoding=WEBSOCKET)
     opened.pipe.stop_taking()
     await _publish(hub, 1, 3)
-    await eventually(lambda: opened.session.blocked_since is not None)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
     opened.pipe.say(StreamRequest(MessageId(log.epoch, 2), finite=False))
     await turns()
     opened.pipe.take_again()

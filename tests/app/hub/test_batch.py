@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from app.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
+from app.hub.batch import Batch
+from tests.app.messages import make_messages
+
+
+def test_a_batch_knows_its_place_and_its_moments() -> None:
+    batch = Batch(NDJSON, make_messages(4, 6))
+    assert (batch.after, batch.last, batch.messages) == (3, 6, 3)
+    assert (list(batch.accepted_ns), batch.accepted_ns.total) == ([4, 5, 6], 15)
+
+
+def test_a_batch_of_websocket_messages_has_a_frame_for_each() -> None:
+    assert len(Batch(WEBSOCKET, make_messages(4, 6)).frames) == 3
+
+
+@pytest.mark.parametrize("encoding", [NDJSON, SSE], ids=["ndjson", "sse"])
+def test_a_batch_for_a_body_is_one_frame(encoding: Encoding) -> None:
+    batch = Batch(encoding, make_messages(4, 6))
+    (frame,) = batch.frames
+    assert len(frame) == batch.size
+
+
+@pytest.mark.parametrize("encoding", [NDJSON, SSE, WEBSOCKET], ids=["ndjson", "sse", "ws"])
+def test_a_batch_holds_what_has_been_made_of_it_and_makes_it_once(encoding: Encoding) -> None:
+    batch = Batch(encoding, make_messages(1, 3))
+    assert batch.held_bytes() == 0
+    wire = batch.wire
+    assert batch.wire is wire
+    assert batch.held_bytes() == len(wire)
+    assert batch.frames
+    # Frames that are the encoded messages themselves are held by those.
+    assert batch.held_bytes() == len(wire) + (batch.size if encoding.joins else 0)

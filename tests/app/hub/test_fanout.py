@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
+from app.hub import fanout
+from app.hub.subscription import SlowConsumerPolicy, Subscription
+from app.hub.topic import RingLimits, Topic
+from telemetry import Lifecycle, Protocol
+from tests.app.messages import make_messages
+from tests.app.waiting import turns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from app.hub.batch import Batch
+    from app.log.memory import MemoryLog
+    from tests.app.recorder import Recorder
+
+
+def _topic(limits: RingLimits) -> Topic:
+    return Topic("a", limits, Lifecycle())
+
+
+class Consumer:
+    """A subscription that waits at the head, and what it took without being woken."""
+
+    def __init__(self, topic: Topic, log: MemoryLog, encoding: Encoding = NDJSON) -> None:
+        self.subscription = Subscription(
+            topic,
+            log,
+            encoding,
+            after=topic.head,
+            until=None,
+            policy=SlowConsumerPolicy.DISCONNECT,
+        )
+        self.subscription.taker = self
+        self.task = asyncio.create_task(self.subscription.next())
+        self.taken: list[Batch] = []
+        self.full = False
+
+    def take(self, batch: Batch, now_ns: int) -> bool:
+        assert now_ns > 0
+        if self.full:
+            return False
+        self.taken.append(batch)
+        return True
+
+    @property
+    def sequences(self) -> list[int]:
+        return [n for batch in self.taken for n in range(batch.after + 1, batch.last + 1)]
+
+
+@pytest.fixture
+def consumers() -> Iterator[list[Consumer]]:
+    made: list[Consumer] = []
+    yield made
+    for consumer in made:
+        consumer.task.cancel()
+
+
+async def test_who_flows_takes_what_is_new_without_its_task_being_woken(
+    log: MemoryLog, consumers: list[Consumer]
+) -> None:
+    topic = _topic(RingLimits(10, 100_000))
+    consumers += [Consumer(topic, log) for _ in range(3)]
+    await turns(2)
+    for sequence in (1, 2):
+        topic.push(make_messages(sequence, sequence))
+        await turns()
+    assert [consumer.sequences for consumer in consumers] == [[1, 2]] * 3
+    assert not any(consumer.task.done() for consumer in consumers)
+    assert [consumer.subscription.queued for consumer in consumers] == [0] * 3
+    assert topic.fan_out.not_waiting() == []
+
+
+async def test_who_has_no_room_is_woken_instead(log: MemoryLog, consumers: list[Consumer]) -> None:
+    topic = _topic(RingLimits(10, 100_000))
+    consumers += [Consumer(topic, log), Consumer(topic, log)]
+    consumers[0].full = True
+    await turns(2)
+    topic.push(make_messages(1, 1))
+    await turns()
+    assert [consumer.task.done() for consumer in consumers] == [True, False]
+    assert [consumer.subscription.queued for consumer in consumers] == [1, 0]
+    assert topic.fan_out.not_waiting() == [consumers[0].subscription]
+
+
+async def test_whose_task_is_awake_is_left_to_it(log: MemoryLog, consumers: list[Consumer]) -> None:
+    topic = _topic(RingLimits(10, 100_000))
+    consumers.append(Consumer(topic, log))
+    await turns(2)
+    consumers[0].subscription.wake()
+    topic.push(make_messages(1, 1))
+    await turns()
+    assert consumers[0].taken == []
+    assert consumers[0].task.done()
+
+
+async def test_whom_the_ring_has_overtaken_is_woken(
+    log: MemoryLog, consumers: list[Consumer]
+) -> None:
+    topic = _topic(RingLimits(2, 100_000))
+    consumers.append(Consumer(topic, log))
+    await turns(2)
+    topic.push(make_messages(1, 5))
+    await turns(1)
+    assert consumers[0].taken == []
+    assert not consumers[0].subscription.parked
+
+
+async def test_more_than_one_write_takes_more_than_one_turn(
+    log: MemoryLog, consumers: list[Consumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.hub.topic.BATCH_BYTES", 10)
+    topic = _topic(RingLimits(10, 100_000))
+    consumers += [Consumer(topic, log), Consumer(topic, log)]
+    await turns(2)
+    topic.push(make_messages(1, 5, size=5))
+    await turns()
+    for consumer in consumers:
+        assert [batch.messages for batch in consumer.taken] == [2, 2, 1]
+        assert consumer.sequences == [1, 2, 3, 4, 5]
+
+
+async def test_what_is_written_in_a_slice_is_recorded_at_once_for_each_batch(
+    log: MemoryLog, recorder: Recorder, consumers: list[Consumer]
+) -> None:
+    topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
+    consumers += [Consumer(topic, log, encoding) for encoding in (SSE, WEBSOCKET, SSE)]
+    await turns(2)
+    topic.push(make_messages(1, 2))
+    await turns()
+    recorded = {
+        protocol: (name, count, size, accepted, len(written), written == sorted(written))
+        for protocol, name, count, size, accepted, written in recorder.of("items_fanned_out")
+    }
+    sse, websocket = (consumers[n].taken[0].size for n in (0, 1))
+    assert recorded == {
+        Protocol.SSE: ("a", 2, sse, [1, 2], 2, True),
+        Protocol.WEBSOCKET: ("a", 2, websocket, [1, 2], 1, True),
+    }
+
+
+async def test_what_was_written_before_a_failure_is_recorded_and_the_others_get_their_turn(
+    log: MemoryLog, recorder: Recorder, consumers: list[Consumer]
+) -> None:
+    class Broken(Consumer):
+        def take(self, batch: Batch, now_ns: int) -> bool:
+            del batch, now_ns
+            raise ValueError("a taker never raises")
+
+    topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
+    consumers += [Consumer(topic, log), Broken(topic, log), Consumer(topic, log)]
+    await turns(2)
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+    topic.push(make_messages(1, 1))
+    await turns()
+    assert [consumer.sequences for consumer in consumers] == [[1], [], [1]]
+    assert recorder.sent == 2
+    assert len(raised) == 1
+
+
+async def test_waiters_are_woken_in_slices_between_which_others_run(
+    log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "SLICE", 10)
+    topic = _topic(RingLimits(10, 100_000))
+    policy = SlowConsumerPolicy.DISCONNECT
+    waiters = [
+        asyncio.create_task(
+            Subscription(topic, log, NDJSON, after=0, until=None, policy=policy).next()
+        )
+        for _ in range(35)
+    ]
+    await turns(2)
+    topic.push(make_messages(1, 1))
+    woken = []
+    while not all(waiter.done() for waiter in waiters):
+        await asyncio.sleep(0)
+        woken.append(sum(waiter.done() for waiter in waiters))
+        assert len(woken) < 20
+    steps = {after - before for before, after in zip([0, *woken], woken, strict=False)}
+    assert max(steps) <= 10
+
+
+async def test_pushes_during_a_wake_up_lose_no_waiter(
+    log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "SLICE", 1)
+    topic = _topic(RingLimits(10, 100_000))
+    subscriptions = [
+        Subscription(topic, log, NDJSON, after=0, until=None, policy=SlowConsumerPolicy.LATEST)
+        for _ in range(5)
+    ]
+
+    async def consume(subscription: Subscription) -> None:
+        while subscription.cursor < 8:
+            step = await subscription.next()
+            if step is not None:
+                subscription.advance(step.messages, step.last)  # type: ignore[union-attr]  # nobody falls behind here
+
+    tasks = [asyncio.create_task(consume(subscription)) for subscription in subscriptions]
+    for sequence in range(1, 9):
+        await asyncio.sleep(0)
+        topic.push(make_messages(sequence, sequence))
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    assert [subscription.sent for subscription in subscriptions] == [8] * 5
+
+
+async def test_who_leaves_is_woken_no_more(log: MemoryLog) -> None:
+    topic = _topic(RingLimits(10, 100_000))
+    subscription = Subscription(
+        topic, log, NDJSON, after=0, until=None, policy=SlowConsumerPolicy.LATEST
+    )
+    waiter = asyncio.create_task(subscription.next())
+    await turns(2)
+    subscription.close()
+    topic.push(make_messages(1, 1))
+    await turns()
+    assert not waiter.done()
+    assert topic.subscriptions == set()
+    waiter.cancel()

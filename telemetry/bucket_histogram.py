@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
@@ -105,18 +105,39 @@ class BucketHistogram:
         if not nows_ns or not moments_ns:
             return
         youngest, oldest = nows_ns[0] - moments_ns[-1], nows_ns[-1] - moments_ns[0]
-        if not self.low_ns < youngest <= oldest <= self.high_ns:
-            bucket = self._find(max(0, oldest))
-            if youngest <= self._edges[bucket]:
-                for now in nows_ns:
-                    self.observe_ages(now, moments_ns)
-                return
-            self.bucket = bucket
-            self.low_ns, self.high_ns = self._edges[bucket], self._edges[bucket + 1]
+        if youngest < 0:
+            # A clock was set back.
+            for now in nows_ns:
+                self.observe_ages(now, moments_ns)
+            return
         times, count = len(nows_ns), len(moments_ns)
+        if self.low_ns < youngest and oldest <= self.high_ns:
+            self.counts[self.bucket] += times * count
+        else:
+            self._count_ages(nows_ns, moments_ns, youngest, oldest)
         total = moments_ns.total if isinstance(moments_ns, Moments) else sum(moments_ns)
-        self.counts[self.bucket] += times * count
         self.sum_ns += sum(nows_ns) * count - total * times
+
+    def _count_ages(
+        self, nows_ns: Sequence[int], moments_ns: Sequence[int], youngest: int, oldest: int
+    ) -> None:
+        edges, counts = self._edges, self.counts
+        times, count = len(nows_ns), len(moments_ns)
+        bucket, last = self._find(youngest), self._find(oldest)
+        younger = 0
+        while bucket < last:
+            edge = edges[bucket + 1]
+            # How many of the pairs are no older than the edge; the longer side is searched.
+            if count <= times:
+                within = sum([bisect_right(nows_ns, moment + edge) for moment in moments_ns])
+            else:
+                within = times * count
+                within -= sum([bisect_left(moments_ns, now - edge) for now in nows_ns])
+            counts[bucket] += within - younger
+            younger = within
+            bucket += 1
+        counts[last] += times * count - younger
+        self.bucket, self.low_ns, self.high_ns = last, edges[last], edges[last + 1]
 
     def keep_exemplar(self, duration_ns: int, trace: SpanContext) -> None:
         """Let this observation, which has been counted, stand as the example of its bucket."""

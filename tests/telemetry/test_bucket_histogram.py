@@ -95,3 +95,26 @@ def test_ages_of_a_batch_count_as_they_would_one_by_one(moments: list[int], now:
         apart.observe_ns(now - moment)
     assert together.counts == shared.counts == apart.counts
     assert together.sum_ns == shared.sum_ns == apart.sum_ns
+
+
+@given(
+    st.lists(st.integers(0, 3 * NANOSECONDS), max_size=12),
+    st.lists(st.integers(0, 6 * NANOSECONDS), max_size=12),
+    st.booleans(),
+)
+def test_ages_at_several_times_count_as_they_would_one_by_one(
+    moments: list[int],
+    nows: list[int],
+    known: bool,  # noqa: FBT001  # drawn, never passed
+) -> None:
+    moments.sort()
+    nows.sort()
+    at_once, one_by_one = BucketHistogram(BOUNDS), BucketHistogram(BOUNDS)
+    for _ in range(2):
+        # The second time it begins where the first one ended.
+        at_once.observe_all_ages(nows, Moments(moments) if known else moments)
+        for now in nows:
+            for moment in moments:
+                one_by_one.observe_ns(now - moment)
+    assert at_once.counts == one_by_one.counts
+    assert at_once.sum_ns == one_by_one.sum_ns

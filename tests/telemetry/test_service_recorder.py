@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from telemetry.labels import Protocol, PublishOutcome, RejectReason
+from telemetry.lifecycle_manager import StreamLifecycleManager
+from telemetry.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
     import pytest
 
-    from telemetry.lifecycle_manager import StreamLifecycleManager
     from telemetry.testing import InMemoryTelemetry
 
 
@@ -32,3 +33,28 @@ def test_unaccounted_messages_are_counted_and_logged(
     telemetry.lifecycle.messages_unaccounted(2)
     assert telemetry.value("riptide_streaming_messages_unaccounted") == 2
     assert "2 messages" in caplog.text
+
+
+def test_messages_fanned_out_count_for_each_connection_with_the_latency_of_each(
+    telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
+) -> None:
+    millisecond = 1_000_000
+    lifecycle.items_fanned_out(
+        Protocol.SSE, "a", 2, 300, [0, millisecond], [2 * millisecond, 2 * millisecond, 40_000_000]
+    )
+    value = telemetry.value
+    assert value("riptide_streaming_messages_sent_total", protocol="sse") == 6
+    assert value("riptide_streaming_sent_bytes_total", protocol="sse") == 900
+    assert value("riptide_streaming_messages_sent_total", protocol="ndjson") == 0
+    latency = telemetry.metrics.sse.live_latency
+    assert latency.count == 6
+    assert latency.sum_ns == (2 + 1 + 2 + 1 + 40 + 39) * millisecond
+
+
+def test_messages_fanned_out_count_for_their_topic_where_it_is_a_label() -> None:
+    metrics = StreamingMetrics(topic_prefixes=["orders"])
+    StreamLifecycleManager(metrics).items_fanned_out(
+        Protocol.NDJSON, "orders.eu", 2, 300, [1, 2], [3, 4, 5]
+    )
+    assert metrics.topics.by_label["orders"].sent == 6
+    assert metrics.topics.by_label["other"].sent == 0

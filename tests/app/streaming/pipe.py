@@ -25,6 +25,8 @@ class PipeTransport(asyncio.Transport):
         self.closing = False
         self.aborted = False
         self.buffered = 0
+        self.written: list[bytes] = []
+        self.failing = False
         self.on_abort: Callable[[], None] = lambda: None
 
     def is_closing(self) -> bool:
@@ -32,6 +34,11 @@ class PipeTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return self.buffered
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.failing:
+            raise RuntimeError("the transport is broken")
+        self.written.append(bytes(data))
 
     def abort(self) -> None:
         self.closing = self.aborted = True
@@ -41,9 +48,8 @@ class PipeTransport(asyncio.Transport):
 class Pipe:
     """An ``Outlet`` that keeps what is written, and whose client the test plays."""
 
-    direct = False
-
-    def __init__(self, encoding: Encoding = NDJSON) -> None:
+    def __init__(self, encoding: Encoding = NDJSON, *, direct: bool = False) -> None:
+        self.direct = direct
         self.encoding = encoding
         self.transport = PipeTransport()
         self.transport.on_abort = lambda: self.vanish(CloseReason.CLIENT_VANISHED)

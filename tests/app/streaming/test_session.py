@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from app.encoding.formats import WEBSOCKET
@@ -490,3 +491,99 @@ async def test_a_large_batch_of_frames_lets_others_have_their_turn(
         longest, last = max(longest, len(pipe.frames) - last), len(pipe.frames)
     await opening
     assert longest <= 6
+
+
+def _bodies(pipe: Pipe) -> list[bytes]:
+    """Return the lines that were written past the server, chunk by chunk."""
+    return [chunk.split(b"\r\n", 1)[1].strip() for chunk in pipe.transport.written]
+
+
+async def test_what_is_live_goes_to_the_socket_and_after_the_first_without_the_task(
+    open_stream: OpenStream, hub: Hub, recorder: Recorder
+) -> None:
+    opened = await open_stream(pipe=Pipe(direct=True))
+    for number in range(1, 4):
+        await _publish(hub, number, number)
+        await eventually(lambda number=number: recorder.sent == number)  # type: ignore[misc]  # bound at once
+    assert [orjson.loads(body)["data"] for body in _bodies(opened.pipe)] == [1, 2, 3]
+    assert opened.pipe.data() == []
+    assert len(recorder.of("items_sent")) == 1
+    for _, topic, count, size, _, written in recorder.of("items_fanned_out"):
+        assert (topic, count, len(written)) == ("a", 1, 1)
+        assert size == len(_bodies(opened.pipe)[-1]) + 1
+    assert opened.session.last_write_ns == recorder.of("items_fanned_out")[-1][-1][-1]
+
+
+async def test_a_client_without_room_gets_the_rest_in_one_write_once_it_has(
+    open_stream: OpenStream, hub: Hub, recorder: Recorder
+) -> None:
+    opened = await open_stream(pipe=Pipe(direct=True))
+    await _publish(hub, 1, 1)
+    await eventually(lambda: recorder.sent == 1)
+    opened.pipe.stop_taking()
+    await _publish(hub, 2, 4)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    assert recorder.sent == 1
+    opened.pipe.take_again()
+    await eventually(lambda: recorder.sent == 4)
+    assert len(opened.pipe.transport.written) <= 3
+    assert len(recorder.of("write_blocked")) == 1
+    await _publish(hub, 5, 5)
+    await eventually(lambda: recorder.sent == 5)
+    lines = b"\n".join(_bodies(opened.pipe)).splitlines()
+    assert [orjson.loads(line)["data"] for line in lines] == [1, 2, 3, 4, 5]
+
+
+async def test_a_client_gone_while_it_had_no_room_was_not_sent_what_waited(
+    open_stream: OpenStream, hub: Hub, recorder: Recorder
+) -> None:
+    opened = await open_stream(pipe=Pipe(direct=True))
+    opened.pipe.stop_taking()
+    await _publish(hub, 1, 3)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    opened.pipe.vanish(CloseReason.CLIENT_VANISHED)
+    await opened.ended()
+    assert recorder.sent == 0
+    assert recorder.closed == [CloseReason.CLIENT_VANISHED]
+    assert recorder.of("messages_unaccounted") == [(0,)]
+
+
+async def test_a_socket_that_closes_while_its_client_flows_ends_the_stream(
+    open_stream: OpenStream, hub: Hub, recorder: Recorder
+) -> None:
+    opened = await open_stream(pipe=Pipe(direct=True))
+    await _publish(hub, 1, 1)
+    await eventually(lambda: recorder.sent == 1)
+    opened.pipe.transport.closing = True
+    await _publish(hub, 2, 2)
+    opened.pipe.vanish()
+    await opened.ended()
+    assert recorder.sent == 1
+    assert recorder.closed == [CloseReason.CLIENT_CLOSED]
+
+
+async def test_a_write_that_fails_ends_its_own_stream_and_no_other(
+    open_stream: OpenStream, hub: Hub, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, whole = [await open_stream(pipe=Pipe(direct=True)) for _ in range(2)]
+    await _publish(hub, 1, 1)
+    await eventually(lambda: recorder.sent == 2)
+    broken.pipe.transport.failing = True
+    await _publish(hub, 2, 2)
+    await broken.ended()
+    assert recorder.closed == [CloseReason.INTERNAL_ERROR]
+    assert len(whole.pipe.transport.written) == 2
+    assert recorder.sent == 3
+    assert "writing to a client failed" in caplog.text
+
+
+async def test_a_finite_stream_goes_to_the_socket_too_but_is_never_fanned_out_to(
+    open_stream: OpenStream, hub: Hub, recorder: Recorder
+) -> None:
+    await _publish(hub, 1, 5)
+    opened = await open_stream(until="latest", pipe=Pipe(direct=True))
+    await opened.ended()
+    lines = b"\n".join(_bodies(opened.pipe)).splitlines()
+    assert [orjson.loads(line)["data"] for line in lines] == [1, 2, 3, 4, 5]
+    assert recorder.of("items_fanned_out") == []
+    assert recorder.closed == [CloseReason.COMPLETED]

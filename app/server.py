@@ -14,6 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from app.errors import AddressError
 from app.lifespan import lifespan
 from app.streaming.connection import EXTENSION, ClientConnection
+from app.streaming.waiting import Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -45,11 +46,11 @@ class _TellsConnection(asyncio.Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self.connection.pause()
+        self.connection.writable.clear()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self.connection.resume()
+        self.connection.writable.set()
         super().resume_writing()
 
 
@@ -64,7 +65,16 @@ class StreamingHttpProtocol(_TellsConnection, HttpToolsProtocol):
 
 
 class StreamingWebSocketProtocol(_TellsConnection, WebSocketsSansIOProtocol):
-    """WebSocket, with the connection in the scope's extensions."""
+    """WebSocket, with the connection in the scope's extensions; light when it is idle."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.queue = Mailbox()  # type: ignore[assignment]  # it has what uvicorn uses of a queue
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let uvicorn wait at the connection's own gate."""
+        super().connection_made(transport)
+        self.writable = self.connection.writable  # type: ignore[assignment]  # and of an event
 
     async def run_asgi(self) -> None:
         """Run the application on the scope of the handshake."""
@@ -73,7 +83,15 @@ class StreamingWebSocketProtocol(_TellsConnection, WebSocketsSansIOProtocol):
             EXTENSION: self.connection,
         }
         self.scope["extensions"] = extensions
+        # What the connection would hold to its end, though the scope has all of it.
+        del self.request
         await super().run_asgi()
+
+    async def send(self, message: Any) -> None:
+        """Pass it on, and let go of the handshake's answer once it has been given."""
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            del self.response
 
 
 class DrainingServer(uvicorn.Server):

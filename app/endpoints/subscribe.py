@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import mimeparse
-from starlette.requests import Request
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from app.errors import ConnectionLimitError, DrainingError, NotAcceptableError
@@ -16,7 +17,6 @@ from app.streaming.streams import REJECTIONS
 from telemetry import Protocol
 
 if TYPE_CHECKING:
-    from starlette.datastructures import Headers, QueryParams
     from starlette.types import Receive, Scope, Send
 
     from app.errors import ProblemError
@@ -28,10 +28,10 @@ class Subscribe:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a stream to its end; raises what was wrong with the request before it begins."""
-        request = Request(scope)
-        http_format = negotiate(request.headers.get("accept"))
-        topic = request.path_params["topic"]
-        if request.method == "HEAD":
+        # Nothing of the request is kept but what the stream needs: it may stay open for days.
+        http_format = negotiate(Headers(scope=scope).get("accept"))
+        topic = scope["path_params"]["topic"]
+        if scope["method"] == "HEAD":
             check_topic(topic)
             response = Response()
             response.raw_headers = response_headers(http_format)
@@ -40,9 +40,9 @@ class Subscribe:
         streams: Streams = scope["app"].state.streams
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
-            await streams.serve(outlet, topic, *asked_range(request.headers, request.query_params))
+            await streams.serve(outlet, topic, *asked_range(HTTPConnection(scope)))
         except (ConnectionLimitError, DrainingError) as refusal:
-            last_id = request.headers.get("last-event-id")
+            last_id = Headers(scope=scope).get("last-event-id")
             if http_format.encoding.protocol is not Protocol.SSE or last_id is None:
                 raise
             await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
@@ -87,10 +87,11 @@ def negotiate(accept: str | None) -> HttpFormat:
     )
 
 
-def asked_range(headers: Headers, query: QueryParams) -> tuple[str | None, str | None]:
+def asked_range(request: HTTPConnection) -> tuple[str | None, str | None]:
     """Return what the client gave as ``after`` and ``until``.
 
     ``Last-Event-ID`` goes before ``?after=``: an ``EventSource`` that reconnects repeats its
     URL, and the header is the newer of the two.
     """
-    return headers.get("last-event-id") or query.get("after"), query.get("until")
+    query = request.query_params
+    return request.headers.get("last-event-id") or query.get("after"), query.get("until")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.websockets import WebSocket
+from starlette.requests import HTTPConnection
 
 from app.endpoints.problems import problem_response
 from app.endpoints.subscribe import asked_range
@@ -22,15 +22,14 @@ class SubscribeWebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a stream to its end, or refuse the handshake with problem details."""
-        websocket = WebSocket(scope, receive, send)
         streams: Streams = scope["app"].state.streams
         # The first event is the handshake; all that follow are the session's.
         await receive()
         try:
             await streams.serve(
                 WebSocketOutlet(scope, receive, send),
-                websocket.path_params["topic"],
-                *asked_range(websocket.headers, websocket.query_params),
+                scope["path_params"]["topic"],
+                *asked_range(HTTPConnection(scope)),
             )
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from app.streaming.waiting import Gate
+
+if TYPE_CHECKING:
+    import asyncio
 
 EXTENSION = "riptide.connection"
 """The key under ``scope["extensions"]`` where our server puts the ``ClientConnection``."""
@@ -13,43 +17,23 @@ class ClientConnection:
     """The socket under a stream.
 
     ``lost`` is set when it is gone for good, ``error`` then says why (None: in an orderly
-    way); ``paused`` while its write buffer is over the high-water mark, so that the next
-    write has to wait for the client.
+    way); ``writable`` is closed while its write buffer is over the high-water mark, so that the
+    next write has to wait for the client.
     """
 
-    __slots__ = ("_drained", "error", "lost", "paused", "transport")
+    __slots__ = ("error", "lost", "transport", "writable")
 
     def __init__(self, transport: asyncio.Transport | None) -> None:
         self.transport = transport
         self.lost = False
         self.error: Exception | None = None
-        self.paused = False
-        self._drained: asyncio.Future[None] | None = None
-
-    def pause(self) -> None:
-        """Take note that the write buffer is full."""
-        self.paused = True
-
-    def resume(self) -> None:
-        """Take note that there is room in it again."""
-        self.paused = False
-        if self._drained is not None:
-            self._drained.set_result(None)
-            self._drained = None
+        self.writable = Gate()
 
     def lose(self, error: Exception | None) -> None:
-        """Take note that the connection is gone, and why."""
+        """Take note that the connection is gone, and why; nobody is left to wait for."""
         self.lost = True
         self.error = error
-        self.resume()
-
-    async def drained(self) -> None:
-        """Return once there is room in the write buffer, or nobody to make any."""
-        if self.paused:
-            if self._drained is None:
-                self._drained = asyncio.get_running_loop().create_future()
-            # Shielded: it is there for all who wait.
-            await asyncio.shield(self._drained)
+        self.writable.set()
 
     def is_gone(self) -> bool:
         """Return whether writing is pointless: nothing written now would be sent."""

@@ -43,6 +43,8 @@ def response_headers(http_format: HttpFormat) -> list[tuple[bytes, bytes]]:
 class HttpOutlet:
     """An ``Outlet`` that writes the body of a response."""
 
+    __slots__ = ("_format", "_receive", "_send", "connection", "direct", "encoding")
+
     def __init__(self, scope: Scope, receive: Receive, send: Send, http_format: HttpFormat) -> None:
         self.encoding = http_format.encoding
         self.connection = connection_of(scope)

@@ -39,6 +39,26 @@ class StreamSession:
     Whoever wants it to end calls ``end``; the first reason counts. ``run`` alone writes.
     """
 
+    __slots__ = (
+        "_ending",
+        "_heartbeat_due",
+        "_hello",
+        "_hub",
+        "_lifecycle",
+        "_listener",
+        "_outlet",
+        "_progress_shown",
+        "_request_id",
+        "_retry_s",
+        "_started",
+        "_streams",
+        "_subscription",
+        "blocked_since_ns",
+        "connection",
+        "id",
+        "last_write_ns",
+    )
+
     def __init__(self, outlet: Outlet, hub: Hub, lifecycle: Lifecycle, retry_s: float) -> None:
         self.id = secrets.token_hex(8)
         self.connection = outlet.connection
@@ -177,7 +197,7 @@ class StreamSession:
     def take(self, batch: Batch, now_ns: int) -> bool:
         """Write a live batch at once, if the client's buffer has room (see ``Taker``)."""
         connection = self.connection
-        if connection.paused or connection.is_gone():
+        if not connection.writable.is_open or connection.is_gone():
             return False
         try:
             connection.write(batch.wire)
@@ -208,7 +228,7 @@ class StreamSession:
         handed = counted = size = 0
         try:
             for position, frame in enumerate(batch.frames, 1):
-                if self.connection.paused and handed > counted:
+                if not self.connection.writable.is_open and handed > counted:
                     # The next write may wait for long: what went before it shows meanwhile.
                     self._count(batch, counted, handed, size)
                     counted, size = handed, 0
@@ -267,8 +287,8 @@ class StreamSession:
     async def _write_directly(self, data: bytes) -> bool:
         """Hand bytes to the socket; return False if the client is known to be gone."""
         connection = self.connection
-        if connection.paused:
-            await self._until_taken(connection.drained())
+        if not connection.writable.is_open:
+            await self._until_taken(connection.writable.wait())
         if connection.is_gone():
             await self._wait_until_gone()
             return False
@@ -282,7 +302,7 @@ class StreamSession:
 
     async def _until_taken(self, write: Coroutine[None, None, None]) -> None:
         """Await a write; if it has to wait for the client, so that it can be seen."""
-        if not self.connection.paused:
+        if self.connection.writable.is_open:
             await write
             return
         self.blocked_since_ns = started = time.monotonic_ns()

@@ -38,9 +38,10 @@ class WebSocketOutlet:
     begins another on the same connection.
     """
 
-    encoding = WEBSOCKET
+    __slots__ = ("_receive", "_send", "connection", "direct", "encoding")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.encoding = WEBSOCKET
         self.connection = connection_of(scope)
         self.direct = self.connection.transport is not None
         self._receive = receive

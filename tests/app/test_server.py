@@ -135,11 +135,11 @@ async def test_a_client_that_does_not_read_pauses_its_connection_until_it_does(
     await loop.sock_sendall(client, GET)
     await eventually(lambda: serving.endpoint.scopes)
     connection = serving.endpoint.connection
-    assert (connection.paused, connection.is_gone()) == (False, False)
+    assert (connection.writable.is_open, connection.is_gone()) == (True, False)
     serving.endpoint.write.put_nowait(b"x" * 16_000_000)
-    await eventually(lambda: connection.paused)
+    await eventually(lambda: not connection.writable.is_open)
     assert connection.buffered_bytes() > 0
-    while connection.paused:
+    while not connection.writable.is_open:
         await loop.sock_recv(client, 1_000_000)
     serving.endpoint.write.put_nowait(b"")
     await _read(client, b"0\r\n\r\n")
@@ -169,7 +169,7 @@ async def test_aborting_cuts_a_client_off_that_reads_nothing(serving: Serving) -
     await eventually(lambda: serving.endpoint.scopes)
     connection = serving.endpoint.connection
     serving.endpoint.write.put_nowait(b"x" * 16_000_000)
-    await eventually(lambda: connection.paused)
+    await eventually(lambda: not connection.writable.is_open)
     connection.abort()
     await eventually(lambda: connection.lost)
     client.close()

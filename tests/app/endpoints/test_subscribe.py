@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
 from app.encoding import ndjson, sse
 from app.endpoints.subscribe import asked_range, negotiate
@@ -66,7 +67,12 @@ def test_who_accepts_neither_format_is_told_which_there_are(accept: str) -> None
 def test_the_last_event_id_goes_before_the_query(
     headers: dict[str, str], query: str, expected: tuple[str | None, str | None]
 ) -> None:
-    assert asked_range(Headers(headers), QueryParams(query)) == expected
+    scope = {
+        "type": "http",
+        "headers": Headers(headers).raw,
+        "query_string": query.encode(),
+    }
+    assert asked_range(HTTPConnection(scope)) == expected
 
 
 async def test_a_finite_replay_is_one_whole_body(app: Starlette) -> None:

@@ -88,10 +88,10 @@ class Pipe:
     def stop_taking(self) -> None:
         """Let the write buffer fill: the next write waits."""
         self._taking.clear()
-        self.connection.pause()
+        self.connection.writable.clear()
 
     def take_again(self) -> None:
-        self.connection.resume()
+        self.connection.writable.set()
         self._taking.set()
 
     def say(self, request: StreamRequest) -> None:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from app.hub.fanout import SLICE
 from benchmarks import machine
 from benchmarks.figures import RATIO, Bar, Figure, Result, ratios
 from telemetry import (
@@ -60,6 +61,14 @@ STATEMENTS = {
     f"a sent message in a batch of {BATCH} that were published 1 ms apart: items_sent": (
         "items_sent('connection', count, 20_000, mixed, source)"
     ),
+    f"counters of a sent message in a fan-out to {SLICE}: items_fanned_out": (
+        "items_fanned_out(protocol, 'topic', 1, 200, (), consumers)"
+    ),
+    f"a sent message in a fan-out to {SLICE}, latency observed: items_fanned_out": (
+        "for _ in consumers: written.append(clock())\n"
+        "items_fanned_out(protocol, 'topic', 1, 200, accepted, written)\n"
+        "written.clear()"
+    ),
     "opentelemetry counter.add": "add(1, attributes)",
     "opentelemetry histogram.record": "record(0.003, attributes)",
     "prometheus_client child inc": "inc()",
@@ -73,12 +82,19 @@ STATEMENTS = {
     SENT_ELSEWHERE,
     SENT_IN_BATCH,
     SENT_IN_MIXED_BATCH,
+    FANNED_OUT_COUNTERS,
+    FANNED_OUT,
     OTEL_ADD,
     OTEL_RECORD,
     PROMETHEUS_INC,
     PROMETHEUS_OBSERVE,
 ) = STATEMENTS
-BARS = {COUNTERS: Bar(100), SENT: Bar(250)}
+BARS = {
+    COUNTERS: Bar(100),
+    SENT: Bar(250),
+    FANNED_OUT_COUNTERS: Bar(100),
+    FANNED_OUT: Bar(250),
+}
 EVERY_RECORDING = (
     "record_connection(protocol)",
     "record_item_sent(protocol, 1, 200)",
@@ -106,6 +122,8 @@ def run(*, quick: bool) -> Result:
     costs[SENT_ELSEWHERE] = [cost / 2 for cost in costs[SENT_ELSEWHERE]]
     for name in (SENT_IN_BATCH, SENT_IN_MIXED_BATCH):
         costs[name] = [cost / BATCH for cost in costs[name]]
+    for name in (FANNED_OUT_COUNTERS, FANNED_OUT):
+        costs[name] = [cost / SLICE for cost in costs[name]]
     basic["all seven record_ methods in turn"] = [
         cost / len(EVERY_RECORDING) for cost in basic["all seven record_ methods in turn"]
     ]
@@ -140,6 +158,11 @@ def _comparisons(costs: dict[str, Sequence[float]]) -> list[Figure]:
             "two counter.add and a histogram.record ÷ items_sent",
             RATIO,
             ratios(by_otel, costs[SENT]),
+        ),
+        Figure(
+            "two counter.add and a histogram.record ÷ items_fanned_out",
+            RATIO,
+            ratios(by_otel, costs[FANNED_OUT]),
         ),
         Figure("two inc and an observe ÷ items_sent", RATIO, ratios(by_prometheus, costs[SENT])),
     ]
@@ -176,6 +199,10 @@ def _namespace() -> dict[str, object]:
     return {
         **{name: getattr(metrics, name) for name in dir(metrics) if name.startswith("record_")},
         "items_sent": lifecycle.items_sent,
+        "items_fanned_out": lifecycle.items_fanned_out,
+        "consumers": range(SLICE),
+        "written": [],
+        "clock": time.monotonic_ns,
         "moments": _moments,
         "state": metrics.sse,
         "count": BATCH,

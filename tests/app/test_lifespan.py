@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import StartError
-from app.lifespan import lifespan
+from app.lifespan import COLLECTOR_THRESHOLDS, lifespan
 from app.log.message_log import Retention
 from app.log.sqlite import SqliteLog
 from app.main import create_app
@@ -51,6 +51,16 @@ async def test_the_log_is_open_within_and_closed_after(stored: Starlette, tmp_pa
     await log.open()
     assert (await log.bounds("a")).head == 1
     await log.close()
+
+
+async def test_the_collector_of_cycles_is_tamed_within_and_as_before_after(
+    stored: Starlette,
+) -> None:
+    before = gc.get_threshold()
+    async with lifespan(stored):
+        assert gc.isenabled()
+        assert gc.get_threshold() == COLLECTOR_THRESHOLDS
+    assert gc.get_threshold() == before
 
 
 async def test_heartbeats_beat_within_and_no_task_is_left_after(stored: Starlette) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import subprocess
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from tests.contract.consumers import TRANSPORTS, numbered
 from tests.contract.raw import RawStream
 from tests.programs import require
+from tests.prometheus import Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,60 +22,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.service import Service
 
-CONFIGURATION = """
-global:
-  scrape_interval: 1s
-scrape_configs:
-  - job_name: riptide
-    static_configs:
-      - targets: ["{target}"]
-"""
 CONSUMERS = 5
 MESSAGES = 200
-
-
-class Prometheus:
-    """A Prometheus server that scrapes one service."""
-
-    def __init__(self, directory: Path, service: Service) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        configuration = directory / "prometheus.yml"
-        target = service.url.removeprefix("http://")
-        configuration.write_text(CONFIGURATION.format(target=target))
-        self._log = (directory / "prometheus.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                require("prometheus"),
-                f"--config.file={configuration}",
-                f"--storage.tsdb.path={directory / 'tsdb'}",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
-            ],
-            stderr=self._log,
-        )
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
-
-    def query(self, expression: str) -> dict[str, float]:
-        """Return the value of each series of an instant query, by its protocol label."""
-        answer = httpx2.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
-        result: list[dict[str, Any]] = answer["data"]["result"]
-        return {s["metric"].get("protocol", ""): float(s["value"][1]) for s in result}
-
-    def wait_for_scrape(self) -> None:
-        """Return once a scrape has begun after this moment, and ended."""
-        asked = time.time()
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx2.TransportError, KeyError):
-                scraped = self.query("timestamp(up)")
-                if scraped and min(scraped.values()) > asked:
-                    return
-            time.sleep(0.1)
-        raise AssertionError("Prometheus did not scrape")
 
 
 @pytest.fixture

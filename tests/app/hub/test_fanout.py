@@ -126,7 +126,7 @@ async def test_more_than_one_write_takes_more_than_one_turn(
         assert consumer.sequences == [1, 2, 3, 4, 5]
 
 
-async def test_what_is_written_in_a_slice_is_recorded_at_once_for_each_batch(
+async def test_what_a_fan_out_has_written_is_recorded_once_for_each_batch(
     log: MemoryLog, recorder: Recorder, consumers: list[Consumer]
 ) -> None:
     topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
@@ -143,6 +143,38 @@ async def test_what_is_written_in_a_slice_is_recorded_at_once_for_each_batch(
         Protocol.SSE: ("a", 2, sse, [1, 2], 2, True),
         Protocol.WEBSOCKET: ("a", 2, websocket, [1, 2], 1, True),
     }
+
+
+async def test_a_long_fan_out_is_recorded_in_parts_and_whole(
+    log: MemoryLog,
+    recorder: Recorder,
+    consumers: list[Consumer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fanout, "SLICE", 1)
+    monkeypatch.setattr(fanout, "RECORDED_WRITES", 2)
+    topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
+    consumers += [Consumer(topic, log) for _ in range(5)]
+    await turns(2)
+    topic.push(make_messages(1, 1))
+    await turns(10)
+    parts = [len(written) for *_, written in recorder.of("items_fanned_out")]
+    assert parts == [2, 2, 1]
+
+
+async def test_what_a_task_writes_itself_is_recorded_without_a_fan_out(
+    log: MemoryLog, recorder: Recorder, consumers: list[Consumer]
+) -> None:
+    topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
+    consumers.append(Consumer(topic, log))
+    topic.push(make_messages(1, 1))
+    batch = topic.batch(NDJSON, 0, 1)
+    for moment in (5, 6):
+        topic.fan_out.wrote(batch, moment)
+    assert recorder.sent == 0
+    await turns(2)
+    assert [written for *_, written in recorder.of("items_fanned_out")] == [[5, 6]]
+    assert batch.written_ns == []
 
 
 async def test_what_was_written_before_a_failure_is_recorded_and_the_others_get_their_turn(

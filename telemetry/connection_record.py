@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from telemetry.guard import guarded
+from telemetry.guard import guarded, report_failure
 from telemetry.labels import Source, StreamOutcome
-from telemetry.suspension import Suspension, let_others_run
+from telemetry.suspension import let_others_run
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from telemetry.labels import CloseReason, ErrorType, Protocol
     from telemetry.lifecycle import Lifecycle
+    from telemetry.suspension import Suspension
 
 _numbers = itertools.count(1)
 
@@ -41,18 +40,22 @@ class ConnectionRecord:
         Bytes that complete no message wait for the next one: half of an event is not the first
         message yet, and neither is a heartbeat.
         """
-        self._size_bytes += size_bytes
-        if count:
-            self._hand_over(count, self._size_bytes)
-            self._size_bytes = 0
-
-    async def passed_on(self, sending: Awaitable[None], *, more_to_come: bool) -> None:
-        """Send, and take note if that had to wait."""
-        suspension = Suspension(sending)
+        size_bytes += self._size_bytes
+        if not count:
+            self._size_bytes = size_bytes
+            return
+        self._size_bytes = 0
         try:
-            await suspension
+            self._lifecycle.items_sent(self._id, count, size_bytes, (), Source.LIVE)
+        except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+            report_failure("sent")
+
+    async def passed_on(self, sending: Suspension[None], *, more_to_come: bool) -> None:
+        """Wait for what is being sent, and take note if it had to wait."""
+        try:
+            await sending
         finally:
-            waited = suspension.seconds()
+            waited = sending.seconds()
             if waited is not None:
                 self.blocked(waited)
         if waited is not None and more_to_come:
@@ -94,10 +97,6 @@ class ConnectionRecord:
     @guarded
     def _start_stream(self) -> None:
         self._lifecycle.stream_started(self._id, self._id, None)
-
-    @guarded
-    def _hand_over(self, count: int, size_bytes: int) -> None:
-        self._lifecycle.items_sent(self._id, count, size_bytes, (), Source.LIVE)
 
     @guarded
     def _complete_stream(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from telemetry.connection_record import ConnectionRecord
-from telemetry.guard import guarded
+from telemetry.guard import guarded, report_failure
 from telemetry.labels import CloseReason
 from telemetry.stream_recognition import recognise
+from telemetry.suspension import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -67,14 +68,19 @@ class HttpStream:
         self._record.close(reason or CloseReason.INTERNAL_ERROR)
 
     async def _send_recorded(self, message: Message, record: ConnectionRecord) -> None:
-        more = message.get("more_body", False)
         try:
-            await record.passed_on(self._send(message), more_to_come=more)
+            waiting = begin(self._send(message))
+            if waiting is not None:
+                more = message.get("more_body", False)
+                await record.passed_on(waiting, more_to_come=more)
         except OSError:
             self._gone = True
             raise
         if not self._gone:
-            self._sent(message, record)
+            try:
+                self._sent(message, record)
+            except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+                report_failure("send")
 
     @guarded
     def _begin(self, start: Message) -> None:
@@ -82,17 +88,15 @@ class HttpStream:
         if self._stream is not None:
             self._record = ConnectionRecord(self._lifecycle, self._stream.protocol)
 
-    @guarded
     def _sent(self, message: Message, record: ConnectionRecord) -> None:
         if message["type"] == "http.response.body" and self._stream is not None:
             body = bytes(message.get("body", b""))
             count = self._stream.counter.feed(body)
-            ended = not message.get("more_body", False)
-            if ended:
-                count += self._stream.counter.finish()
-            record.sent(count, len(body))
-            if ended:
-                record.close(CloseReason.COMPLETED)
+            if message.get("more_body", False):
+                record.sent(count, len(body))
+                return
+            record.sent(count + self._stream.counter.finish(), len(body))
+            record.close(CloseReason.COMPLETED)
         elif message["type"] == "http.response.pathsend":
             # The server has sent a whole file, whose messages nobody saw.
             record.close(CloseReason.COMPLETED)

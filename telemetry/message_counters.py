@@ -35,6 +35,17 @@ class SseEvents:
 
     def feed(self, chunk: bytes) -> int:
         """Return how many events end in this chunk."""
+        if (
+            not self._open_block
+            and not self._after_cr
+            and chunk.endswith(b"\n\n")
+            # Twice as fast as ``in``.
+            and chunk.find(b"\r") < 0
+            # A single line is found out many times faster than a pair of characters.
+            and (chunk.count(b"\n") == 2 or chunk.find(b"\n\n") == len(chunk) - 2)  # noqa: PLR2004  # those it ends with
+        ):
+            # One whole block: what nearly every write is.
+            return int(_has_data(chunk))
         if not chunk:
             return 0
         if self._after_cr and chunk.startswith(b"\n"):
@@ -46,9 +57,6 @@ class SseEvents:
             chunk = chunk.replace(b"\r\n", b"\n")
             if b"\r" in chunk:
                 chunk = chunk.replace(b"\r", b"\n")
-        if not self._open_block and _is_one_block(chunk):
-            # One whole block: what nearly every write is.
-            return int(_has_data(chunk))
         *ended, block = (self._open_block + chunk).split(b"\n\n")
         if block:
             complete, _, line = block.rpartition(b"\n")
@@ -123,15 +131,8 @@ def _has_text(line: bytes) -> bool:
     return bool(line) and not line.isspace()
 
 
-def _is_one_block(chunk: bytes) -> bool:
-    if not chunk.endswith(b"\n\n"):
-        return False
-    # A single line is found out many times faster than a pair of characters.
-    return chunk.count(b"\n") == 2 or chunk.find(b"\n\n") == len(chunk) - 2  # noqa: PLR2004  # those it ends with
-
-
 def _has_data(block: bytes) -> bool:
-    if block.startswith(b"data:") or b"\ndata:" in block:
+    if block.startswith(b"data:") or block.find(b"\ndata:") >= 0:
         return True
     # A field name without a colon is a field with an empty value.
     return b"data" in block and b"data" in block.split(b"\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ class Suspension(Generic[T]):
     and so does what that returns or raises. A bare yield to the event loop is not waiting.
     """
 
-    __slots__ = ("_awaitable", "_iterator", "_since")
+    __slots__ = ("_awaitable", "_begun", "_iterator", "_since")
 
-    def __init__(self, awaitable: Awaitable[T]) -> None:
+    def __init__(self, awaitable: Awaitable[T], *, begun: tuple[Any] | None = None) -> None:
+        """Take an awaitable, or a coroutine that has begun and waits for what is in ``begun``."""
         self._awaitable = awaitable
+        self._begun = begun
         self._since: float | None = None
 
     def seconds(self) -> float | None:
@@ -42,6 +45,9 @@ class Suspension(Generic[T]):
         return self
 
     def __next__(self) -> Any:
+        if self._begun is not None:
+            (waits_for,), self._begun = self._begun, None
+            return self._noted(waits_for)
         return self._noted(next(self._iterator))
 
     def send(self, value: Any) -> Any:
@@ -60,6 +66,21 @@ class Suspension(Generic[T]):
         if self._since is None and waits_for is not None:
             self._since = time.monotonic()
         return waits_for
+
+
+def begin(awaitable: Awaitable[T]) -> Suspension[T] | None:
+    """Let a coroutine take its first step; return None if that was its last.
+
+    Otherwise the suspension is still to be awaited, at once. What does not have to wait costs a
+    fraction of one that is watched. To be called where the awaitable would be awaited.
+    """
+    if type(awaitable) is not CoroutineType:
+        return Suspension(awaitable)
+    try:
+        waits_for = awaitable.send(None)
+    except StopIteration:
+        return None
+    return Suspension(awaitable, begun=(waits_for,))
 
 
 async def let_others_run() -> None:

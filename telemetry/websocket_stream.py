@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from telemetry.connection_record import ConnectionRecord
-from telemetry.guard import guarded
+from telemetry.guard import guarded, report_failure
 from telemetry.labels import CloseReason, Protocol
+from telemetry.suspension import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -68,15 +69,20 @@ class WebSocketStream:
             self._record.close(self._gone or reason or CloseReason.COMPLETED)
 
     async def _send_recorded(self, message: Message, record: ConnectionRecord) -> None:
-        more = message["type"] == "websocket.send"
         try:
-            await record.passed_on(self._send(message), more_to_come=more)
+            waiting = begin(self._send(message))
+            if waiting is not None:
+                more = message["type"] == "websocket.send"
+                await record.passed_on(waiting, more_to_come=more)
         except OSError:
             # How it went may still be received.
             self._gone = self._gone or CloseReason.CLIENT_CLOSED
             raise
         if self._gone is None:
-            self._sent(message, record)
+            try:
+                self._sent(message, record)
+            except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+                report_failure("send")
 
     @guarded
     def _begin(self) -> None:
@@ -89,7 +95,6 @@ class WebSocketStream:
         elif message["type"] == "websocket.disconnect":
             self._gone = _how_the_client_went(message)
 
-    @guarded
     def _sent(self, message: Message, record: ConnectionRecord) -> None:
         if message["type"] == "websocket.send":
             record.sent(1, _size_bytes(message))

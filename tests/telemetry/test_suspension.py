@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telemetry.suspension import Suspension, let_others_run
+from telemetry.suspension import Suspension, begin, let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,3 +152,63 @@ def test_in_another_event_loop_than_asyncio_nothing_is_let_run() -> None:
     coroutine = let_others_run()
     with pytest.raises(StopIteration):
         coroutine.send(None)
+
+
+async def test_a_coroutine_that_does_not_wait_is_over_once_it_has_begun() -> None:
+    done: list[bool] = []
+
+    async def at_once() -> None:
+        done.append(True)
+
+    assert begin(at_once()) is None
+    assert done == [True]
+
+
+async def test_a_coroutine_that_has_begun_goes_on_where_it_waits() -> None:
+    future = asyncio.get_running_loop().create_future()
+
+    async def wait() -> str:
+        return f"got {await future}"
+
+    suspension = begin(wait())
+    assert suspension is not None
+    asyncio.get_running_loop().call_soon(future.set_result, "it")
+    assert await suspension == "got it"
+    assert suspension.seconds() is not None
+
+
+async def test_a_cancellation_reaches_a_coroutine_that_has_begun() -> None:
+    seen = []
+
+    async def stubborn() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            seen.append(error.args)
+        return "finished anyway"
+
+    async def wait() -> str | None:
+        suspension = begin(stubborn())
+        return None if suspension is None else await suspension
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel("why")
+    assert await task == "finished anyway"
+    assert seen == [("why",)]
+
+
+def test_what_a_coroutine_raises_as_it_begins_comes_out_at_once() -> None:
+    async def fail() -> None:
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        begin(fail())
+
+
+async def test_what_is_no_coroutine_is_left_to_be_awaited() -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result("result")
+    suspension = begin(future)
+    assert suspension is not None
+    assert await suspension == "result"

@@ -37,7 +37,7 @@ class StartError(RiptideError):
 
 
 class InvalidSettingsError(StartError):
-    """A RIPTIDE_* variable has a value that is not allowed."""
+    """A RIPTIDE_* or OTEL_* variable has a value that is not allowed."""
 
 
 class DataDirectoryError(StartError):

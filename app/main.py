@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from app.endpoints.metrics import metrics
 from app.endpoints.problems import EXCEPTION_HANDLERS
+from app.errors import InvalidSettingsError
 from app.hub.hub import Hub
 from app.hub.ingest import Ingest
 from app.hub.subscription import SlowConsumerPolicy
@@ -24,12 +25,13 @@ from app.settings import load_settings
 from app.streaming.drain import Drain
 from app.streaming.heartbeat import Heartbeat
 from app.streaming.streams import Streams
-from telemetry import EventLoopMonitor, catalog, start_telemetry
+from telemetry import EventLoopMonitor, InvalidTelemetryError, catalog, start_telemetry
 
 if TYPE_CHECKING:
     from app.log.message_log import MessageLog
     from app.settings import Settings
     from app.targets import MetricsTargets
+    from telemetry import Telemetry
 
 DISTRIBUTION = "riptide-streaming"
 
@@ -50,9 +52,7 @@ def create_app(
     # The stable names of http.server.*; the instrumentation's own default is the old ones.
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     log = _make_log(settings)
-    telemetry = start_telemetry(
-        importlib.metadata.version(DISTRIBUTION), topic_prefixes=settings.topic_labels
-    )
+    telemetry = _start_telemetry(settings)
     monitor = EventLoopMonitor(telemetry.metrics.window.advance)
     lifecycle = telemetry.lifecycle
     hub = Hub(
@@ -106,6 +106,15 @@ def create_app(
     )
     app.state.drain = Drain(streams, settings.drain_seconds)
     return app
+
+
+def _start_telemetry(settings: Settings) -> Telemetry:
+    try:
+        return start_telemetry(
+            importlib.metadata.version(DISTRIBUTION), topic_prefixes=settings.topic_labels
+        )
+    except InvalidTelemetryError as error:
+        raise InvalidSettingsError(str(error)) from error
 
 
 def _make_log(settings: Settings) -> MessageLog:

@@ -5,6 +5,7 @@ from telemetry.asgi import StreamTelemetryMiddleware
 from telemetry.bucket_histogram import Moments
 from telemetry.event_loop import EventLoopMonitor
 from telemetry.events import Event, EventName
+from telemetry.export_settings import InvalidTelemetryError
 from telemetry.exposition import Exposition, Scrape
 from telemetry.labels import (
     CloseReason,
@@ -14,6 +15,7 @@ from telemetry.labels import (
     PublishOutcome,
     ReconnectionOutcome,
     RejectReason,
+    Signal,
     Source,
     StreamOutcome,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "EventLoopMonitor",
     "EventName",
     "Exposition",
+    "InvalidTelemetryError",
     "Lifecycle",
     "Moments",
     "Protocol",
@@ -38,6 +41,7 @@ __all__ = [
     "ReconnectionOutcome",
     "RejectReason",
     "Scrape",
+    "Signal",
     "Source",
     "StreamLifecycleManager",
     "StreamOutcome",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
@@ -165,9 +164,9 @@ class BucketHistogram:
             sum=self.sum_ns / NANOSECONDS,
             bucket_counts=counts,
             explicit_bounds=self._bounds,
-            # Not kept, and said as the SDK says it.
-            min=math.inf,
-            max=-math.inf,
+            # Not kept, and OTLP leaves them out; infinities would be sent as if they were true.
+            min=None,  # type: ignore[arg-type]  # what the encoder takes, though the SDK has floats
+            max=None,  # type: ignore[arg-type]  # as min
             exemplars=[] if exemplars is None else exemplars.all(),
         )
 

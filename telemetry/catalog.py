@@ -19,6 +19,7 @@ from telemetry.labels import (
     PublishOutcome,
     ReconnectionOutcome,
     RejectReason,
+    Signal,
     Source,
     StreamOutcome,
 )
@@ -354,6 +355,39 @@ EVENT_LOOP_LAG = MetricDefinition(
     "s",
     "Largest delay of a timer on the event loop in the last 15 seconds.",
 )
+
+# What is sent by OTLP; of a signal that is not, everything stays 0.
+
+_SIGNAL = Label("signal", Signal)
+EXPORT_ENABLED = MetricDefinition(
+    "riptide.export.enabled",
+    Kind.GAUGE,
+    "",
+    "1 where a signal is exported by OTLP, else 0.",
+    (_SIGNAL,),
+)
+EXPORT_FAILURES = MetricDefinition(
+    "riptide.export.failures",
+    Kind.COUNTER,
+    "{export}",
+    "Exports by OTLP that failed: spans and log records are lost then, metrics come with the next.",
+    (_SIGNAL,),
+)
+EXPORT_LAST_SUCCESS = MetricDefinition(
+    "riptide.export.last_success_timestamp",
+    Kind.GAUGE,
+    "s",
+    "Unix time of the last export by OTLP that succeeded; 0 until there is one.",
+    (_SIGNAL,),
+)
+EXPORT_QUEUE_SIZE = MetricDefinition(
+    "riptide.export.queue_size",
+    Kind.GAUGE,
+    "{item}",
+    "Spans or log records that wait for their export; metrics never do.",
+    (_SIGNAL,),
+)
+
 BUILD_INFO = MetricDefinition(
     "riptide.build_info", Kind.GAUGE, "", "Always 1; the version stands in the label."
 )

@@ -62,6 +62,14 @@ class RejectReason(ClosedSet):
     LOG_FAILURE = "log_failure"
 
 
+class Signal(ClosedSet):
+    """What telemetry sends by OTLP."""
+
+    METRICS = "metrics"
+    TRACES = "traces"
+    LOGS = "logs"
+
+
 class StreamOutcome(ClosedSet):
     """How a stream ended: whole, broken, or because one side no longer wanted it."""
 

@@ -75,7 +75,7 @@ class ProducingReader(MetricReader):
         if self.producer is not None and metrics_data.resource_metrics:
             first, *others = metrics_data.resource_metrics
             extended = dataclasses.replace(
-                first, scope_metrics=[*first.scope_metrics, self.producer.produce()]
+                first, scope_metrics=_merged(first.scope_metrics, self.producer.produce())
             )
             metrics_data = MetricsData(resource_metrics=[extended, *others])
         self._forward(metrics_data, timeout_millis, **kwargs)
@@ -83,3 +83,11 @@ class ProducingReader(MetricReader):
     def _forward(self, metrics_data: MetricsData, timeout_millis: float, **kwargs: Any) -> None:
         """Hand everything to the reader's own class; to be overridden by who changes it first."""
         super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # type: ignore[safe-super]  # the reader behind this mixin
+
+
+def _merged(scopes: Sequence[ScopeMetrics], ours: ScopeMetrics) -> list[ScopeMetrics]:
+    """Return the scopes with what is ours in its own: of two alike, the OTLP encoder drops one."""
+    alike = [scope for scope in scopes if scope.scope == ours.scope]
+    others = [scope for scope in scopes if scope.scope != ours.scope]
+    metrics = [metric for scope in (*alike, ours) for metric in scope.metrics]
+    return [*others, dataclasses.replace(ours, metrics=metrics)]

@@ -11,6 +11,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 
+from telemetry.export_settings import read_export_settings
+from telemetry.exports import Exports
 from telemetry.exposition import Exposition
 from telemetry.lifecycle import Lifecycle
 from telemetry.lifecycle_manager import StreamLifecycleManager
@@ -26,18 +28,27 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider as AnyMeterProvider
 
     from telemetry.catalog import MetricDefinition
+    from telemetry.export_health import ExportHealth
+    from telemetry.labels import Signal
 
 DEFAULT_SERVICE_NAME = "riptide"
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """Everything that an application needs of telemetry."""
+    """Everything that an application needs of telemetry.
+
+    ``pushes_only`` says that metrics are not at ``exposition``, because they go elsewhere or
+    nowhere; ``export_health`` has what became of the exports of each signal.
+    """
 
     lifecycle: Lifecycle
     metrics: StreamingMetrics
     exposition: Exposition
+    pushes_only: bool
+    export_health: Mapping[Signal, ExportHealth]
     meter_provider: AnyMeterProvider
+    _exports: Exports
     _riptide_metrics: RiptideMetrics | None
 
     def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
@@ -46,9 +57,8 @@ class Telemetry:
             self._riptide_metrics.observe(gauges)
 
     def shutdown(self) -> None:
-        """Flush and stop the readers; blocks."""
-        if isinstance(self.meter_provider, MeterProvider):
-            self.meter_provider.shutdown()
+        """Export what is left and stop; blocks, for 5 seconds at most if nobody takes it."""
+        self._exports.shutdown()
 
 
 def start_telemetry(
@@ -58,29 +68,55 @@ def start_telemetry(
 ) -> Telemetry:
     """Return telemetry of its own: nothing global is set, so several can live in one process.
 
-    ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` describe the process;
-    ``OTEL_SDK_DISABLED=true`` switches recording off, and ``/metrics`` then has only what the
-    process itself shows. ``topic_prefixes`` are the values that the label ``topic`` may have.
+    The standard ``OTEL_*`` variables describe the process and decide what is exported where
+    (see ``read_export_settings``); without any, metrics are there to be scraped, and nothing needs
+    a network. ``OTEL_SDK_DISABLED=true`` switches recording off, and ``/metrics`` then has only
+    what the process itself shows. ``topic_prefixes`` are the values that the label ``topic`` may
+    have.
 
     Raises:
-        ValueError: there are too many of them.
+        InvalidTelemetryError: a variable has a value that is not allowed.
+        ValueError: there are too many prefixes.
 
     """
+    settings = read_export_settings(os.environ)
     registry = CollectorRegistry()
     registry.register(ProcessMetrics())
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     exposition = Exposition(registry)
     metrics = StreamingMetrics(topic_prefixes=topic_prefixes)
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return Telemetry(Lifecycle(), metrics, exposition, NoOpMeterProvider(), None)
-    reader = PrometheusReader(registry)
-    provider = MeterProvider([reader, *extra_readers], resource=_resource(version))
-    riptide_metrics = RiptideMetrics(provider.get_meter(SCOPE), metrics, version)
-    for each in (reader, *extra_readers):
+    exports = Exports(settings)
+    pushes_only = not settings.prometheus and not settings.disabled
+    if settings.disabled:
+        return Telemetry(
+            Lifecycle(),
+            metrics,
+            exposition,
+            pushes_only,
+            exports.health,
+            NoOpMeterProvider(),
+            exports,
+            None,
+        )
+    readers = [*extra_readers]
+    if settings.prometheus:
+        readers.append(PrometheusReader(registry))
+    # Ended by us, and in time: the SDK's exit handler would wait for a collector that hangs.
+    provider = MeterProvider(readers, resource=_resource(version), shutdown_on_exit=False)
+    riptide_metrics = RiptideMetrics(provider.get_meter(SCOPE), metrics, version, exports.health)
+    for each in readers:
         each.producer = riptide_metrics.producer
+    exports.push_metrics(provider, riptide_metrics.producer)
     return Telemetry(
-        StreamLifecycleManager(metrics), metrics, exposition, provider, riptide_metrics
+        StreamLifecycleManager(metrics),
+        metrics,
+        exposition,
+        pushes_only,
+        exports.health,
+        provider,
+        exports,
+        riptide_metrics,
     )
 
 

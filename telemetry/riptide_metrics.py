@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from telemetry.bucket_histogram import BucketHistogram
     from telemetry.catalog import MetricDefinition
+    from telemetry.export_health import ExportHealth
+    from telemetry.labels import Signal
     from telemetry.protocol_metrics import ProtocolMetrics
     from telemetry.streaming_metrics import StreamingMetrics
 
@@ -54,6 +56,13 @@ _BY_TOPIC: dict[MetricDefinition, str] = {
     catalog.TOPIC_MESSAGES_SENT: "sent",
     catalog.TOPIC_MESSAGES_DROPPED: "dropped",
 }
+# Numbers of what is exported, for each signal.
+_BY_SIGNAL: dict[MetricDefinition, Callable[[ExportHealth], float]] = {
+    catalog.EXPORT_ENABLED: lambda health: int(health.enabled),
+    catalog.EXPORT_FAILURES: lambda health: health.failures,
+    catalog.EXPORT_LAST_SUCCESS: lambda health: health.last_success,
+    catalog.EXPORT_QUEUE_SIZE: lambda health: health.queue_size(),
+}
 _HISTOGRAMS_BY_PROTOCOL: dict[MetricDefinition, str] = {
     catalog.CONNECTION_DURATION: "connection_duration",
     catalog.STREAM_DURATION: "stream_duration",
@@ -69,8 +78,15 @@ class RiptideMetrics:
     connection could be the SDK's own, but those appear only with their first record.
     """
 
-    def __init__(self, meter: Meter, metrics: StreamingMetrics, version: str) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        metrics: StreamingMetrics,
+        version: str,
+        export_health: Mapping[Signal, ExportHealth],
+    ) -> None:
         self._metrics = metrics
+        self._export_health = export_health
         self._failing: set[MetricDefinition] = set()
         self._gauges: dict[MetricDefinition, Callable[[], float]] = {
             catalog.ERROR_RATE: metrics.error_rate,
@@ -132,6 +148,12 @@ class RiptideMetrics:
             return lambda: [
                 ({"topic": label}, getattr(metrics, number))
                 for label, metrics in self._metrics.topics.by_label.items()
+            ]
+        if definition in _BY_SIGNAL:
+            read = _BY_SIGNAL[definition]
+            return lambda: [
+                ({"signal": str(signal)}, read(health))
+                for signal, health in self._export_health.items()
             ]
         if definition is catalog.MESSAGES_PUBLISHED:
             return lambda: [

@@ -10,6 +10,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from telemetry.catalog import CATALOG
+from telemetry.export_health import ExportHealth
+from telemetry.labels import Signal
 from telemetry.lifecycle_manager import StreamLifecycleManager
 from telemetry.producer import SCOPE, ProducingReader
 from telemetry.riptide_metrics import RiptideMetrics
@@ -55,7 +57,10 @@ class InMemoryTelemetry:
         self._reader = _Reader()
         # Nothing outlives the test: no exit handler.
         self._provider = MeterProvider([self._reader], shutdown_on_exit=False)
-        self.instruments = RiptideMetrics(self._provider.get_meter(SCOPE), self.metrics, "test")
+        self.export_health = {signal: ExportHealth(signal) for signal in Signal}
+        self.instruments = RiptideMetrics(
+            self._provider.get_meter(SCOPE), self.metrics, "test", self.export_health
+        )
         self._reader.producer = self.instruments.producer
 
     def value(self, name: str, **labels: str) -> float:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from app.log.message_log import MessageLog
     from app.streaming.streams import Streams
+    from telemetry import Telemetry
 
 
 async def live(request: Request) -> Response:  # noqa: ARG001  # Starlette's signature
@@ -23,11 +24,15 @@ async def ready(request: Request) -> Response:
     """Answer 200 while new streams are welcome and the log takes messages, 503 otherwise."""
     streams: Streams = request.app.state.streams
     log: MessageLog = request.app.state.log
+    telemetry: Telemetry = request.app.state.telemetry
     failure = log.unavailable_reason()
+    exports = telemetry.export_health.items()
     checks = {
         "draining": "yes" if streams.draining else "no",
         "log": "ok" if failure is None else f"failing: {failure}",
         "connections": f"{len(streams.sessions)} of {streams.limit}",
+        # Told, and no reason not to be sent traffic: streams flow without a collector.
+        **{f"{signal}_export": health.describe() for signal, health in exports},
     }
     ok = failure is None and not streams.draining
     return _answer({"status": "ready" if ok else "not ready", **checks}, ok=ok)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.responses import Response
 
-from app.errors import MisdirectedError
+from app.errors import MisdirectedError, NotFoundError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 
 
 async def metrics(request: Request) -> Response:
-    """Answer in the text format, or OpenMetrics, as the scraper accepts."""
+    """Answer in the text format, or OpenMetrics, as the scraper accepts.
+
+    404 where metrics are only pushed: a scrape that finds little would look like one that works.
+    """
     telemetry: Telemetry = request.app.state.telemetry
+    if telemetry.pushes_only:
+        raise NotFoundError(
+            "metrics are not shown here, but sent as OTEL_METRICS_EXPORTER says: "
+            "set it to prometheus, or prometheus,otlp, to have them scraped"
+        )
     scrape = await telemetry.exposition.scrape(
         request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
     )

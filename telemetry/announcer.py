@@ -10,6 +10,8 @@ from telemetry.events import Event, EventName
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.trace import SpanContext
+
     from telemetry.events import Listener
 
 logger = logging.getLogger("riptide.stream")
@@ -36,13 +38,25 @@ class Announcer:
         """Stop calling the listener."""
         self._listeners = tuple(other for other in self._listeners if other != listener)
 
-    def tell(self, name: EventName, connection_id: str, details: Mapping[str, object]) -> None:
-        """Write the log record and call the listeners."""
+    def tell(
+        self,
+        name: EventName,
+        connection_id: str,
+        details: Mapping[str, object],
+        trace: SpanContext | None = None,
+    ) -> None:
+        """Write the log record and call the listeners.
+
+        Connections come and go by the thousand, and metrics count them: that is for debugging.
+        What went wrong with one is a warning.
+        """
         level = logging.WARNING if name is EventName.STREAM_ERROR else logging.DEBUG
         if logger.isEnabledFor(level):
             text = " ".join(f"{key}={value}" for key, value in details.items())
             extra = {f"stream.{key}": value for key, value in details.items()}
+            extra["event"] = name
             extra["connection_id"] = connection_id
+            extra["trace"] = trace
             logger.log(level, "%s connection_id=%s %s", name, connection_id, text, extra=extra)
         for listener in self._listeners:
             try:

@@ -6,19 +6,32 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import NoOpTracerProvider
 
 from telemetry.export_health import ExportHealth
 from telemetry.labels import Signal
-from telemetry.otlp_exporters import make_metric_exporter
-from telemetry.producer import ProducingReader
+from telemetry.log_export import OtlpLogHandler
+from telemetry.otlp_exporters import make_log_exporter, make_metric_exporter, make_span_exporter
+from telemetry.producer import SCOPE, ProducingReader
+from telemetry.span_tracing import LinkedSampler, SpanTracing
+from telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable
 
     from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import TracerProvider as AnyTracerProvider
 
-    from telemetry.export_settings import ExportSettings
+    from telemetry.export_settings import ExportSettings, OtlpSettings
     from telemetry.producer import HistogramProducer
     from telemetry.watched_exporters import WatchedMetricExporter
 
@@ -52,7 +65,7 @@ class PushingReader(ProducingReader, PeriodicExportingMetricReader):
 class Exports:
     """The exporters of one process, none unless the settings say so; ``health`` tells of each."""
 
-    def __init__(self, settings: ExportSettings) -> None:
+    def __init__(self, settings: ExportSettings, resource: Resource) -> None:
         self._settings = settings
         self.health = {
             signal: ExportHealth(signal, otlp.endpoint if otlp else None)
@@ -63,8 +76,16 @@ class Exports:
         if Signal.METRICS in settings.otlp:
             health = self.health[Signal.METRICS]
             self._metric_exporter = make_metric_exporter(settings.otlp[Signal.METRICS], health)
+        self.tracing = Tracing()
+        self.tracer_provider: AnyTracerProvider = NoOpTracerProvider()
+        self.log_handler: logging.Handler | None = None
         # How to end each: in good order, and at once.
         self._ends: list[tuple[Callable[[], object], Callable[[], object]]] = []
+
+        if Signal.TRACES in settings.otlp:
+            self._push_spans(settings.otlp[Signal.TRACES], settings.sampler, resource)
+        if Signal.LOGS in settings.otlp:
+            self._push_logs(settings.otlp[Signal.LOGS], resource)
 
     def push_metrics(self, provider: MeterProvider, producer: HistogramProducer) -> None:
         """Begin to push what the provider and the producer have, once it is complete."""
@@ -74,6 +95,27 @@ class Exports:
             reader = PushingReader(exporter, health, producer, interval_s)
             provider.add_metric_reader(reader)
             self._ends.append((reader.shutdown, exporter.shutdown))
+
+    def _push_spans(self, otlp: OtlpSettings, sampler: Sampler, resource: Resource) -> None:
+        health = self.health[Signal.TRACES]
+        exporter = make_span_exporter(otlp, health)
+        provider = TracerProvider(LinkedSampler(sampler), resource, shutdown_on_exit=False)
+        processor = BatchSpanProcessor(exporter, meter_provider=NoOpMeterProvider())
+        provider.add_span_processor(processor)
+        health.queue_size = lambda: _waiting(processor)
+        self.tracer_provider = provider
+        self.tracing = SpanTracing(provider.get_tracer(SCOPE))
+        self._ends.append((provider.shutdown, exporter.shutdown))
+
+    def _push_logs(self, otlp: OtlpSettings, resource: Resource) -> None:
+        health = self.health[Signal.LOGS]
+        exporter = make_log_exporter(otlp, health)
+        provider = LoggerProvider(resource, shutdown_on_exit=False)
+        processor = BatchLogRecordProcessor(exporter, meter_provider=NoOpMeterProvider())
+        provider.add_log_record_processor(processor)
+        health.queue_size = lambda: _waiting(processor)
+        self.log_handler = OtlpLogHandler(provider)
+        self._ends.append((provider.shutdown, exporter.shutdown))
 
     def shutdown(self, deadline_s: float = SHUTDOWN_S) -> None:
         """Export what is left, and end; blocks, never longer than the deadline.
@@ -91,3 +133,8 @@ class Exports:
             thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
                 abort()
+
+
+def _waiting(processor: BatchSpanProcessor | BatchLogRecordProcessor) -> int:
+    # It tells the length of its queue to a meter only, as a metric of another name.
+    return len(processor._batch_processor._queue)  # noqa: SLF001  # see above

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from telemetry.tracing import Publishing, Tracing
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
         RejectReason,
         Source,
     )
+    from telemetry.tracing import ConnectionTotals
+
+_UNTRACED = Tracing()
 
 
 class Lifecycle:
@@ -30,9 +35,12 @@ class Lifecycle:
     """
 
     def connection_established(
-        self, connection_id: str, protocol: Protocol, topic: str = ""
+        self, connection_id: str, protocol: Protocol, topic: str = "", traceparent: str = ""
     ) -> None:
-        """Take note that a connection has opened, to read a topic."""
+        """Take note that a connection has opened, to read a topic.
+
+        ``traceparent`` is that of the client's own span, as its request had it.
+        """
 
     def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
         """Take note that a stream has begun on it; the total is known for finite ones."""
@@ -61,6 +69,7 @@ class Lifecycle:
         size_bytes: int,
         accepted_ns: Sequence[int],
         written_ns: Sequence[int],
+        trace: SpanContext | None = None,
     ) -> None:
         """Take note of the same live messages, handed to the transports of several connections.
 
@@ -113,11 +122,23 @@ class Lifecycle:
     ) -> None:
         """Take note of an error; unless recoverable, the connection's streams have failed."""
 
-    def connection_closed(self, connection_id: str, reason: CloseReason) -> None:
-        """Take note that a connection is gone, and with it the streams it still carried."""
+    def connection_closed(
+        self, connection_id: str, reason: CloseReason, totals: ConnectionTotals | None = None
+    ) -> None:
+        """Take note that a connection is gone, and with it the streams it still carried.
+
+        ``totals`` are those of its life, where they were kept.
+        """
 
     def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
         """Take note that a stream was refused before it began."""
+
+    def publishing(self, topic: str, traceparent: str) -> Publishing:
+        """Begin to trace a publish, to be entered while it lasts; the trace its messages carry.
+
+        ``traceparent`` is that of the publisher's own span, as its request had it, or empty.
+        """
+        return _UNTRACED.publishing(topic, traceparent)
 
     def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
         """Take note of messages that a publisher offered, to a topic."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ReconnectionOutcome,
     )
     from telemetry.streaming_metrics import StreamingMetrics
+    from telemetry.tracing import ConnectionTotals, Tracing
 
 # As a global it is found faster than through its enum.
 _LIVE = Source.LIVE
@@ -38,9 +39,12 @@ class StreamLifecycleManager(ServiceRecorder):
     """Records streams from their events. ``clock_ns`` is the one of ``accepted_ns``."""
 
     def __init__(
-        self, metrics: StreamingMetrics, clock_ns: Callable[[], int] = time.monotonic_ns
+        self,
+        metrics: StreamingMetrics,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        tracing: Tracing | None = None,
     ) -> None:
-        super().__init__(metrics)
+        super().__init__(metrics, tracing)
         self._clock_ns = clock_ns
         self._connections: dict[str, OpenConnection] = {}
         self._announcer = Announcer()
@@ -55,7 +59,7 @@ class StreamLifecycleManager(ServiceRecorder):
 
     @guarded
     def connection_established(
-        self, connection_id: str, protocol: Protocol, topic: str = ""
+        self, connection_id: str, protocol: Protocol, topic: str = "", traceparent: str = ""
     ) -> None:
         """Count the connection as opened and active."""
         if connection_id in self._connections:
@@ -67,6 +71,7 @@ class StreamLifecycleManager(ServiceRecorder):
             topic_metrics.active += 1
         connection = OpenConnection(metrics, self._clock_ns(), topic_metrics)
         self._connections[connection_id] = connection
+        self._tracing.stream_opening(connection_id, protocol, topic, traceparent)
         self._tell(EventName.CONNECTION_ESTABLISHED, connection_id, protocol=protocol)
 
     @guarded
@@ -76,6 +81,7 @@ class StreamLifecycleManager(ServiceRecorder):
         if connection is None or not connection.start_stream(request_id, self._clock_ns()):
             return
         connection.metrics.active_streams += 1
+        self._tracing.stream_opened(connection_id)
         self._tell(
             EventName.STREAM_STARTED,
             connection_id,
@@ -128,7 +134,11 @@ class StreamLifecycleManager(ServiceRecorder):
             else:
                 latency.observe_ages(now, accepted_ns)
             if trace is not None:
-                latency.keep_exemplar(now - accepted_ns[-1], trace)
+                accepted = accepted_ns[-1]
+                latency.keep_exemplar(now - accepted, trace)
+                self._tracing.delivered(
+                    metrics.protocol, source, "", count, accepted, (now,), trace
+                )
             if connection.awaits_first:
                 connection.awaits_first = False
                 metrics.time_to_first_message.observe_ns(now - connection.opened_ns)
@@ -192,7 +202,7 @@ class StreamLifecycleManager(ServiceRecorder):
         """Count the stream as ended whole."""
         if self._end_stream(connection_id, request_id, StreamOutcome.COMPLETED):
             details = {**(summary or {}), "request_id": request_id}
-            self._announcer.tell(EventName.STREAM_COMPLETED, connection_id, details)
+            self._tell(EventName.STREAM_COMPLETED, connection_id, **details)
 
     @guarded
     def stream_cancelled(self, connection_id: str, request_id: str) -> None:
@@ -226,7 +236,9 @@ class StreamLifecycleManager(ServiceRecorder):
         )
 
     @guarded
-    def connection_closed(self, connection_id: str, reason: CloseReason) -> None:
+    def connection_closed(
+        self, connection_id: str, reason: CloseReason, totals: ConnectionTotals | None = None
+    ) -> None:
         """Count the connection as closed, and the streams it still carried as ended with it."""
         connection = self._connections.get(connection_id)
         if connection is None:
@@ -248,6 +260,9 @@ class StreamLifecycleManager(ServiceRecorder):
             protocol=connection.metrics.protocol,
             reason=reason,
             duration_seconds=round(duration, 3),
+        )
+        self._tracing.stream_closed(
+            connection_id, connection.metrics.protocol, reason, duration, totals
         )
 
     def _end_stream(self, connection_id: str, request_id: str, outcome: StreamOutcome) -> bool:
@@ -272,4 +287,4 @@ class StreamLifecycleManager(ServiceRecorder):
             connection.counted_error_ns = now
 
     def _tell(self, name: EventName, connection_id: str, **details: object) -> None:
-        self._announcer.tell(name, connection_id, details)
+        self._announcer.tell(name, connection_id, details, self._tracing.trace_of(connection_id))

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 from telemetry.export_settings import read_export_settings
 from telemetry.exports import Exports
 from telemetry.exposition import Exposition
+from telemetry.labels import Signal
 from telemetry.lifecycle import Lifecycle
 from telemetry.lifecycle_manager import StreamLifecycleManager
 from telemetry.process_metrics import ProcessMetrics
@@ -23,13 +24,14 @@ from telemetry.riptide_metrics import RiptideMetrics
 from telemetry.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.metrics import MeterProvider as AnyMeterProvider
+    from opentelemetry.trace import TracerProvider
 
     from telemetry.catalog import MetricDefinition
     from telemetry.export_health import ExportHealth
-    from telemetry.labels import Signal
 
 DEFAULT_SERVICE_NAME = "riptide"
 
@@ -39,7 +41,8 @@ class Telemetry:
     """Everything that an application needs of telemetry.
 
     ``pushes_only`` says that metrics are not at ``exposition``, because they go elsewhere or
-    nowhere; ``export_health`` has what became of the exports of each signal.
+    nowhere; ``export_health`` has what became of the exports of each signal. ``log_handler`` is for
+    the root logger, where log records are to be exported.
     """
 
     lifecycle: Lifecycle
@@ -48,8 +51,15 @@ class Telemetry:
     pushes_only: bool
     export_health: Mapping[Signal, ExportHealth]
     meter_provider: AnyMeterProvider
+    tracer_provider: TracerProvider
+    log_handler: logging.Handler | None
     _exports: Exports
     _riptide_metrics: RiptideMetrics | None
+
+    @property
+    def traces(self) -> bool:
+        """Whether spans are made, so that what only they tell is worth keeping."""
+        return self.export_health[Signal.TRACES].enabled
 
     def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
         """Read these gauges from their owners from now on (see ``RiptideMetrics.observe``)."""
@@ -86,7 +96,8 @@ def start_telemetry(
     GCCollector(registry=registry)
     exposition = Exposition(registry)
     metrics = StreamingMetrics(topic_prefixes=topic_prefixes)
-    exports = Exports(settings)
+    resource = _resource(version)
+    exports = Exports(settings, resource)
     pushes_only = not settings.prometheus and not settings.disabled
     if settings.disabled:
         return Telemetry(
@@ -96,6 +107,8 @@ def start_telemetry(
             pushes_only,
             exports.health,
             NoOpMeterProvider(),
+            exports.tracer_provider,
+            exports.log_handler,
             exports,
             None,
         )
@@ -103,18 +116,20 @@ def start_telemetry(
     if settings.prometheus:
         readers.append(PrometheusReader(registry))
     # Ended by us, and in time: the SDK's exit handler would wait for a collector that hangs.
-    provider = MeterProvider(readers, resource=_resource(version), shutdown_on_exit=False)
+    provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     riptide_metrics = RiptideMetrics(provider.get_meter(SCOPE), metrics, version, exports.health)
     for each in readers:
         each.producer = riptide_metrics.producer
     exports.push_metrics(provider, riptide_metrics.producer)
     return Telemetry(
-        StreamLifecycleManager(metrics),
+        StreamLifecycleManager(metrics, tracing=exports.tracing),
         metrics,
         exposition,
         pushes_only,
         exports.health,
         provider,
+        exports.tracer_provider,
+        exports.log_handler,
         exports,
         riptide_metrics,
     )

@@ -6,14 +6,18 @@ import logging
 from typing import TYPE_CHECKING
 
 from telemetry.guard import guarded
-from telemetry.labels import PublishOutcome
+from telemetry.labels import PublishOutcome, Source
 from telemetry.lifecycle import Lifecycle
+from telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from opentelemetry.trace import SpanContext
+
     from telemetry.labels import Protocol, RejectReason
     from telemetry.streaming_metrics import StreamingMetrics
+    from telemetry.tracing import Publishing
 
 logger = logging.getLogger("riptide.stream")
 
@@ -21,13 +25,18 @@ logger = logging.getLogger("riptide.stream")
 class ServiceRecorder(Lifecycle):
     """The verbs of the lifecycle that need no connection."""
 
-    def __init__(self, metrics: StreamingMetrics) -> None:
+    def __init__(self, metrics: StreamingMetrics, tracing: Tracing | None = None) -> None:
         self.metrics = metrics
+        self._tracing = tracing or Tracing()
 
     @guarded
     def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
         """Count the refusal; it never was a connection."""
         self.metrics.by_protocol[protocol].rejected[reason] += 1
+
+    def publishing(self, topic: str, traceparent: str) -> Publishing:
+        """Begin the span of a publish."""
+        return self._tracing.publishing(topic, traceparent)
 
     @guarded
     def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
@@ -47,6 +56,7 @@ class ServiceRecorder(Lifecycle):
         size_bytes: int,
         accepted_ns: Sequence[int],
         written_ns: Sequence[int],
+        trace: SpanContext | None = None,
     ) -> None:
         """Count the messages, their bytes and latencies for all connections at once."""
         metrics = self.metrics.by_protocol[protocol]
@@ -57,6 +67,12 @@ class ServiceRecorder(Lifecycle):
         if topic_metrics is not None:
             topic_metrics.sent += count * connections
         metrics.live_latency.observe_all_ages(written_ns, accepted_ns)
+        if trace is not None:
+            accepted = accepted_ns[-1]
+            metrics.live_latency.keep_exemplar(written_ns[-1] - accepted, trace)
+            self._tracing.delivered(
+                protocol, Source.LIVE, topic, count, accepted, written_ns, trace
+            )
 
     @guarded
     def log_appended(self, seconds: float) -> None:

@@ -150,4 +150,5 @@ def test_samplers_are_the_standard_ones() -> None:
 def test_a_certificate_that_is_there_is_taken(tmp_path: Path) -> None:
     certificate = tmp_path / "ca.pem"
     certificate.write_text("anything")
-    assert metrics_of(OTEL_EXPORTER_OTLP_CERTIFICATE=str(certificate))
+    settings = metrics_of(OTEL_EXPORTER_OTLP_CERTIFICATE=str(certificate))
+    assert settings.protocol is OtlpProtocol.GRPC

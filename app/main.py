@@ -66,6 +66,7 @@ def create_app(
         lifecycle,
         max_connections=settings.max_connections,
         retry_s=settings.retry_seconds,
+        keep_totals=telemetry.traces,
     )
     telemetry.observe(
         {
@@ -80,7 +81,11 @@ def create_app(
         }
     )
     app = Starlette(
-        routes=make_routes(telemetry.meter_provider, shares_port=metrics_targets is not None),
+        routes=make_routes(
+            telemetry.meter_provider,
+            telemetry.tracer_provider,
+            shares_port=metrics_targets is not None,
+        ),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )

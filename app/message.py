@@ -79,26 +79,42 @@ class Message:
     """One message as the log keeps it and the ring holds it.
 
     ``accepted_at`` is Unix time, ``accepted_ns`` the same moment on this process's monotonic
-    clock, both in nanoseconds; ``payload`` is JSON on one line. ``encoded`` has room for what
-    each encoding made of the message, so that it is made once for all consumers.
+    clock, both in nanoseconds; ``payload`` is JSON on one line; ``traceparent`` is the W3C trace
+    context of its publish, empty if it is not traced. ``encoded`` has room for what each encoding
+    made of the message, so that it is made once for all consumers.
     """
 
-    __slots__ = ("accepted_at", "accepted_ns", "encoded", "epoch", "payload", "sequence")
+    __slots__ = (
+        "accepted_at",
+        "accepted_ns",
+        "encoded",
+        "epoch",
+        "payload",
+        "sequence",
+        "traceparent",
+    )
 
-    def __init__(
-        self, epoch: str, sequence: int, accepted_at: int, accepted_ns: int, payload: bytes
+    def __init__(  # noqa: PLR0913, PLR0917  # what a message is made of, and there are many
+        self,
+        epoch: str,
+        sequence: int,
+        accepted_at: int,
+        accepted_ns: int,
+        payload: bytes,
+        traceparent: str = "",
     ) -> None:
         self.epoch = epoch
         self.sequence = sequence
         self.accepted_at = accepted_at
         self.accepted_ns = accepted_ns
         self.payload = payload
+        self.traceparent = traceparent
         self.encoded: list[bytes | None] = [None, None, None]
 
     def held_bytes(self) -> int:
         """Return how many bytes it takes in memory, with what was encoded of it."""
         encoded = sum(len(frame) for frame in self.encoded if frame is not None)
-        return OVERHEAD_BYTES + len(self.payload) + encoded
+        return OVERHEAD_BYTES + len(self.payload) + len(self.traceparent) + encoded
 
     @property
     def id(self) -> MessageId:

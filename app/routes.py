@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.trace import NoOpTracerProvider
 from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute, request_response
 
@@ -17,6 +18,7 @@ from app.endpoints.websocket import SubscribeWebSocket
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,21 +39,26 @@ class ByMethod:
         await self._applications[method](scope, receive, send)
 
 
-def make_routes(meter_provider: MeterProvider, *, shares_port: bool) -> list[BaseRoute]:
+def make_routes(
+    meter_provider: MeterProvider, tracer_provider: TracerProvider, *, shares_port: bool
+) -> list[BaseRoute]:
     """Return the routes; the plain ones report ``http.server.*``, those of topics do not.
 
     A stream's life would land in request durations, whose bounds end at 10 seconds. Of a publish,
-    that instrumentation would take more time than all the rest; it has metrics of its own. A
-    worker that shares its port has its metrics on another one.
+    that instrumentation would take more time than all the rest; it has metrics and a span of its
+    own. Nor is traced what probes and scrapers ask for without end. A worker that shares its port
+    has its metrics on another one.
     """
+    untraced = NoOpTracerProvider()
 
-    def plain(path: str, endpoint: Any) -> Route:
+    def plain(path: str, endpoint: Any, *, traced: bool = False) -> Route:
         def name_span(_scope: Any) -> tuple[str, dict[str, str]]:
             return f"GET {path}", {"http.route": path}
 
         instrumented = Middleware(
             OpenTelemetryMiddleware,
             meter_provider=meter_provider,
+            tracer_provider=tracer_provider if traced else untraced,
             default_span_details=name_span,
             exclude_spans=["send", "receive"],
         )
@@ -59,7 +66,7 @@ def make_routes(meter_provider: MeterProvider, *, shares_port: bool) -> list[Bas
 
     topic = ByMethod(GET=Subscribe(), POST=request_response(publish))
     return [
-        plain("/", page),
+        plain("/", page, traced=True),
         plain("/metrics", misdirected if shares_port else metrics),
         plain("/metrics/targets", targets),
         plain("/healthz/live", live),

@@ -24,9 +24,12 @@ from telemetry.lifecycle_manager import StreamLifecycleManager
 from telemetry.providers import Telemetry, start_telemetry
 from telemetry.streaming_metrics import StreamingMetrics
 from telemetry.topic_metrics import TopicLabels
+from telemetry.trace_context import sampled_trace
+from telemetry.tracing import ConnectionTotals, Publishing
 
 __all__ = [
     "CloseReason",
+    "ConnectionTotals",
     "DropReason",
     "ErrorType",
     "Event",
@@ -38,6 +41,7 @@ __all__ = [
     "Moments",
     "Protocol",
     "PublishOutcome",
+    "Publishing",
     "ReconnectionOutcome",
     "RejectReason",
     "Scrape",
@@ -50,5 +54,6 @@ __all__ = [
     "Telemetry",
     "TopicLabels",
     "catalog",
+    "sampled_trace",
     "start_telemetry",
 ]

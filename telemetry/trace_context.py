@@ -12,6 +12,14 @@ _HEADER = "traceparent"
 _propagator = TraceContextTextMapPropagator()
 
 
+def sampled_trace(traceparent: str) -> SpanContext | None:
+    """Return the span that a ``traceparent`` names, if it is sampled."""
+    if not traceparent:
+        return None
+    span = read_traceparent(traceparent)
+    return span if span is not None and span.trace_flags.sampled else None
+
+
 @functools.lru_cache(maxsize=256)
 def read_traceparent(text: str) -> SpanContext | None:
     """Return the span that a ``traceparent`` names, or None if it is not one."""

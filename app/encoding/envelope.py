@@ -14,7 +14,19 @@ Control = dict[str, Any]
 
 
 def encode_message(message: Message) -> bytes:
-    """Return ``{"id": …, "time": …, "data": …}``, the payload as it was published."""
+    """Return ``{"id": …, "time": …, "data": …}``, the payload as it was published.
+
+    A traced message has a ``traceparent`` before its data (W3C Trace Context), for its consumer
+    to go on from.
+    """
+    if message.traceparent:
+        return b'{"id":"%b-%d","time":"%b","traceparent":"%b","data":%b}' % (
+            message.epoch.encode(),
+            message.sequence,
+            message.time.encode(),
+            message.traceparent.encode(),
+            message.payload,
+        )
     return b'{"id":"%b-%d","time":"%b","data":%b}' % (
         message.epoch.encode(),
         message.sequence,

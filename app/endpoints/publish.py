@@ -27,6 +27,7 @@ async def publish(request: Request) -> Response:
             request.headers.get("content-type", ""),
             None if length is None else int(length),
             request.stream(),
+            request.headers.get("traceparent", ""),
         )
     except ClientDisconnect:
         # Nobody is left to answer; nothing of a body that broke off is published.

@@ -40,7 +40,8 @@ class Subscribe:
         streams: Streams = scope["app"].state.streams
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
-            await streams.serve(outlet, topic, *asked_range(HTTPConnection(scope)))
+            request = HTTPConnection(scope)
+            await streams.serve(outlet, topic, *asked_range(request), traceparent_of(request))
         except (ConnectionLimitError, DrainingError) as refusal:
             last_id = Headers(scope=scope).get("last-event-id")
             if http_format.encoding.protocol is not Protocol.SSE or last_id is None:
@@ -85,6 +86,11 @@ def negotiate(accept: str | None) -> HttpFormat:
         + " or ".join(http_format.media_type for http_format in FORMATS)
         + ", or open a WebSocket"
     )
+
+
+def traceparent_of(request: HTTPConnection) -> str:
+    """Return what names the client's own span (W3C Trace Context), empty if it has none."""
+    return request.headers.get("traceparent", "")
 
 
 def asked_range(request: HTTPConnection) -> tuple[str | None, str | None]:

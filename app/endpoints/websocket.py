@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import HTTPConnection
 
 from app.endpoints.problems import problem_response
-from app.endpoints.subscribe import asked_range
+from app.endpoints.subscribe import asked_range, traceparent_of
 from app.errors import ProblemError
 from app.streaming.websocket_outlet import WebSocketOutlet
 
@@ -25,11 +25,13 @@ class SubscribeWebSocket:
         streams: Streams = scope["app"].state.streams
         # The first event is the handshake; all that follow are the session's.
         await receive()
+        request = HTTPConnection(scope)
         try:
             await streams.serve(
                 WebSocketOutlet(scope, receive, send),
                 scope["path_params"]["topic"],
-                *asked_range(HTTPConnection(scope)),
+                *asked_range(request),
+                traceparent_of(request),
             )
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from telemetry import Moments
+from telemetry import Moments, sampled_trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,9 @@ class Batch:
 
     They follow the sequence number ``after`` and end with ``last``; ``size`` is their encoded
     length in bytes. ``accepted_ns`` are the moments of acceptance on the monotonic clock, oldest
-    first. ``written_ns`` is for whoever writes the batch to many, to note when.
+    first. ``written_ns`` is for whoever writes the batch to many, to note when. ``trace`` is the
+    span that published the last message, if it is traced and sampled: of many that are written at
+    once, one stands for all.
     """
 
     def __init__(self, encoding: Encoding, messages: Sequence[Message]) -> None:
@@ -29,6 +31,7 @@ class Batch:
         self.after = self.last - self.messages
         self.accepted_ns = Moments(message.accepted_ns for message in messages)
         self.written_ns: list[int] = []
+        self.trace = sampled_trace(messages[-1].traceparent)
         self._pieces = encoding.encode(messages)
         self.size = sum(map(len, self._pieces))
 

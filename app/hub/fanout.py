@@ -129,5 +129,6 @@ class FanOut:
                 batch.size,
                 batch.accepted_ns,
                 batch.written_ns,
+                batch.trace,
             )
             batch.written_ns.clear()

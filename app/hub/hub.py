@@ -57,10 +57,11 @@ class Hub:
         self._pinned: dict[str, int] = {}
         self._pending_bytes = 0
 
-    async def publish(self, name: str, payloads: Sequence[bytes]) -> Receipt:
+    async def publish(self, name: str, payloads: Sequence[bytes], traceparent: str = "") -> Receipt:
         """Keep the payloads, all or none, and pass them on to the topic's consumers.
 
-        Once begun it happens even if the caller is cancelled.
+        They carry the trace of their publish with them. Once begun it happens even if the caller
+        is cancelled.
 
         Raises:
             LogUnavailableError: nothing was kept, nobody was sent anything.
@@ -87,9 +88,10 @@ class Hub:
                 last = first + len(payloads) - 1
                 epoch = self._log.epoch
                 receipt.set_result(Receipt(MessageId(epoch, first), MessageId(epoch, last)))
-            self._deliver(name, first, accepted_at, accepted_ns, payloads)
+            self._deliver(name, first, accepted_at, accepted_ns, payloads, traceparent)
 
-        self._log.append(name, payloads, accepted_at).add_done_callback(deliver)
+        appended = self._log.append(name, payloads, accepted_at, traceparent)
+        appended.add_done_callback(deliver)
         return await receipt
 
     async def subscribe(
@@ -149,20 +151,21 @@ class Hub:
             subscription.queued for topic in topics for subscription in topic.fan_out.not_waiting()
         ]
 
-    def _deliver(
+    def _deliver(  # noqa: PLR0913, PLR0917  # what messages are made of
         self,
         name: str,
         first: int,
         accepted_at: int,
         accepted_ns: int,
         payloads: Sequence[bytes],
+        traceparent: str,
     ) -> None:
         topic = self._topics.get(name)
         if topic is not None:
             epoch = self._log.epoch
             topic.push(
                 [
-                    Message(epoch, sequence, accepted_at, accepted_ns, payload)
+                    Message(epoch, sequence, accepted_at, accepted_ns, payload, traceparent)
                     for sequence, payload in enumerate(payloads, first)
                 ]
             )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from app.hub.hub import Hub, Receipt
-    from telemetry import Lifecycle
+    from telemetry import Lifecycle, Publishing
 
 JSON = "application/json"
 
@@ -36,14 +36,17 @@ class Ingest:
         self._max_body_bytes = max_body_bytes
         self._max_message_bytes = max_message_bytes
 
-    async def publish(
+    async def publish(  # what a request to publish is made of
         self,
         topic: str,
         content_type: str,
         content_length: int | None,
         body: AsyncIterator[bytes],
+        traceparent: str = "",
     ) -> Receipt:
         """Publish a request's body; ``content_length`` is what its header promises, in bytes.
+
+        ``traceparent`` is the publisher's own span; a span of ours is its child, if there are any.
 
         Raises:
             UnsupportedMediaTypeError: the body is neither JSON nor NDJSON.
@@ -53,6 +56,17 @@ class Ingest:
             LogUnavailableError: the log did not take it.
 
         """
+        with self._lifecycle.publishing(topic, traceparent) as publishing:
+            return await self._publish(topic, content_type, content_length, body, publishing)
+
+    async def _publish(  # as publish
+        self,
+        topic: str,
+        content_type: str,
+        content_length: int | None,
+        body: AsyncIterator[bytes],
+        publishing: Publishing,
+    ) -> Receipt:
         batch = _is_batch(content_type)
         text = await self._read(content_length, body)
         lines = list(enumerate(text.split(b"\n") if batch else [text], 1))
@@ -69,11 +83,12 @@ class Ingest:
         if not payloads:
             raise InvalidMessageError("the batch is empty: send one JSON value a line")
         try:
-            receipt = await self._hub.publish(topic, payloads)
+            receipt = await self._hub.publish(topic, payloads, publishing.traceparent)
         except LogUnavailableError:
             self._lifecycle.messages_published(PublishOutcome.LOG_FAILURE, len(payloads))
             raise
         self._lifecycle.messages_published(PublishOutcome.ACCEPTED, len(payloads), topic)
+        publishing.accepted(str(receipt.first), len(payloads), sum(map(len, payloads)))
         return receipt
 
     async def _read(self, content_length: int | None, body: AsyncIterator[bytes]) -> bytes:

@@ -39,14 +39,16 @@ class MemoryLog:
         self._messages.clear()
 
     def append(
-        self, topic: str, payloads: Sequence[bytes], accepted_at: int
+        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
     ) -> asyncio.Future[int]:
         """Keep the payloads; the future is done at once."""
         first = self._heads.get(topic, 0) + 1
         messages = self._messages.setdefault(topic, deque())
         accepted_ns = monotonic_from_unix(accepted_at)
         for sequence, payload in enumerate(payloads, first):
-            messages.append(Message(self.epoch, sequence, accepted_at, accepted_ns, payload))
+            messages.append(
+                Message(self.epoch, sequence, accepted_at, accepted_ns, payload, traceparent)
+            )
             self._bytes += len(payload)
         self._heads[topic] = first + len(payloads) - 1
         self._expire(messages)

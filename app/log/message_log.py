@@ -62,9 +62,11 @@ class MessageLog(Protocol):
         """Finish what was begun and let go of all resources."""
 
     def append(
-        self, topic: str, payloads: Sequence[bytes], accepted_at: int
+        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
     ) -> asyncio.Future[int]:
-        """Keep the payloads, all or none; ``accepted_at`` is Unix time in nanoseconds.
+        """Keep the payloads, all or none, with the trace of their publish, if there is one.
+
+        ``accepted_at`` is Unix time in nanoseconds.
 
         Return a future of the first one's sequence number, done when they will survive the
         end of this process. Futures are done in the order of sequence numbers. Cancelling one

@@ -53,11 +53,11 @@ class SqliteLog:
         self._file.close()
 
     def append(
-        self, topic: str, payloads: Sequence[bytes], accepted_at: int
+        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
     ) -> asyncio.Future[int]:
         """Queue the payloads for the next commit."""
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._writer.put(Append(topic, payloads, accepted_at, done))
+        self._writer.put(Append(topic, payloads, accepted_at, done, traceparent))
         return done
 
     async def bounds(self, topic: str) -> Bounds:
@@ -104,7 +104,7 @@ class SqliteLog:
 
     def _select_messages(self, topic: str, after: int) -> list[Message]:
         rows = self._execute(
-            "SELECT sequence, accepted_at, payload FROM messages "
+            "SELECT sequence, accepted_at, payload, traceparent FROM messages "
             "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND sequence > ? "
             "ORDER BY sequence LIMIT ?",
             topic,
@@ -113,9 +113,10 @@ class SqliteLog:
         )
         messages, size = [], 0
         clock_offset = monotonic_from_unix(0)
-        for sequence, accepted_at, payload in rows:
+        for sequence, accepted_at, payload, traceparent in rows:
+            accepted_ns = accepted_at + clock_offset
             messages.append(
-                Message(self.epoch, sequence, accepted_at, accepted_at + clock_offset, payload)
+                Message(self.epoch, sequence, accepted_at, accepted_ns, payload, traceparent or "")
             )
             size += len(payload)
             if size >= READ_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import sqlite3
@@ -13,24 +14,30 @@ from app.errors import DataDirectoryError, LogCorruptError
 if TYPE_CHECKING:
     from pathlib import Path
 
+logger = logging.getLogger("riptide.log")
+
 # "Rptd", so that `file` and we can tell our databases from others (SQLite file format, 1.3).
 APPLICATION_ID = 0x52707464
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE log (epoch TEXT NOT NULL);
 
 -- head: the sequence number of the topic's newest message ever, kept or expired
 CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
 
--- accepted_at: Unix time in nanoseconds, payload: one line of JSON
+-- accepted_at: Unix time in nanoseconds, payload: one line of JSON,
+-- traceparent: of the publish (W3C Trace Context), NULL if it was not traced
 CREATE TABLE messages (
     topic_id INTEGER NOT NULL REFERENCES topics (id),
     sequence INTEGER NOT NULL,
     accepted_at INTEGER NOT NULL,
     payload BLOB NOT NULL,
+    traceparent TEXT,
     PRIMARY KEY (topic_id, sequence)
 ) WITHOUT ROWID
 """
+# What makes the schema of a version that of the next one; no message is touched.
+MIGRATIONS = {1: "ALTER TABLE messages ADD COLUMN traceparent TEXT"}
 
 
 class SqliteFile:
@@ -117,7 +124,7 @@ class SqliteFile:
                 return _create(connection)
             application_id = connection.execute("PRAGMA application_id").fetchone()[0]
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if application_id != APPLICATION_ID or version != SCHEMA_VERSION:
+            if application_id != APPLICATION_ID or version not in {*MIGRATIONS, SCHEMA_VERSION}:
                 raise self._corrupt(
                     f"application id {application_id:#x} and schema version {version} "
                     f"where {APPLICATION_ID:#x} and {SCHEMA_VERSION} were expected"
@@ -125,6 +132,7 @@ class SqliteFile:
             fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if fault != "ok":
                 raise self._corrupt(fault)
+            _migrate(connection, version)
             epoch: str = connection.execute("SELECT epoch FROM log").fetchone()[0]
             return epoch
         finally:
@@ -136,6 +144,18 @@ class SqliteFile:
             "It was left as it is: restore it from a backup, or move it away together with its "
             "-wal and -shm files to start with an empty log"
         )
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a log of an older version up to this one, in one transaction."""
+    if version == SCHEMA_VERSION:
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for step in range(version, SCHEMA_VERSION):
+            connection.execute(MIGRATIONS[step])
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    logger.info("the log was brought from schema version %d to %d", version, SCHEMA_VERSION)
 
 
 def _create(connection: sqlite3.Connection) -> str:

@@ -35,6 +35,7 @@ class Append(NamedTuple):
     payloads: Sequence[bytes]
     accepted_at: int
     done: asyncio.Future[int]
+    traceparent: str = ""
 
 
 class _Head(NamedTuple):
@@ -168,9 +169,9 @@ class SqliteWriter:
 
 def _insert(connection: sqlite3.Connection, append: Append, head: _Head) -> _Head:
     connection.executemany(
-        "INSERT INTO messages VALUES (?, ?, ?, ?)",
+        "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
         [
-            (head.topic_id, sequence, append.accepted_at, payload)
+            (head.topic_id, sequence, append.accepted_at, payload, append.traceparent or None)
             for sequence, payload in enumerate(append.payloads, head.sequence + 1)
         ],
     )

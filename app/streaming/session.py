@@ -17,13 +17,13 @@ from app.streaming import control
 from telemetry import CloseReason, DropReason, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from app.encoding.envelope import Control
     from app.hub.hub import Hub, Start
     from app.streaming.outlet import Outlet
     from app.streaming.stream_request import StreamRequest
-    from telemetry import Lifecycle
+    from telemetry import ConnectionTotals, Lifecycle
 
 logger = logging.getLogger("riptide.stream")
 
@@ -76,11 +76,12 @@ class StreamSession:
         self._request_id = ""
         self._started = self._progress_shown = 0.0
 
-    async def run(self, start: Start) -> None:
-        """Serve the connection to its end."""
+    async def run(self, start: Start, traceparent: str = "") -> None:
+        """Serve the connection to its end; the client may have a trace of its own."""
         self._subscription = start.subscription
         topic = start.subscription.topic.name
-        self._lifecycle.connection_established(self.id, self._outlet.encoding.protocol, topic)
+        protocol = self._outlet.encoding.protocol
+        self._lifecycle.connection_established(self.id, protocol, topic, traceparent)
         self._listener = asyncio.create_task(self._listen())
         reason = CloseReason.INTERNAL_ERROR
         try:
@@ -98,7 +99,11 @@ class StreamSession:
         finally:
             self._listener.cancel()
             self._hub.unsubscribe(self._subscription)
-            self._lifecycle.connection_closed(self.id, reason)
+            self._lifecycle.connection_closed(self.id, reason, self._totals())
+
+    def _totals(self) -> ConnectionTotals | None:
+        """Return what the connection was given; kept only where somebody asks for it."""
+        return None
 
     def end(self, reason: CloseReason, detail: str = "") -> None:
         """Have the connection end; the first reason given stays."""
@@ -251,9 +256,13 @@ class StreamSession:
     def _count(self, batch: Batch, start: int, end: int, size: int) -> None:
         """Count the messages of a batch from one position to another as sent."""
         source, count = self._subscription.source(), end - start
-        accepted = batch.accepted_ns if count == batch.messages else batch.accepted_ns[start:end]
+        if count == batch.messages:
+            accepted: Sequence[int] = batch.accepted_ns
+            trace = batch.trace
+        else:
+            accepted, trace = batch.accepted_ns[start:end], None
         self._subscription.advance(count, batch.last - batch.messages + end)
-        self._lifecycle.items_sent(self.id, count, size, accepted, source)
+        self._lifecycle.items_sent(self.id, count, size, accepted, source, trace)
 
     async def _report_progress(self) -> None:
         self._progress_shown = time.monotonic()

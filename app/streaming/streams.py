@@ -14,6 +14,7 @@ from app.errors import (
     ProblemError,
 )
 from app.message import check_topic
+from app.streaming.counting_session import CountingSession
 from app.streaming.session import StreamSession
 from app.streaming.stream_request import parse_request
 from telemetry import RejectReason
@@ -40,8 +41,16 @@ class Streams:
     """Serves streams while there is room, and knows all that are open."""
 
     def __init__(
-        self, hub: Hub, lifecycle: Lifecycle, *, max_connections: int, retry_s: float
+        self,
+        hub: Hub,
+        lifecycle: Lifecycle,
+        *,
+        max_connections: int,
+        retry_s: float,
+        keep_totals: bool = False,
     ) -> None:
+        """Keep the totals of each connection only where traces show them."""
+        self._session = CountingSession if keep_totals else StreamSession
         self.sessions: set[StreamSession] = set()
         self.draining = False
         # What waits in write buffers, as last added up (see Heartbeat).
@@ -54,8 +63,15 @@ class Streams:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def serve(self, outlet: Outlet, topic: str, after: str | None, until: str | None) -> None:
-        """Open a stream and serve it to its end.
+    async def serve(
+        self,
+        outlet: Outlet,
+        topic: str,
+        after: str | None,
+        until: str | None,
+        traceparent: str = "",
+    ) -> None:
+        """Open a stream and serve it to its end; the client may have a trace of its own.
 
         Raises:
             ProblemError: it was refused, and nothing has been sent.
@@ -77,11 +93,11 @@ class Streams:
                     outlet.encoding.protocol, REJECTIONS[type(problem)]
                 )
                 raise
-            session = StreamSession(outlet, self._hub, self._lifecycle, self._retry_s)
+            session = self._session(outlet, self._hub, self._lifecycle, self._retry_s)
             self.sessions.add(session)
             self._empty.clear()
             try:
-                await session.run(start)
+                await session.run(start, traceparent)
             finally:
                 self.sessions.discard(session)
                 if not self.sessions:

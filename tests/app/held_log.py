@@ -29,10 +29,10 @@ class HeldLog(MemoryLog):
         self._gates: list[asyncio.Future[None]] = []
 
     def append(
-        self, topic: str, payloads: Sequence[bytes], accepted_at: int
+        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
     ) -> asyncio.Future[int]:
         """Keep the payloads; the future is done by ``acknowledge``."""
-        first = super().append(topic, payloads, accepted_at).result()
+        first = super().append(topic, payloads, accepted_at, traceparent).result()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.unacknowledged.append((future, first))
         return future

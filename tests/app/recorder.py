@@ -63,15 +63,18 @@ class Recorder(Lifecycle):
         return [reason for _, reason in self.of("connection_closed")]
 
     def connection_established(
-        self, connection_id: str, protocol: Protocol, topic: str = ""
+        self, connection_id: str, protocol: Protocol, topic: str = "", traceparent: str = ""
     ) -> None:
-        del topic
+        del topic, traceparent
         self.events.append(("connection_established", connection_id, protocol))
 
     def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
         self.events.append(("connection_rejected", protocol, reason))
 
-    def connection_closed(self, connection_id: str, reason: CloseReason) -> None:
+    def connection_closed(
+        self, connection_id: str, reason: CloseReason, totals: Any = None
+    ) -> None:
+        del totals
         self.events.append(("connection_closed", connection_id, reason))
 
     def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
@@ -124,7 +127,9 @@ class Recorder(Lifecycle):
         size_bytes: int,
         accepted_ns: Sequence[int],
         written_ns: Sequence[int],
+        trace: Any = None,
     ) -> None:
+        del trace
         self.events.append(
             (
                 "items_fanned_out",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.trace import NoOpTracerProvider
 from starlette.applications import Starlette
 
 from app.endpoints.problems import EXCEPTION_HANDLERS
@@ -63,7 +64,8 @@ def measured(app: Starlette, reader: InMemoryMetricReader) -> Iterator[Starlette
     """The application's parts behind routes that report to the reader."""
     provider = MeterProvider([reader])
     measured = Starlette(
-        routes=make_routes(provider, shares_port=False), exception_handlers=EXCEPTION_HANDLERS
+        routes=make_routes(provider, NoOpTracerProvider(), shares_port=False),
+        exception_handlers=EXCEPTION_HANDLERS,
     )
     measured.state = app.state
     yield measured

@@ -8,6 +8,8 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
+from app.logs import handled_by
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -41,6 +43,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     telemetry: Telemetry = app.state.telemetry
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
+        stack.enter_context(handled_by(telemetry.log_handler))
         await log.open()
         stack.push_async_callback(log.close)
         for background in (heartbeat.run(), monitor.run()):

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
         title="least severe log record that is printed",
         description="debug, info, warning or error",
     )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        title="how log records are printed, one a line",
+        description="text or json",
+    )
     retention_messages: int = Field(
         1_000_000,
         ge=1,

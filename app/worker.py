@@ -27,7 +27,7 @@ START_FAILED = 3
 def main(slot: int, listener_fd: int, directory: Path) -> int:
     """Serve on the shared listener, with a log and with metrics of its own."""
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     settings = settings.model_copy(update={"data_dir": settings.data_dir / f"worker-{slot}"})
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     targets = MetricsTargets(directory)

@@ -21,6 +21,7 @@ from telemetry.labels import (
 )
 from telemetry.lifecycle import Lifecycle
 from telemetry.lifecycle_manager import StreamLifecycleManager
+from telemetry.log_export import log_trace
 from telemetry.providers import Telemetry, start_telemetry
 from telemetry.streaming_metrics import StreamingMetrics
 from telemetry.topic_metrics import TopicLabels
@@ -54,6 +55,7 @@ __all__ = [
     "Telemetry",
     "TopicLabels",
     "catalog",
+    "log_trace",
     "sampled_trace",
     "start_telemetry",
 ]

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from telemetry.events import Event, EventName
+from telemetry.labels import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ class Announcer:
         Connections come and go by the thousand, and metrics count them: that is for debugging.
         What went wrong with one is a warning.
         """
-        level = logging.WARNING if name is EventName.STREAM_ERROR else logging.DEBUG
+        level = logging.WARNING if _is_bad(name, details) else logging.DEBUG
         if logger.isEnabledFor(level):
             text = " ".join(f"{key}={value}" for key, value in details.items())
             extra = {f"stream.{key}": value for key, value in details.items()}
@@ -63,3 +64,10 @@ class Announcer:
                 listener(Event(name, connection_id, details))
             except Exception:
                 logger.exception("a listener failed on %s", name)
+
+
+def _is_bad(name: EventName, details: Mapping[str, object]) -> bool:
+    if name is EventName.STREAM_ERROR:
+        return True
+    reason = details.get("reason")
+    return isinstance(reason, CloseReason) and reason.error_type is not None

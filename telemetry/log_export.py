@@ -27,10 +27,13 @@ _SEVERITIES = {
 # What the exporters' own libraries say at length when everything is logged, at each export.
 _LIBRARIES = ("grpc", "opentelemetry", "requests", "urllib3")
 # What a record has anyway; all else was given to it as an attribute.
-_PLAIN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "trace"}
+_PLAIN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"} | {
+    # Said in a place of its own, or for filters only.
+    *("trace", "trace_id", "span_id", "passes"),
+}
 
 
-def trace_of(record: logging.LogRecord) -> SpanContext | None:
+def log_trace(record: logging.LogRecord) -> SpanContext | None:
     """Return the span to which a record belongs: the one it names as ``trace``, or the current."""
     context = getattr(record, "trace", None) or get_current_span().get_span_context()
     return context if isinstance(context, SpanContext) and context.is_valid else None
@@ -68,7 +71,7 @@ def _translate(record: logging.LogRecord) -> LogRecord:
         attributes["exception.type"] = record.exc_info[0].__qualname__
         attributes["exception.message"] = str(record.exc_info[1])
         attributes["exception.stacktrace"] = "".join(traceback.format_exception(*record.exc_info))
-    trace = trace_of(record)
+    trace = log_trace(record)
     context = Context()
     if trace is not None:
         context = set_span_in_context(NonRecordingSpan(trace), context)

@@ -187,7 +187,8 @@ class RiptideMetrics:
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value} cannot be shown")
-    return value
+    # A truth value is not a number to OTLP, and would fail the export of all.
+    return int(value) if isinstance(value, bool) else value
 
 
 def _register(meter: Meter, definition: MetricDefinition, observe: Observe) -> None:

@@ -64,7 +64,7 @@ def _watch(health: ExportHealth, export: Callable[[], Result], success: Result) 
     try:
         result = export()
     except Exception as error:  # noqa: BLE001  # whatever it is, the next export is to be tried
-        _exporting.heard.append(repr(error))
+        _exporting.heard.append(f"{type(error).__name__}: {error}")
     finally:
         _exporting.now = False
     if result == success:

@@ -52,7 +52,7 @@ def serve(workers: int | None) -> None:
     settings = load_settings()
     if workers is not None:
         settings = settings.model_copy(update={"workers": workers})
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     for warning in unknown_variables():
         click.echo(f"riptide: {warning}", err=True)
     if settings.workers > 1:

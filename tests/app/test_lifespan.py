@@ -33,6 +33,7 @@ class Shutdown:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.log_handler = None
 
     def shutdown(self) -> None:
         self.calls += 1

@@ -120,7 +120,8 @@ class Exports:
     def shutdown(self, deadline_s: float = SHUTDOWN_S) -> None:
         """Export what is left, and end; blocks, never longer than the deadline.
 
-        The SDK's own shutdown waits 30 s for each signal of a collector that does not answer.
+        The SDK's own shutdown waits 30 s for each signal of a collector that does not answer; and
+        an export over HTTP goes on when it is over, on a thread that does not keep the process.
         """
         ends, self._ends = self._ends, []
         threads = [

@@ -47,6 +47,19 @@ class _Overhear(logging.Filter):
 _overhear = _Overhear()
 
 
+class Once:
+    """Calls a function the first time: whoever is late to end an exporter finds it ended."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function: Callable[[], object] | None = function
+
+    def __call__(self) -> None:
+        """Call it, or do nothing."""
+        function, self._function = self._function, None
+        if function is not None:
+            function()
+
+
 def is_exporting() -> bool:
     """Return whether this thread is in the middle of an export."""
     return bool(getattr(_exporting, "now", False))
@@ -86,6 +99,7 @@ class WatchedMetricExporter(MetricExporter):
         super().__init__()
         self._exporter = exporter
         self._health = health
+        self._end = Once(exporter.shutdown)
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -102,9 +116,9 @@ class WatchedMetricExporter(MetricExporter):
         """Pass it on."""
         return self._exporter.force_flush(timeout_millis)
 
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Pass it on."""
-        self._exporter.shutdown(timeout_millis, **kwargs)
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:  # noqa: ARG002  # at once
+        """End, and abort an export that runs."""
+        self._end()
 
 
 class WatchedSpanExporter(SpanExporter):
@@ -113,6 +127,7 @@ class WatchedSpanExporter(SpanExporter):
     def __init__(self, exporter: SpanExporter, health: ExportHealth) -> None:
         self._exporter = exporter
         self._health = health
+        self._end = Once(exporter.shutdown)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export; never raises."""
@@ -122,8 +137,8 @@ class WatchedSpanExporter(SpanExporter):
         return result or SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
-        """Pass it on."""
-        self._exporter.shutdown()
+        """End, and abort an export that runs."""
+        self._end()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Pass it on."""
@@ -136,6 +151,7 @@ class WatchedLogExporter(LogRecordExporter):
     def __init__(self, exporter: LogRecordExporter, health: ExportHealth) -> None:
         self._exporter = exporter
         self._health = health
+        self._end = Once(exporter.shutdown)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Export; never raises."""
@@ -145,8 +161,8 @@ class WatchedLogExporter(LogRecordExporter):
         return result or LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:
-        """Pass it on."""
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's, which has no types
+        """End, and abort an export that runs."""
+        self._end()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Pass it on."""

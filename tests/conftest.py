@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.otlp_receiver import OtlpReceiver
 from tests.service import Service
 
 if TYPE_CHECKING:
@@ -50,3 +51,9 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
 def topic(request: pytest.FixtureRequest) -> str:
     """A topic that no other test uses."""
     return "".join(c if c.isalnum() else "-" for c in request.node.name)[-128:].lstrip("-")
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as receiver:
+        yield receiver

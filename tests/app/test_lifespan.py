@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -124,3 +126,19 @@ async def test_a_log_that_cannot_be_opened_is_said_and_leaves_nothing_running(
             pytest.fail("it started")
     assert asyncio.all_tasks() == before
     app.state.telemetry.shutdown()
+
+
+async def test_log_records_are_exported_within_and_not_after(stored: Starlette) -> None:
+    kept: list[str] = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            kept.append(record.getMessage())
+
+    stored.state.telemetry = dataclasses.replace(stored.state.telemetry, log_handler=Keeping())
+    logger = logging.getLogger("riptide.test")
+    async with lifespan(stored):
+        logger.warning("within")
+    logger.warning("after")
+    assert "within" in kept
+    assert "after" not in kept

@@ -74,3 +74,11 @@ async def test_the_gauges_are_read_from_their_owners(app: Starlette) -> None:
         "riptide_log_size_bytes": (0, 5),
         "riptide_topics": (0, 0),
     }
+
+
+def test_a_wrong_variable_of_opentelemetry_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "syslog")
+    with pytest.raises(InvalidSettingsError, match="OTEL_LOGS_EXPORTER is 'syslog'"):
+        create_app(Settings(log="memory"))

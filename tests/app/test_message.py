@@ -120,3 +120,11 @@ def test_a_message_knows_its_id_and_its_time_in_utc(monkeypatch: pytest.MonkeyPa
 def test_the_milliseconds_of_a_time_are_exact(milliseconds: int) -> None:
     message = Message("00000000", 1, milliseconds * 1_000_000 + 999_999, 0, b"0")
     assert message.time.endswith(f".{milliseconds % 1000:03d}Z")
+
+
+def test_a_trace_counts_among_what_a_message_holds() -> None:
+    plain, traced = (
+        Message("0", 1, 0, 0, b"0"),
+        Message("0", 1, 0, 0, b"0", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    )
+    assert traced.held_bytes() == plain.held_bytes() + len(traced.traceparent)

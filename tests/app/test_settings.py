@@ -23,6 +23,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "RIPTIDE_LOG": "memory",
         "RIPTIDE_DATA_DIR": "elsewhere",
         "RIPTIDE_LOG_LEVEL": "error",
+        "RIPTIDE_LOG_FORMAT": "json",
         "RIPTIDE_SLOW_CONSUMER": "latest",
     }
     lists = {"topic_labels"}
@@ -45,6 +46,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         ("RIPTIDE_HOST", ""),
         ("RIPTIDE_LOG", "nats"),
         ("RIPTIDE_LOG_LEVEL", "INFO"),
+        ("RIPTIDE_LOG_FORMAT", "xml"),
         ("RIPTIDE_RING_MESSAGES", "0"),
         ("RIPTIDE_RING_MESSAGES", "1.5"),
         ("RIPTIDE_HEARTBEAT_SECONDS", "0"),

@@ -17,7 +17,10 @@ from tests.contract.consumers import WebSocketTransport
 from tests.contract.raw import RawStream
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.conftest import StartService
+    from tests.otlp_receiver import OtlpReceiver
     from tests.service import Service
 
 
@@ -42,8 +45,19 @@ def test_every_metric_of_the_catalog_is_exposed_from_the_first_scrape(
 
 
 async def test_every_metric_of_the_catalog_is_fed_by_something_real(
-    start_service: StartService, topic: str
+    start_service: StartService,
+    topic: str,
+    receiver: OtlpReceiver,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Metrics reach a receiver, spans a port where nobody listens.
+    exports = receiver.variables("http/protobuf", "traces") | {
+        "OTEL_METRICS_EXPORTER": "prometheus,otlp",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1000",
+    }
+    for name, value in exports.items():
+        monkeypatch.setenv(name, value)
     service = start_service(
         ring_messages=100,
         slow_consumer="drop_oldest",
@@ -75,6 +89,9 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
                 while True:
                     await client.recv()
         service.wait_for_metric(1, catalog.ERRORS.prometheus_name)
+        receiver.wait_for(
+            lambda: service.metric(catalog.EXPORT_FAILURES.prometheus_name, signal="traces")
+        )
         # A stalled reader that reads again has been dropped messages, and its write has waited.
         service.publish(topic, "the last")
         stalled.read_until(b'"the last"')

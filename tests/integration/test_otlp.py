@@ -16,7 +16,6 @@ from tests.otlp_receiver import OtlpReceiver, silent_endpoint
 from tests.service import RIPTIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -29,12 +28,6 @@ PUBLISHERS_TRACE = "0af7651916cd43dd8448eb211c80319c"
 PUBLISHERS_SPAN = "b7ad6b7169203331"
 TRACEPARENT = f"00-{PUBLISHERS_TRACE}-{PUBLISHERS_SPAN}-01"
 ALL = ("metrics", "traces", "logs")
-
-
-@pytest.fixture
-def receiver() -> Iterator[OtlpReceiver]:
-    with OtlpReceiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture
@@ -68,6 +61,14 @@ def named(receiver: OtlpReceiver, name: str, **wanted: Any) -> list[Span]:
         for span in receiver.spans()
         if span.name == name and wanted.items() <= attributes(span).items()
     ]
+
+
+async def arrived(receiver: OtlpReceiver, name: str, **wanted: Any) -> list[Span]:
+    """Wait for such spans."""
+    spans: list[Span] = await asyncio.to_thread(
+        receiver.wait_for, lambda: named(receiver, name, **wanted)
+    )
+    return spans
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
@@ -130,13 +131,11 @@ async def test_a_stream_has_a_short_span_at_each_end_with_its_totals_and_none_be
     ):
         lines = response.aiter_lines()
         assert "opened" in await anext(lines)
-        (opened,) = await asyncio.to_thread(
-            receiver.wait_for, lambda: named(receiver, "stream open")
-        )
+        (opened,) = await arrived(receiver, "stream open")
         for number in range(50):
             await asyncio.to_thread(service.publish, topic, number)
             sizes.append(len((await anext(lines)).encode()) + 1)
-    (closed,) = await asyncio.to_thread(receiver.wait_for, lambda: named(receiver, "stream close"))
+    (closed,) = await arrived(receiver, "stream close")
     assert opened.trace_id.hex() == PUBLISHERS_TRACE
     assert opened.parent_span_id.hex() == PUBLISHERS_SPAN
     (link,) = closed.links
@@ -166,9 +165,7 @@ async def test_a_message_replayed_after_a_restart_still_carries_its_trace(
         async with transport.open(service, topic, after="earliest", until="latest") as consumer:
             message = await consumer.next("message")
         assert message["traceparent"].startswith(f"00-{PUBLISHERS_TRACE}-")
-    replayed = await asyncio.to_thread(
-        receiver.wait_for, lambda: named(receiver, "deliver", source="replay")
-    )
+    replayed = await arrived(receiver, "deliver", source="replay")
     assert {link.trace_id.hex() for span in replayed for link in span.links} == {PUBLISHERS_TRACE}
     assert not any(span.trace_id.hex() == PUBLISHERS_TRACE for span in replayed)
 
@@ -192,7 +189,7 @@ async def test_log_records_carry_their_trace_in_the_line_and_by_otlp(
     service = await asyncio.to_thread(lambda: start_service(log_format="json", log_level="debug"))
     async with TRANSPORTS[0].open(service, topic) as consumer:
         await consumer.next("opened")
-    (opened,) = await asyncio.to_thread(receiver.wait_for, lambda: named(receiver, "stream open"))
+    (opened,) = await arrived(receiver, "stream open")
     (record,) = await asyncio.to_thread(
         receiver.wait_for,
         lambda: [
@@ -284,7 +281,11 @@ def test_a_wrong_variable_ends_the_start_with_one_line(
 ) -> None:
     use({"OTEL_TRACES_EXPORTER": "zipkin", "RIPTIDE_PORT": "0", "RIPTIDE_DATA_DIR": str(tmp_path)})
     result = subprocess.run(
-        [RIPTIDE, "serve", "--workers", workers], capture_output=True, text=True, timeout=60
+        [RIPTIDE, "serve", "--workers", workers],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert result.returncode == 1
     lines = [line for line in result.stderr.splitlines() if "OTEL_TRACES_EXPORTER" in line]

@@ -3,9 +3,11 @@ from __future__ import annotations
 import logging
 
 import pytest
+from opentelemetry.trace import SpanContext
 
 from telemetry.announcer import Announcer
 from telemetry.events import Event, EventName
+from telemetry.labels import CloseReason
 
 
 @pytest.fixture
@@ -85,3 +87,22 @@ def test_errors_are_warnings_and_the_rest_is_for_debugging(
     for name in EventName:
         announcer.tell(name, "c", {})
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("reason", CloseReason)
+def test_a_close_that_is_an_error_is_a_warning(
+    announcer: Announcer, caplog: pytest.LogCaptureFixture, reason: CloseReason
+) -> None:
+    caplog.set_level(logging.INFO, "riptide.stream")
+    announcer.tell(EventName.CONNECTION_CLOSED, "c", {"reason": reason})
+    assert len(caplog.records) == (reason.error_type is not None)
+
+
+def test_a_record_has_the_trace_of_its_stream(
+    announcer: Announcer, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = SpanContext(1, 2, is_remote=False)
+    announcer.tell(EventName.STREAM_ERROR, "c", {}, trace)
+    (record,) = caplog.records
+    assert vars(record)["trace"] == trace
+    assert vars(record)["event"] == "stream_error"

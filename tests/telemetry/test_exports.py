@@ -29,12 +29,6 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def receiver() -> Iterator[OtlpReceiver]:
-    with OtlpReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Telemetry]]:
     started: list[Telemetry] = []
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import (
 
 from telemetry import catalog
 from telemetry.bucket_histogram import BucketHistogram
-from telemetry.producer import HistogramProducer, ProducingReader
+from telemetry.producer import SCOPE, HistogramProducer, ProducingReader
 
 
 class InMemory(ProducingReader, InMemoryMetricReader):
@@ -90,3 +90,18 @@ def test_a_reader_without_a_producer_is_what_it_was() -> None:
     data = reader.get_metrics_data()
     assert data is not None
     assert names(data) == ["events"]
+
+
+def test_metrics_of_one_scope_stay_in_one() -> None:
+    producer, _ = make_producer()
+    reader = InMemory()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    reader.producer = producer
+    provider.get_meter(SCOPE).create_counter("ours").add(1)
+    provider.get_meter("other").create_counter("theirs").add(1)
+    data = reader.get_metrics_data()
+    assert data is not None
+    scopes = data.resource_metrics[0].scope_metrics
+    # Of two alike the OTLP encoder drops one.
+    assert [scope.scope.name for scope in scopes] == ["other", SCOPE]
+    assert [metric.name for metric in scopes[1].metrics] == ["ours", "riptide.streaming.write_wait"]

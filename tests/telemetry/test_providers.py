@@ -9,7 +9,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
 from telemetry import catalog
-from telemetry.labels import CloseReason, Protocol, Source
+from telemetry.export_settings import InvalidTelemetryError
+from telemetry.labels import CloseReason, Protocol, Signal, Source
 from telemetry.lifecycle import Lifecycle
 from telemetry.lifecycle_manager import StreamLifecycleManager
 from telemetry.producer import ProducingReader
@@ -116,3 +117,42 @@ def test_metrics_still_answer_after_shutdown() -> None:
     telemetry = start_telemetry("1")
     telemetry.shutdown()
     assert b"python_info" in telemetry.exposition.render().body
+
+
+def test_by_default_nothing_is_exported_traced_or_logged() -> None:
+    telemetry = start_telemetry("1")
+    assert not telemetry.pushes_only
+    assert not telemetry.traces
+    assert telemetry.log_handler is None
+    assert not any(health.enabled for health in telemetry.export_health.values())
+    with telemetry.tracer_provider.get_tracer("test").start_as_current_span("span") as span:
+        assert not span.is_recording()
+
+
+def test_what_is_asked_for_is_there_without_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    for signal in ("METRICS", "TRACES", "LOGS"):
+        monkeypatch.setenv(f"OTEL_{signal}_EXPORTER", "otlp")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100")
+    telemetry = start_telemetry("1")
+    assert telemetry.pushes_only
+    assert telemetry.traces
+    assert telemetry.log_handler is not None
+    assert all(health.enabled for health in telemetry.export_health.values())
+    with telemetry.lifecycle.publishing("orders", "") as publishing:
+        assert publishing.traceparent
+    assert telemetry.export_health[Signal.TRACES].queue_size() == 1
+    telemetry.shutdown()
+
+
+def test_a_variable_that_is_wrong_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "carbon")
+    with pytest.raises(InvalidTelemetryError, match="OTEL_METRICS_EXPORTER is 'carbon'"):
+        start_telemetry("1")
+
+
+def test_metrics_may_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    telemetry = start_telemetry("1")
+    assert telemetry.pushes_only
+    assert b"riptide_" not in telemetry.exposition.render().body

@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry.sdk.metrics.export import NumberDataPoint
 
 from telemetry import catalog
 from telemetry.catalog import CATALOG, Kind, MetricDefinition
+from telemetry.labels import Signal
 
 if TYPE_CHECKING:
     from telemetry.testing import InMemoryTelemetry
@@ -72,3 +74,29 @@ def test_every_metric_that_is_not_a_histogram_is_an_instrument(
 ) -> None:
     produced = {metric.name for metric in telemetry.instruments.producer.produce().metrics}
     assert produced == {each.name for each in CATALOG if each.kind is Kind.HISTOGRAM}
+
+
+def test_a_truth_value_is_a_number(telemetry: InMemoryTelemetry) -> None:
+    telemetry.instruments.observe({catalog.DRAINING: lambda: True})
+    (point,) = telemetry.points(catalog.DRAINING.name)
+    assert isinstance(point, NumberDataPoint)
+    assert type(point.value) is int
+
+
+def test_what_is_exported_shows_by_signal_from_the_start(telemetry: InMemoryTelemetry) -> None:
+    for definition in (
+        catalog.EXPORT_ENABLED,
+        catalog.EXPORT_FAILURES,
+        catalog.EXPORT_LAST_SUCCESS,
+        catalog.EXPORT_QUEUE_SIZE,
+    ):
+        for signal in Signal:
+            assert telemetry.value(definition.name, signal=signal) == 0
+    health = telemetry.export_health[Signal.TRACES]
+    health.failed("refused")
+    health.succeeded()
+    health.queue_size = lambda: 9
+    assert telemetry.value(catalog.EXPORT_FAILURES.name, signal="traces") == 1
+    assert telemetry.value(catalog.EXPORT_QUEUE_SIZE.name, signal="traces") == 9
+    assert telemetry.value(catalog.EXPORT_LAST_SUCCESS.name, signal="traces") > 1e9
+    assert telemetry.value(catalog.EXPORT_FAILURES.name) == 1

@@ -35,3 +35,12 @@ def test_a_control_record_is_one_line_whatever_it_says(detail: str) -> None:
     assert orjson.loads(line) == {"event": "end", "detail": detail}
     assert b"\n" not in line
     assert b"\r" not in line
+
+
+def test_a_traced_message_shows_its_trace_before_its_data() -> None:
+    message = make_message(42, b'{"traceparent":"mine"}')
+    message.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    record = orjson.loads(encode_message(message))
+    assert list(record) == ["id", "time", "traceparent", "data"]
+    assert record["traceparent"] == message.traceparent
+    assert record["data"] == {"traceparent": "mine"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from telemetry import Signal
 from tests.app.endpoints.answers import ask
 
 if TYPE_CHECKING:
@@ -37,3 +38,13 @@ async def test_a_failing_log_makes_it_not_ready_and_is_named(
 async def test_nobody_may_store_an_answer(app: Starlette) -> None:
     for path in ("/healthz/live", "/healthz/ready"):
         assert (await ask(app, "GET", path)).headers["cache-control"] == "no-store"
+
+
+async def test_exports_are_told_of_and_readiness_does_not_depend_on_them(app: Starlette) -> None:
+    health = app.state.telemetry.export_health
+    health[Signal.TRACES].endpoint = "http://collector"
+    health[Signal.TRACES].failed("refused")
+    answer = await ask(app, "GET", "/healthz/ready")
+    assert answer.status == 200
+    assert answer.json["traces_export"] == "failing: 1 in a row, 0 waiting"
+    assert (answer.json["metrics_export"], answer.json["logs_export"]) == ("off", "off")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
 
 if TYPE_CHECKING:
+    import pytest
     from starlette.applications import Starlette
 
 
@@ -60,3 +62,13 @@ async def test_what_a_stream_does_shows(app: Starlette) -> None:
     assert await _value(app, "riptide_streaming_active_connections", protocol="ndjson") == 0
     assert await _value(app, "riptide_streaming_total_connections", protocol="ndjson") == 1
     assert await _value(app, "riptide_streaming_memory_usage_bytes") == 0
+
+
+async def test_where_metrics_are_pushed_a_scraper_is_told_so(
+    app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushing = dataclasses.replace(app.state.telemetry, pushes_only=True)
+    monkeypatch.setattr(app.state, "telemetry", pushing)
+    answer = await ask(app, "GET", "/metrics")
+    assert (answer.status, answer.problem) == (404, "not-found")
+    assert "OTEL_METRICS_EXPORTER" in answer.json["detail"]

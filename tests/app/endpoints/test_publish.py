@@ -108,3 +108,12 @@ async def test_a_log_that_takes_nothing_is_said_with_when_to_try_again(
 async def test_publishers_are_served_while_streams_drain(app: Starlette) -> None:
     app.state.streams.draining = True
     assert (await ask(app, "POST", "/topics/a", headers=JSON, body=b"1")).status == 202
+
+
+async def test_the_publishers_trace_goes_with_the_message(app: Starlette) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for given in (traceparent, "nonsense"):
+        headers = [*JSON, ("traceparent", given)]
+        assert (await ask(app, "POST", "/topics/a", headers=headers, body=b"1")).status == 202
+    kept = [message.traceparent for message in await app.state.log.read("a", 0)]
+    assert kept == [traceparent, ""]

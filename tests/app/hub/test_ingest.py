@@ -16,7 +16,7 @@ from app.hub.ingest import Ingest
 from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
-from telemetry import PublishOutcome
+from telemetry import Lifecycle, Publishing, PublishOutcome
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns
 
@@ -174,3 +174,41 @@ async def test_what_the_log_refuses_is_counted_as_such(recorder: Recorder) -> No
     with pytest.raises(LogUnavailableError):
         await publishing
     assert recorder.of("messages_published") == [(PublishOutcome.LOG_FAILURE, 2)]
+
+
+class Traces(Lifecycle):
+    """Traces publishes, and keeps what it is told of them."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, str]] = []
+        self.accepted: list[tuple[str, int, int]] = []
+        self.failed: list[BaseException | None] = []
+
+    def publishing(self, topic: str, traceparent: str) -> Publishing:
+        self.begun.append((topic, traceparent))
+        traces = self
+
+        class Kept(Publishing):
+            def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+                traces.failed.append(error)
+
+            def accepted(self, first_id: str, count: int, size_bytes: int) -> None:
+                traces.accepted.append((first_id, count, size_bytes))
+
+        return Kept("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+
+
+async def test_a_publish_is_traced_from_its_body_to_the_log(hub: Hub, log: MemoryLog) -> None:
+    traces = Traces()
+    ingest = Ingest(hub, traces, max_body_bytes=100, max_message_bytes=20)
+    await ingest.publish("a", BATCH, None, aiter(Body(b"1\n22\n")), "the publisher's")
+    assert traces.begun == [("a", "the publisher's")]
+    assert traces.accepted == [(f"{log.epoch}-1", 2, 3)]
+    assert [message.traceparent for message in await log.read("a", 0)] == [
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ] * 2
+    with pytest.raises(InvalidMessageError):
+        await ingest.publish("a", JSON, None, aiter(Body(b"{")))
+    nothing, wrong = traces.failed
+    assert nothing is None
+    assert isinstance(wrong, InvalidMessageError)

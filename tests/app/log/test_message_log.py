@@ -161,3 +161,12 @@ def test_unix_time_is_placed_on_the_monotonic_clock() -> None:
     placed = monotonic_from_unix(time.time_ns())
     # The two clocks are read one after the other, and one of them may be adjusted.
     assert abs(placed - before) < 1_000_000_000
+
+
+async def test_a_message_keeps_the_trace_of_its_publish(open_log: OpenLog) -> None:
+    log = await open_log()
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await log.append("a", [b"1", b"2"], time.time_ns(), traceparent)
+    await append(log, "a", b"3")
+    traces = [message.traceparent for message in await log.read("a", 0)]
+    assert traces == [traceparent, traceparent, ""]

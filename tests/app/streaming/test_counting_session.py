@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.encoding.formats import NDJSON, WEBSOCKET
+from app.message import Edge
+from app.streaming.counting_session import CountingSession
+from app.streaming.stream_request import StreamRequest
+from app.streaming.streams import Streams
+from telemetry import ConnectionTotals, Lifecycle
+from tests.app.streaming.conftest import OpenStream
+from tests.app.streaming.pipe import Pipe
+from tests.app.waiting import eventually
+
+if TYPE_CHECKING:
+    from app.hub.hub import Hub
+
+
+class Closings(Lifecycle):
+    """Keeps the totals with which connections close."""
+
+    def __init__(self) -> None:
+        self.totals: list[ConnectionTotals | None] = []
+
+    def connection_closed(
+        self, connection_id: str, reason: Any, totals: ConnectionTotals | None = None
+    ) -> None:
+        del connection_id, reason
+        self.totals.append(totals)
+
+
+@pytest.fixture
+def closings() -> Closings:
+    return Closings()
+
+
+@pytest.fixture
+def open_counted(hub: Hub, closings: Closings) -> OpenStream:
+    return OpenStream(Streams(hub, closings, max_connections=9, retry_s=1, keep_totals=True))
+
+
+def _is_message(frame: bytes) -> bool:
+    return b'"data"' in frame
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("encoding", [NDJSON, WEBSOCKET])
+async def test_the_totals_are_those_of_all_messages_however_they_were_written(
+    hub: Hub, open_counted: OpenStream, closings: Closings, encoding: Any, *, direct: bool
+) -> None:
+    await hub.publish("a", [b"1", b"22"])
+    opened = await open_counted("earliest", pipe=Pipe(encoding, direct=direct))
+    assert isinstance(opened.session, CountingSession)
+    # At once; then one that is fanned out, or woken for.
+    await eventually(lambda: opened.session._subscription.sent == 2)
+    await hub.publish("a", [b"333"])
+    await eventually(lambda: opened.session._subscription.sent == 3)
+    opened.pipe.vanish()
+    await opened.ended()
+    messages = [encoding.encode_message(m) for m in await hub._log.read("a", 0)]
+    assert closings.totals == [ConnectionTotals(3, 0, sum(map(len, messages)))]
+
+
+async def test_streams_on_one_connection_add_up(
+    hub: Hub, open_counted: OpenStream, closings: Closings
+) -> None:
+    await hub.publish("a", [b"1"])
+    opened = await open_counted("earliest", pipe=Pipe(WEBSOCKET))
+    await eventually(lambda: opened.session._subscription.sent == 1)
+    opened.pipe.say(StreamRequest(Edge.EARLIEST, finite=False))
+    await eventually(lambda: sum(map(_is_message, opened.pipe.frames)) == 2)
+    opened.pipe.vanish()
+    await opened.ended()
+    (totals,) = closings.totals
+    assert totals is not None
+    assert totals.sent == 2
+    frames = [frame for frame in opened.pipe.frames if _is_message(frame)]
+    assert totals.size_bytes == sum(map(len, frames))
+
+
+async def test_without_traces_nothing_is_kept(hub: Hub, closings: Closings) -> None:
+    opened = await OpenStream(Streams(hub, closings, max_connections=9, retry_s=1))("earliest")
+    assert not isinstance(opened.session, CountingSession)
+    opened.pipe.vanish()
+    await asyncio.wait_for(opened.ended(), 5)
+    assert closings.totals == [None]

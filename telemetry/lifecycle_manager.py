@@ -202,7 +202,8 @@ class StreamLifecycleManager(ServiceRecorder):
         """Count the stream as ended whole."""
         if self._end_stream(connection_id, request_id, StreamOutcome.COMPLETED):
             details = {**(summary or {}), "request_id": request_id}
-            self._tell(EventName.STREAM_COMPLETED, connection_id, **details)
+            trace = self._tracing.trace_of(connection_id)
+            self._announcer.tell(EventName.STREAM_COMPLETED, connection_id, details, trace)
 
     @guarded
     def stream_cancelled(self, connection_id: str, request_id: str) -> None:

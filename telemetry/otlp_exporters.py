@@ -51,8 +51,11 @@ def _make(signal: Signal, settings: OtlpSettings) -> Any:
     exporter = pkgutil.resolve_name(
         f"{_PACKAGE}.{_TRANSPORTS[settings.protocol]}.{_EXPORTERS[signal]}"
     )
+    session: dict[str, Any] = {}
+    if settings.protocol is OtlpProtocol.HTTP:
+        session["session"] = pkgutil.resolve_name("telemetry.http_session:ExportSession")()
     try:
-        return exporter(endpoint=settings.endpoint, timeout=settings.timeout_s)
+        return exporter(endpoint=settings.endpoint, timeout=settings.timeout_s, **session)
     except Exception as error:
         raise InvalidTelemetryError(
             f"{signal} cannot be exported by OTLP ({error}): see the OTEL_EXPORTER_OTLP_* variables"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from telemetry.guard import guarded
+from telemetry.guard import guarded, report_failure
 from telemetry.labels import PublishOutcome, Source
 from telemetry.lifecycle import Lifecycle
-from telemetry.tracing import Tracing
+from telemetry.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from telemetry.labels import Protocol, RejectReason
     from telemetry.streaming_metrics import StreamingMetrics
-    from telemetry.tracing import Publishing
 
 logger = logging.getLogger("riptide.stream")
 
@@ -35,8 +34,12 @@ class ServiceRecorder(Lifecycle):
         self.metrics.by_protocol[protocol].rejected[reason] += 1
 
     def publishing(self, topic: str, traceparent: str) -> Publishing:
-        """Begin the span of a publish."""
-        return self._tracing.publishing(topic, traceparent)
+        """Begin the span of a publish; without one, if that fails."""
+        try:
+            return self._tracing.publishing(topic, traceparent)
+        except Exception:  # noqa: BLE001  # see guarded, which returns nothing
+            report_failure("publishing")
+            return Publishing("")
 
     @guarded
     def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:

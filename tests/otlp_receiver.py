@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +30,8 @@ DEADLINE_S = 20
 class OtlpReceiver:
     """Listens on two ports of its own. ``requests`` are the messages, as they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: tuple[bytes, bytes] | None = None) -> None:
+        """Speak TLS, if a key and its certificate (PEM) are given."""
         self.requests: list[Any] = []
         self.headers: list[dict[str, str]] = []
         self.refusing = False
@@ -42,11 +45,17 @@ class OtlpReceiver:
             (logs_service_pb2_grpc.add_LogsServiceServicer_to_server, _Logs(self)),
         ):
             add(servicer, self._grpc)  # type: ignore[no-untyped-call]  # generated
-        grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        if certificate is None:
+            grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
+        else:
+            credentials = grpc.ssl_server_credentials([certificate])
+            grpc_port = self._grpc.add_secure_port("127.0.0.1:0", credentials)
+            self._http.socket = _secured(self._http.socket, certificate)
+        scheme = "http" if certificate is None else "https"
         self.endpoints = {
-            "grpc": f"http://127.0.0.1:{grpc_port}",
-            "http/protobuf": f"http://127.0.0.1:{self._http.server_port}",
+            "grpc": f"{scheme}://localhost:{grpc_port}",
+            "http/protobuf": f"{scheme}://localhost:{self._http.server_port}",
         }
 
     def __enter__(self) -> Self:
@@ -134,6 +143,15 @@ def silent_endpoint() -> tuple[str, socket.socket]:
     """Return a URL where connections are taken and nothing is ever said, and its socket."""
     listener = socket.create_server(("127.0.0.1", 0))
     return f"http://127.0.0.1:{listener.getsockname()[1]}", listener
+
+
+def _secured(listener: socket.socket, certificate: tuple[bytes, bytes]) -> socket.socket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as chain:
+        chain.write(b"".join(certificate))
+        chain.flush()
+        context.load_cert_chain(chain.name)
+    return context.wrap_socket(listener, server_side=True)
 
 
 def _parts(request: Any) -> Any:

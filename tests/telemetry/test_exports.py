@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -18,6 +24,7 @@ from tests.otlp_receiver import OtlpReceiver, silent_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 PROTOCOLS = ("grpc", "http/protobuf")
 TRACE = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
@@ -204,3 +211,61 @@ def test_an_export_that_cannot_be_made_does_not_end_the_exports() -> None:
     reader.producer = Broken()  # type: ignore[assignment]  # what fails in place of the real one
     reader._receive_metrics(MetricsData(["anything"]))  # type: ignore[list-item]  # never looked at
     assert health.failures == 1
+
+
+def _self_signed() -> tuple[bytes, bytes]:
+    """Return a key and a certificate of localhost that it has signed, both PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        certificate.public_bytes(Encoding.PEM),
+    )
+
+
+def test_a_certificate_of_ones_own_is_trusted_when_it_is_given(
+    start: Callable[..., Telemetry], protocol: str, tmp_path: Path
+) -> None:
+    key, certificate = _self_signed()
+    (tmp_path / "ca.pem").write_bytes(certificate)
+    with OtlpReceiver((key, certificate)) as receiver:
+        variables = receiver.variables(protocol, "metrics") | {"OTEL_EXPORTER_OTLP_TIMEOUT": "2000"}
+        stranger = start(variables)
+        health = stranger.export_health[Signal.METRICS]
+        receiver.wait_for(lambda: health.failures)
+        assert not receiver.requests
+        stranger.shutdown()
+        start(variables | {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "ca.pem")})
+        assert receiver.wait_for(receiver.metrics)
+
+
+def test_what_waits_for_a_receiver_that_hangs_is_bounded(
+    receiver: OtlpReceiver, start: Callable[..., Telemetry]
+) -> None:
+    receiver.answering.clear()
+    telemetry = start(
+        receiver.variables("grpc", "traces", "logs") | {"OTEL_EXPORTER_OTLP_TIMEOUT": "60000"}
+    )
+    assert telemetry.log_handler is not None
+    health, logger = telemetry.export_health, logging.getLogger("riptide.test")
+    for number in range(3000):
+        with telemetry.lifecycle.publishing("orders", ""):
+            pass
+        record = logger.makeRecord("riptide.test", logging.INFO, "", 1, "%d", (number,), None)
+        telemetry.log_handler.handle(record)
+    for signal in (Signal.TRACES, Signal.LOGS):
+        assert health[signal].queue_size() == 2048
+    telemetry._exports.shutdown(deadline_s=0.2)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from telemetry.labels import Protocol, PublishOutcome, RejectReason
 from telemetry.lifecycle_manager import StreamLifecycleManager
 from telemetry.streaming_metrics import StreamingMetrics
+from telemetry.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     import pytest
@@ -58,3 +59,16 @@ def test_messages_fanned_out_count_for_their_topic_where_it_is_a_label() -> None
     )
     assert metrics.topics.by_label["orders"].sent == 6
     assert metrics.topics.by_label["other"].sent == 0
+
+
+def test_a_publish_whose_tracing_fails_goes_on_without(
+    lifecycle: StreamLifecycleManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Tracing):
+        def publishing(self, topic: str, traceparent: str) -> Publishing:
+            raise RuntimeError(topic + traceparent)
+
+    lifecycle._tracing = Broken()
+    with lifecycle.publishing("orders", "") as publishing:
+        assert publishing.traceparent == ""
+    assert "publishing was not recorded" in caplog.text

@@ -5,6 +5,7 @@ The SDK would take a default for what it does not understand, and export nowhere
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -60,6 +61,15 @@ class OtlpProtocol(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """Spans or log records that wait at most, go together at most, and how long for others."""
+
+    size: int
+    batch: int
+    delay_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class OtlpSettings:
     """Where a signal goes. Headers, certificates and the like the exporter reads itself."""
 
@@ -77,6 +87,8 @@ class ExportSettings:
     otlp: Mapping[Signal, OtlpSettings]
     interval_s: float
     sampler: Sampler
+    spans: QueueSettings
+    log_records: QueueSettings
 
 
 def read_export_settings(variables: Mapping[str, str]) -> ExportSettings:
@@ -88,9 +100,7 @@ def read_export_settings(variables: Mapping[str, str]) -> ExportSettings:
     """
     given = {name: value.strip() for name, value in variables.items() if value.strip()}
     if given.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return ExportSettings(
-            disabled=True, prometheus=False, otlp={}, interval_s=math.inf, sampler=ALWAYS_OFF
-        )
+        return dataclasses.replace(read_export_settings({}), disabled=True, prometheus=False)
     metrics = _exporters(given, Signal.METRICS, "prometheus", {"prometheus", "otlp", "none"})
     traces = _exporters(given, Signal.TRACES, "none", {"otlp", "none"})
     logs = _exporters(given, Signal.LOGS, "none", {"otlp", "none"})
@@ -108,6 +118,8 @@ def read_export_settings(variables: Mapping[str, str]) -> ExportSettings:
         },
         interval_s=_milliseconds(given, ["OTEL_METRIC_EXPORT_INTERVAL"], DEFAULT_INTERVAL_S, 1),
         sampler=_sampler(given),
+        spans=_queue(given, "OTEL_BSP", 5000),
+        log_records=_queue(given, "OTEL_BLRP", 1000),
     )
 
 
@@ -128,6 +140,8 @@ def _otlp(given: Mapping[str, str], signal: Signal) -> OtlpSettings:
     for kind in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
         for variable in _names(signal, kind):
             _check_file(given, variable)
+    for variable in _names(signal, "HEADERS"):
+        _check_headers(given, variable)
     names = _names(signal, "PROTOCOL")
     protocol = _first(given, names, OtlpProtocol.GRPC, lambda name: _protocol(given, name))
     return OtlpSettings(
@@ -180,19 +194,43 @@ def _check_file(given: Mapping[str, str], variable: str) -> None:
             raise _invalid(variable, given[variable], must) from None
 
 
+def _check_headers(given: Mapping[str, str], variable: str) -> None:
+    for part in given.get(variable, "").split(","):
+        name, equals, _ = part.partition("=")
+        if part.strip() and not (name.strip() and equals):
+            # What was given is not shown: such headers hold secrets.
+            raise InvalidTelemetryError(f"{variable} must be name=value, several with commas")
+
+
 def _milliseconds(
     given: Mapping[str, str], names: Iterable[str], default_s: float, least_ms: float
 ) -> float:
-    def read(name: str) -> float:
-        try:
-            value = float(given[name])
-        except ValueError:
-            value = 0.0
-        if not least_ms <= value < math.inf:
-            raise _invalid(name, given[name], f"a number of milliseconds from {least_ms}")
-        return value / 1000
+    must = f"a number of milliseconds from {least_ms}"
+    return _first(given, names, default_s, lambda name: _number(given, name, least_ms, must) / 1000)
 
-    return _first(given, names, default_s, read)
+
+def _queue(given: Mapping[str, str], prefix: str, delay_ms: float) -> QueueSettings:
+    def read(name: str, default: float) -> float:
+        variable = f"{prefix}_{name}"
+        return _number(given, variable, 1, "a number from 1") if variable in given else default
+
+    size = int(read("MAX_QUEUE_SIZE", 2048))
+    batch = int(read("MAX_EXPORT_BATCH_SIZE", min(512, size)))
+    if batch > size:
+        variable = f"{prefix}_MAX_EXPORT_BATCH_SIZE"
+        must = f"no more than {prefix}_MAX_QUEUE_SIZE ({size})"
+        raise _invalid(variable, given[variable], must)
+    return QueueSettings(size, batch, read("SCHEDULE_DELAY", delay_ms))
+
+
+def _number(given: Mapping[str, str], variable: str, least: float, must: str) -> float:
+    try:
+        value = float(given[variable])
+    except ValueError:
+        value = -math.inf
+    if not least <= value < math.inf:
+        raise _invalid(variable, given[variable], must)
+    return value
 
 
 def _sampler(given: Mapping[str, str]) -> Sampler:

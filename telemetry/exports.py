@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
@@ -68,20 +69,19 @@ class Exports:
     def __init__(self, settings: ExportSettings, resource: Resource) -> None:
         self._settings = settings
         self.health = {
-            signal: ExportHealth(signal, otlp.endpoint if otlp else None)
+            signal: ExportHealth(signal, _shown(otlp.endpoint) if otlp else None)
             for signal in Signal
             for otlp in [settings.otlp.get(signal)]
         }
-        self._metric_exporter: WatchedMetricExporter | None = None
-        if Signal.METRICS in settings.otlp:
-            health = self.health[Signal.METRICS]
-            self._metric_exporter = make_metric_exporter(settings.otlp[Signal.METRICS], health)
         self.tracing = Tracing()
         self.tracer_provider: AnyTracerProvider = NoOpTracerProvider()
         self.log_handler: logging.Handler | None = None
         # How to end each: in good order, and at once.
         self._ends: list[tuple[Callable[[], object], Callable[[], object]]] = []
-
+        self._metric_exporter: WatchedMetricExporter | None = None
+        if Signal.METRICS in settings.otlp:
+            health = self.health[Signal.METRICS]
+            self._metric_exporter = make_metric_exporter(settings.otlp[Signal.METRICS], health)
         if Signal.TRACES in settings.otlp:
             self._push_spans(settings.otlp[Signal.TRACES], settings.sampler, resource)
         if Signal.LOGS in settings.otlp:
@@ -100,7 +100,14 @@ class Exports:
         health = self.health[Signal.TRACES]
         exporter = make_span_exporter(otlp, health)
         provider = TracerProvider(LinkedSampler(sampler), resource, shutdown_on_exit=False)
-        processor = BatchSpanProcessor(exporter, meter_provider=NoOpMeterProvider())
+        queue = self._settings.spans
+        processor = BatchSpanProcessor(
+            exporter,
+            max_queue_size=queue.size,
+            max_export_batch_size=queue.batch,
+            schedule_delay_millis=queue.delay_ms,
+            meter_provider=NoOpMeterProvider(),
+        )
         provider.add_span_processor(processor)
         health.queue_size = lambda: _waiting(processor)
         self.tracer_provider = provider
@@ -111,7 +118,14 @@ class Exports:
         health = self.health[Signal.LOGS]
         exporter = make_log_exporter(otlp, health)
         provider = LoggerProvider(resource, shutdown_on_exit=False)
-        processor = BatchLogRecordProcessor(exporter, meter_provider=NoOpMeterProvider())
+        queue = self._settings.log_records
+        processor = BatchLogRecordProcessor(
+            exporter,
+            max_queue_size=queue.size,
+            max_export_batch_size=queue.batch,
+            schedule_delay_millis=queue.delay_ms,
+            meter_provider=NoOpMeterProvider(),
+        )
         provider.add_log_record_processor(processor)
         health.queue_size = lambda: _waiting(processor)
         self.log_handler = OtlpLogHandler(provider)
@@ -134,6 +148,12 @@ class Exports:
             thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
                 abort()
+
+
+def _shown(url: str) -> str:
+    """Return the URL without a name and a password, for the log."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _waiting(processor: BatchSpanProcessor | BatchLogRecordProcessor) -> int:

@@ -8,6 +8,7 @@ from telemetry.export_settings import (
     InvalidTelemetryError,
     OtlpProtocol,
     OtlpSettings,
+    QueueSettings,
     read_export_settings,
 )
 from telemetry.labels import Signal
@@ -121,6 +122,9 @@ def test_an_endpoint_of_grpc_may_lack_its_scheme(insecure: str, url: str) -> Non
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "there-is-no-such-file"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "soon"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "0"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "nan"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
     ],
@@ -138,6 +142,19 @@ def test_a_ratio_is_from_0_to_1(ratio: str) -> None:
     given = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": ratio}
     with pytest.raises(InvalidTelemetryError, match="OTEL_TRACES_SAMPLER_ARG"):
         read_export_settings(given)
+
+
+def test_headers_are_pairs_and_a_wrong_one_is_not_repeated() -> None:
+    metrics_of(OTEL_EXPORTER_OTLP_HEADERS="x-tenant=tide, authorization=Basic%20x=,")
+    with pytest.raises(InvalidTelemetryError, match="OTEL_EXPORTER_OTLP_HEADERS") as raised:
+        metrics_of(OTEL_EXPORTER_OTLP_HEADERS="Bearer secret")
+    assert "secret" not in str(raised.value)
+
+
+def test_queues_are_those_of_the_specification_unless_told_otherwise() -> None:
+    settings = read_export_settings({"OTEL_BSP_MAX_QUEUE_SIZE": "100"})
+    assert settings.spans == QueueSettings(size=100, batch=100, delay_ms=5000)
+    assert settings.log_records == QueueSettings(size=2048, batch=512, delay_ms=1000)
 
 
 def test_samplers_are_the_standard_ones() -> None:

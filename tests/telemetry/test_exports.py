@@ -199,6 +199,20 @@ def test_shutdown_exports_what_is_left(
     assert sum(point.as_int for point in opened) == 1
 
 
+def test_a_password_in_the_endpoint_is_not_logged(
+    start: Callable[..., Telemetry], caplog: pytest.LogCaptureFixture
+) -> None:
+    variables = {
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://tide:secret@127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "100",
+    }
+    start(variables).shutdown()
+    assert "http://127.0.0.1:9/v1/metrics" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_an_export_that_cannot_be_made_does_not_end_the_exports() -> None:
     health = ExportHealth(Signal.METRICS, "http://nowhere")
 

@@ -11,6 +11,7 @@ Examples:
   riptide serve
   RIPTIDE_PORT=9000 RIPTIDE_LOG=memory riptide serve
   RIPTIDE_DATA_DIR=/var/lib/riptide RIPTIDE_LOG_LEVEL=warning riptide serve
+  OTEL_METRICS_EXPORTER=otlp OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317 riptide serve
 """
 
 

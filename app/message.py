@@ -117,6 +117,11 @@ class Message:
         return OVERHEAD_BYTES + len(self.payload) + len(self.traceparent) + encoded
 
     @property
+    def sampled(self) -> bool:
+        """Whether its trace is one that is kept (the flag of W3C Trace Context)."""
+        return bool(self.traceparent) and int(self.traceparent[-1], 16) % 2 == 1
+
+    @property
     def id(self) -> MessageId:
         """The message's identity."""
         return MessageId(self.epoch, self.sequence)

@@ -53,12 +53,14 @@ class Lifecycle:
         accepted_ns: Sequence[int],
         source: Source,
         trace: SpanContext | None = None,
+        traced: int = -1,
     ) -> None:
         """Take note of messages that were handed to the transport in one write.
 
         ``accepted_ns`` says when each was accepted, on the monotonic clock, oldest first; empty
         where nobody knows.
-        ``trace`` is that of the last message, where it has one: an exemplar of its latency.
+        ``trace`` is that of one message, an exemplar of its latency: of the last, or of the one at
+        the position ``traced`` of ``accepted_ns``.
         """
 
     def items_fanned_out(  # noqa: PLR0913, PLR0917  # as items_sent
@@ -70,6 +72,7 @@ class Lifecycle:
         accepted_ns: Sequence[int],
         written_ns: Sequence[int],
         trace: SpanContext | None = None,
+        traced: int = -1,
     ) -> None:
         """Take note of the same live messages, handed to the transports of several connections.
 

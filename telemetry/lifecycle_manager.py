@@ -97,6 +97,7 @@ class StreamLifecycleManager(ServiceRecorder):
         accepted_ns: Sequence[int],
         source: Source,
         trace: SpanContext | None = None,
+        traced: int = -1,
     ) -> None:
         """Count the messages, their bytes, and the latency of each.
 
@@ -134,7 +135,7 @@ class StreamLifecycleManager(ServiceRecorder):
             else:
                 latency.observe_ages(now, accepted_ns)
             if trace is not None:
-                accepted = accepted_ns[-1]
+                accepted = accepted_ns[traced]
                 latency.keep_exemplar(now - accepted, trace)
                 self._tracing.delivered(
                     metrics.protocol, source, "", count, accepted, (now,), trace

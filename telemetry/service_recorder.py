@@ -60,6 +60,7 @@ class ServiceRecorder(Lifecycle):
         accepted_ns: Sequence[int],
         written_ns: Sequence[int],
         trace: SpanContext | None = None,
+        traced: int = -1,
     ) -> None:
         """Count the messages, their bytes and latencies for all connections at once."""
         metrics = self.metrics.by_protocol[protocol]
@@ -71,7 +72,7 @@ class ServiceRecorder(Lifecycle):
             topic_metrics.sent += count * connections
         metrics.live_latency.observe_all_ages(written_ns, accepted_ns)
         if trace is not None:
-            accepted = accepted_ns[-1]
+            accepted = accepted_ns[traced]
             metrics.live_latency.keep_exemplar(written_ns[-1] - accepted, trace)
             self._tracing.delivered(
                 protocol, Source.LIVE, topic, count, accepted, written_ns, trace

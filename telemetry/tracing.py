@@ -84,7 +84,7 @@ class Tracing:
         written_ns: Sequence[int],
         trace: SpanContext,
     ) -> None:
-        """Make a span for messages handed to transports, of which the last one is traced.
+        """Make a span for messages handed to transports, of which one is traced.
 
         Times are on the monotonic clock: when that one was accepted, and when each consumer was
         handed it.

@@ -19,19 +19,24 @@ class Batch:
 
     They follow the sequence number ``after`` and end with ``last``; ``size`` is their encoded
     length in bytes. ``accepted_ns`` are the moments of acceptance on the monotonic clock, oldest
-    first. ``written_ns`` is for whoever writes the batch to many, to note when. ``trace`` is the
-    span that published the last message, if it is traced and sampled: of many that are written at
-    once, one stands for all.
+    first. ``written_ns`` is for whoever writes the batch to many, to note when. Of many messages
+    that are written at once, one stands for all: ``trace`` is the span that published it, if it is
+    sampled, and ``traced`` its position. It is ``example``, where one is given, or the last.
     """
 
-    def __init__(self, encoding: Encoding, messages: Sequence[Message]) -> None:
+    def __init__(
+        self, encoding: Encoding, messages: Sequence[Message], example: Message | None = None
+    ) -> None:
         self.encoding = encoding
         self.messages = len(messages)
         self.last = messages[-1].sequence
         self.after = self.last - self.messages
         self.accepted_ns = Moments(message.accepted_ns for message in messages)
         self.written_ns: list[int] = []
-        self.trace = sampled_trace(messages[-1].traceparent)
+        if example is None:
+            example = messages[-1]
+        self.trace = sampled_trace(example.traceparent)
+        self.traced = example.sequence - messages[0].sequence
         self._pieces = encoding.encode(messages)
         self.size = sum(map(len, self._pieces))
 

@@ -130,5 +130,6 @@ class FanOut:
                 batch.accepted_ns,
                 batch.written_ns,
                 batch.trace,
+                batch.traced,
             )
             batch.written_ns.clear()

@@ -47,6 +47,8 @@ class Topic:
         self.fan_out = FanOut(self, lifecycle)
         self._limits = limits
         self._messages: list[Message] = []
+        # The newest whose trace is kept; others would hide it in a batch.
+        self._sampled: Message | None = None
         self._bytes = 0
         self._batches: dict[tuple[int, int, int], Batch] = {}
 
@@ -72,7 +74,11 @@ class Topic:
             self.tail = messages[0].sequence
         self._messages.extend(messages)
         self._bytes += sum(message.held_bytes() for message in messages)
-        self.head = messages[-1].sequence
+        newest = messages[-1]
+        self.head = newest.sequence
+        # Messages that were published together have one trace.
+        if newest.sampled:
+            self._sampled = newest
         self._evict()
         self._batches.clear()
         self.fan_out.start()
@@ -100,7 +106,7 @@ class Topic:
                     break
             new = [message for message in messages if message.encoded[encoding.slot] is None]
             self._bytes -= sum(message.held_bytes() for message in new)
-            batch = Batch(encoding, messages)
+            batch = Batch(encoding, messages, self._example(after, messages[-1].sequence))
             self._bytes += sum(message.held_bytes() for message in new)
             if len(self._batches) >= CACHED_BATCHES:
                 del self._batches[next(iter(self._batches))]
@@ -111,6 +117,12 @@ class Topic:
         """Return the bytes that the ring and the cached batches hold."""
         batches = list(self._batches.values())
         return self._bytes + sum(batch.held_bytes() for batch in batches)
+
+    def _example(self, after: int, last: int) -> Message | None:
+        sampled = self._sampled
+        if sampled is None or not after < sampled.sequence <= last:
+            return None
+        return sampled
 
     def _evict(self) -> None:
         dropped = 0

@@ -262,7 +262,7 @@ class StreamSession:
         else:
             accepted, trace = batch.accepted_ns[start:end], None
         self._subscription.advance(count, batch.last - batch.messages + end)
-        self._lifecycle.items_sent(self.id, count, size, accepted, source, trace)
+        self._lifecycle.items_sent(self.id, count, size, accepted, source, trace, batch.traced)
 
     async def _report_progress(self) -> None:
         self._progress_shown = time.monotonic()

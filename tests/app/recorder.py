@@ -113,8 +113,9 @@ class Recorder(Lifecycle):
         accepted_ns: Sequence[int],
         source: Source,
         trace: Any = None,
+        traced: int = -1,
     ) -> None:
-        del trace
+        del trace, traced
         self.events.append(
             ("items_sent", connection_id, count, size_bytes, list(accepted_ns), source)
         )
@@ -128,8 +129,9 @@ class Recorder(Lifecycle):
         accepted_ns: Sequence[int],
         written_ns: Sequence[int],
         trace: Any = None,
+        traced: int = -1,
     ) -> None:
-        del trace
+        del trace, traced
         self.events.append(
             (
                 "items_fanned_out",

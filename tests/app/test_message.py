@@ -128,3 +128,12 @@ def test_a_trace_counts_among_what_a_message_holds() -> None:
         Message("0", 1, 0, 0, b"0", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     )
     assert traced.held_bytes() == plain.held_bytes() + len(traced.traceparent)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("03", True)]
+)
+def test_a_message_is_sampled_if_its_trace_says_so(flags: str, *, sampled: bool) -> None:
+    traceparent = f"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"
+    assert Message("0", 1, 0, 0, b"0", traceparent).sampled is sampled
+    assert not Message("0", 1, 0, 0, b"0").sampled

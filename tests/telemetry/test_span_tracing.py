@@ -252,10 +252,15 @@ def test_the_lifecycle_makes_them_and_the_exemplars_that_lead_to_them(traced: Tr
     lifecycle.items_sent("c", 1, 10, [now - 1000], Source.LIVE, trace)
     lifecycle.items_fanned_out(Protocol.NDJSON, "orders", 1, 10, [now - 1000], [now, now], trace)
     lifecycle.items_fanned_out(Protocol.NDJSON, "orders", 1, 10, [now - 1000], [now, now])
+    # The middle one of three is the traced one.
+    ages = [now - 3_000_000_000, now - 200_000, now]
+    lifecycle.items_fanned_out(Protocol.WEBSOCKET, "orders", 3, 30, ages, [now], trace, 1)
     lifecycle.connection_closed("c", CloseReason.COMPLETED, ConnectionTotals(1, 0, 10))
     names = [span.name for span in traced.spans]
-    assert names == ["publish", "stream open", "deliver", "deliver", "stream close"]
+    assert names == ["publish", "stream open", "deliver", "deliver", "deliver", "stream close"]
     assert trace is not None
     for latency in (metrics.sse.live_latency, metrics.ndjson.live_latency):
         (exemplar,) = latency.exemplars.all() if latency.exemplars else []
         assert (exemplar.trace_id, exemplar.span_id) == (trace.trace_id, trace.span_id)
+    (exemplar,) = metrics.websocket.live_latency.exemplars.all()  # type: ignore[union-attr]  # there are
+    assert exemplar.value == pytest.approx(0.0002)

@@ -36,15 +36,19 @@ def test_a_batch_holds_what_has_been_made_of_it_and_makes_it_once(encoding: Enco
     assert batch.held_bytes() == len(wire) + (batch.size if encoding.joins else 0)
 
 
-def test_its_trace_is_that_of_its_last_message_if_it_is_sampled() -> None:
+def test_its_trace_is_that_of_its_example_or_its_last_message_if_it_is_sampled() -> None:
     sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     first, last = make_messages(1, 2)
     assert Batch(NDJSON, [first, last]).trace is None
     first.traceparent = sampled
     assert Batch(NDJSON, [first, last]).trace is None
+    exemplary = Batch(NDJSON, [first, last], first)
+    assert exemplary.trace is not None
+    assert exemplary.accepted_ns[exemplary.traced] == first.accepted_ns
     last.traceparent = sampled
-    trace = Batch(NDJSON, [first, last]).trace
-    assert trace is not None
-    assert f"{trace.span_id:016x}" in sampled
+    batch = Batch(NDJSON, [first, last])
+    assert batch.trace is not None
+    assert f"{batch.trace.span_id:016x}" in sampled
+    assert batch.accepted_ns[batch.traced] == last.accepted_ns
     last.traceparent = f"{sampled[:-1]}0"
     assert Batch(NDJSON, [first, last]).trace is None

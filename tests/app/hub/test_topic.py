@@ -142,3 +142,26 @@ async def test_the_head_never_goes_back_while_pushes_catch_up_with_the_log() -> 
     assert heads == sorted(heads)
     assert topic.head == 4
     assert _payloads(topic, 3, 4) == [b"4"]
+
+
+def _traced_position(topic: Topic, after: int, until: int) -> int | None:
+    batch = topic.batch(NDJSON, after, until)
+    return None if batch.trace is None else batch.traced
+
+
+async def test_the_newest_sampled_message_of_a_batch_stands_for_it() -> None:
+    topic = _topic(RingLimits(100, 100_000))
+    topic.advance_to(0)
+    for message in make_messages(1, 6):
+        if message.sequence in {2, 4}:
+            message.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        elif message.sequence > 4:
+            message.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+        topic.push([message])
+    assert _traced_position(topic, 0, 6) == 3
+    assert _traced_position(topic, 3, 6) == 0
+    assert _traced_position(topic, 3, 4) == 0
+    assert _traced_position(topic, 4, 6) is None
+    # An older one is not looked for, unless it is the last.
+    assert _traced_position(topic, 0, 3) is None
+    assert _traced_position(topic, 0, 2) == 1

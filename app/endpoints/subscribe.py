@@ -19,6 +19,7 @@ from telemetry import Protocol
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from app.access.gate import Gate
     from app.errors import ProblemError
     from app.streaming.streams import Streams
 
@@ -31,6 +32,8 @@ class Subscribe:
         # Nothing of the request is kept but what the stream needs: it may stay open for days.
         http_format = negotiate(Headers(scope=scope).get("accept"))
         topic = scope["path_params"]["topic"]
+        gate: Gate = scope["app"].state.gate
+        identity = await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
         if scope["method"] == "HEAD":
             check_topic(topic)
             response = Response()
@@ -41,7 +44,13 @@ class Subscribe:
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
             request = HTTPConnection(scope)
-            await streams.serve(outlet, topic, *asked_range(request), traceparent_of(request))
+            await streams.serve(
+                outlet,
+                topic,
+                *asked_range(request),
+                traceparent_of(request),
+                expires_at=identity.expires_at,
+            )
         except (ConnectionLimitError, DrainingError) as refusal:
             last_id = Headers(scope=scope).get("last-event-id")
             if http_format.encoding.protocol is not Protocol.SSE or last_id is None:

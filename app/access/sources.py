@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.access.keys import Key, parse_jwk_set, secret_key
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
 MAX_BYTES = 1024 * 1024
@@ -66,16 +67,19 @@ class JwksUrl:
     def __init__(self, url: str) -> None:
         self.name = url
         self._url = url
+        self._tls: ssl.SSLContext | None = None
 
     async def read(self) -> list[Key]:
         """Fetch the set; a redirection is not followed."""
-        import httpx2  # noqa: PLC0415  # slow to import, and most services have no such URL
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(_load_certificates)
+        import httpx2  # noqa: PLC0415  # as in _load_certificates, which has imported it by now
 
         body = bytearray()
         try:
             async with (
                 asyncio.timeout(FETCH_TIMEOUT_S),
-                httpx2.AsyncClient(timeout=FETCH_TIMEOUT_S) as client,
+                httpx2.AsyncClient(timeout=FETCH_TIMEOUT_S, verify=self._tls) as client,
                 client.stream("GET", self._url, headers={"Accept": "application/json"}) as answer,
             ):
                 if not answer.is_success:
@@ -84,9 +88,18 @@ class JwksUrl:
                     body += chunk
                     if len(body) > MAX_BYTES:
                         raise ValueError("it is larger than any JWK set")
+        except TimeoutError:
+            raise OSError("no answer in time") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise OSError(str(error) or type(error).__name__) from None
         return parse_jwk_set(bytes(body), with_secrets=False)
+
+
+def _load_certificates() -> ssl.SSLContext:
+    """Return what certificates of servers are checked with; takes too long for an event loop."""
+    import httpx2  # noqa: PLC0415  # slow to import, and most services have no such URL
+
+    return httpx2.create_ssl_context()
 
 
 def _read_file(path: Path) -> bytes:

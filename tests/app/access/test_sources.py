@@ -45,7 +45,7 @@ async def test_an_answer_that_is_no_success_is_an_error(status: int) -> None:
             await JwksUrl(server.url).read()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://[", "http://x.invalid/keys"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://["])
 async def test_a_url_that_leads_nowhere_is_an_error(url: str) -> None:
     with pytest.raises(OSError, match=r".+"):
         await JwksUrl(url).read()
@@ -70,5 +70,5 @@ async def test_an_issuer_that_does_not_answer_is_given_up_and_holds_nobody_up(
             await asyncio.sleep(0.01)
             ticks += 1
         assert ticks > 3
-        with pytest.raises(OSError, match=r".*"):
+        with pytest.raises(OSError, match="no answer in time"):
             await reading

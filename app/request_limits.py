@@ -109,13 +109,20 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Leave the connection to the WebSocket protocol."""
+        """Leave the connection to the WebSocket protocol, if that takes it."""
         self._expect_nothing()
-        try:
-            super().handle_websocket_upgrade()
-        except (UnicodeError, AssertionError):
-            # What HTTP lets pass and a handshake does not, such as bytes beyond ASCII in a path.
-            self._refuse(MalformedRequestError("this is no WebSocket handshake (RFC 6455)"))
+        if not self.url.isascii():
+            self._refuse(MalformedRequestError("the target has bytes beyond ASCII: escape them"))
+            return
+        super().handle_websocket_upgrade()
+        if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
+            # Its parser is stricter than that of HTTP; uvicorn would leave it at that.
+            self._refuse(
+                MalformedRequestError(
+                    "this is no WebSocket handshake (RFC 6455): it is malformed, or has more than "
+                    "128 headers or a line over 8 KiB"
+                )
+            )
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""

@@ -102,11 +102,6 @@ def supervise(settings: Settings) -> None:
             would be open to all.
 
     """
-    logger.warning(
-        "%d workers and no broker between them: each has a log of its own, and what is published "
-        "to one reaches only the consumers connected to it; use one worker unless that is meant",
-        settings.workers,
-    )
     with (
         listen(settings.host, settings.port) as listener,
         tempfile.TemporaryDirectory(prefix="riptide-") as directory,
@@ -117,5 +112,11 @@ def supervise(settings: Settings) -> None:
                 "RIPTIDE_METRICS_PORT is one port, and each worker has metrics on a port of its "
                 "own (GET /metrics/targets lists them): leave it out"
             )
+        logger.warning(
+            "%d workers and no broker between them: each has a log of its own, and what is "
+            "published to one reaches only the consumers connected to it; use one worker unless "
+            "that is meant",
+            settings.workers,
+        )
         logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
         Supervisor(listener.fileno(), Path(directory), settings.workers).run()

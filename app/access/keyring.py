@@ -42,12 +42,18 @@ class Keyring:
             KeyFileError: a file cannot be read, or holds no keys.
 
         """
-        await self._read()
         for source in self._sources:
-            if not source.remote and source.name not in self._keys:
+            if source.remote:
+                await self._read_one(source)
+                continue
+            try:
+                self._keys[source.name] = await source.read()
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
                 raise KeyFileError(
-                    f"{source.name} has no keys to verify tokens with ({await _fault(source)})"
-                )
+                    f"{source.name} has no keys to verify tokens with ({why})"
+                ) from None
+        self._read_at = time.monotonic()
 
     async def run(self) -> None:
         """Read the keys again and again until cancelled, so that old ones go and new ones come."""
@@ -101,13 +107,3 @@ class Keyring:
         except (OSError, ValueError) as error:
             kept = "those from before are kept" if source.name in self._keys else "there are none"
             logger.warning("no new keys from %s (%s); %s", source.name, error, kept)
-
-
-async def _fault(source: KeySource) -> str:
-    try:
-        await source.read()
-    except OSError as error:
-        return error.strerror or str(error)
-    except ValueError as error:
-        return str(error)
-    return "it has just changed"

@@ -142,6 +142,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._silent:
             self.transport.close()
             return
+        if self.flow.read_paused:
+            # It is us who are slow: what came before is not dealt with yet.
+            self._expect_within(self.config.limits.body_timeout_s)
+            return
         part = "head" if self._in_head else "body"
         self._refuse(
             RequestTimeoutError(f"the {part} of the request took too long: send it in one go")
@@ -154,14 +158,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         cycle: Any = self.cycle
-        waits = cycle is not None and not cycle.response_complete
-        if waits and (cycle.response_started or self._in_head):
-            self.transport.close()
-            return
-        if waits:
-            # The application learns that the body has broken off.
+        if cycle is not None and not cycle.response_complete:
+            # The application learns that the client has gone, and writes no more.
             cycle.disconnected = True
             cycle.message_event.set()
+            if cycle.response_started or self._in_head:
+                self.transport.close()
+                return
         self.transport.write(_response(problem))
         self.loop.call_later(LINGER_S, self.transport.close)
 

@@ -95,6 +95,9 @@ class StreamingWebSocketProtocol(_TellsConnection, LimitedWebSocketProtocol):
         await super().send(message)
         if message["type"] == "websocket.accept":
             del self.response
+        elif message["type"] == "websocket.http.response.body":
+            # Refused in full; uvicorn would report a handshake that was left open.
+            self.handshake_complete = self.handshake_complete or self.close_sent
 
 
 class DrainingServer(uvicorn.Server):

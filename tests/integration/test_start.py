@@ -70,7 +70,7 @@ def test_a_service_without_access_control_is_not_opened_to_a_network_by_accident
 
 def test_what_is_wrong_with_keys_and_certificates_is_named(tmp_path: Path) -> None:
     (tmp_path / "short").write_text("guess me")
-    for settings, word in [
+    cases: list[tuple[dict[str, object], str]] = [
         ({"token_secret_file": tmp_path / "short"}, "at least 32 bytes"),
         ({"jwks_file": tmp_path / "none"}, "No such file"),
         ({"metrics_token_file": tmp_path / "short"}, "at least 16 characters"),
@@ -79,7 +79,8 @@ def test_what_is_wrong_with_keys_and_certificates_is_named(tmp_path: Path) -> No
         ({"tls_key": tmp_path / "short"}, "RIPTIDE_TLS_CERTIFICATE"),
         ({"metrics_port": 0, "workers": 2}, "RIPTIDE_METRICS_PORT"),
         ({"allow_anonymous": "true", "jwks_url": "http://x/keys"}, "RIPTIDE_ALLOW_ANONYMOUS"),
-    ]:
+    ]
+    for settings, word in cases:
         assert word in _refusal(tmp_path, log="memory", **settings), settings
 
 

@@ -55,5 +55,5 @@ async def test_keys_come_from_wherever_the_settings_say(recorder: Recorder, tmp_
 
 async def test_a_key_file_that_is_missing_is_named(recorder: Recorder, tmp_path: Path) -> None:
     gate = make_gate(Settings(jwks_file=tmp_path / "none"), recorder.lifecycle)
-    with pytest.raises(KeyFileError, match="none has no keys .*No such file"):
+    with pytest.raises(KeyFileError, match=r"none has no keys .*No such file"):
         await gate.open()

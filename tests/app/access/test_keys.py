@@ -47,7 +47,8 @@ def test_a_key_for_something_else_is_passed_over(members: dict[str, Any]) -> Non
 
 
 def test_weak_keys_are_passed_over() -> None:
-    small = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key()
+    short = 1024
+    small = rsa.generate_private_key(public_exponent=65537, key_size=short).public_key()
     curve = ec.generate_private_key(ec.SECP384R1()).public_key()
     keys = [
         json.loads(RSAAlgorithm.to_jwk(small)),

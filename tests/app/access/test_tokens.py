@@ -138,14 +138,15 @@ async def test_a_token_whose_claims_do_not_hold_is_told_why(
 async def test_audience_and_issuer_are_checked_where_they_are_set() -> None:
     issuer = Issuer()
     verifier = await _verifier(issuer, audience="riptide", issuer="https://id.example")
-    held = {"aud": ["x", "riptide"], "iss": "https://id.example"}
+    held: dict[str, Any] = {"aud": ["x", "riptide"], "iss": "https://id.example"}
     assert await verifier.verify(issuer.token(**held))
-    for wrong, why in [
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"aud": "x"}, "another audience"),
         ({"aud": None}, "no claim 'aud'"),
         ({"iss": "https://evil.example"}, "another issuer"),
         ({"iss": None}, "no claim 'iss'"),
-    ]:
+    ]
+    for wrong, why in refused:
         with pytest.raises(UnauthenticatedError, match=why):
             await verifier.verify(issuer.token(**{**held, **wrong}))
 

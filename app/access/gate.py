@@ -47,7 +47,7 @@ class Gate:
         self._verifier = verifier
         self._origins = origins
         self._lifecycle = lifecycle
-        self._cookie = cookie
+        self.cookie = cookie
         self._in_query = in_query
 
     async def open(self) -> None:
@@ -102,7 +102,7 @@ class Gate:
         WebSockets (``from_pages``) are open to every page. Of other requests, browsers keep the
         answer from foreign pages, but a cookie goes with them.
         """
-        credentials = None if self._verifier is None else credentials_of(scope, self._cookie)
+        credentials = None if self._verifier is None else credentials_of(scope, self.cookie)
         by_cookie = credentials is not None and credentials.by_cookie
         if from_pages or (by_cookie and action is Action.PUBLISH):
             self._origins.check(scope, by_cookie=by_cookie)
@@ -111,7 +111,7 @@ class Gate:
         if credentials is None:
             raise UnauthenticatedError(
                 "a token is needed: send it as Authorization: Bearer TOKEN, "
-                f"or in the cookie {self._cookie}"
+                f"or in the cookie {self.cookie}"
             )
         if credentials.by_query and not self._in_query:
             raise UnauthenticatedError(

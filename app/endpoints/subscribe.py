@@ -9,7 +9,12 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from app.errors import ConnectionLimitError, DrainingError, NotAcceptableError
+from app.errors import (
+    ConnectionLimitError,
+    DrainingError,
+    KeysUnavailableError,
+    NotAcceptableError,
+)
 from app.message import check_topic
 from app.streaming import control
 from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
@@ -33,16 +38,16 @@ class Subscribe:
         http_format = negotiate(Headers(scope=scope).get("accept"))
         topic = scope["path_params"]["topic"]
         gate: Gate = scope["app"].state.gate
-        identity = await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
-        if scope["method"] == "HEAD":
-            check_topic(topic)
-            response = Response()
-            response.raw_headers = response_headers(http_format)
-            await response(scope, receive, send)
-            return
         streams: Streams = scope["app"].state.streams
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
+            identity = await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
+            if scope["method"] == "HEAD":
+                check_topic(topic)
+                response = Response()
+                response.raw_headers = response_headers(http_format)
+                await response(scope, receive, send)
+                return
             request = HTTPConnection(scope)
             await streams.serve(
                 outlet,
@@ -51,7 +56,7 @@ class Subscribe:
                 traceparent_of(request),
                 expires_at=identity.expires_at,
             )
-        except (ConnectionLimitError, DrainingError) as refusal:
+        except (ConnectionLimitError, DrainingError, KeysUnavailableError) as refusal:
             last_id = Headers(scope=scope).get("last-event-id")
             if http_format.encoding.protocol is not Protocol.SSE or last_id is None:
                 raise

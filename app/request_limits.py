@@ -46,6 +46,10 @@ class LimitedConfig(uvicorn.Config):
 class LimitedHttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 within limits; who exceeds one is told so, if that can still be, and cut off."""
 
+    # Slots, because uvicorn's own attributes fill the dictionary that instances share: with five
+    # more, each connection would have one of its own.
+    __slots__ = ("_deadline", "_head_bytes", "_in_head", "_refused", "_silent")
+
     config: LimitedConfig
 
     def __init__(self, *args: Any, **keywords: Any) -> None:

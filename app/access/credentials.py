@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.datastructures import Headers
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 PARAMETER = "access_token"
@@ -30,8 +32,11 @@ class TokenOutOfQuery:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on without the token in its query."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass the request on without the token in its query.
+
+        No coroutine, which would stay as long as a stream does.
+        """
         query: bytes = scope.get("query_string", b"")
         # A name may be written with escapes.
         if query and (b"access" in query or b"%" in query):
@@ -41,7 +46,7 @@ class TokenOutOfQuery:
                 # In place, because the server keeps this scope and may log from it.
                 scope[FROM_QUERY] = next(value for name, value in pairs if name == PARAMETER)
                 scope["query_string"] = urlencode(kept).encode()
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 def credentials_of(scope: Scope, cookie: str) -> Credentials | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
+
 from tests.issuer import SECRET, Issuer
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import socket
 import ssl
@@ -32,15 +32,15 @@ def _make_certificate(directory: Path) -> tuple[Path, Path]:
     """Make a certificate for 127.0.0.1, signed by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "riptide test")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
@@ -189,7 +189,14 @@ def test_the_command_line_speaks_tls(
     monkeypatch.setenv("RIPTIDE_URL", secure.url)
     subprocess.run([RIPTIDE, "publish", "-q", topic], input=b"hello\n", check=True, timeout=60)
     for protocol in ("sse", "ndjson", "websocket"):
-        tail = [RIPTIDE, "tail", topic, "--after=earliest", "--count=1", f"--protocol={protocol}"]
+        tail = [
+            str(RIPTIDE),
+            "tail",
+            topic,
+            "--after=earliest",
+            "--count=1",
+            f"--protocol={protocol}",
+        ]
         assert (
             subprocess.run(tail, check=True, capture_output=True, timeout=60).stdout == b"hello\n"
         )

@@ -162,11 +162,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            # The application learns that the client has gone, and writes no more.
-            cycle.disconnected = True
-            cycle.message_event.set()
-            if cycle.response_started or self._in_head:
+        if cycle is not None:
+            under_way = not cycle.response_complete
+            if under_way:
+                # The application learns that the client has gone, and writes no more.
+                cycle.disconnected = True
+                cycle.message_event.set()
+            # The cycle is of this request, or still of the one before it.
+            if cycle.response_started if cycle.scope is self.scope else under_way:
                 self.transport.close()
                 return
         self.transport.write(_response(problem))

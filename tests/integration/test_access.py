@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import time
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import orjson
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.contract.consumers import TRANSPORTS
-from tests.issuer import SECRET, Issuer, bearer
+from tests.issuer import SECRET, Issuer, bearer, jwk_set
 from tests.jwks_server import JwksServer
 from tests.service import Service
 
@@ -97,6 +101,39 @@ async def test_every_transport_asks_for_a_token_and_says_so_alike(
         assert (await _open(guarded, topic, protocol, good))[0] == 200
     assert guarded.metric(REJECTED, protocol=protocol, reason="unauthenticated") == before + 2
     assert guarded.metric(REJECTED, protocol=protocol, reason="forbidden") == forbidden + 1
+
+
+async def test_no_other_key_and_no_other_algorithm_opens_a_stream_or_publishes(
+    start_service: StartService, tmp_path: Path, topic: str
+) -> None:
+    issuer, other = Issuer("RS256"), Issuer("RS256")
+    (tmp_path / "jwks").write_bytes(jwk_set(issuer))
+    service = start_service(log="memory", jwks_file=tmp_path / "jwks")
+    public = issuer.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    confused = _sign_by_hand("HS256", public)
+    forged = [other.token(), ISSUER.token(), confused, _sign_by_hand("none", None)]
+    tampered = issuer.token({"subscribe": ["other"]}).split(".")
+    tampered[1] = issuer.token().split(".")[1]
+    for token in [*forged, ".".join(tampered)]:
+        assert _publish(service, topic, bearer(token)) == 401
+        for protocol in PROTOCOLS:
+            assert (await _open(service, topic, protocol, bearer(token)))[0] == 401
+    assert _publish(service, topic, bearer(issuer.token())) == 202
+    assert service.metric(PUBLISHED, outcome="accepted") == 1
+    assert service.metric("riptide_streaming_messages_unaccounted") == 0
+
+
+def _sign_by_hand(algorithm: str, secret: bytes | None) -> str:
+    """Return a token that no library would make."""
+    claims = {"exp": int(time.time()) + 60, "riptide": {"publish": ["*"], "subscribe": ["*"]}}
+    parts = [{"alg": algorithm, "kid": "key-1"}, claims]
+    text = ".".join(_encode(orjson.dumps(part)) for part in parts)
+    signature = b"" if secret is None else hmac.digest(secret, text.encode(), "sha256")
+    return f"{text}.{_encode(signature)}"
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _publish(service: Service, topic: str, headers: dict[str, str]) -> int:

@@ -130,8 +130,12 @@ class MalformedRequestError(ProblemError):
     title = "Malformed request"
 
 
-class ChallengeError(ProblemError):
-    """An answer that says what a bearer token lacks (RFC 6750, section 3)."""
+class UnauthenticatedError(ProblemError):
+    """There is no token, or it does not hold (RFC 6750, section 3)."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    slug = "unauthenticated"
+    title = "Not authenticated"
 
     def __init__(self, detail: str, *, error: str | None = None) -> None:
         """Give one of the RFC's codes as ``error``; none where there was no token at all."""
@@ -144,23 +148,16 @@ class ChallengeError(ProblemError):
         return {"WWW-Authenticate": f'Bearer realm="riptide"{code}'}
 
 
-class UnauthenticatedError(ChallengeError):
-    """There is no token, or it does not hold."""
-
-    status = HTTPStatus.UNAUTHORIZED
-    slug = "unauthenticated"
-    title = "Not authenticated"
-
-
-class ForbiddenError(ChallengeError):
+class ForbiddenError(ProblemError):
     """The token holds, but does not allow this."""
 
     status = HTTPStatus.FORBIDDEN
     slug = "forbidden"
     title = "Not allowed"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, error="insufficient_scope")
+    def headers(self) -> dict[str, str]:
+        """Return the challenge."""
+        return {"WWW-Authenticate": 'Bearer realm="riptide", error="insufficient_scope"'}
 
 
 class OriginError(ProblemError):

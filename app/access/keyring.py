@@ -31,6 +31,8 @@ class Keyring:
         self._sources = sources
         self._refresh_s = refresh_s
         self._min_pause_s = min_pause_s
+        self.readings = 0
+        """How often keys have been read: what was verified with older ones may no longer hold."""
         self._keys: dict[str, list[Key]] = {}
         self._read_at = -float("inf")
         self._reading: asyncio.Task[None] | None = None
@@ -104,6 +106,7 @@ class Keyring:
     async def _read_one(self, source: KeySource) -> None:
         try:
             self._keys[source.name] = await source.read()
+            self.readings += 1
         except (OSError, ValueError) as error:
             kept = "those from before are kept" if source.name in self._keys else "there are none"
             logger.warning("no new keys from %s (%s); %s", source.name, error, kept)

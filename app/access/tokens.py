@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import jwt
 
 from app.access.grants import CLAIM, parse_grants
-from app.access.identity import Identity
+from app.access.identity import ANYONE, Identity
 from app.access.keys import ALGORITHMS
 from app.errors import UnauthenticatedError
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from app.access.keyring import Keyring
 
 MAX_LENGTH = 8192
+# Verifying one takes a good part of what a publish takes; publishers come again with the same.
+REMEMBERED = 1024
 INVALID = "invalid_token"
 REFUSALS: dict[type[Exception], str] = {
     jwt.ExpiredSignatureError: "it has expired: get a new one",
@@ -35,6 +39,8 @@ class TokenVerifier:
         self._issuer = issuer
         self._leeway_s = leeway_s
         self._jwt = jwt.PyJWT()
+        # By a token's hash, in the order of verification, with the reading of the keys it held by.
+        self._verified: dict[bytes, tuple[int, Identity]] = {}
 
     async def verify(self, token: str) -> Identity:
         """Return the bearer's identity.
@@ -46,6 +52,18 @@ class TokenVerifier:
         """
         if len(token) > MAX_LENGTH:
             raise _invalid(f"it is longer than {MAX_LENGTH} characters")
+        digest = hashlib.sha256(token.encode()).digest()
+        reading, identity = self._verified.get(digest, (-1, ANYONE))
+        if reading == self.keyring.readings and time.time() < identity.expires_at:
+            return identity
+        identity = await self._verify(token)
+        self._verified.pop(digest, None)
+        self._verified[digest] = self.keyring.readings, identity
+        if len(self._verified) > REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        return identity
+
+    async def _verify(self, token: str) -> Identity:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.access import tokens
 from app.access.grants import Action
 from app.access.keyring import Keyring
 from app.access.keys import Key, parse_jwk_set, secret_key
@@ -159,6 +161,41 @@ async def test_clocks_may_be_off_a_little_and_the_end_moves_with_them() -> None:
     assert identity.expires_at == expired + 30
     with pytest.raises(UnauthenticatedError, match="expired"):
         await verifier.verify(issuer.token(exp=expired - 30))
+
+
+async def test_a_token_that_was_verified_holds_until_it_expires_or_the_keys_are_read_again() -> (
+    None
+):
+    issuer = Issuer()
+    source = Fixed([secret_key(SECRET)])
+    keyring = Keyring([source], 60, min_pause_s=0)
+    await keyring.open()
+    verifier = TokenVerifier(keyring, audience=None, issuer=None, leeway_s=0)
+    token = issuer.token()
+    first = await verifier.verify(token)
+    assert await verifier.verify(token) is first
+    # Another token of the same bearer is another token.
+    assert await verifier.verify(issuer.token({"publish": ["a"]})) is not first
+    short = issuer.token(exp=int(time.time()) + 1)
+    assert await verifier.verify(short)
+    await asyncio.sleep(1.1)
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        await verifier.verify(short)
+    source.keys = [secret_key(b"another secret, of 32 bytes or more")]
+    await keyring.find("ES256", "unknown")
+    with pytest.raises(UnauthenticatedError, match="not of a key"):
+        await verifier.verify(token)
+
+
+async def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "REMEMBERED", 3)
+    issuer = Issuer()
+    verifier = await _verifier(issuer)
+    for number in range(10):
+        await verifier.verify(issuer.token(sub=f"bearer {number}"))
+        with pytest.raises(UnauthenticatedError):
+            await verifier.verify(f"{number}.b.c")
+    assert len(verifier._verified) == 3
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,9 @@ class Subscribe:
         streams: Streams = scope["app"].state.streams
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
-            identity = await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
+            expires_at = (
+                await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
+            ).expires_at
             if scope["method"] == "HEAD":
                 check_topic(topic)
                 response = Response()
@@ -54,7 +56,7 @@ class Subscribe:
                 topic,
                 *asked_range(request),
                 traceparent_of(request),
-                expires_at=identity.expires_at,
+                expires_at=expires_at,
             )
         except (ConnectionLimitError, DrainingError, KeysUnavailableError) as refusal:
             last_id = Headers(scope=scope).get("last-event-id")

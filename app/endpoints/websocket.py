@@ -31,13 +31,13 @@ class SubscribeWebSocket:
         await receive()
         request = HTTPConnection(scope)
         try:
-            identity = await gate.admit_consumer(scope, Protocol.WEBSOCKET, topic)
+            expires_at = (await gate.admit_consumer(scope, Protocol.WEBSOCKET, topic)).expires_at
             await streams.serve(
                 WebSocketOutlet(scope, receive, send),
                 topic,
                 *asked_range(request),
                 traceparent_of(request),
-                expires_at=identity.expires_at,
+                expires_at=expires_at,
             )
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send)

@@ -72,7 +72,7 @@ class Streams:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def serve(
+    async def serve(  # noqa: PLR0913  # what a client asks for, and what is known of it
         self,
         outlet: Outlet,
         topic: str,

@@ -5,20 +5,29 @@ RiptideError
 │   ├── InvalidSettingsError
 │   ├── DataDirectoryError
 │   ├── LogCorruptError
-│   └── AddressError
+│   ├── AddressError
+│   ├── ExposedError
+│   └── KeyFileError
 └── ProblemError                   an answer of HTTP: RFC 9457 problem details
     ├── InvalidTopicError          400
     ├── InvalidPositionError       400
     ├── InvalidMessageError        400
+    ├── MalformedRequestError      400
+    ├── UnauthenticatedError       401, WWW-Authenticate
+    ├── ForbiddenError             403, WWW-Authenticate
+    ├── OriginError                403
     ├── NotFoundError              404
     ├── MethodNotAllowedError      405
     ├── NotAcceptableError         406
+    ├── RequestTimeoutError        408
     ├── TooLargeError              413
     ├── UnsupportedMediaTypeError  415
     ├── MisdirectedError           421
+    ├── HeadTooLargeError          431
     ├── InternalError              500
     ├── ConnectionLimitError       503, Retry-After
     ├── DrainingError              503, Retry-After
+    ├── KeysUnavailableError       503, Retry-After
     └── LogUnavailableError        503, Retry-After
 """
 
@@ -50,6 +59,14 @@ class LogCorruptError(StartError):
 
 class AddressError(StartError):
     """The address cannot be listened on."""
+
+
+class ExposedError(StartError):
+    """Others could reach the service, and there is no access control."""
+
+
+class KeyFileError(StartError):
+    """A file of keys, of a token or of a certificate cannot be used."""
 
 
 class ProblemError(RiptideError):
@@ -105,6 +122,52 @@ class InvalidMessageError(ProblemError):
     title = "Invalid message"
 
 
+class MalformedRequestError(ProblemError):
+    """What came is not HTTP/1.1."""
+
+    status = HTTPStatus.BAD_REQUEST
+    slug = "malformed-request"
+    title = "Malformed request"
+
+
+class UnauthenticatedError(ProblemError):
+    """There is no token, or it does not hold (RFC 6750, section 3)."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    slug = "unauthenticated"
+    title = "Not authenticated"
+
+    def __init__(self, detail: str, *, error: str | None = None) -> None:
+        """Give one of the RFC's codes as ``error``; none where there was no token at all."""
+        super().__init__(detail)
+        self.error = error
+
+    def headers(self) -> dict[str, str]:
+        """Return the challenge."""
+        code = "" if self.error is None else f', error="{self.error}"'
+        return {"WWW-Authenticate": f'Bearer realm="riptide"{code}'}
+
+
+class ForbiddenError(ProblemError):
+    """The token holds, but does not allow this."""
+
+    status = HTTPStatus.FORBIDDEN
+    slug = "forbidden"
+    title = "Not allowed"
+
+    def headers(self) -> dict[str, str]:
+        """Return the challenge."""
+        return {"WWW-Authenticate": 'Bearer realm="riptide", error="insufficient_scope"'}
+
+
+class OriginError(ProblemError):
+    """A web page of another origin, one that is not allowed, has made a browser ask."""
+
+    status = HTTPStatus.FORBIDDEN
+    slug = "origin"
+    title = "Origin not allowed"
+
+
 class NotFoundError(ProblemError):
     """There is nothing at that path."""
 
@@ -127,6 +190,14 @@ class NotAcceptableError(ProblemError):
     status = HTTPStatus.NOT_ACCEPTABLE
     slug = "not-acceptable"
     title = "No acceptable format"
+
+
+class RequestTimeoutError(ProblemError):
+    """The request has not come to its end in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    slug = "request-timeout"
+    title = "Request too slow"
 
 
 class TooLargeError(ProblemError):
@@ -153,6 +224,14 @@ class MisdirectedError(ProblemError):
     title = "Ask each worker"
 
 
+class HeadTooLargeError(ProblemError):
+    """The target and headers of a request are over their limit."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    slug = "head-too-large"
+    title = "Request head too large"
+
+
 class InternalError(ProblemError):
     """A fault of ours; what went wrong stands in the log, not in the answer."""
 
@@ -175,6 +254,14 @@ class DrainingError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "draining"
     title = "Shutting down"
+
+
+class KeysUnavailableError(ProblemError):
+    """There are no keys yet to verify tokens with."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "keys-unavailable"
+    title = "Keys unavailable"
 
 
 class LogUnavailableError(ProblemError):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from app.access.gate import Gate
     from app.log.message_log import MessageLog
     from app.streaming.drain import Drain
     from app.streaming.heartbeat import Heartbeat
@@ -33,10 +34,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Open the log and run the background tasks while the application serves.
 
     Raises:
-        StartError: the log cannot be opened.
+        StartError: the log cannot be opened, or the keys of tokens are not there.
 
     """
     log: MessageLog = app.state.log
+    gate: Gate = app.state.gate
     heartbeat: Heartbeat = app.state.heartbeat
     monitor: EventLoopMonitor = app.state.event_loop_monitor
     drain: Drain = app.state.drain
@@ -44,9 +46,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
         stack.enter_context(handled_by(telemetry.log_handler))
+        await gate.open()
         await log.open()
         stack.push_async_callback(log.close)
-        for background in (heartbeat.run(), monitor.run()):
+        for background in (heartbeat.run(), monitor.run(), gate.run()):
             stack.push_async_callback(_cancel, asyncio.create_task(background))
         # Under our server the drain is over by then; under another one this is it.
         stack.push_async_callback(drain.run)

@@ -7,8 +7,14 @@ import os
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from app.access.build import make_gate
+from app.access.credentials import TokenOutOfQuery
+from app.access.operators import OperatorsOnly, read_token
+from app.access.origins import ANY
 from app.endpoints.metrics import metrics
 from app.endpoints.problems import EXCEPTION_HANDLERS
 from app.errors import InvalidSettingsError
@@ -20,7 +26,8 @@ from app.lifespan import lifespan
 from app.log.memory import MemoryLog
 from app.log.message_log import Retention
 from app.log.sqlite import SqliteLog
-from app.routes import make_routes
+from app.request_limits import RequestLimits
+from app.routes import OPERATORS, make_routes
 from app.settings import load_settings
 from app.streaming.drain import Drain
 from app.streaming.heartbeat import Heartbeat
@@ -28,6 +35,8 @@ from app.streaming.streams import Streams
 from telemetry import EventLoopMonitor, InvalidTelemetryError, catalog, start_telemetry
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from app.log.message_log import MessageLog
     from app.settings import Settings
     from app.targets import MetricsTargets
@@ -42,10 +51,12 @@ def create_app(
     """Build the application; nothing runs until its lifespan does.
 
     With ``metrics_targets`` it is one of several workers: ``/metrics`` is then on the application
-    at ``app.state.metrics_app``, to be served on a port of its own.
+    at ``app.state.metrics_app``, to be served on a port of its own. So it is, with health beside
+    it, where the settings give metrics a port.
 
     Raises:
         InvalidSettingsError: no settings were given, and those of the environment are wrong.
+        KeyFileError: the operators' token cannot be read.
 
     """
     settings = settings or load_settings()
@@ -80,22 +91,32 @@ def create_app(
             catalog.TOPICS: hub.topics,
         }
     )
+    token = None if settings.metrics_token_file is None else read_token(settings.metrics_token_file)
+    routes = make_routes(
+        telemetry.meter_provider,
+        telemetry.tracer_provider,
+        shares_port=metrics_targets is not None,
+        operators_token=token,
+    )
+    operators = _only_metrics(token)
+    if metrics_targets is None and settings.metrics_port is not None:
+        operators = [route for route in routes if getattr(route, "path", "") in OPERATORS]
+        routes = [route for route in routes if route not in operators]
     app = Starlette(
-        routes=make_routes(
-            telemetry.meter_provider,
-            telemetry.tracer_provider,
-            shares_port=metrics_targets is not None,
-        ),
+        routes=routes,
+        middleware=_make_middleware(settings),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
     app.state.log = log
     app.state.telemetry = telemetry
     app.state.metrics_targets = metrics_targets
-    app.state.metrics_app = Starlette(
-        routes=[Route("/metrics", metrics)], exception_handlers=EXCEPTION_HANDLERS
+    app.state.metrics_app = Starlette(routes=operators, exception_handlers=EXCEPTION_HANDLERS)
+    app.state.metrics_app.state = app.state
+    app.state.gate = make_gate(settings, lifecycle)
+    app.state.request_limits = RequestLimits(
+        settings.head_timeout_seconds, settings.body_timeout_seconds
     )
-    app.state.metrics_app.state.telemetry = telemetry
     app.state.event_loop_monitor = monitor
     app.state.streams = streams
     app.state.ingest = Ingest(
@@ -120,6 +141,28 @@ def _start_telemetry(settings: Settings) -> Telemetry:
         )
     except InvalidTelemetryError as error:
         raise InvalidSettingsError(str(error)) from error
+
+
+def _only_metrics(token: bytes | None) -> list[BaseRoute]:
+    guards = [] if token is None else [Middleware(OperatorsOnly, token=token)]
+    return [Route("/metrics", metrics, middleware=guards)]
+
+
+def _make_middleware(settings: Settings) -> list[Middleware]:
+    layers = [Middleware(TokenOutOfQuery)]
+    if settings.allowed_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["GET", "HEAD", "POST"],
+                allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+                # With cookies, for EventSource; but not from anywhere.
+                allow_credentials=ANY not in settings.allowed_origins,
+                expose_headers=["Retry-After", "WWW-Authenticate"],
+            )
+        )
+    return layers
 
 
 def _make_log(settings: Settings) -> MessageLog:

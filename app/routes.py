@@ -9,8 +9,10 @@ from opentelemetry.trace import NoOpTracerProvider
 from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute, request_response
 
+from app.access.operators import OperatorsOnly
 from app.endpoints.health import live, ready
 from app.endpoints.metrics import metrics, misdirected, targets
+from app.endpoints.openapi import openapi
 from app.endpoints.page import page
 from app.endpoints.publish import publish
 from app.endpoints.subscribe import Subscribe
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # A topic's name is checked by its endpoint, so that a bad one is told what is wrong with it.
 TOPIC = "/topics/{topic:path}"
+OPERATORS = ("/metrics", "/metrics/targets", "/healthz/live", "/healthz/ready")
+"""The paths that a port, or a token, of their own can keep from everybody else."""
 
 
 class ByMethod:
@@ -40,7 +44,11 @@ class ByMethod:
 
 
 def make_routes(
-    meter_provider: MeterProvider, tracer_provider: TracerProvider, *, shares_port: bool
+    meter_provider: MeterProvider,
+    tracer_provider: TracerProvider,
+    *,
+    shares_port: bool,
+    operators_token: bytes | None = None,
 ) -> list[BaseRoute]:
     """Return the routes; the plain ones report ``http.server.*``, those of topics do not.
 
@@ -62,11 +70,15 @@ def make_routes(
             default_span_details=name_span,
             exclude_spans=["send", "receive"],
         )
-        return Route(path, endpoint, methods=["GET"], middleware=[instrumented])
+        layers = [instrumented]
+        if operators_token is not None and path in OPERATORS:
+            layers.append(Middleware(OperatorsOnly, token=operators_token))
+        return Route(path, endpoint, methods=["GET"], middleware=layers)
 
     topic = ByMethod(GET=Subscribe(), POST=request_response(publish))
     return [
         plain("/", page, traced=True),
+        plain("/openapi.json", openapi),
         plain("/metrics", misdirected if shares_port else metrics),
         plain("/metrics/targets", targets),
         plain("/healthz/live", live),

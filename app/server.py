@@ -1,27 +1,30 @@
-"""uvicorn, with two things added: streams see their connection, and the signal starts the drain."""
+"""uvicorn, with three things added: limits, streams see their connection, the signal drains."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any
+import ssl
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from app.errors import AddressError
+from app.errors import AddressError, KeyFileError
+from app.frame_limits import LimitedWebSocketProtocol
 from app.lifespan import lifespan
+from app.request_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
 from app.streaming.connection import EXTENSION, ClientConnection
 from app.streaming.waiting import Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
     from types import FrameType
 
     from starlette.applications import Starlette
 
+    from app.settings import Settings
     from app.streaming.drain import Drain
 
 # A hello is a short sentence; nothing else is ever sent to us in a frame.
@@ -54,7 +57,7 @@ class _TellsConnection(asyncio.Protocol):
         super().resume_writing()
 
 
-class StreamingHttpProtocol(_TellsConnection, HttpToolsProtocol):
+class StreamingHttpProtocol(_TellsConnection, LimitedHttpProtocol):
     """HTTP/1.1, with the connection in the scope's extensions."""
 
     def on_message_begin(self) -> None:
@@ -64,7 +67,7 @@ class StreamingHttpProtocol(_TellsConnection, HttpToolsProtocol):
         self.scope["extensions"] = extensions
 
 
-class StreamingWebSocketProtocol(_TellsConnection, WebSocketsSansIOProtocol):
+class StreamingWebSocketProtocol(_TellsConnection, LimitedWebSocketProtocol):
     """WebSocket, with the connection in the scope's extensions; light when it is idle."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
@@ -92,6 +95,9 @@ class StreamingWebSocketProtocol(_TellsConnection, WebSocketsSansIOProtocol):
         await super().send(message)
         if message["type"] == "websocket.accept":
             del self.response
+        elif message["type"] == "websocket.http.response.body":
+            # Refused in full; uvicorn would report a handshake that was left open.
+            self.handshake_complete = self.handshake_complete or self.close_sent
 
 
 class DrainingServer(uvicorn.Server):
@@ -135,6 +141,13 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
 
+class Tls(NamedTuple):
+    """What to serve TLS with; the key may stand in the certificate's file. PEM both."""
+
+    certificate: Path
+    key: Path | None
+
+
 class _MetricsServer(uvicorn.Server):
     """A second server beside the first, which has the signals."""
 
@@ -148,40 +161,45 @@ def serve(
     app: Starlette,
     listener: socket.socket,
     metrics_listener: socket.socket | None = None,
+    tls: Tls | None = None,
     on_started: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until a signal ends it; ``/metrics`` on a listener of its own, if one is given.
 
     Raises:
-        StartError: the data directory or the log in it cannot be used.
+        StartError: the data directory, the log in it or the certificate cannot be used.
 
     """
-    config = _configure(app)
+    limits: RequestLimits = app.state.request_limits
+    config = _configure(app, limits, tls)
+    metrics_config = _configure(app.state.metrics_app, limits, tls)
     server = DrainingServer(config, app.state.drain, on_started)
     with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_run(app, server, listener, metrics_listener))
+        runner.run(_run(app, server, listener, metrics_config, metrics_listener))
 
 
 async def _run(
     app: Starlette,
     server: DrainingServer,
     listener: socket.socket,
+    metrics_config: uvicorn.Config,
     metrics_listener: socket.socket | None,
 ) -> None:
     async with lifespan(app):
         if metrics_listener is None:
             await server.serve(sockets=[listener])
             return
-        metrics_server = _MetricsServer(_configure(app.state.metrics_app))
+        metrics_server = _MetricsServer(metrics_config)
         serving = asyncio.create_task(metrics_server.serve(sockets=[metrics_listener]))
         await server.serve(sockets=[listener])
         metrics_server.should_exit = True
         await serving
 
 
-def _configure(app: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(
+def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) -> uvicorn.Config:
+    config = LimitedConfig(
         app,
+        limits,
         http=StreamingHttpProtocol,
         ws=StreamingWebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
@@ -194,7 +212,18 @@ def _configure(app: Starlette) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
     )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise KeyFileError(
+            f"cannot serve TLS with the certificate {config.ssl_certfile} and the key "
+            f"{config.ssl_keyfile or 'in it'} ({error.strerror or error}): "
+            "check RIPTIDE_TLS_CERTIFICATE and RIPTIDE_TLS_KEY"
+        ) from None
+    return config
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -219,7 +248,22 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, *, tls: bool = False) -> str:
     """Return the URL of what is served there."""
+    scheme = "https" if tls else "http"
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """Return what to serve TLS with, if that is wanted.
+
+    Raises:
+        KeyFileError: there is a key without a certificate.
+
+    """
+    if settings.tls_certificate is not None:
+        return Tls(settings.tls_certificate, settings.tls_key)
+    if settings.tls_key is not None:
+        raise KeyFileError("RIPTIDE_TLS_KEY is of no use without RIPTIDE_TLS_CERTIFICATE: set both")
+    return None

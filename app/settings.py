@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,11 +17,13 @@ from telemetry import TopicLabels
 
 PREFIX = "RIPTIDE_"
 # Read by the command line and by the test suite, not by the service.
-OTHER_VARIABLES = {"RIPTIDE_URL", "RIPTIDE_TEST_SKIPS"}
+OTHER_VARIABLES = {"RIPTIDE_TOKEN", "RIPTIDE_URL", "RIPTIDE_TEST_SKIPS"}
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 DAY = 24 * 60 * 60
+# As browsers write it, in lower case; or any.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
 
 
 class Settings(BaseSettings):
@@ -47,6 +50,105 @@ class Settings(BaseSettings):
         le=1024,
         title="processes that share the port; each is a service of its own until there is a broker",
         description="a whole number from 1 to 1024",
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        title="whether anybody may use the service beyond loopback without access control",
+        description="true or false",
+    )
+    token_secret_file: Path | None = Field(
+        None,
+        title="file with the secret of HS256 tokens (JWT); with a key, tokens are asked for",
+        description="a file with at least 32 bytes",
+    )
+    jwks_file: Path | None = Field(
+        None,
+        title="file with the keys (a JWK set) of RS256, ES256, EdDSA and HS256 tokens",
+        description="a file",
+    )
+    jwks_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]\S*$",
+        title="where the issuer of tokens publishes its keys (a JWK set)",
+        description="a URL of http or https",
+    )
+    keys_refresh_seconds: float = Field(
+        300,
+        gt=0,
+        allow_inf_nan=False,
+        title="how often keys are read again; an unknown one makes it sooner",
+        description="a number of seconds over 0",
+    )
+    token_audience: str | None = Field(
+        None,
+        min_length=1,
+        title="audience (aud) that tokens must have; without it, they must have none",
+        description="a text",
+    )
+    token_issuer: str | None = Field(
+        None,
+        min_length=1,
+        title="issuer (iss) that tokens must have; without it, any",
+        description="a text",
+    )
+    token_leeway_seconds: float = Field(
+        10,
+        ge=0,
+        le=300,
+        title="how far the clocks of issuers may be off",
+        description="a number of seconds from 0 to 300",
+    )
+    token_cookie: str = Field(
+        "riptide_token",
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        title="cookie that may hold a token, for EventSource and WebSocket in browsers",
+        description="a name of the characters A-Z a-z 0-9 _ . -",
+    )
+    token_in_query: bool = Field(
+        default=False,
+        title="whether a token may be given as ?access_token=, which others may log",
+        description="true or false",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        title="other origins whose web pages may use the service (CORS, WebSocket, cookies)",
+        description="origins like https://app.example.com, with commas; or *, any but by cookie",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        title="port of its own for metrics and health, which then are on no other",
+        description="a whole number from 0 (any free port) to 65535",
+    )
+    metrics_token_file: Path | None = Field(
+        None,
+        title="file with the token that is asked for at metrics and health",
+        description="a file with at least 16 characters",
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        title="file with the certificate (PEM, its chain included) to serve TLS with",
+        description="a file",
+    )
+    tls_key: Path | None = Field(
+        None,
+        title="file with the private key (PEM) of the certificate, if it is not in the same one",
+        description="a file",
+    )
+    head_timeout_seconds: float = Field(
+        10,
+        gt=0,
+        allow_inf_nan=False,
+        title="how long a client may take to send the target and headers of a request",
+        description="a number of seconds over 0",
+    )
+    body_timeout_seconds: float = Field(
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        title="how long a client may take to send the body of a request",
+        description="a number of seconds over 0",
     )
     log: Literal["sqlite", "memory"] = Field(
         "sqlite",
@@ -154,7 +256,7 @@ class Settings(BaseSettings):
         description="a number of seconds from 0",
     )
 
-    @field_validator("topic_labels", mode="before")
+    @field_validator("topic_labels", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -169,6 +271,14 @@ class Settings(BaseSettings):
                 check_topic(prefix)
             except InvalidTopicError as error:
                 raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"{origin} is not an origin")
         return value
 
 

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.errors import StartError
-from app.server import address_of, listen
+from app.access.exposure import check_exposure
+from app.errors import InvalidSettingsError, StartError
+from app.server import address_of, listen, tls_of
 from app.targets import MetricsTargets
 from app.worker import START_FAILED
 
@@ -97,17 +98,25 @@ def supervise(settings: Settings) -> None:
     """Serve with several workers until a signal ends them.
 
     Raises:
-        StartError: the address cannot be listened on, or a worker could not start.
+        StartError: the address cannot be listened on, a worker could not start, or the service
+            would be open to all.
 
     """
-    logger.warning(
-        "%d workers and no broker between them: each has a log of its own, and what is published "
-        "to one reaches only the consumers connected to it; use one worker unless that is meant",
-        settings.workers,
-    )
     with (
         listen(settings.host, settings.port) as listener,
         tempfile.TemporaryDirectory(prefix="riptide-") as directory,
     ):
-        logger.info("serving on %s", address_of(listener))
+        check_exposure(settings, listener.getsockname()[0])
+        if settings.metrics_port is not None:
+            raise InvalidSettingsError(
+                "RIPTIDE_METRICS_PORT is one port, and each worker has metrics on a port of its "
+                "own (GET /metrics/targets lists them): leave it out"
+            )
+        logger.warning(
+            "%d workers and no broker between them: each has a log of its own, and what is "
+            "published to one reaches only the consumers connected to it; use one worker unless "
+            "that is meant",
+            settings.workers,
+        )
+        logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
         Supervisor(listener.fileno(), Path(directory), settings.workers).run()

@@ -17,7 +17,7 @@ from pathlib import Path
 from app.errors import StartError
 from app.logs import configure_logs
 from app.main import create_app
-from app.server import listen, serve
+from app.server import listen, serve, tls_of
 from app.settings import load_settings
 from app.targets import MetricsTargets
 
@@ -37,6 +37,7 @@ def main(slot: int, listener_fd: int, directory: Path) -> int:
             create_app(settings, targets),
             socket.socket(fileno=listener_fd),
             metrics,
+            tls_of(settings),
             # Not before it can answer.
             on_started=lambda: targets.add(slot, metrics.getsockname()[1]),
         )

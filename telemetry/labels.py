@@ -43,6 +43,8 @@ class PublishOutcome(ClosedSet):
     INVALID = "invalid"
     TOO_LARGE = "too_large"
     LOG_FAILURE = "log_failure"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
 
 
 class DropReason(ClosedSet):
@@ -60,6 +62,9 @@ class RejectReason(ClosedSet):
     DRAINING = "draining"
     INVALID_REQUEST = "invalid_request"
     LOG_FAILURE = "log_failure"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    ORIGIN = "origin"
 
 
 class Signal(ClosedSet):
@@ -90,8 +95,9 @@ class ErrorType(ClosedSet):
 class CloseReason(ClosedSet):
     """Every way in which a connection can end.
 
-    Each member carries what follows from it: ``websocket_code`` (RFC 6455, section 7.4; the
-    code that we send, or the one that stands for what the client did), ``outcome`` of the
+    Each member carries what follows from it: ``websocket_code`` (RFC 6455, section 7.4, and
+    IANA's registry; the code that we send, or the one that stands for what the client did),
+    ``outcome`` of the
     streams that were open, ``error_type`` where the end is an error, ``reconnect`` where
     the client does well to come back, and ``meaning`` in a sentence.
     """
@@ -149,6 +155,14 @@ class CloseReason(ClosedSet):
         None,
         True,
         "the server is shutting down",
+    )
+    TOKEN_EXPIRED = (
+        "token_expired",
+        3000,
+        StreamOutcome.CANCELLED,
+        None,
+        True,
+        "the token with which the stream was opened has expired; a new one is needed",
     )
     UNSUPPORTED_FRAME = (
         "unsupported_frame",

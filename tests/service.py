@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 START_DEADLINE_S = 20
 RIPTIDE = Path(sys.executable).with_name("riptide")
-SERVING = re.compile(r'serving on (http://[^\s"]+)')
+SERVING = re.compile(r'serving on (https?://[^\s"]+)')
 
 
 class Service:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import click
 
 from app.cli.errors import CommandError, Interrupted
-from app.cli.service import open_client, url_option
+from app.cli.service import open_client, token_option, url_option
 from app.cli.terminal import interruptible, say
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Source(NamedTuple):
     help="How long to try again while the service cannot be reached or is busy.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something goes wrong.")
+@token_option
 @url_option
 def publish(  # noqa: PLR0913  # one parameter an option
     *,
@@ -84,6 +85,7 @@ def publish(  # noqa: PLR0913  # one parameter an option
     skip: int,
     retry_for: float,
     quiet: bool,
+    token: str | None,
     url: str,
 ) -> None:
     """Publish the lines of FILE to TOPIC ("-", the default, is standard input).
@@ -106,7 +108,7 @@ def publish(  # noqa: PLR0913  # one parameter an option
     with ExitStack() as stack:
         source = _open(file, stack)
         stack.enter_context(interruptible())
-        client = stack.enter_context(open_client(ANSWER_TIMEOUT))
+        client = stack.enter_context(open_client(ANSWER_TIMEOUT, token))
         progress = stack.enter_context(
             Progress(size=source.size, shown=not (quiet or source.typed))
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import click
@@ -43,9 +44,10 @@ def serve(workers: int | None) -> None:
     The first signal drains: open streams get their last word, within RIPTIDE_DRAIN_SECONDS.
     The second one ends the process at once.
     """
+    from app.access.exposure import check_exposure  # noqa: PLC0415  # --help opens nothing
     from app.logs import configure_logs  # noqa: PLC0415  # --help does not load the service
     from app.main import create_app  # noqa: PLC0415  # loads Starlette and OpenTelemetry
-    from app.server import address_of, listen  # noqa: PLC0415  # loads uvicorn
+    from app.server import address_of, listen, tls_of  # noqa: PLC0415  # loads uvicorn
     from app.server import serve as run  # noqa: PLC0415  # loads uvicorn, as above
     from app.settings import load_settings, unknown_variables  # noqa: PLC0415  # loads pydantic
     from app.supervisor import supervise  # noqa: PLC0415  # only several workers need it
@@ -60,10 +62,18 @@ def serve(workers: int | None) -> None:
         supervise(settings)
         return
     app = create_app(settings)
-    with listen(settings.host, settings.port) as listener:
-        logger = logging.getLogger("riptide.server")
-        run(
-            app,
-            listener,
-            on_started=lambda: logger.info("serving on %s", address_of(listener)),
-        )
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host, settings.port))
+        check_exposure(settings, listener.getsockname()[0])
+        tls = tls_of(settings)
+        metrics = None
+        if settings.metrics_port is not None:
+            metrics = stack.enter_context(listen(settings.host, settings.metrics_port))
+
+        def report() -> None:
+            logger = logging.getLogger("riptide.server")
+            if metrics is not None:
+                logger.info("metrics and health on %s", address_of(metrics, tls=tls is not None))
+            logger.info("serving on %s", address_of(listener, tls=tls is not None))
+
+        run(app, listener, metrics, tls=tls, on_started=report)

@@ -45,17 +45,41 @@ def url_option(command: Command) -> Command:
     )(command)
 
 
+def token_option(command: Command) -> Command:
+    """Add ``--token``."""
+    return click.option(
+        "--token",
+        envvar="RIPTIDE_TOKEN",
+        show_envvar=True,
+        metavar="JWT",
+        callback=_check_token,
+        help="What the service knows you by, if it asks for that; the environment keeps it from "
+        "other users of this machine.",
+    )(command)
+
+
+def _check_token(_ctx: click.Context, _param: click.Parameter, token: str | None) -> str | None:
+    token = token and token.strip()
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise click.BadParameter("a token has no white space and no characters beyond ASCII")
+    return token
+
+
 def topic_url(url: str, topic: str) -> str:
     """Return the address of a topic."""
     return f"{url}/topics/{quote(topic, safe='')}"
 
 
-def open_client(read_timeout: float) -> httpx2.Client:
-    """Return a client that asks for bytes as they are: compression would hold messages back."""
+def open_client(read_timeout: float, token: str | None = None) -> httpx2.Client:
+    """Return a client that asks for bytes as they are: compression would hold messages back.
+
+    It follows no redirection, so a token stays with the service that it is for.
+    """
     import httpx2  # noqa: PLC0415  # slow to import, and --help does not need it
 
+    bearer = {"Authorization": f"Bearer {token}"} if token else {}
     return httpx2.Client(
-        headers={"Accept-Encoding": "identity", "User-Agent": "riptide"},
+        headers={"Accept-Encoding": "identity", "User-Agent": "riptide", **bearer},
         timeout=httpx2.Timeout(read_timeout, connect=CONNECT_TIMEOUT),
         limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE),
     )

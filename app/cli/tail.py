@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.errors import Interrupted
-from app.cli.service import open_client, url_option
+from app.cli.service import open_client, token_option, url_option
 from app.cli.terminal import interruptible, say, stderr_is_terminal, write_stdout
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ Examples:
     is_flag=True,
     help="Report everything that the stream says of itself on standard error, heartbeats too.",
 )
+@token_option
 @url_option
 def tail(  # noqa: PLR0913  # one parameter an option
     *,
@@ -83,6 +84,7 @@ def tail(  # noqa: PLR0913  # one parameter an option
     retry_for: float,
     no_reconnect: bool,
     verbose: bool,
+    token: str | None,
     url: str,
 ) -> None:
     """Print each message of TOPIC on standard output as it comes, one a line.
@@ -109,7 +111,7 @@ def tail(  # noqa: PLR0913  # one parameter an option
     talkative = verbose or stderr_is_terminal()
     note: Callable[[str], None] = say if talkative else _say_nothing
     printer = Printer(output, count, verbose=verbose, talkative=talkative)
-    with interruptible(), open_client(SILENCE) as client:
+    with interruptible(), open_client(SILENCE, token) as client:
         try:
             Follower(client, subscription, printer, note).run()
         except EnoughError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.responses import Response
@@ -48,7 +48,10 @@ async def targets(request: Request) -> Response:
     """Answer with all targets that there are to scrape (Prometheus HTTP service discovery)."""
     workers: MetricsTargets | None = request.app.state.metrics_targets
     if workers is None:
-        found = [{"targets": [request.url.netloc], "labels": {}}]
+        found: list[dict[str, Any]] = [{"targets": [request.url.netloc], "labels": {}}]
     else:
         found = workers.discover(request.url.hostname or "localhost")
+    if request.url.scheme == "https":
+        for group in found:
+            group["labels"]["__scheme__"] = "https"
     return Response(orjson.dumps(found), media_type="application/json")

@@ -11,16 +11,22 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from app.access.gate import Gate
+
+COOKIE = b"riptide_token"
+"""The name of the cookie in the page's file, which the settings may want otherwise."""
+
 
 @functools.cache
 def _html() -> bytes:
     return importlib.resources.files(__package__).joinpath("page.html").read_bytes()
 
 
-async def page(request: Request) -> Response:  # noqa: ARG001  # Starlette's signature
+async def page(request: Request) -> Response:
     """Answer with the page; it needs nothing from elsewhere."""
+    gate: Gate = request.app.state.gate
     return Response(
-        _html(),
+        _html().replace(COOKIE, gate.cookie.encode()),
         headers={
             "Content-Security-Policy": (
                 "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "

@@ -8,18 +8,24 @@ import orjson
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from app.errors import UnsupportedMediaTypeError
 from app.message import check_topic
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from app.access.gate import Gate
     from app.hub.ingest import Ingest
 
 
 async def publish(request: Request) -> Response:
     """Answer 202 with the ids once the log has the messages."""
+    gate: Gate = request.app.state.gate
     ingest: Ingest = request.app.state.ingest
-    topic = check_topic(request.path_params["topic"])
+    topic = request.path_params["topic"]
+    await gate.admit_publisher(request.scope, topic)
+    check_topic(topic)
+    _refuse_coding(request.headers.get("content-encoding", "identity"))
     length = request.headers.get("content-length")
     try:
         receipt = await ingest.publish(
@@ -43,3 +49,11 @@ async def publish(request: Request) -> Response:
         status_code=202,
         media_type="application/json",
     )
+
+
+def _refuse_coding(coding: str) -> None:
+    """Refuse compressed bodies: a few bytes could become any number."""
+    if coding.strip().lower() != "identity":
+        raise UnsupportedMediaTypeError(
+            f"bodies are not taken in the coding {coding[:64]!r}: send it without Content-Encoding"
+        )

@@ -9,7 +9,12 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from app.errors import ConnectionLimitError, DrainingError, NotAcceptableError
+from app.errors import (
+    ConnectionLimitError,
+    DrainingError,
+    KeysUnavailableError,
+    NotAcceptableError,
+)
 from app.message import check_topic
 from app.streaming import control
 from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
@@ -19,6 +24,7 @@ from telemetry import Protocol
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from app.access.gate import Gate
     from app.errors import ProblemError
     from app.streaming.streams import Streams
 
@@ -31,18 +37,28 @@ class Subscribe:
         # Nothing of the request is kept but what the stream needs: it may stay open for days.
         http_format = negotiate(Headers(scope=scope).get("accept"))
         topic = scope["path_params"]["topic"]
-        if scope["method"] == "HEAD":
-            check_topic(topic)
-            response = Response()
-            response.raw_headers = response_headers(http_format)
-            await response(scope, receive, send)
-            return
+        gate: Gate = scope["app"].state.gate
         streams: Streams = scope["app"].state.streams
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
+            expires_at = (
+                await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
+            ).expires_at
+            if scope["method"] == "HEAD":
+                check_topic(topic)
+                response = Response()
+                response.raw_headers = response_headers(http_format)
+                await response(scope, receive, send)
+                return
             request = HTTPConnection(scope)
-            await streams.serve(outlet, topic, *asked_range(request), traceparent_of(request))
-        except (ConnectionLimitError, DrainingError) as refusal:
+            await streams.serve(
+                outlet,
+                topic,
+                *asked_range(request),
+                traceparent_of(request),
+                expires_at=expires_at,
+            )
+        except (ConnectionLimitError, DrainingError, KeysUnavailableError) as refusal:
             last_id = Headers(scope=scope).get("last-event-id")
             if http_format.encoding.protocol is not Protocol.SSE or last_id is None:
                 raise

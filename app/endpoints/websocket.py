@@ -10,10 +10,12 @@ from app.endpoints.problems import problem_response
 from app.endpoints.subscribe import asked_range, traceparent_of
 from app.errors import ProblemError
 from app.streaming.websocket_outlet import WebSocketOutlet
+from telemetry import Protocol
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from app.access.gate import Gate
     from app.streaming.streams import Streams
 
 
@@ -22,16 +24,20 @@ class SubscribeWebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a stream to its end, or refuse the handshake with problem details."""
+        gate: Gate = scope["app"].state.gate
         streams: Streams = scope["app"].state.streams
+        topic = scope["path_params"]["topic"]
         # The first event is the handshake; all that follow are the session's.
         await receive()
         request = HTTPConnection(scope)
         try:
+            expires_at = (await gate.admit_consumer(scope, Protocol.WEBSOCKET, topic)).expires_at
             await streams.serve(
                 WebSocketOutlet(scope, receive, send),
-                scope["path_params"]["topic"],
+                topic,
                 *asked_range(request),
                 traceparent_of(request),
+                expires_at=expires_at,
             )
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send)

@@ -1,4 +1,4 @@
-"""One round of all streams after another: heartbeats, write buffers, and who takes nothing."""
+"""One round of all streams after another: heartbeats, write buffers, and whose time is over."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ class Heartbeat:
         self._streams.buffered_bytes, self._last_round_ns = total, began_ns
 
     def _look_at(self, session: StreamSession, now_ns: int) -> None:
+        if session.expires_at <= time.time():
+            session.end(CloseReason.TOKEN_EXPIRED)
         if session.blocked_since_ns is not None:
             if now_ns - session.blocked_since_ns >= self._write_timeout_ns:
                 session.end(CloseReason.CLIENT_STALLED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 import time
 from datetime import UTC, datetime
@@ -55,6 +56,7 @@ class StreamSession:
         "_subscription",
         "blocked_since_ns",
         "connection",
+        "expires_at",
         "id",
         "last_write_ns",
     )
@@ -65,6 +67,8 @@ class StreamSession:
         # On the monotonic clock: the last write, and since when one has waited for the client.
         self.last_write_ns = time.monotonic_ns()
         self.blocked_since_ns: int | None = None
+        # Unix time, as whoever issued the client's token knows it.
+        self.expires_at = math.inf
         self._outlet = outlet
         self._hub = hub
         self._lifecycle = lifecycle

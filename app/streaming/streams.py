@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from app.errors import (
     ConnectionLimitError,
     DrainingError,
+    ForbiddenError,
     InvalidPositionError,
     InvalidTopicError,
+    KeysUnavailableError,
     LogUnavailableError,
+    OriginError,
     ProblemError,
+    UnauthenticatedError,
 )
 from app.message import check_topic
 from app.streaming.counting_session import CountingSession
@@ -31,9 +36,13 @@ RETRY_AFTER_S = 5
 REJECTIONS: dict[type[ProblemError], RejectReason] = {
     ConnectionLimitError: RejectReason.CONNECTION_LIMIT,
     DrainingError: RejectReason.DRAINING,
+    ForbiddenError: RejectReason.FORBIDDEN,
     InvalidPositionError: RejectReason.INVALID_REQUEST,
     InvalidTopicError: RejectReason.INVALID_REQUEST,
+    KeysUnavailableError: RejectReason.UNAUTHENTICATED,
     LogUnavailableError: RejectReason.LOG_FAILURE,
+    OriginError: RejectReason.ORIGIN,
+    UnauthenticatedError: RejectReason.UNAUTHENTICATED,
 }
 
 
@@ -63,15 +72,19 @@ class Streams:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def serve(
+    async def serve(  # noqa: PLR0913  # what a client asks for, and what is known of it
         self,
         outlet: Outlet,
         topic: str,
         after: str | None,
         until: str | None,
         traceparent: str = "",
+        *,
+        expires_at: float = math.inf,
     ) -> None:
-        """Open a stream and serve it to its end; the client may have a trace of its own.
+        """Open a stream and serve it to its end, or until it expires (Unix time).
+
+        The client may have a trace of its own.
 
         Raises:
             ProblemError: it was refused, and nothing has been sent.
@@ -94,6 +107,7 @@ class Streams:
                 )
                 raise
             session = self._session(outlet, self._hub, self._lifecycle, self._retry_s)
+            session.expires_at = expires_at
             self.sessions.add(session)
             self._empty.clear()
             try:

@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from app.errors import AddressError
+from app.request_limits import RequestLimits
 from app.server import DrainingServer, _configure, address_of, listen
 from app.streaming.connection import EXTENSION, ClientConnection
 from tests.app.waiting import eventually
@@ -79,7 +80,7 @@ class Serving:
         self.port: int = self.listener.getsockname()[1]
         self.started = asyncio.Event()
         self.server = DrainingServer(
-            _configure(cast("Starlette", self.endpoint)),
+            _configure(cast("Starlette", self.endpoint), RequestLimits()),
             cast("Drain", self.drain),
             self.started.set,
         )

@@ -25,14 +25,18 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "RIPTIDE_LOG_LEVEL": "error",
         "RIPTIDE_LOG_FORMAT": "json",
         "RIPTIDE_SLOW_CONSUMER": "latest",
+        "RIPTIDE_ALLOW_ANONYMOUS": "True",
+        "RIPTIDE_TOKEN_IN_QUERY": "True",
+        "RIPTIDE_JWKS_URL": "https://id.example/keys",
     }
-    lists = {"topic_labels"}
+    lists = {"topic_labels", "allowed_origins"}
     numbers = set(Settings.model_fields) - {name[8:].lower() for name in given} - lists
     given |= {f"RIPTIDE_{name}".upper(): "7" for name in numbers}
     for variable, value in given.items():
         monkeypatch.setenv(variable, value)
     read = {f"RIPTIDE_{name}".upper(): str(value) for name, value in load_settings()}
-    del read["RIPTIDE_TOPIC_LABELS"]
+    for name in lists:
+        del read[f"RIPTIDE_{name.upper()}"]
     assert {name: value.removesuffix(".0") for name, value in read.items()} == given
 
 
@@ -54,6 +58,15 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         ("RIPTIDE_RETENTION_SECONDS", "inf"),
         ("RIPTIDE_DRAIN_SECONDS", "-1"),
         ("RIPTIDE_SLOW_CONSUMER", "drop"),
+        ("RIPTIDE_ALLOW_ANONYMOUS", "perhaps"),
+        ("RIPTIDE_JWKS_URL", "file:///etc/passwd"),
+        ("RIPTIDE_TOKEN_COOKIE", "a b"),
+        ("RIPTIDE_TOKEN_LEEWAY_SECONDS", "301"),
+        ("RIPTIDE_ALLOWED_ORIGINS", "app.example"),
+        ("RIPTIDE_ALLOWED_ORIGINS", "https://app.example/"),
+        ("RIPTIDE_ALLOWED_ORIGINS", "https://*.example"),
+        ("RIPTIDE_METRICS_PORT", "metrics"),
+        ("RIPTIDE_HEAD_TIMEOUT_SECONDS", "0"),
     ],
 )
 def test_a_bad_value_is_named_with_what_was_given_and_what_is_allowed(
@@ -107,3 +120,8 @@ def test_topic_labels_that_are_no_topics_or_too_many_are_refused(
     monkeypatch.setenv("RIPTIDE_TOPIC_LABELS", value)
     with pytest.raises(InvalidSettingsError, match=r"RIPTIDE_TOPIC_LABELS .* up to 50"):
         load_settings()
+
+
+def test_origins_are_given_with_commas_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIPTIDE_ALLOWED_ORIGINS", "https://a.example, http://[::1]:8080,*")
+    assert load_settings().allowed_origins == ("https://a.example", "http://[::1]:8080", "*")

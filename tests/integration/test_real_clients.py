@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import sync_playwright
 
+from tests.issuer import SECRET, Issuer
 from tests.programs import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
@@ -139,6 +142,44 @@ def test_an_event_source_resumes_by_itself_after_a_restart(
         "between",
         "after",
     ]
+
+
+@pytest.mark.parametrize("protocol", ["sse", "websocket"])
+def test_the_live_page_works_with_a_token(
+    start_service: StartService, browser: Browser, tmp_path: Path, protocol: str
+) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    service = start_service(
+        log="memory", token_secret_file=tmp_path / "secret", token_cookie="another"
+    )
+    with browser.new_page() as page:
+        page.goto(service.url)
+        page.wait_for_selector("#status:has-text('a token may be needed')")
+        page.select_option("select[name=protocol]", protocol)
+        page.fill("input[name=token]", Issuer("HS256", None).token())
+        page.click("#watch button")
+        page.wait_for_selector("li:has-text('opened')")
+        page.fill("input[name=message]", "with a token")
+        page.click("#publish button")
+        page.wait_for_selector("li:has-text('with a token')")
+        assert page.text_content("#status") == ""
+
+
+def test_a_page_of_another_origin_opens_no_websocket_and_reads_no_stream(
+    start_service: StartService, topic: str, page: Page
+) -> None:
+    service, other = start_service(log="memory"), start_service(log="memory")
+    service.publish(topic, *PAYLOADS)
+    page.goto(other.url)
+    url = f"{service.topic(topic)}?after=earliest"
+    for script, target in [(EVENT_SOURCE, url), (WEB_SOCKET, url.replace("http", "ws", 1))]:
+        with pytest.raises(PlaywrightError, match="failed"):
+            page.evaluate(script, [target, len(PAYLOADS)])
+    allowed = start_service(log="memory", allowed_origins=other.url)
+    allowed.publish(topic, *PAYLOADS)
+    url = f"{allowed.topic(topic)}?after=earliest"
+    for script, target in [(EVENT_SOURCE, url), (WEB_SOCKET, url.replace("http", "ws", 1))]:
+        assert page.evaluate(script, [target, len(PAYLOADS)]) == PAYLOADS
 
 
 @pytest.mark.parametrize("protocol", ["sse", "websocket"])

@@ -58,6 +58,32 @@ def test_a_bad_setting_is_named_with_what_was_given_and_what_is_allowed(
     assert allowed in line
 
 
+def test_a_service_without_access_control_is_not_opened_to_a_network_by_accident(
+    tmp_path: Path, start_service: StartService
+) -> None:
+    for workers in (1, 2):
+        line = _refusal(tmp_path, host="0.0.0.0", workers=workers, log="memory")
+        assert "anybody who can reach 0.0.0.0" in line
+        assert "RIPTIDE_ALLOW_ANONYMOUS=true" in line
+    assert "0.0.0.0" in start_service(host="0.0.0.0", log="memory", allow_anonymous="true").url
+
+
+def test_what_is_wrong_with_keys_and_certificates_is_named(tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("guess me")
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"token_secret_file": tmp_path / "short"}, "at least 32 bytes"),
+        ({"jwks_file": tmp_path / "none"}, "No such file"),
+        ({"metrics_token_file": tmp_path / "short"}, "at least 16 characters"),
+        ({"tls_certificate": tmp_path / "none"}, "RIPTIDE_TLS_CERTIFICATE"),
+        ({"tls_certificate": tmp_path / "short"}, "RIPTIDE_TLS_CERTIFICATE"),
+        ({"tls_key": tmp_path / "short"}, "RIPTIDE_TLS_CERTIFICATE"),
+        ({"metrics_port": 0, "workers": 2}, "RIPTIDE_METRICS_PORT"),
+        ({"allow_anonymous": "true", "jwks_url": "http://x/keys"}, "RIPTIDE_ALLOW_ANONYMOUS"),
+    ]
+    for settings, word in cases:
+        assert word in _refusal(tmp_path, log="memory", **settings), settings
+
+
 def test_a_misspelt_setting_is_pointed_out(start_service: StartService) -> None:
     service = start_service(log="memory", retention_second=5)
     assert "did you mean RIPTIDE_RETENTION_SECONDS?" in service.log

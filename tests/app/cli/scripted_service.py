@@ -72,6 +72,7 @@ class ScriptedService:
         self.payloads: list[bytes] = []
         self.bodies: list[bytes] = []
         self.queries: list[dict[str, str]] = []
+        self.authorizations: list[str | None] = []
         self.answers: deque[Response] = deque()
         self.scripts: deque[list[bytes]] = deque()
         self.max_body = 8 * 1024 * 1024
@@ -98,6 +99,7 @@ class ScriptedService:
     async def publish(self, request: Request) -> Response:
         body = await request.body()
         self.bodies.append(body)
+        self.authorizations.append(request.headers.get("authorization"))
         while self.holding and not self.stopping:  # noqa: ASYNC110  # set by another thread
             await asyncio.sleep(0.005)
         if self.answers:
@@ -146,6 +148,7 @@ class ScriptedService:
     async def records(self, request: HTTPConnection) -> AsyncIterator[list[bytes]]:
         query = dict(request.query_params)
         self.queries.append(query)
+        self.authorizations.append(request.headers.get("authorization"))
         if self.scripts:
             for record in self.scripts.popleft():
                 yield [record]

@@ -53,6 +53,29 @@ def test_answers_are_asked_for_as_they_are_since_compression_holds_messages_back
         assert client.headers["accept-encoding"] == "identity"
 
 
+@pytest.mark.parametrize("protocol", ["sse", "ndjson", "websocket"])
+def test_a_token_goes_with_every_request(
+    riptide: Run, service: ScriptedService, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setenv("RIPTIDE_TOKEN", "from.the.environment\n")
+    assert riptide("publish", "logs", stdin=b"one").code == 0
+    tail = ("tail", "logs", "--protocol", protocol, "--after", "earliest", "--count", "1")
+    assert riptide(*tail, "--token", "an.option").out == b"one\n"
+    assert service.authorizations == ["Bearer from.the.environment", "Bearer an.option"]
+
+
+def test_without_a_token_none_is_sent(riptide: Run, service: ScriptedService) -> None:
+    assert riptide("publish", "logs", stdin=b"one").code == 0
+    assert service.authorizations == [None]
+
+
+@pytest.mark.parametrize("token", ["a b", "a\r\nX-Header: b", "é"])
+def test_what_is_no_token_is_wrong_usage_and_is_not_shown(riptide: Run, token: str) -> None:
+    result = riptide("publish", "logs", "--token", token)
+    assert (result.code, token in result.err) == (2, False)
+    assert "a token has no white space" in result.err
+
+
 @pytest.mark.parametrize(
     ("response", "expected"),
     [

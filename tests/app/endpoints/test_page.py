@@ -36,3 +36,9 @@ async def test_a_head_request_gets_the_head(app: Starlette) -> None:
     get, head = await ask(app, "GET", "/"), await ask(app, "HEAD", "/")
     assert head.status == 200
     assert head.headers["content-length"] == get.headers["content-length"]
+
+
+async def test_the_page_keeps_a_token_where_the_service_looks_for_it(app: Starlette) -> None:
+    assert b'COOKIE = "riptide_token"' in (await ask(app, "GET", "/")).body
+    app.state.gate.cookie = "another"
+    assert b'COOKIE = "another"' in (await ask(app, "GET", "/")).body

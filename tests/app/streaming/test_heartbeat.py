@@ -135,3 +135,19 @@ async def test_write_buffers_are_added_up_in_each_round(
     await second.ended()
     await heartbeat._go_round()
     assert streams.buffered_bytes == 0
+
+
+async def test_a_stream_whose_time_is_over_ends_and_others_do_not(
+    open_stream: OpenStream, streams: Streams
+) -> None:
+    over, later, never = [await open_stream() for _ in range(3)]
+    over.session.expires_at = time.time() - 1
+    later.session.expires_at = time.time() + 60
+    heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
+    for opened in (over, later, never):
+        heartbeat._look_at(opened.session, time.monotonic_ns())
+    await over.ended()
+    end = over.pipe.records()[-1]
+    assert (end["event"], end["reason"]) == ("end", CloseReason.TOKEN_EXPIRED)
+    assert over.pipe.closed_with == [(CloseReason.TOKEN_EXPIRED, "")]
+    assert later.pipe.events() == never.pipe.events() == ["opened"]

@@ -1,0 +1,71 @@
+"""Where a request carries its token; and that nobody further in sees the one of a query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import Headers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+PARAMETER = "access_token"
+"""The parameter of a query that holds a token (RFC 6750, section 2.3)."""
+FROM_QUERY = "riptide.query_token"
+"""The key of a scope under which ``TokenOutOfQuery`` puts it."""
+
+
+class Credentials(NamedTuple):
+    """A token and the way it came; a browser sends a cookie whoever makes it ask."""
+
+    token: str
+    by_cookie: bool = False
+    by_query: bool = False
+
+
+class TokenOutOfQuery:
+    """Takes a token out of the query, before anything can log or record it. Pure ASGI."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass the request on without the token in its query.
+
+        No coroutine, which would stay as long as a stream does.
+        """
+        query: bytes = scope.get("query_string", b"")
+        # A name may be written with escapes.
+        if query and (b"access" in query or b"%" in query):
+            pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+            kept = [(name, value) for name, value in pairs if name != PARAMETER]
+            if len(kept) < len(pairs):
+                # In place, because the server keeps this scope and may log from it.
+                scope[FROM_QUERY] = next(value for name, value in pairs if name == PARAMETER)
+                scope["query_string"] = urlencode(kept).encode()
+        return self._app(scope, receive, send)
+
+
+def credentials_of(scope: Scope, cookie: str) -> Credentials | None:
+    """Return the token of a request: of its header, else its cookie, else its query."""
+    headers = Headers(scope=scope)
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return Credentials(token.strip())
+    if (value := _cookie(headers, cookie)) is not None:
+        return Credentials(value, by_cookie=True)
+    if FROM_QUERY in scope:
+        return Credentials(scope[FROM_QUERY], by_query=True)
+    return None
+
+
+def _cookie(headers: Headers, name: str) -> str | None:
+    for header in headers.getlist("cookie"):
+        for pair in header.split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return value.strip('"')
+    return None

@@ -1,0 +1,52 @@
+"""What the bearer of a token may do, by patterns of topic names."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+CLAIM = "riptide"
+"""The claim of a token that holds its grants."""
+
+
+class Action(StrEnum):
+    """What can be done with a topic; the names under which grants list patterns."""
+
+    PUBLISH = "publish"
+    SUBSCRIBE = "subscribe"
+
+
+class Grants(NamedTuple):
+    """Patterns of topics for each action: ``*`` is any characters, ``?`` any one."""
+
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+
+    def allow(self, action: Action, topic: str) -> bool:
+        """Return whether a pattern of the action fits the topic; no pattern, no right."""
+        patterns = self.publish if action is Action.PUBLISH else self.subscribe
+        return any(fnmatchcase(topic, pattern) for pattern in patterns)
+
+
+EVERYTHING = Grants(("*",), ("*",))
+
+
+def parse_grants(claim: Any) -> Grants:
+    """Read ``{"publish": [pattern, …], "subscribe": [pattern, …]}``; what is left out is empty.
+
+    Raises:
+        ValueError: it is something else.
+
+    """
+    if claim is None:
+        return Grants()
+    if not isinstance(claim, dict) or not claim.keys() <= set(Action):
+        raise ValueError(f"its claim {CLAIM!r} is not an object of publish and subscribe")
+    for action, patterns in claim.items():
+        if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
+            raise ValueError(f"{action!r} of its claim {CLAIM!r} is not a list of patterns")
+    return Grants(
+        tuple(claim.get(Action.PUBLISH, ())),
+        tuple(claim.get(Action.SUBSCRIBE, ())),
+    )

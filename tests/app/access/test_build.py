@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.access.build import make_gate
+from app.access.identity import ANYONE
+from app.errors import ForbiddenError, KeyFileError, UnauthenticatedError
+from app.settings import Settings
+from telemetry import Protocol
+from tests.asgi import http_scope
+from tests.issuer import SECRET, Issuer, bearer, jwk_set
+from tests.jwks_server import JwksServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.access.gate import Gate
+    from tests.app.recorder import Recorder
+
+
+async def _admit(gate: Gate, token: str) -> object:
+    scope = http_scope("GET", "/topics/a", headers=bearer(token).items())
+    return await gate.admit_consumer(scope, Protocol.SSE, "a")
+
+
+async def test_without_keys_nobody_is_asked(recorder: Recorder) -> None:
+    gate = make_gate(Settings(), recorder.lifecycle)
+    await gate.open()
+    assert await _admit(gate, "nonsense") is ANYONE
+
+
+async def test_keys_come_from_wherever_the_settings_say(recorder: Recorder, tmp_path: Path) -> None:
+    secret, local, remote = Issuer("HS256", None), Issuer("ES256", "l"), Issuer("EdDSA", "r")
+    (tmp_path / "secret").write_bytes(SECRET)
+    (tmp_path / "jwks").write_bytes(jwk_set(local))
+    with JwksServer(remote) as server:
+        settings = Settings(
+            token_secret_file=tmp_path / "secret",
+            jwks_file=tmp_path / "jwks",
+            jwks_url=server.url,
+            token_audience="riptide",
+            token_issuer="id",
+        )
+        gate = make_gate(settings, recorder.lifecycle)
+        await gate.open()
+        for issuer in (secret, local, remote):
+            assert await _admit(gate, issuer.token(aud="riptide", iss="id"))
+            with pytest.raises(UnauthenticatedError):
+                await _admit(gate, issuer.token(iss="id"))
+            with pytest.raises(ForbiddenError):
+                await _admit(gate, issuer.token(None, aud="riptide", iss="id"))
+
+
+async def test_a_key_file_that_is_missing_is_named(recorder: Recorder, tmp_path: Path) -> None:
+    gate = make_gate(Settings(jwks_file=tmp_path / "none"), recorder.lifecycle)
+    with pytest.raises(KeyFileError, match=r"none has no keys .*No such file"):
+        await gate.open()

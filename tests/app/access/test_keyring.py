@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from app.access.keyring import Keyring
+from app.access.keys import Key
+from app.errors import KeyFileError, KeysUnavailableError
+from tests.app.waiting import eventually
+
+ONE, TWO = Key("one", "ES256", None), Key("two", "ES256", None)
+
+
+class Source:
+    """A source that the test fills, breaks and holds up."""
+
+    def __init__(self, *keys: Key, remote: bool = True) -> None:
+        self.name = "a source"
+        self.remote = remote
+        self.keys = list(keys)
+        self.fault: Exception | None = None
+        self.reads = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
+
+    async def read(self) -> list[Key]:
+        self.reads += 1
+        await self.answering.wait()
+        if self.fault is not None:
+            raise self.fault
+        return list(self.keys)
+
+
+async def test_a_key_is_found_by_its_algorithm_and_its_id() -> None:
+    keyring = Keyring([Source(ONE, TWO, Key(None, "HS256", b""))], 60)
+    await keyring.open()
+    assert await keyring.find("ES256", "two") == [TWO]
+    assert await keyring.find("ES256", None) == [ONE, TWO]
+    # A secret has no name of its own.
+    assert len(await keyring.find("HS256", "whatever")) == 1
+
+
+async def test_an_unknown_key_is_asked_for_once_and_not_again_for_a_while() -> None:
+    source = Source(ONE)
+    keyring = Keyring([source], 60, min_pause_s=0.1)
+    await keyring.open()
+    await asyncio.sleep(0.11)
+    source.keys = [TWO]
+    assert await keyring.find("ES256", "two") == [TWO]
+    assert source.reads == 2
+    for _ in range(100):
+        assert await keyring.find("ES256", "three") == []
+    assert source.reads == 2
+    # The old one is gone with the rotation.
+    assert await keyring.find("ES256", "one") == []
+
+
+async def test_all_who_ask_at_the_same_time_wait_for_the_same_answer() -> None:
+    source = Source(ONE)
+    keyring = Keyring([source], 60, min_pause_s=0)
+    await keyring.open()
+    source.keys = [TWO]
+    source.answering.clear()
+    asking = [asyncio.create_task(keyring.find("ES256", "two")) for _ in range(50)]
+    await asyncio.sleep(0.01)
+    asking[0].cancel()
+    source.answering.set()
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert found[1:] == [[TWO]] * 49
+    assert source.reads == 2
+
+
+@pytest.mark.parametrize("fault", [OSError("down"), ValueError("no keys")])
+async def test_a_source_that_fails_keeps_the_keys_that_it_had(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Source(ONE)
+    keyring = Keyring([source], 60, min_pause_s=0)
+    await keyring.open()
+    source.fault = fault
+    assert await keyring.find("ES256", "two") == []
+    assert await keyring.find("ES256", "one") == [ONE]
+    assert "those from before are kept" in caplog.text
+
+
+async def test_keys_are_read_again_in_time() -> None:
+    source = Source(ONE)
+    keyring = Keyring([source], 0.02)
+    await keyring.open()
+    running = asyncio.create_task(keyring.run())
+    source.keys = [TWO]
+    await eventually(lambda: source.reads >= 2)
+    assert await keyring.find("ES256", "one") == []
+    running.cancel()
+
+
+async def test_an_issuer_that_is_away_at_the_start_is_no_obstacle_but_nobody_is_let_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = Source(ONE)
+    source.fault = OSError("down")
+    keyring = Keyring([source], 60, min_pause_s=0.02)
+    with caplog.at_level(logging.WARNING):
+        await keyring.open()
+    assert "no new keys from a source (down)" in caplog.text
+    with pytest.raises(KeysUnavailableError) as caught:
+        await keyring.find("ES256", "one")
+    assert caught.value.retry_after is not None
+    source.fault = None
+    running = asyncio.create_task(keyring.run())
+    await eventually(lambda: source.reads >= 2)
+    assert await keyring.find("ES256", "one") == [ONE]
+    running.cancel()
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [(FileNotFoundError(2, "No such file"), "No such file"), (ValueError("x"), "x")],
+)
+async def test_a_file_without_keys_keeps_the_service_from_starting(
+    fault: Exception, why: str
+) -> None:
+    source = Source(remote=False)
+    source.fault = fault
+    with pytest.raises(KeyFileError, match=f"a source has no keys .*{why}"):
+        await Keyring([source], 60).open()

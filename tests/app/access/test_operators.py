@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.access.operators import OperatorsOnly, read_token
+from app.errors import KeyFileError, UnauthenticatedError
+from tests.asgi import http_scope
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN = "sixteen or more!"
+
+
+async def _passes(*headers: tuple[str, str]) -> bool:
+    passed = []
+
+    async def app(*scope: Any) -> None:
+        passed.append(scope)
+
+    async def nothing(*_: Any) -> Any: ...
+
+    guarded = OperatorsOnly(app, TOKEN.encode())
+    await guarded(http_scope("GET", "/metrics", headers=headers), nothing, nothing)
+    return bool(passed)
+
+
+async def test_who_has_the_token_passes() -> None:
+    assert await _passes(("Authorization", f"Bearer {TOKEN}"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ([], None),
+        ([("Authorization", f"Basic {TOKEN}")], None),
+        ([("Cookie", f"riptide_token={TOKEN}")], None),
+        ([("Authorization", "Bearer another")], "invalid_token"),
+        ([("Authorization", "Bearer ")], "invalid_token"),
+        ([("Authorization", f"Bearer {TOKEN}é")], "invalid_token"),
+    ],
+)
+async def test_who_has_not_is_told_what_is_needed(
+    headers: list[tuple[str, str]], error: str | None
+) -> None:
+    with pytest.raises(UnauthenticatedError) as caught:
+        await _passes(*headers)
+    assert caught.value.error == error
+    assert TOKEN not in caught.value.detail
+
+
+def test_the_token_is_what_stands_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert read_token(tmp_path / "token") == TOKEN.encode()
+
+
+def test_a_token_that_could_be_guessed_or_is_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("short\n")
+    with pytest.raises(KeyFileError, match="at least 16"):
+        read_token(tmp_path / "token")
+    with pytest.raises(KeyFileError, match="No such file"):
+        read_token(tmp_path / "none")

@@ -1,0 +1,202 @@
+"""TLS: every transport over it, and a slow reader that is noticed through it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import socket
+import ssl
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import httpx2
+import orjson
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.sync.client import connect
+
+from tests.service import RIPTIDE, SERVING, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PAYLOAD = "x" * 1000
+
+
+def _make_certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "riptide test")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    files = directory / "certificate.pem", directory / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+class SecureService(Service):
+    """A service behind TLS, and a client that trusts it."""
+
+    def __init__(self, directory: Path) -> None:
+        certificate, key = _make_certificate(directory)
+        settings = {
+            "log": "memory",
+            "tls_certificate": certificate,
+            "tls_key": key,
+            "write_timeout_seconds": 2,
+            "heartbeat_seconds": 1,
+            "metrics_port": 0,
+        }
+        super().__init__(directory, settings)
+        self.certificate = certificate
+        self.trust = ssl.create_default_context(cafile=certificate)
+        self.client = httpx2.Client(verify=self.trust, timeout=20)
+
+    def sample(self, name: bytes) -> float:
+        elsewhere = self.log.partition("metrics and health on ")[2].split()[0]
+        body = self.client.get(f"{elsewhere}/metrics").content
+        return float(body.partition(b"\n%s " % name)[2].split()[0])
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureService]:
+    service = SecureService(tmp_path_factory.mktemp("secure"))
+    service.start()
+    yield service
+    service.client.close()
+    assert service.stop() == 0
+    assert "Traceback" not in service.log, service.log
+
+
+def _publish(service: SecureService, topic: str, *messages: object) -> None:
+    answer = service.client.post(
+        service.topic(topic),
+        content=b"\n".join(map(orjson.dumps, messages)),
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    assert answer.status_code == 202, answer.text
+
+
+def test_it_serves_https_and_says_so(secure: SecureService) -> None:
+    match = SERVING.search(secure.log)
+    assert match is not None
+    assert match[1].startswith("https://")
+    (group,) = secure.client.get(
+        secure.log.partition("metrics and health on ")[2].split()[0] + "/metrics/targets"
+    ).json()
+    assert group["labels"] == {"__scheme__": "https"}
+
+
+@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
+def test_messages_come_live_over_http(secure: SecureService, topic: str, accept: str) -> None:
+    with secure.client.stream("GET", secure.topic(topic), headers={"Accept": accept}) as stream:
+        pieces = stream.iter_bytes()
+        next(pieces)
+        received = b""
+        for number in range(20):
+            _publish(secure, topic, f"message {number}.")
+            while b"message %d." % number not in received:
+                received += next(pieces)
+
+
+def test_messages_come_live_over_websocket(secure: SecureService, topic: str) -> None:
+    url = secure.topic(topic).replace("https", "wss", 1)
+    with connect(url, ssl=secure.trust) as websocket:
+        assert orjson.loads(websocket.recv())["event"] == "opened"
+        for number in range(20):
+            _publish(secure, topic, number)
+            assert orjson.loads(websocket.recv())["data"] == number
+
+
+@pytest.mark.parametrize("protocol", ["sse", "websocket"])
+def test_a_reader_that_stalls_is_held_back_and_cut_off_and_costs_bounded_memory(
+    secure: SecureService, topic: str, protocol: str
+) -> None:
+    url = httpx2.URL(secure.url)
+    raw = socket.create_connection((url.host, url.port), timeout=20)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    before = secure.sample(
+        b'riptide_streaming_backpressure_events_total{protocol="%s"}' % protocol.encode()
+    )
+    closed = b'riptide_streaming_connections_closed_total{protocol="%s",reason="client_stalled"}'
+    with secure.trust.wrap_socket(raw, server_hostname="127.0.0.1") as stalled:
+        head = f"GET /topics/{topic} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+        if protocol == "websocket":
+            head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            head += "Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n"
+        stalled.sendall(f"{head}\r\n".encode())
+        received = b""
+        while b'"opened"' not in received:
+            received += stalled.recv(65536)
+        gone = secure.sample(closed % protocol.encode())
+        for _ in range(20):
+            _publish(secure, topic, *[PAYLOAD] * 500)
+        assert secure.sample(b"riptide_streaming_memory_usage_bytes") < 32 * 1024 * 1024
+        deadline = time.monotonic() + 20
+        while secure.sample(closed % protocol.encode()) == gone:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    after = secure.sample(
+        b'riptide_streaming_backpressure_events_total{protocol="%s"}' % protocol.encode()
+    )
+    assert after > before
+    assert secure.sample(b"riptide_streaming_messages_unaccounted") == 0
+
+
+def test_who_does_not_speak_tls_gets_nowhere_and_hurts_nobody(
+    secure: SecureService, topic: str
+) -> None:
+    url = httpx2.URL(secure.url)
+    for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff", b""):
+        with socket.create_connection((url.host, url.port), timeout=20) as plain:
+            plain.sendall(data)
+            plain.shutdown(socket.SHUT_WR)
+            while plain.recv(65536):
+                pass
+    _publish(secure, topic, 1)
+
+
+def test_the_command_line_speaks_tls(
+    secure: SecureService, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure.certificate))
+    monkeypatch.setenv("RIPTIDE_URL", secure.url)
+    subprocess.run([RIPTIDE, "publish", "-q", topic], input=b"hello\n", check=True, timeout=60)
+    for protocol in ("sse", "ndjson", "websocket"):
+        tail = [
+            str(RIPTIDE),
+            "tail",
+            topic,
+            "--after=earliest",
+            "--count=1",
+            f"--protocol={protocol}",
+        ]
+        assert (
+            subprocess.run(tail, check=True, capture_output=True, timeout=60).stdout == b"hello\n"
+        )

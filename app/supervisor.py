@@ -85,13 +85,14 @@ class Supervisor:
         )
         self._workers[worker.pid] = (slot, worker)
         if self._stopping:
-            worker.terminate()
+            os.kill(worker.pid, signal.SIGTERM)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         # Every signal is passed on: the first one drains the workers, the second one ends them.
         self._stopping = True
-        for _, worker in list(self._workers.values()):
-            worker.send_signal(number)
+        # Not by Popen, which would take the exit of one that has just ended from the loop above.
+        for pid in list(self._workers):
+            os.kill(pid, number)
 
 
 def supervise(settings: Settings) -> None:

@@ -98,7 +98,8 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
     ),
     catalog.CONSUMER_LAG: "max by (instance) (riptide_streaming_consumer_lag)",
     catalog.LOG_APPEND_DURATION: (
-        "histogram_quantile(0.99, sum by (le) (rate(riptide_log_append_duration_seconds_bucket[5m])))"
+        "histogram_quantile(0.99, "
+        "sum by (le) (rate(riptide_log_append_duration_seconds_bucket[5m])))"
     ),
     catalog.LOG_SIZE: "deriv(riptide_log_size_bytes[1h])",
     catalog.CONNECTION_LIMIT: (
@@ -124,7 +125,7 @@ def generate() -> dict[str, str]:
 
 def _row(definition: MetricDefinition) -> str:
     name = definition.prometheus_name
-    labels = ", ".join(f"`{label.key}`" for label in definition.labels) or "–"
+    labels = ", ".join(f"`{label.key}`" for label in definition.labels) or "none"
     return f"| [`{name}`](#{name}) | {_type(definition)} | {_unit(definition)} | {labels} |"
 
 

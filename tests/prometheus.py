@@ -67,8 +67,10 @@ class Prometheus:
 
     def values(self, expression: str, start: float, end: float, step: float) -> list[float]:
         """Return all values of all series of a range query."""
-        parameters = {"query": expression, "start": start, "end": end, "step": step}
-        answer = self._client.get("/api/v1/query_range", params=parameters).json()
+        answer = self._client.get(
+            "/api/v1/query_range",
+            params={"query": expression, "start": start, "end": end, "step": step},
+        ).json()
         result: list[dict[str, Any]] = answer["data"]["result"]
         return [float(value) for series in result for _, value in series["values"]]
 

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from operations.dashboards import streaming
+from operations.dashboards import (
+    capacity,
+    cost,
+    delivery_latency,
+    protocols,
+    slow_consumers,
+    streaming,
+    telemetry_health,
+)
 
-BOARDS = (streaming,)
+BOARDS = (
+    streaming,
+    delivery_latency,
+    slow_consumers,
+    protocols,
+    capacity,
+    cost,
+    telemetry_health,
+)
 
 
 def generate() -> dict[str, str]:

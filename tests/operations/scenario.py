@@ -26,11 +26,13 @@ CONSUMERS = 2
 HISTORY = 20
 BATCHES = 4
 BATCH = 50
-# Larger than what fits between a service and a client that does not read.
-FLOOD_BATCHES = 20
-FLOOD_BATCH = 500
-RING_MESSAGES = 100
 PAYLOAD = "x" * 1000
+# 20 MB: more than fits between a service and a client that does not read. A batch is less than the
+# ring, so that nothing is dropped before a write has waited.
+FLOOD_BATCHES = 20
+FLOOD_BATCH = 50
+FLOOD_PAYLOAD = "x" * 20_000
+RING_MESSAGES = 100
 # A masked frame of one byte, by RFC 6455; that it is binary is an error of its connection.
 BINARY_FRAME = b"\x82\x81\x00\x00\x00\x00x"
 
@@ -170,7 +172,7 @@ class Scenario:
         topic = f"flood-{protocol}"
         with self._stream(service, topic, protocol) as stalled:
             for _ in range(FLOOD_BATCHES):
-                service.publish(topic, *[PAYLOAD] * FLOOD_BATCH)
+                service.publish(topic, *[FLOOD_PAYLOAD] * FLOOD_BATCH)
             self._prometheus.wait_for_scrape()
             if service is self.disconnecting:
                 stalled.read_until(b'"end"')

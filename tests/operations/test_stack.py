@@ -59,7 +59,7 @@ def test_everything_that_the_stack_mounts_is_there_and_only_this_machine_reaches
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
         for volume in service["volumes"]:
             source = volume.partition(":")[0]
-            # Each operator's own, and alerts' files come with the alerts.
+            # The secrets are each operator's own.
             known = {*document["volumes"], "./secrets"}
             assert (ROOT / source).exists() or source in known
 

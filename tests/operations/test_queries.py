@@ -1,4 +1,4 @@
-"""Every query of every panel, asked of a real Prometheus that has scraped real services."""
+"""Every query of panels and documents, asked of a real Prometheus that scraped real services."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from telemetry.catalog import CATALOG
-from tests.operations.grafana import Target, interpolate, targets
+from tests.operations.grafana import ROOT, Target, interpolate, targets
 from tests.operations.scenario import (
     CONSUMERS,
     DISCONNECTING,
@@ -18,6 +18,13 @@ from tests.operations.scenario import (
     RING_MESSAGES,
     Scenario,
     Seen,
+)
+from tests.operations.vocabulary import (
+    Vocabulary,
+    of_prometheus,
+    of_rules,
+    queries,
+    unknown_words,
 )
 from tests.prometheus import Prometheus
 from tests.service import Service
@@ -85,6 +92,12 @@ def _ask(
     }
 
 
+@pytest.fixture(scope="module")
+def vocabulary(scenario: tuple[Scenario, Prometheus]) -> Vocabulary:
+    """Everything that Prometheus has, and what the recording rules would add."""
+    return of_prometheus(scenario[1].url) | of_rules(*(ROOT / "alert-rules").glob("*.yaml"))
+
+
 EXPOSED = {definition.prometheus_name for definition in CATALOG}
 EXPORTS = re.compile(r"riptide_export_\w+")
 
@@ -106,6 +119,31 @@ def test_every_query_of_every_panel_returns_data(
     else:
         values = prometheus.values(query, played.began, played.ended, STEP_S)
     assert any(not math.isnan(value) for value in values), query
+
+
+@pytest.mark.parametrize("target", [*filter(_is_exposed, targets())], ids=str)
+def test_no_query_speaks_of_what_prometheus_has_not(vocabulary: Vocabulary, target: Target) -> None:
+    assert unknown_words(interpolate(target.expression, {**ALL, **AN_HOUR}), vocabulary) == []
+
+
+DOCUMENTED = {
+    f"{name} {number}": query
+    for name in ("metrics", "operator-guide")
+    for number, query in enumerate(queries((ROOT / "docs" / f"{name}.md").read_text()), 1)
+}
+# They find what should not be.
+FILTERS = re.compile(r"(?:!=|>) 0$")
+
+
+@pytest.mark.parametrize("query", DOCUMENTED.values(), ids=DOCUMENTED)
+def test_every_query_in_a_document_works(
+    scenario: tuple[Scenario, Prometheus], vocabulary: Vocabulary, query: str
+) -> None:
+    played, prometheus = scenario
+    assert unknown_words(query, vocabulary) == []
+    values = [value for _, value in prometheus.series(query, at=played.ended)]
+    if not FILTERS.search(query):
+        assert any(not math.isnan(value) for value in values)
 
 
 PANELS = {(target.panel, target.ref): target.expression for target in targets("streaming")}

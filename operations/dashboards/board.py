@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TAG: Final = "riptide"
 # One that matches whatever there is, so that "All" stays short in a query.
-ALL: Final = models.VariableOption(selected=True, text="All", value="$__all")
+ALL: Final = models.VariableOption(selected=True, text=["All"], value=["$__all"])
 ALL_VALUE: Final = ".+"
 
 
@@ -104,6 +104,7 @@ def board(  # noqa: PLR0913  # what a board is: keywords all
             builders.DashboardLink("Riptide")
             .type(models.DashboardLinkType.DASHBOARDS)
             .tags([TAG])
+            .icon("external link")
             .as_dropdown(True)
             .include_vars(True)
             .keep_time(True)

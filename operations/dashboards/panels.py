@@ -13,7 +13,7 @@ from grafana_foundation_sdk.builders import stat as stat_builders
 from grafana_foundation_sdk.builders import table as table_builders
 from grafana_foundation_sdk.builders import timeseries as timeseries_builders
 from grafana_foundation_sdk.models import common, dashboard
-from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def stat(  # noqa: PLR0913  # what a single number is: keywords all
         .span(span)
         .height(HEIGHT // 2)
         .color_mode(common.BigValueColorMode.VALUE)
+        .graph_mode(common.BigValueGraphMode.NONE)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds((limits or Limits()).thresholds())
         .with_target(
@@ -183,9 +184,21 @@ def heatmap(
         .span(span)
         .height(HEIGHT)
         .calculate(False)
-        .color(heatmap_builders.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues"))
+        .color(
+            heatmap_builders.HeatmapColorOptions()
+            .mode(HeatmapColorMode.SCHEME)
+            .scheme("Blues")
+            .scale(HeatmapColorScale.EXPONENTIAL)
+            .exponent(0.5)
+            .steps(64)
+        )
         .rows_frame(heatmap_builders.RowsHeatmapOptions().layout(common.HeatmapCellLayout.AUTO))
-        .y_axis(heatmap_builders.YAxisConfig().unit(unit))
+        .y_axis(
+            heatmap_builders.YAxisConfig()
+            .unit(unit)
+            .axis_placement(common.AxisPlacement.LEFT)
+            .reverse(False)
+        )
         .with_target(
             prometheus_builders.Dataquery()
             .expr(expression)

@@ -83,7 +83,8 @@ class Prometheus:
         asked = time.time()
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            with contextlib.suppress(httpx2.TransportError, KeyError):
+            # Until it is ready its answer is no JSON.
+            with contextlib.suppress(httpx2.TransportError, KeyError, ValueError):
                 targets = self._client.get("/api/v1/targets").json()["data"]["activeTargets"]
                 scraped = [moment for _, moment in self.series("timestamp(up)") if moment > asked]
                 if targets and len(scraped) == len(targets):

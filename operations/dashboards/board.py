@@ -115,13 +115,17 @@ def board(  # noqa: PLR0913  # what a board is: keywords all
             builder.with_row(builders.Row(heading))
         for panel in panels:
             builder.with_panel(panel)
-    text = json.dumps(_number(builder.build()), indent=2, ensure_ascii=False)
+    text = json.dumps(_complete(builder.build()), indent=2, ensure_ascii=False)
     return {f"dashboards/{name}.json": f"{text}\n"}
 
 
-def _number(built: models.Dashboard) -> dict[str, Any]:
+def _complete(built: models.Dashboard) -> dict[str, Any]:
     """Give panels their ids and queries their letters, which the SDK leaves out."""
     document: dict[str, Any] = json.loads(json.dumps(built, cls=JSONEncoder, sort_keys=True))
+    for variable in document["templating"]["list"]:
+        # What the SDK says of every variable, and Grafana knows of intervals only.
+        for key in ("auto", "auto_count", "auto_min"):
+            del variable[key]
     for number, panel in enumerate(document["panels"], 1):
         panel["id"] = number
         for letter, target in enumerate(panel.get("targets", [])):

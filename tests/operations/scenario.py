@@ -8,7 +8,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -37,13 +37,13 @@ RING_MESSAGES = 100
 BINARY_FRAME = b"\x82\x81\x00\x00\x00\x00x"
 
 # Of a service that drops for those who are slow, and one that disconnects them.
-DROPPING = {
+DROPPING: dict[str, Any] = {
     "slow_consumer": "drop_oldest",
     "ring_messages": RING_MESSAGES,
     "topic_labels": "orders",
     "max_connections": 100,
 }
-DISCONNECTING = {**DROPPING, "slow_consumer": "disconnect"}
+DISCONNECTING: dict[str, Any] = {**DROPPING, "slow_consumer": "disconnect"}
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from telemetry import catalog
 from telemetry.catalog import CATALOG
 from tests.operations.grafana import ROOT, Target, interpolate, targets
 from tests.operations.scenario import (
@@ -117,7 +118,9 @@ def test_every_query_of_every_panel_returns_data(
     if target.instant:
         values = [value for _, value in prometheus.series(query, at=played.ended)]
     else:
-        values = prometheus.values(query, played.began, played.ended, STEP_S)
+        # Back from the end, so that the last step has seen the last that happened.
+        start = played.ended - STEP_S * math.ceil((played.ended - played.began) / STEP_S)
+        values = prometheus.values(query, start, played.ended, STEP_S)
     assert any(not math.isnan(value) for value in values), query
 
 
@@ -256,6 +259,69 @@ def test_the_overview_has_a_row_of_true_numbers_for_each_instance(
         assert 0 < cells["F"] < 60
         assert cells["G"] == 0
         assert cells["H"] == _ask(scenario, PANELS["Memory Usage in MB", "A"])[instance]
+
+
+def _on(board: str, panel: str) -> str:
+    """Return the first query of a panel."""
+    (expression,) = (
+        target.expression
+        for target in targets(board)
+        if target.panel == panel and target.ref == "A"
+    )
+    return expression
+
+
+def test_the_other_boards_show_what_was_lost_refused_and_resumed(
+    scenario: tuple[Scenario, Prometheus],
+) -> None:
+    def within_the_window(board: str, panel: str) -> dict[str, int]:
+        """Return counts, by reason or the like, of those panels that show them by the minute."""
+        answer = _ask(scenario, _on(board, panel))
+        counts = {key: value * WINDOW_S / 60 for key, value in answer.items()}
+        return {key: round(count) for key, count in counts.items() if count > TOLERANCE}
+
+    dropped = within_the_window("slow-consumers", "Drops by Reason")
+    assert dropped == {
+        "slow_consumer": pytest.approx(_total(scenario).dropped.total(), rel=TOLERANCE)
+    }
+    assert within_the_window("slow-consumers", "Disconnects of Slow Consumers") == {
+        "slow_consumer": 1
+    }
+    assert within_the_window("slow-consumers", "Reconnections by Outcome") == {
+        "resumed": len(PROTOCOLS),
+        "reset": 1,
+    }
+    assert within_the_window("protocols", "Rejected Connections") == {"invalid_request": 1}
+    assert within_the_window("protocols", "Errors by Type") == {
+        "protocol,websocket": 1,
+        "slow_consumer,ndjson": 1,
+    }
+
+
+def test_saturation_is_what_stays_of_what_may(scenario: tuple[Scenario, Prometheus]) -> None:
+    played = scenario[0]
+    limit = DROPPING["max_connections"]
+    assert _ask(scenario, _on("capacity", "Connection Limit")) == {
+        played.dropping.url.removeprefix("http://"): CONSUMERS * len(PROTOCOLS) / limit,
+        played.disconnecting.url.removeprefix("http://"): 0,
+    }
+
+
+def test_the_cost_is_that_of_the_bytes_that_were_sent(
+    scenario: tuple[Scenario, Prometheus],
+) -> None:
+    played = scenario[0]
+    sent = sum(
+        service.metric(catalog.SENT_BYTES.prometheus_name)
+        for service in (played.dropping, played.disconnecting)
+    )
+    cost = _ask(scenario, _on("cost", "Cost Within the Range"), price="2.5")
+    assert cost == {"": pytest.approx(sent / 1e9 * 2.5, rel=TOLERANCE)}
+
+
+def test_the_truth_of_the_numbers_is_not_in_doubt(scenario: tuple[Scenario, Prometheus]) -> None:
+    assert _ask(scenario, _on("telemetry-health", "Unaccounted Messages")) == {"": 0}
+    assert _ask(scenario, _on("telemetry-health", "Targets Down")) == {"": 0}
 
 
 OPERATORS_OWN = {

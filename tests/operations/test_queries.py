@@ -149,6 +149,22 @@ def test_every_query_in_a_document_works(
         assert any(not math.isnan(value) for value in values)
 
 
+# Metrics of others that a document names, whole or by their beginning.
+OTHERS = re.compile(r"`((?:http_server|process|python|target|scrape|up)_\w*)`")
+
+
+@pytest.mark.parametrize("name", ["metrics", "operator-guide"])
+def test_every_metric_that_a_document_names_beside_ours_exists(
+    vocabulary: Vocabulary, name: str
+) -> None:
+    named = set(OTHERS.findall((ROOT / "docs" / f"{name}.md").read_text()))
+    assert [
+        beginning
+        for beginning in named
+        if not any(metric.startswith(beginning) for metric in vocabulary)
+    ] == []
+
+
 PANELS = {(target.panel, target.ref): target.expression for target in targets("streaming")}
 
 

@@ -45,6 +45,7 @@ class Prometheus:
                 require("prometheus"),
                 f"--config.file={file}",
                 f"--storage.tsdb.path={directory / 'tsdb'}",
+                "--enable-feature=exemplar-storage",
                 f"--web.listen-address={self.url.removeprefix('http://')}",
             ],
             stderr=self._log,

@@ -28,7 +28,10 @@ scrape_configs:
 
 
 class Prometheus:
-    """A Prometheus server that scrapes one service, or what its configuration says."""
+    """A Prometheus server that scrapes one service, or what its configuration says.
+
+    ``ITSELF`` in a configuration stands for the server's own address.
+    """
 
     def __init__(
         self, directory: Path, service: Service | None = None, configuration: str = ""
@@ -37,7 +40,8 @@ class Prometheus:
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
         file = directory / "prometheus.yml"
         target = "" if service is None else service.url.removeprefix("http://")
-        file.write_text(configuration or CONFIGURATION.format(target=target))
+        text = configuration or CONFIGURATION.format(target=target)
+        file.write_text(text.replace("ITSELF", self.url.removeprefix("http://")))
         self._client = httpx2.Client(base_url=self.url)
         self._log = (directory / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
@@ -84,7 +88,7 @@ class Prometheus:
         asked = time.time()
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            # Until it is ready its answer is no JSON.
+            # A server that is about to be ready answers 503, and not in JSON.
             with contextlib.suppress(httpx2.TransportError, KeyError, ValueError):
                 targets = self._client.get("/api/v1/targets").json()["data"]["activeTargets"]
                 scraped = [moment for _, moment in self.series("timestamp(up)") if moment > asked]

@@ -36,6 +36,18 @@ METRIC_NAME = re.compile(
     r"(?<![\w:.])(?:[a-z_]+:)?riptide_[a-z0-9_]*[a-z0-9](?::[a-z0-9_]+)?(?!\w|\*)"
 )
 
+# What Prometheus makes by itself, and what every process tells beside the catalog.
+OF_ITSELF: Vocabulary = {
+    "up": dict.fromkeys(OF_THE_SCRAPE),
+    "process_start_time_seconds": dict.fromkeys(OF_THE_SCRAPE),
+    "ALERTS": dict.fromkeys(("alertname", "alertstate", "severity", *OF_THE_SCRAPE)),
+    # Until the catalog has them.
+    **{
+        f"riptide_export_{name}": dict.fromkeys(("signal", *OF_THE_SCRAPE))
+        for name in ("enabled", "failures_total", "last_success_timestamp_seconds", "queue_size")
+    },
+}
+
 
 def of_catalog() -> Vocabulary:
     """Return every series that the catalog promises."""

@@ -27,9 +27,9 @@ HISTORY = 20
 BATCHES = 4
 BATCH = 50
 PAYLOAD = "x" * 1000
-# 20 MB: more than fits between a service and a client that does not read. A batch is less than the
+# 12 MB: more than fits between a service and a client that does not read. A batch is less than the
 # ring, so that nothing is dropped before a write has waited.
-FLOOD_BATCHES = 20
+FLOOD_BATCHES = 12
 FLOOD_BATCH = 50
 FLOOD_PAYLOAD = "x" * 20_000
 RING_MESSAGES = 100

@@ -79,6 +79,13 @@ class Prometheus:
         result: list[dict[str, Any]] = answer["data"]["result"]
         return [float(value) for series in result for _, value in series["values"]]
 
+    def exemplars(self, expression: str, start: float, end: float) -> list[dict[str, str]]:
+        """Return the labels of the exemplars behind a query."""
+        answer = self._client.get(
+            "/api/v1/query_exemplars", params={"query": expression, "start": start, "end": end}
+        ).json()
+        return [each["labels"] for series in answer["data"] for each in series["exemplars"]]
+
     def query(self, expression: str) -> dict[str, float]:
         """Return the value of each series of an instant query, by its protocol label."""
         return {labels.get("protocol", ""): value for labels, value in self.series(expression)}

@@ -107,6 +107,11 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
         "on (job, instance) riptide_connection_limit"
     ),
     catalog.EVENT_LOOP_LAG: "max_over_time(riptide_event_loop_lag_seconds[15m])",
+    catalog.EXPORT_FAILURES: "sum by (signal) (increase(riptide_export_failures_total[1h]))",
+    catalog.EXPORT_LAST_SUCCESS: (
+        "time() - riptide_export_last_success_timestamp_seconds "
+        "and on (job, instance, signal) riptide_export_enabled == 1"
+    ),
     catalog.BUILD_INFO: "count by (version) (riptide_build_info)",
 }
 """Queries to begin with, for the metrics whose use is not plain from their name."""

@@ -116,8 +116,8 @@ def _scrapes() -> list[Panel]:
 
 
 def _exports() -> list[Panel]:
-    enabled = select("riptide_export_enabled")
-    last = select("riptide_export_last_success_timestamp_seconds")
+    enabled = select(catalog.EXPORT_ENABLED)
+    last = select(catalog.EXPORT_LAST_SUCCESS)
     # Where there has been none yet, the time runs from the start of the process.
     since = f"({last} > 0 or {last} + on ({INSTANCE}) group_left {START})"
     return [
@@ -137,7 +137,7 @@ def _exports() -> list[Panel]:
             "Per minute. Metrics come with the next export, spans and log records are lost.",
             "short",
             Query(
-                f"60 * {rate('riptide_export_failures_total', by=f'{INSTANCE}, signal')}",
+                f"60 * {rate(catalog.EXPORT_FAILURES, by=f'{INSTANCE}, signal')}",
                 "{{instance}} {{signal}}",
             ),
             span=THIRD,
@@ -146,7 +146,7 @@ def _exports() -> list[Panel]:
             "Export Queue",
             "Spans and log records that wait to be exported.",
             "short",
-            Query(select("riptide_export_queue_size"), "{{instance}} {{signal}}"),
+            Query(select(catalog.EXPORT_QUEUE_SIZE), "{{instance}} {{signal}}"),
             span=THIRD,
         ),
     ]

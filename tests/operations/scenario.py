@@ -84,6 +84,8 @@ class Scenario:
     @contextlib.contextmanager
     def play(self) -> Iterator[None]:
         """Let it all happen; consumers of each transport stay until the context's end."""
+        # Two, so that there are rates of nothing.
+        self._prometheus.wait_for_scrape()
         self._prometheus.wait_for_scrape()
         self.began = time.time()
         with contextlib.ExitStack() as stack:

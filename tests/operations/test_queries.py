@@ -81,14 +81,18 @@ def scenario(
 
 
 def _ask(
-    scenario: tuple[Scenario, Prometheus], expression: str, **variables: str
+    scenario: tuple[Scenario, Prometheus],
+    expression: str,
+    *,
+    at: float | None = None,
+    **variables: str,
 ) -> dict[str, float]:
-    """Return the values at the end of the scenario, by what labels they have."""
+    """Return the values at a time (the end of the scenario), by what labels they have."""
     played, prometheus = scenario
     query = interpolate(expression, {**ALL, **WHOLE, **variables})
     return {
         ",".join(value for key, value in labels.items() if key not in {"__name__", "job"}): value
-        for labels, value in prometheus.series(query, at=played.ended)
+        for labels, value in prometheus.series(query, at=at or played.ended)
     }
 
 
@@ -245,6 +249,23 @@ def test_backpressure_is_what_was_dropped_each_minute(
     (drops,) = _ask(scenario, PANELS["Backpressure Events", "A"]).values()
     a_minute = _total(scenario).dropped.total() * 60 / WINDOW_S
     assert drops == pytest.approx(a_minute, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("panel", "healthy"),
+    [
+        ("Active Streaming Connections", 0),
+        ("Connection Growth Rate", 0),
+        ("Message Throughput", 0),
+        ("Delivery Success Rate", 1),
+        ("Streaming Error Rate", 0),
+        ("Backpressure Events", 0),
+    ],
+)
+def test_services_that_nobody_uses_yet_look_healthy(
+    scenario: tuple[Scenario, Prometheus], panel: str, healthy: float
+) -> None:
+    assert _ask(scenario, PANELS[panel, "A"], at=scenario[0].began) == {"": healthy}
 
 
 def test_the_overview_has_a_row_of_true_numbers_for_each_instance(

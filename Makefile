@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench kit install install-test install-system lock clean
+.PHONY: run test check bench kit stack install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -28,6 +28,11 @@ install-system:
 
 kit: install-test
 	$(VENV)/bin/python -m operations
+
+stack:
+	docker compose up --build --detach
+	@echo "Riptide http://localhost:8080, Grafana http://localhost:3000, Prometheus http://localhost:9090, Alertmanager http://localhost:9093"
+	@echo "docker compose down ends it."
 
 lock: install-test
 	scripts/lock

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from operations import dashboards, metric_reference
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT: Final = Path(__file__).parent.parent
 
-GENERATORS: Final[tuple[Callable[[], Mapping[str, str]], ...]] = ()
+GENERATORS: Final[tuple[Callable[[], Mapping[str, str]], ...]] = (
+    metric_reference.generate,
+    dashboards.generate,
+)
 """Each returns the text of the files that it is the source of, by path below `ROOT`."""
 
 

@@ -28,7 +28,10 @@ scrape_configs:
 
 
 class Prometheus:
-    """A Prometheus server that scrapes one service, or what its configuration says."""
+    """A Prometheus server that scrapes one service, or what its configuration says.
+
+    ``ITSELF`` in a configuration stands for the server's own address.
+    """
 
     def __init__(
         self, directory: Path, service: Service | None = None, configuration: str = ""
@@ -37,41 +40,66 @@ class Prometheus:
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
         file = directory / "prometheus.yml"
         target = "" if service is None else service.url.removeprefix("http://")
-        file.write_text(configuration or CONFIGURATION.format(target=target))
+        text = configuration or CONFIGURATION.format(target=target)
+        file.write_text(text.replace("ITSELF", self.url.removeprefix("http://")))
+        self._client = httpx2.Client(base_url=self.url)
         self._log = (directory / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
             [
                 require("prometheus"),
                 f"--config.file={file}",
                 f"--storage.tsdb.path={directory / 'tsdb'}",
+                "--enable-feature=exemplar-storage",
                 f"--web.listen-address={self.url.removeprefix('http://')}",
             ],
             stderr=self._log,
         )
 
     def close(self) -> None:
+        self._client.close()
         self._process.kill()
         self._process.wait()
         self._log.close()
 
-    def series(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Return the labels and the value of each series of an instant query."""
-        answer = httpx2.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
+    def series(
+        self, expression: str, at: float | None = None
+    ) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and the value of each series of an instant query (default: now)."""
+        parameters = {"query": expression} | ({} if at is None else {"time": str(at)})
+        answer = self._client.get("/api/v1/query", params=parameters).json()
         result: list[dict[str, Any]] = answer["data"]["result"]
         return [(series["metric"], float(series["value"][1])) for series in result]
+
+    def values(self, expression: str, start: float, end: float, step: float) -> list[float]:
+        """Return all values of all series of a range query."""
+        answer = self._client.get(
+            "/api/v1/query_range",
+            params={"query": expression, "start": start, "end": end, "step": step},
+        ).json()
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return [float(value) for series in result for _, value in series["values"]]
+
+    def exemplars(self, expression: str, start: float, end: float) -> list[dict[str, str]]:
+        """Return the labels of the exemplars behind a query."""
+        answer = self._client.get(
+            "/api/v1/query_exemplars", params={"query": expression, "start": start, "end": end}
+        ).json()
+        return [each["labels"] for series in answer["data"] for each in series["exemplars"]]
 
     def query(self, expression: str) -> dict[str, float]:
         """Return the value of each series of an instant query, by its protocol label."""
         return {labels.get("protocol", ""): value for labels, value in self.series(expression)}
 
     def wait_for_scrape(self) -> None:
-        """Return once a scrape has begun after this moment, and ended."""
+        """Return once a scrape of each target has begun after this moment, and ended."""
         asked = time.time()
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            with contextlib.suppress(httpx2.TransportError, KeyError):
-                scraped = self.query("timestamp(up)")
-                if scraped and min(scraped.values()) > asked:
+            # A server that is about to be ready answers 503, and not in JSON.
+            with contextlib.suppress(httpx2.TransportError, KeyError, ValueError):
+                targets = self._client.get("/api/v1/targets").json()["data"]["activeTargets"]
+                scraped = [moment for _, moment in self.series("timestamp(up)") if moment > asked]
+                if targets and len(scraped) == len(targets):
                     return
             time.sleep(0.1)
         raise AssertionError("Prometheus did not scrape")

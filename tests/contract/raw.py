@@ -29,7 +29,7 @@ class RawStream:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
         self.socket.settimeout(20)
         self.socket.connect((url.host, url.port))
-        headers = [f"GET {url.path} HTTP/1.1", f"Host: {url.host}"]
+        headers = [f"GET {url.raw_path.decode()} HTTP/1.1", f"Host: {url.host}"]
         if protocol == "websocket":
             key = base64.b64encode(os.urandom(16)).decode()
             headers += ["Connection: Upgrade", "Upgrade: websocket"]

@@ -1,0 +1,147 @@
+"""How late messages are: percentiles, the whole distribution, and the objective."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from operations import thresholds
+from operations.dashboards.board import board, protocol
+from operations.dashboards.panels import Limits, Query, graph, heatmap, stat
+from operations.dashboards.queries import RANGE, WINDOW, quantile, rate, whole
+from telemetry import catalog
+
+if TYPE_CHECKING:
+    from operations.dashboards.board import Panel
+
+LIVE: Final = 'source="live"'
+SHARES: Final = (0.5, 0.95, 0.99)
+OBJECTIVE: Final = Limits(low=thresholds.DELIVERY_LATENCY_OBJECTIVE)
+TARGET: Final = Limits(warning=thresholds.DELIVERY_LATENCY_TARGET)
+TARGET_TEXT: Final = f"{1000 * thresholds.DELIVERY_LATENCY_TARGET:g} ms"
+
+
+def generate() -> dict[str, str]:
+    """Return the dashboard."""
+    return board(
+        "delivery-latency",
+        "Riptide Delivery Latency",
+        "From a message's acceptance to its handing to the transport of each consumer, and what "
+        "adds to it.",
+        {"Delivery": _delivery(), "What adds to it": _causes()},
+        variables=[protocol()],
+    )
+
+
+def _delivery() -> list[Panel]:
+    return [
+        stat(
+            f"Within {TARGET_TEXT}",
+            f"Share of the live messages of the selected range that left within {TARGET_TEXT}. "
+            f"The objective is {100 * thresholds.DELIVERY_LATENCY_OBJECTIVE:g} %.",
+            "percentunit",
+            _within_target(RANGE),
+            limits=OBJECTIVE,
+            decimals=3,
+        ),
+        *(
+            stat(
+                f"P{100 * share:g}",
+                "Latency of live messages within the selected range.",
+                "s",
+                quantile(share, catalog.DELIVERY_LATENCY, LIVE, window=RANGE),
+                limits=TARGET,
+            )
+            for share in SHARES
+        ),
+        graph(
+            "Delivery Latency Percentiles",
+            "Of live messages. A dot is one message: where it was traced, a click leads to its "
+            "trace.",
+            "s",
+            *(
+                Query(
+                    quantile(share, catalog.DELIVERY_LATENCY, LIVE),
+                    f"P{100 * share:g}",
+                    exemplars=True,
+                )
+                for share in SHARES
+            ),
+            limits=TARGET,
+        ),
+        graph(
+            "Delivery Latency P99 by Protocol",
+            "Of live messages.",
+            "s",
+            Query(
+                quantile(0.99, catalog.DELIVERY_LATENCY, LIVE, by="protocol"),
+                "{{protocol}}",
+                exemplars=True,
+            ),
+            limits=TARGET,
+        ),
+        heatmap(
+            "Delivery Latency Distribution",
+            "How many live messages had which latency. A dot is one message: where it was traced, "
+            "a click leads to its trace.",
+            "s",
+            rate(catalog.DELIVERY_LATENCY, LIVE, by="le", suffix="_bucket"),
+        ),
+        graph(
+            f"Share Within {TARGET_TEXT}",
+            f"Live messages that left within {TARGET_TEXT}; no line where there were none. "
+            "The error budget burns below the dashed line.",
+            "percentunit",
+            Query(_within_target(WINDOW), "within the target"),
+            limits=OBJECTIVE,
+            maximum=1,
+        ),
+        graph(
+            "Age of Replayed Messages P95",
+            "How old messages were when consumers that came back, or asked for the past, got them.",
+            "s",
+            Query(
+                quantile(0.95, catalog.DELIVERY_LATENCY, 'source="replay"', by="protocol"),
+                "{{protocol}}",
+            ),
+        ),
+    ]
+
+
+def _within_target(window: str) -> str:
+    target = f'le="{thresholds.DELIVERY_LATENCY_TARGET}"'
+    good = rate(catalog.DELIVERY_LATENCY, LIVE, target, suffix="_bucket", window=window)
+    every = rate(catalog.DELIVERY_LATENCY, LIVE, suffix="_count", window=window)
+    return f"{good} / ({every} > 0)"
+
+
+def _causes() -> list[Panel]:
+    return [
+        graph(
+            "Log Append Duration",
+            "From the acceptance of a publisher's messages to their commit: part of every latency.",
+            "s",
+            *(
+                Query(quantile(share, catalog.LOG_APPEND_DURATION), f"P{100 * share:g}")
+                for share in SHARES
+            ),
+        ),
+        graph(
+            "Event Loop Lag",
+            "Largest delay of a timer on the event loop: how long everybody waited for a turn.",
+            "s",
+            Query(whole(catalog.EVENT_LOOP_LAG), "{{instance}}"),
+            limits=Limits(warning=thresholds.EVENT_LOOP_LAG),
+        ),
+        graph(
+            "Write Wait P99",
+            "How long writes waited for readers that were slow.",
+            "s",
+            Query(quantile(0.99, catalog.WRITE_WAIT, by="protocol"), "{{protocol}}"),
+        ),
+        graph(
+            "Time to First Message P95",
+            "From the opening of a connection to the first message on it; long for quiet topics.",
+            "s",
+            Query(quantile(0.95, catalog.TIME_TO_FIRST_MESSAGE, by="protocol"), "{{protocol}}"),
+        ),
+    ]

@@ -1,0 +1,153 @@
+"""The board to look at first: nine panels, from connections to a summary of all instances."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from operations import thresholds
+from operations.dashboards.board import board, protocol
+from operations.dashboards.panels import Column, Limits, Query, graph, table
+from operations.dashboards.queries import (
+    INSTANCE,
+    RANGE,
+    errors_per_connection,
+    increase,
+    quantile,
+    rate,
+    select,
+    success,
+    total,
+    whole,
+)
+from telemetry import catalog
+
+if TYPE_CHECKING:
+    from operations.dashboards.board import Panel
+
+# That of the panel's title, and of the gauge that the errors are shown beside; a rate interval,
+# which follows the zoom, would make something else of them.
+FIVE_MINUTES: Final = "5m"
+SUCCESS_LIMITS: Final = Limits(low=thresholds.DELIVERY_SUCCESS_RATE)
+ERROR_LIMITS: Final = Limits(
+    warning=thresholds.ERROR_RATE_WARNING, critical=thresholds.ERROR_RATE_CRITICAL
+)
+MEMORY_LIMITS: Final = Limits(
+    warning=thresholds.MEMORY_USAGE_WARNING / thresholds.MEGABYTE,
+    critical=thresholds.MEMORY_USAGE_CRITICAL / thresholds.MEGABYTE,
+)
+MEMORY_MEGABYTES: Final = f"{whole(catalog.MEMORY_USAGE)} / (1024 * 1024)"
+
+
+def generate() -> dict[str, str]:
+    """Return the dashboard."""
+    return board(
+        "streaming",
+        "Riptide Streaming",
+        "Is streaming well? Connections, messages, errors and memory of the selected instances.",
+        {"": [*_graphs(), _overview()]},
+        variables=[protocol()],
+        refresh="10s",
+    )
+
+
+def _graphs() -> list[Panel]:
+    active = select(catalog.ACTIVE_CONNECTIONS)
+    return [
+        graph(
+            "Active Streaming Connections",
+            "Connections that are open now.",
+            "short",
+            Query(total(active), "all"),
+            Query(total(active, "protocol"), "{{protocol}}"),
+            limits=Limits(warning=thresholds.ACTIVE_CONNECTIONS),
+        ),
+        graph(
+            "Connection Growth Rate",
+            "Connections opened and closed per second, over the last 5 minutes. Many of both and "
+            "no growth: clients that reconnect.",
+            "cps",
+            Query(rate(catalog.CONNECTIONS_OPENED, window=FIVE_MINUTES), "opened"),
+            Query(rate(catalog.CONNECTIONS_CLOSED, window=FIVE_MINUTES), "closed"),
+        ),
+        graph(
+            "Message Throughput",
+            "Messages handed to the transports of consumers per second (left), and messages that "
+            "consumers were owed and will not get (right).",
+            "mps",
+            Query(rate(catalog.MESSAGES_SENT), "sent"),
+            Query(rate(catalog.MESSAGES_DROPPED), "dropped", right_axis_unit="mps"),
+        ),
+        graph(
+            "Delivery Success Rate",
+            "Messages sent of those sent or dropped; 100 % where there were none.",
+            "percentunit",
+            Query(success(), "delivered"),
+            limits=SUCCESS_LIMITS,
+            maximum=1,
+        ),
+        graph(
+            "Connection Duration Percentiles",
+            "How long the connections were open that closed at that time. Streams are meant to "
+            "last: it is sudden change that tells.",
+            "s",
+            *(
+                Query(quantile(share, catalog.CONNECTION_DURATION), f"P{100 * share:g}")
+                for share in (0.5, 0.95, 0.99)
+            ),
+            limits=Limits(warning=thresholds.CONNECTION_DURATION_P99),
+        ),
+        graph(
+            "Streaming Error Rate",
+            "Share of the connections of the last 5 minutes that met an error: of all instances by "
+            "their counters, and of each as it says itself, whatever the protocol.",
+            "percentunit",
+            Query(errors_per_connection(FIVE_MINUTES), "all"),
+            Query(whole(catalog.ERROR_RATE), "{{instance}}"),
+            limits=ERROR_LIMITS,
+        ),
+        graph(
+            "Memory Usage in MB",
+            "What streaming holds: rings of messages, write buffers, sessions. Of each instance, "
+            "whatever the protocol.",
+            "mbytes",
+            Query(MEMORY_MEGABYTES, "{{instance}}"),
+            limits=MEMORY_LIMITS,
+        ),
+        graph(
+            "Backpressure Events",
+            "Messages per minute that consumers were too slow for, or that had expired.",
+            "short",
+            Query(f"60 * {rate(catalog.MESSAGES_DROPPED)}", "drops per minute"),
+            limits=Limits(warning=thresholds.BACKPRESSURE_DROPS_PER_MINUTE_PANEL),
+        ),
+    ]
+
+
+def _overview() -> Panel:
+    return table(
+        "Stream Health Overview",
+        "Each instance now, and what it did within the selected range.",
+        INSTANCE,
+        [
+            Column("Connections", total(select(catalog.ACTIVE_CONNECTIONS), INSTANCE), "short"),
+            Column("Sent", increase(catalog.MESSAGES_SENT, by=INSTANCE), "short"),
+            Column("Dropped", increase(catalog.MESSAGES_DROPPED, by=INSTANCE), "short"),
+            Column("Delivered", success(INSTANCE, RANGE), "percentunit", SUCCESS_LIMITS),
+            Column(
+                "Errors now",
+                total(whole(catalog.ERROR_RATE), INSTANCE),
+                "percentunit",
+                ERROR_LIMITS,
+            ),
+            Column(
+                "Latency P99",
+                quantile(
+                    0.99, catalog.DELIVERY_LATENCY, 'source="live"', by=INSTANCE, window=RANGE
+                ),
+                "s",
+                Limits(warning=thresholds.DELIVERY_LATENCY_TARGET),
+            ),
+            Column("Largest lag", total(whole(catalog.CONSUMER_LAG), INSTANCE), "short"),
+            Column("Memory", total(MEMORY_MEGABYTES, INSTANCE), "mbytes", MEMORY_LIMITS),
+        ],
+    )

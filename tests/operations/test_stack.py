@@ -1,0 +1,164 @@
+"""compose.yaml, Dockerfile and Prometheus's configuration, as far as it goes without an engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from app.settings import Settings
+from tests.operations.grafana import ROOT
+from tests.programs import require
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import StartService
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+PROMETHEUS = ROOT / "alert-rules" / "prometheus.yml"
+HEALTH_CHECK = re.compile(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", re.MULTILINE)
+COPIES = re.compile(r"^COPY (?!--from)(.*) (/source/\S*)$", re.MULTILINE)
+PIP_OPTIONS = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+ENVIRONMENT = re.compile(r"(RIPTIDE_[A-Z_]+)=(\S+)")
+
+
+def _compose() -> dict[str, Any]:
+    """Return compose.yaml as Compose understands it."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    if shutil.which("docker") and plugin.returncode == 0:
+        command = ["docker", "compose"]
+    else:
+        command = [require("docker-compose")]
+    done = subprocess.run(
+        [*command, "--file", str(ROOT / "compose.yaml"), "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    document: dict[str, Any] = yaml.safe_load(done.stdout)
+    return document
+
+
+def test_compose_has_nothing_to_say_about_the_stack() -> None:
+    assert set(_compose()["services"]) == {"riptide", "prometheus", "alertmanager", "grafana"}
+
+
+def test_everything_that_the_stack_mounts_is_there_and_only_this_machine_reaches_it() -> None:
+    document = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    for service in document["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        for volume in service["volumes"]:
+            source = volume.partition(":")[0]
+            # The secrets are each operator's own.
+            known = {*document["volumes"], "./secrets"}
+            assert (ROOT / source).exists() or source in known
+
+
+def test_the_stack_keeps_30_days_and_exemplars() -> None:
+    command = _compose()["services"]["prometheus"]["command"]
+    assert "--storage.tsdb.retention.time=30d" in command
+    assert "--enable-feature=exemplar-storage" in command
+
+
+def test_the_stack_waits_for_the_drain() -> None:
+    grace = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["riptide"]
+    drain = Settings.model_fields["drain_seconds"].default
+    assert int(grace["stop_grace_period"].removesuffix("s")) > drain
+
+
+def test_promtool_has_nothing_to_say_about_the_configuration_of_prometheus() -> None:
+    done = subprocess.run(
+        [require("promtool"), "check", "config", PROMETHEUS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_scrapes_and_alerts_whom_the_stack_has() -> None:
+    configuration = yaml.safe_load(PROMETHEUS.read_text())
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    named = {
+        target.partition(":")[0]
+        for holder in (
+            *configuration["scrape_configs"],
+            *configuration["alerting"]["alertmanagers"],
+        )
+        for static in holder["static_configs"]
+        for target in static["targets"]
+    }
+    assert named - {"localhost"} <= services.keys()
+    assert "riptide" in named
+
+
+def test_the_image_is_not_run_by_root_and_sets_what_settings_there_are() -> None:
+    users = re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE)
+    assert users == ["riptide"]
+    settings = {f"RIPTIDE_{name.upper()}" for name in Settings.model_fields}
+    assert dict(ENVIRONMENT.findall(DOCKERFILE)).keys() <= settings
+
+
+def test_the_image_is_built_from_what_the_build_context_lets_through() -> None:
+    allowed = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    }
+    copied = {source for sources, _ in COPIES.findall(DOCKERFILE) for source in sources.split()}
+    assert copied == allowed
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def test_the_files_that_the_image_gets_are_all_that_the_service_needs(tmp_path: Path) -> None:
+    for sources, destination in COPIES.findall(DOCKERFILE):
+        target = tmp_path / destination.lstrip("/")
+        target.mkdir(parents=True, exist_ok=True)
+        for file in map(ROOT.joinpath, sources.split()):
+            if file.is_dir():
+                # COPY copies what is in a folder.
+                shutil.copytree(file, target, dirs_exist_ok=True)
+            else:
+                shutil.copy(file, target)
+    source = tmp_path / "source"
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *PIP_OPTIONS, "--wheel-dir", tmp_path, source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    needed = {
+        str(file.relative_to(ROOT))
+        for package in ("app", "telemetry")
+        for file in (ROOT / package).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert needed <= packed
+
+
+def test_the_health_check_of_the_image_tells_a_service_that_lives_from_one_that_does_not(
+    start_service: StartService,
+) -> None:
+    (found,) = HEALTH_CHECK.findall(DOCKERFILE)
+    command = [sys.executable, *json.loads(found)[1:]]
+    service = start_service()
+    environment = {**os.environ, "RIPTIDE_PORT": str(service.settings["PORT"])}
+
+    def check() -> int:
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        return done.returncode
+
+    assert check() == 0
+    service.stop()
+    assert check() != 0

@@ -109,6 +109,15 @@ def test_the_image_is_not_run_by_root_and_sets_what_settings_there_are() -> None
     assert dict(ENVIRONMENT.findall(DOCKERFILE)).keys() <= settings
 
 
+def test_only_the_stack_lets_everybody_in_and_sets_what_settings_there_are() -> None:
+    environment = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["riptide"][
+        "environment"
+    ]
+    assert environment == {"RIPTIDE_ALLOW_ANONYMOUS": "true"}
+    assert "allow_anonymous" in Settings.model_fields
+    assert "ALLOW_ANONYMOUS" not in DOCKERFILE
+
+
 def test_the_image_is_built_from_what_the_build_context_lets_through() -> None:
     allowed = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"

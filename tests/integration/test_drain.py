@@ -53,7 +53,9 @@ async def test_sigterm_gives_a_hundred_streams_of_each_protocol_their_last_word(
     assert (ready.status_code, live.status_code) == (503, 200)
     assert ready.json()["draining"] == "yes"
     retries = set()
-    for (end,) in records:
+    for said in records:
+        # Where opening them all took long, the first had a heartbeat by then.
+        (end,) = [record for record in said if record["event"] != "heartbeat"]
         assert (end["event"], end["reason"], end["id"]) == ("end", "draining", last)
         retries.add(end["retry"])
     assert len(retries) > STREAMS, "the retries are not spread"

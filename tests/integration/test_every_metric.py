@@ -55,6 +55,9 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
         "OTEL_METRICS_EXPORTER": "prometheus,otlp",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces",
         "OTEL_EXPORTER_OTLP_TIMEOUT": "1000",
+        # Only when there are five: fewer wait where they can be seen.
+        "OTEL_BSP_SCHEDULE_DELAY": "60000",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "5",
     }
     for name, value in exports.items():
         monkeypatch.setenv(name, value)
@@ -92,6 +95,13 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
         receiver.wait_for(
             lambda: service.metric(catalog.EXPORT_FAILURES.prometheus_name, signal="traces")
         )
+
+        def has_seen_spans_wait() -> float:
+            service.publish(topic, "one more span")
+            scrape()
+            return seen[catalog.EXPORT_QUEUE_SIZE.prometheus_name]
+
+        receiver.wait_for(has_seen_spans_wait)
         # A stalled reader that reads again has been dropped messages, and its write has waited.
         service.publish(topic, "the last")
         stalled.read_until(b'"the last"')

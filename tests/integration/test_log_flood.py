@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.service import Service
 
-CLIENTS = 3 * RECORDS
+CLIENTS = RECORDS + 10
 
 
 async def _break_the_rules(service: Service, topic: str) -> None:

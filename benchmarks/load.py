@@ -32,6 +32,7 @@ PAYLOAD_BYTES = 120
 # Nothing that a run waits for may take longer, beside the time that it is to publish.
 PATIENCE_S = 60.0
 MILLISECONDS = 1_000_000
+WARM_UPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,11 @@ class Plan:
     storm_after: float = 0
     away: float = 0
     pause: bool = False
+
+    @property
+    def warm_ups(self) -> int:
+        """How many messages go first; a run that measures nothing need not be warm."""
+        return WARM_UPS if self.seconds >= 1 else 1
 
 
 @dataclass(frozen=True)
@@ -212,6 +218,7 @@ def _words(peer: Peer, serving: Serving, plan: Plan) -> bytes:
         "bytes": plan.payload_bytes,
         "seconds": plan.seconds,
         "pause": plan.pause,
+        "warm_ups": plan.warm_ups,
         "storm_after": plan.storm_after,
         "away": plan.away,
         "timeout": plan.seconds + plan.storm_after + plan.away + PATIENCE_S,

@@ -19,8 +19,6 @@ const (
 	bufferSize = 1 << 20
 	// Between messages that find out whether everybody is subscribed.
 	warmUpNs = 50_000_000
-	// What meets a server that has not warmed up does not count.
-	warmUps = 20
 )
 
 // Returning is a consumer that will try again.
@@ -160,7 +158,7 @@ func (l *Load) opened(number int, c *Consumer) {
 
 // warmUp publishes until everybody who reads has got something, and a few times more.
 func (l *Load) warmUp() {
-	for sent := 0; l.warmed < int(l.reading) || sent < warmUps; sent++ {
+	for sent := 0; l.warmed < int(l.reading) || sent < l.plan.WarmUps; sent++ {
 		if number := l.idlePublisher(); number >= 0 {
 			l.publish(number, now(), true)
 		}

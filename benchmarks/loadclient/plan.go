@@ -20,6 +20,8 @@ type Plan struct {
 	Batch   int     `json:"batch"`
 	Bytes   int     `json:"bytes"`
 	Seconds float64 `json:"seconds"`
+	// Messages that do not count, sent until everybody has got one, and at least so many.
+	WarmUps int `json:"warm_ups"`
 	// Report that all are connected, and wait for a line on standard input before going on.
 	Pause bool `json:"pause"`
 	// Cut all consumers after half of the time, and have them come back after so many seconds.

@@ -7,10 +7,13 @@ ours takes time from it.
 from __future__ import annotations
 
 import contextlib
+import http.client
+import time
 from typing import TYPE_CHECKING
 
 from benchmarks import machine
-from benchmarks.peers.peer import SSE, Peer, Serving, configured
+from benchmarks.peers.peer import SSE, START_DEADLINE_S, Peer, Serving, configured
+from benchmarks.service import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +28,29 @@ def serve() -> Iterator[Serving]:
         ["port", "publish_port"],
         files=machine.open_files_limit() - 1_000,
     ) as serving:
+        _wait_until_whole(serving.port)
         yield serving
+
+
+def _wait_until_whole(port: int) -> None:
+    """Wait until a stream opens: it listens before its processes have found each other.
+
+    Raises:
+        RuntimeError: none did in time.
+
+    """
+    deadline = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline:
+        # What was asked for too early is never answered.
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=1)) as connection,
+        ):
+            connection.request("GET", PUSHPIN.path)
+            if connection.getresponse().status == http.client.OK:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("pushpin opened no stream")
 
 
 PUSHPIN = Peer(

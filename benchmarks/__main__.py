@@ -75,6 +75,8 @@ def main(names: tuple[str, ...], records: BinaryIO | None, *, quick: bool) -> No
         result = BENCHMARKS[name](quick=quick)
         entry = report.record(name, result, begun, quick=quick)
         click.echo(f"\n## {name}\n\n{entry['command']}\n\n{report.table(result.figures)}")
+        for left_out, why in result.left_out.items():
+            click.echo(f"\nLeft out: {left_out}: {why}")
         if records is not None:
             records.write(report.json_line(entry))
             records.flush()

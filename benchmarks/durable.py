@@ -48,7 +48,7 @@ def run(*, quick: bool) -> Result:
         figures += contest.figure(
             entry.name, "p99 until so", "ms", lambda outcome: outcome.result["ack_p99_ns"] / 1e6
         )
-    return Result(figures, contest.parameters())
+    return Result(figures, contest.parameters(), contest.left_out)
 
 
 def _rate(outcome: Outcome) -> float:

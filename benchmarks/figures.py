@@ -78,10 +78,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The figures of one benchmark, and the sizes they were taken at."""
+    """The figures of one benchmark, the sizes they were taken at, and what there are none of."""
 
     figures: Sequence[Figure]
     parameters: Mapping[str, object] = field(default_factory=dict)
+    # The name of what could not be measured, and why.
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:

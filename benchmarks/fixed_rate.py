@@ -31,7 +31,7 @@ def run(*, quick: bool) -> Result:
     rates = RATES[:1] if quick else RATES
     contest = Contest(list(_entries(consumers, seconds, rates)), rounds).hold()
     figures = [*_bars(contest), *contest.latencies(), *_lateness(contest)]
-    return Result(figures, contest.parameters())
+    return Result(figures, contest.parameters(), contest.left_out)
 
 
 def _entries(consumers: int, seconds: float, rates: Sequence[int]) -> Iterator[Entry]:

@@ -31,7 +31,9 @@ def run(*, quick: bool) -> Result:
     entries = [entry for count in counts for entry in _entries(count, seconds, middle)]
     contest = Contest(entries, rounds).hold()
     return Result(
-        [*_bars(contest, middle), *_rates(contest), *contest.latencies()], contest.parameters()
+        [*_bars(contest, middle), *_rates(contest), *contest.latencies()],
+        contest.parameters(),
+        contest.left_out,
     )
 
 

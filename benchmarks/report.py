@@ -40,6 +40,7 @@ def record(name: str, result: Result, begun: Moment, *, quick: bool) -> dict[str
         "versions": machine.versions(),
         "load_average": {"before": begun.load_average, "after": os.getloadavg()},
         "parameters": dict(result.parameters),
+        "left_out": dict(result.left_out),
         "figures": [figure.record() for figure in result.figures],
     }
 

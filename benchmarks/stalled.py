@@ -43,7 +43,7 @@ def run(*, quick: bool) -> Result:
             entries.append(Entry(f"{name}, {stalled} stalled", peer, plan))
     contest = Contest(entries, rounds).hold()
     figures = [*_bars(contest, consumers // 100), *contest.latencies()]
-    return Result(figures, contest.parameters())
+    return Result(figures, contest.parameters(), contest.left_out)
 
 
 def _bars(contest: Contest, stalled: int) -> Iterator[Figure]:
@@ -53,5 +53,5 @@ def _bars(contest: Contest, stalled: int) -> Iterator[Figure]:
             f"{name}, 0 stalled",
             "p99",
             lambda outcome: outcome.p99_ms,
-            BAR if peer is RIPTIDE else None,
+            BAR if peer.name == RIPTIDE.name else None,
         )

@@ -87,9 +87,6 @@ func newLoad(plan Plan) *Load {
 
 // run carries the plan out.
 func (l *Load) run() {
-	for number := range l.publishers {
-		l.newPublisher(number)
-	}
 	started := now()
 	l.connectAll()
 	l.await("all consumers to be connected", func() bool { return l.openCount == len(l.consumers) })
@@ -101,8 +98,8 @@ func (l *Load) run() {
 		}{"connected", l.result.ConnectSeconds})
 		l.await("the word to go on", func() bool { return l.told })
 	}
-	if l.plan.Seconds == 0 {
-		return
+	for number := range l.publishers {
+		l.newPublisher(number)
 	}
 	l.warmUp()
 	l.counting = true

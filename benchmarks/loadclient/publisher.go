@@ -37,6 +37,11 @@ func (l *Load) connectPublisher(number int) {
 	l.answers.watch(p.fd, int32(number), false)
 }
 
+func (l *Load) reconnectPublisher(number int) {
+	must(syscall.Close(l.publishers[number].fd))
+	l.connectPublisher(number)
+}
+
 // publish sends one request; its messages say that they were sent at the moment.
 func (l *Load) publish(number int, moment int64, warming bool) {
 	p := &l.publishers[number]
@@ -72,6 +77,11 @@ func (l *Load) answered(number int) {
 	if errno == syscall.EAGAIN {
 		return
 	}
+	if (errno != 0 || count == 0) && !p.busy {
+		// Servers close what has been idle for some seconds.
+		l.reconnectPublisher(number)
+		return
+	}
 	if errno != 0 || count == 0 {
 		fail("the server closed the connection of a publisher: %v", errno)
 	}
@@ -87,8 +97,7 @@ func (l *Load) answered(number int) {
 	l.lastAnswer = now()
 	if bytes.Contains(bytes.ToLower(p.answer), []byte("\r\nconnection: close\r\n")) {
 		// Pushpin takes one request a connection.
-		must(syscall.Close(p.fd))
-		l.connectPublisher(number)
+		l.reconnectPublisher(number)
 	}
 	p.answer = p.answer[:0]
 	p.busy = false

@@ -37,7 +37,7 @@ def test_a_benchmark_prints_its_figures_and_appends_them_to_a_file(
     assert "python" in entry["versions"]
     assert len(entry["load_average"]["before"]) == 3
     assert entry["figures"]
-    assert not entry["parameters"].get("left_out")
+    assert not entry["left_out"]
     for figure in entry["figures"]:
         assert figure["low"] <= figure["median"] <= figure["high"]
         assert figure["name"] in outcome.output

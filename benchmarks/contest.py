@@ -71,7 +71,7 @@ class Contest:
         """Return a figure of one entry, if it has outcomes."""
         if name in self.outcomes:
             samples = [value(outcome) for outcome in self.outcomes[name]]
-            yield Figure(f"{name}: {what}", unit, samples)
+            yield Figure(f"{name}: {what}", unit, samples, row=name, column=what)
 
     def ratio(
         self,

@@ -38,6 +38,9 @@ class Figure:
     unit: str
     samples: Sequence[float]
     bar: Bar | None = None
+    # Where it stands in a table of many that have much in common; the name says both.
+    row: str = ""
+    column: str = ""
 
     @property
     def median(self) -> float:

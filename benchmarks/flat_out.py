@@ -90,10 +90,10 @@ def _rates(contest: Contest) -> Iterator[Figure]:
     for entry in contest.entries:
         yield from contest.figure(entry.name, "rate", "deliveries/s", _rate)
         yield from contest.figure(
-            entry.name, "deliveries a second of the server's processor time", "", _per_cpu_second
+            entry.name, "per second of the server's processor time", "deliveries", _per_cpu_second
         )
         yield from contest.figure(
-            entry.name, "messages a read", "", lambda o: o.result["deliveries"] / o.result["reads"]
+            entry.name, "a read", "messages", lambda o: o.result["deliveries"] / o.result["reads"]
         )
         yield from contest.figure(entry.name, "client's core busy", "", lambda o: o.client_busy)
         yield from contest.figure(entry.name, "server's core busy", "", lambda o: o.server_busy)

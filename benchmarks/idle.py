@@ -73,7 +73,7 @@ def run(*, quick: bool) -> Result:
             bar = BAR if peer.name == RIPTIDE.name and wanted == counts[-1] else None
             figures += [
                 Figure(f"{at}: memory of each", "kB", [sample.kilobytes], bar),
-                Figure(f"{at}: let in", "consumers/s", [sample.rate]),
+                Figure(f"{at}: let in", "consumers/s", [sample.rate], row=at, column="let in"),
             ]
     return Result(figures, {"consumers": counts}, left_out)
 

@@ -40,7 +40,8 @@ def test_a_benchmark_prints_its_figures_and_appends_them_to_a_file(
     assert not entry["left_out"]
     for figure in entry["figures"]:
         assert figure["low"] <= figure["median"] <= figure["high"]
-        assert figure["name"] in outcome.output
+        for part in figure["name"].split(": "):
+            assert part in outcome.output
 
 
 def test_an_unknown_benchmark_is_refused() -> None:
@@ -96,6 +97,23 @@ def test_a_table_says_which_bars_were_missed() -> None:
     ).splitlines()[2:] == [
         "| rate | 0.500 | 0.500 to 0.500 | ≥ 0.98: missed |",
         "| time | 2.00 ms | 1.00 to 3.00 |  |",
+    ]
+
+
+def test_figures_that_have_a_row_and_a_column_become_a_table_of_medians() -> None:
+    figures = [
+        Figure("rate", RATIO, [0.5]),
+        Figure("nchan: p50", "ms", [1, 2, 3], row="nchan", column="p50"),
+        Figure("nchan: p99", "ms", [4], row="nchan", column="p99"),
+        Figure("pushpin: p99", "ms", [5], row="pushpin", column="p99"),
+    ]
+    listed, cells = table(figures).split("\n\n")
+    assert listed.splitlines()[2:] == ["| rate | 0.500 | 0.500 to 0.500 |  |"]
+    assert cells.splitlines() == [
+        "| median | p50, ms | p99, ms |",
+        "|---|---|---|",
+        "| nchan | 2.00 | 4.00 |",
+        "| pushpin |  | 5.00 |",
     ]
 
 

@@ -72,8 +72,10 @@ def _grid(figures: Sequence[Figure]) -> str:
     cells = {(figure.row, figure.column): number(figure.median) for figure in figures}
     heads = [f"{column}, {unit}" if unit else column for column, unit in units.items()]
     lines = [f"| median | {' | '.join(heads)} |", "|---" * (len(units) + 1) + "|"]
-    for row in rows:
-        lines.append(f"| {row} | {' | '.join(cells.get((row, column), '') for column in units)} |")
+    lines += [
+        f"| {row} | {' | '.join(cells.get((row, column), '') for column in units)} |"
+        for row in rows
+    ]
     return "\n".join(lines)
 
 

@@ -54,7 +54,6 @@ type Load struct {
 	inFlight     int
 	completed    int64
 	lastAnswer   int64
-	turn         int
 	told         bool
 	counting     bool
 	deadline     int64

@@ -103,11 +103,11 @@ func (l *Load) answered(number int) {
 	p.busy = false
 }
 
+// idlePublisher returns the first that is free, or -1: servers close what idles for long.
 func (l *Load) idlePublisher() int {
-	for range l.publishers {
-		l.turn = (l.turn + 1) % len(l.publishers)
-		if !l.publishers[l.turn].busy {
-			return l.turn
+	for number := range l.publishers {
+		if !l.publishers[number].busy {
+			return number
 		}
 	}
 	return -1

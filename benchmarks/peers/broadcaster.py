@@ -88,7 +88,14 @@ def main() -> None:
             Route("/subscribe", broadcaster.subscribe),
         ]
     )
-    config = uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        # Publishers keep their connection for the whole run.
+        timeout_keep_alive=3600,
+        timeout_graceful_shutdown=1,
+    )
     with socket.create_server((HOST, 0), backlog=BACKLOG) as listener:
         logging.getLogger("benchmark").info("serving on http://%s:%d", *listener.getsockname())
         uvicorn.Server(config).run(sockets=[listener])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.contest import BROADCASTER, NCHAN, PUSHPIN, RIPTIDE, Contest, Entry
 from benchmarks.figures import Bar, Figure, Result
 from benchmarks.load import Plan
-from benchmarks.peers.peer import NDJSON, SSE, WEBSOCKET
+from benchmarks.peers.peer import SSE, WEBSOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,6 @@ SERVERS = {
     "riptide SSE": (RIPTIDE, SSE),
     "nchan SSE": (NCHAN, SSE),
     "riptide WebSocket": (RIPTIDE, WEBSOCKET),
-    "riptide NDJSON": (RIPTIDE, NDJSON),
     "pushpin SSE": (PUSHPIN, SSE),
     "sse-starlette SSE": (BROADCASTER, SSE),
 }

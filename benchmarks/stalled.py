@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from benchmarks.contest import NCHAN, RIPTIDE, Contest, Entry
 from benchmarks.figures import Bar, Figure, Result
 from benchmarks.load import Plan
-from benchmarks.peers.peer import NDJSON, SSE, WEBSOCKET
+from benchmarks.peers.peer import SSE, WEBSOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVERS = {
     "riptide SSE": (RIPTIDE, SSE),
-    "riptide NDJSON": (RIPTIDE, NDJSON),
     "riptide WebSocket": (RIPTIDE, WEBSOCKET),
     "nchan SSE": (NCHAN, SSE),
 }

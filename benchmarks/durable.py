@@ -20,7 +20,7 @@ QUICK_PUBLISHERS = (1, 4)
 def run(*, quick: bool) -> Result:
     """Measure with a log on disk, in memory, and the peer that has one in memory."""
     counts = QUICK_PUBLISHERS if quick else PUBLISHERS
-    seconds, rounds = (0.2, 1) if quick else (2.0, 3)
+    seconds, rounds = (0.2, 1) if quick else (1.5, 3)
     on_disk = replace(RIPTIDE, serve=functools.partial(riptide.serve, log="sqlite"))
     entries = []
     for count in counts:

@@ -27,7 +27,7 @@ PAYLOAD_BYTES = 2_000
 
 def run(*, quick: bool) -> Result:
     """Measure each server with and without them, one after the other."""
-    consumers, seconds, rounds = (100, 0.3, 1) if quick else (1_000, 4.0, 3)
+    consumers, seconds, rounds = (100, 0.3, 1) if quick else (1_000, 3.0, 5)
     entries = []
     for name, (peer, transport) in SERVERS.items():
         for stalled in (0, consumers // 100):

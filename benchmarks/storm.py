@@ -41,4 +41,8 @@ def run(*, quick: bool) -> Result:
             samples = [float(outcome.result[key]) for outcome in contest.outcomes[name]]
             used = its_bar if bar is not None else None
             figures.append(Figure(f"{name}, {consumers:,} consumers: {what}", unit, samples, used))
+        processor = [outcome.server_cpu for outcome in contest.outcomes[name]]
+        figures.append(
+            Figure(f"{name}, {consumers:,} consumers: server's processor time", "s", processor)
+        )
     return Result(figures, contest.parameters(), contest.left_out)

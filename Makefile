@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench kit stack install install-test install-system lock clean
+.PHONY: run test check bench bench-delivery kit stack install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -25,6 +25,9 @@ $(VENV)/installed-%: requirements/%.txt pyproject.toml
 
 install-system:
 	scripts/install-system
+
+bench-delivery: install-test
+	$(VENV)/bin/python -m benchmarks delivery
 
 kit: install-test
 	$(VENV)/bin/python -m operations

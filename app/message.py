@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime
 from enum import Enum
@@ -129,8 +130,14 @@ class Message:
     @property
     def time(self) -> str:
         """When the message was accepted, as RFC 3339 in UTC with milliseconds."""
-        moment = datetime.fromtimestamp(self.accepted_at // 1_000_000 / 1000, UTC)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+        seconds, nanoseconds = divmod(self.accepted_at, NANOSECONDS)
+        return f"{_in_utc(seconds)}.{nanoseconds // 1_000_000:03d}Z"
+
+
+@functools.lru_cache(maxsize=16)
+def _in_utc(seconds: int) -> str:
+    """Return a second of Unix time as RFC 3339; one is mostly that of the message before."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def check_topic(name: str) -> str:

@@ -77,12 +77,13 @@ def make_routes(
 
     topic = ByMethod(GET=Subscribe(), POST=request_response(publish))
     return [
+        # First, for they are asked for most, and are compared in this order.
+        Route(TOPIC, topic, methods=topic.methods),
+        WebSocketRoute(TOPIC, SubscribeWebSocket()),
         plain("/", page, traced=True),
         plain("/openapi.json", openapi),
         plain("/metrics", misdirected if shares_port else metrics),
         plain("/metrics/targets", targets),
         plain("/healthz/live", live),
         plain("/healthz/ready", ready),
-        Route(TOPIC, topic, methods=topic.methods),
-        WebSocketRoute(TOPIC, SubscribeWebSocket()),
     ]

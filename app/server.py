@@ -86,7 +86,9 @@ class StreamingWebSocketProtocol(_TellsConnection, LimitedWebSocketProtocol):
             EXTENSION: self.connection,
         }
         self.scope["extensions"] = extensions
-        # What the connection would hold to its end, though the scope has all of it.
+        # What the connection would hold to its end, though the scope has all of it; the parser
+        # holds on to the request itself.
+        self.request.headers.clear()
         del self.request
         await super().run_asgi()
 

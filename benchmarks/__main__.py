@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run all benchmarks, or those that are named."""
+"""``python -m benchmarks``: run the benchmarks of telemetry, or those that are named."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import click
 
-from benchmarks import latency, memory, middleware, recording, report, scrape, throughput
+from benchmarks import (
+    durable,
+    fixed_rate,
+    flat_out,
+    idle,
+    latency,
+    memory,
+    middleware,
+    recording,
+    report,
+    scrape,
+    stalled,
+    storm,
+    throughput,
+)
 
 if TYPE_CHECKING:
     from benchmarks.figures import Result
@@ -20,7 +34,7 @@ class Benchmark(Protocol):
         ...
 
 
-BENCHMARKS: dict[str, Benchmark] = {
+TELEMETRY: dict[str, Benchmark] = {
     "recording": recording.run,
     "memory": memory.run,
     "throughput": throughput.run,
@@ -28,10 +42,20 @@ BENCHMARKS: dict[str, Benchmark] = {
     "scrape": scrape.run,
     "latency": latency.run,
 }
+DELIVERY: dict[str, Benchmark] = {
+    "flat-out": flat_out.run,
+    "fixed-rate": fixed_rate.run,
+    "idle": idle.run,
+    "stalled": stalled.run,
+    "storm": storm.run,
+    "durable": durable.run,
+}
+GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY}
+BENCHMARKS = TELEMETRY | DELIVERY
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", type=click.Choice(list(BENCHMARKS)), nargs=-1)
+@click.argument("names", metavar="[NAME]...", type=click.Choice([*GROUPS, *BENCHMARKS]), nargs=-1)
 @click.option("--quick", is_flag=True, help="Tiny sizes: shows that it runs, measures nothing.")
 @click.option(
     "--json",
@@ -40,15 +64,19 @@ BENCHMARKS: dict[str, Benchmark] = {
     help="Append one line of JSON a benchmark to this file.",
 )
 def main(names: tuple[str, ...], records: BinaryIO | None, *, quick: bool) -> None:
-    """Measure what Riptide costs: recording, memory, throughput, middleware, scrape, latency.
+    """Measure what Riptide costs and how it delivers, beside its peers.
 
-    Without a NAME all are run. Each prints a table with its bars.
+    A NAME is a benchmark or a group of them: telemetry, which is run without any, or delivery.
+    Each prints a table with its bars.
     """
-    for name in names or BENCHMARKS:
+    chosen = [one for given in names or ["telemetry"] for one in GROUPS.get(given, [given])]
+    for name in dict.fromkeys(chosen):
         begun = report.Moment.now()
         result = BENCHMARKS[name](quick=quick)
         entry = report.record(name, result, begun, quick=quick)
         click.echo(f"\n## {name}\n\n{entry['command']}\n\n{report.table(result.figures)}")
+        for left_out, why in result.left_out.items():
+            click.echo(f"\nLeft out: {left_out}: {why}")
         if records is not None:
             records.write(report.json_line(entry))
             records.flush()

@@ -38,6 +38,9 @@ class Figure:
     unit: str
     samples: Sequence[float]
     bar: Bar | None = None
+    # Where it stands in a table of many that have much in common; the name says both.
+    row: str = ""
+    column: str = ""
 
     @property
     def median(self) -> float:
@@ -78,10 +81,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The figures of one benchmark, and the sizes they were taken at."""
+    """The figures of one benchmark, the sizes they were taken at, and what there are none of."""
 
     figures: Sequence[Figure]
     parameters: Mapping[str, object] = field(default_factory=dict)
+    # The name of what could not be measured, and why.
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:

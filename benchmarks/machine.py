@@ -7,12 +7,16 @@ import importlib.metadata
 import os
 import platform
 import resource
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Debian's packages of peers.
+PACKAGES = ("nginx", "libnginx-mod-nchan", "pushpin", "condure")
 DISTRIBUTIONS = (
     "riptide-streaming",
     "opentelemetry-sdk",
@@ -20,6 +24,7 @@ DISTRIBUTIONS = (
     "prometheus-client",
     "prometheus-fastapi-instrumentator",
     "starlette",
+    "sse-starlette",
     "starlette-exporter",
     "uvicorn",
     "uvloop",
@@ -44,7 +49,7 @@ def versions() -> dict[str, str]:
     for name in DISTRIBUTIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-    return found
+    return found | _packages()
 
 
 def open_files_limit() -> int:
@@ -80,6 +85,25 @@ def cpu_seconds(pid: int) -> float:
     # The second field is the program's name in brackets, and may hold anything.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _packages() -> dict[str, str]:
+    query = shutil.which("dpkg-query")
+    if query is None:
+        return {}
+    # What is not installed is told on standard error, and left out.
+    answer = subprocess.run(  # noqa: S603  # Debian's own
+        [query, "--show", "--showformat=${Package} ${Version}\n", *PACKAGES],
+        capture_output=True,
+        check=False,
+        text=True,
+    ).stdout
+    return dict(line.split(" ", 1) for line in answer.splitlines())
 
 
 def _processor() -> str:

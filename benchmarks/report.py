@@ -40,6 +40,7 @@ def record(name: str, result: Result, begun: Moment, *, quick: bool) -> dict[str
         "versions": machine.versions(),
         "load_average": {"before": begun.load_average, "after": os.getloadavg()},
         "parameters": dict(result.parameters),
+        "left_out": dict(result.left_out),
         "figures": [figure.record() for figure in result.figures],
     }
 
@@ -56,7 +57,29 @@ def json_line(entry: dict[str, object]) -> bytes:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a Markdown table."""
+    """Return the figures as Markdown: a line each, or a cell each where they have one."""
+    listed = [figure for figure in figures if not figure.row]
+    parts = [_list(listed)] if listed else []
+    if len(listed) < len(figures):
+        parts.append(_grid([figure for figure in figures if figure.row]))
+    return "\n\n".join(parts)
+
+
+def _grid(figures: Sequence[Figure]) -> str:
+    """Return a table of medians."""
+    units = {figure.column: figure.unit for figure in figures}
+    rows = dict.fromkeys(figure.row for figure in figures)
+    cells = {(figure.row, figure.column): number(figure.median) for figure in figures}
+    heads = [f"{column}, {unit}" if unit else column for column, unit in units.items()]
+    lines = [f"| median | {' | '.join(heads)} |", "|---" * (len(units) + 1) + "|"]
+    lines += [
+        f"| {row} | {' | '.join(cells.get((row, column), '') for column in units)} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _list(figures: Sequence[Figure]) -> str:
     lines = ["| figure | median | lowest to highest | bar |", "|---|---|---|---|"]
     for figure in figures:
         spread = f"{number(min(figure.samples))} to {number(max(figure.samples))}"

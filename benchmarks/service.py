@@ -57,7 +57,7 @@ def running(arguments: Sequence[str], environment: dict[str, str]) -> Iterator[S
                 stderr=stderr,
             )
         try:
-            port = _wait_for_port(process, log)
+            port = wait_for_port(process, log)
             yield Server(port, process.pid, process.stdin, process.stdout)
         finally:
             _end(process)
@@ -82,7 +82,13 @@ def environment_of(*, telemetry: bool = True, **settings: object) -> dict[str, s
     return environment if telemetry else environment | {"OTEL_SDK_DISABLED": "true"}
 
 
-def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
+def wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    """Wait until a program says in its log where it serves, and return the port.
+
+    Raises:
+        RuntimeError: it did not start in time.
+
+    """
     deadline = time.monotonic() + START_DEADLINE_S
     while (match := SERVING.search(log.read_text())) is None:
         if process.poll() is not None or time.monotonic() > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import mimeparse
@@ -81,8 +82,11 @@ def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemErro
     return response
 
 
+@functools.lru_cache(maxsize=16)
 def negotiate(accept: str | None) -> HttpFormat:
     """Choose the format (RFC 9110, section 12.5.1); NDJSON where the client has no preference.
+
+    Clients are of few kinds: what most of them say is looked up and not read again.
 
     Raises:
         NotAcceptableError: it accepts neither.

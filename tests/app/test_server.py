@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import struct
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.datastructures import Headers
 
 from app.errors import AddressError
 from app.request_limits import RequestLimits
@@ -198,6 +200,18 @@ async def test_a_websocket_has_its_connection_beside_the_extensions_of_the_serve
         assert client.response is not None
         assert "Sec-WebSocket-Extensions" not in client.response.headers
     await eventually(lambda: connection.lost)
+
+
+async def test_an_open_websocket_holds_the_headers_of_its_handshake_once(serving: Serving) -> None:
+    mark = {"X-Mark": "7f3a"}
+    async with connect(f"ws://127.0.0.1:{serving.port}/", additional_headers=mark) as client:
+        await eventually(lambda: serving.endpoint.scopes)
+        (scope,) = serving.endpoint.scopes
+        assert (b"x-mark", b"7f3a") in scope["headers"]
+        held = [found for found in gc.get_objects() if type(found) is Headers and "X-Mark" in found]
+        # The one that is left is the client's own.
+        assert client.request is not None
+        assert held == [client.request.headers]
 
 
 async def test_a_frame_over_the_limit_is_refused_with_its_code(serving: Serving) -> None:

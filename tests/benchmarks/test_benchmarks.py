@@ -6,9 +6,10 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.__main__ import BENCHMARKS, DELIVERY, main
 from benchmarks.figures import RATIO, Bar, Figure
 from benchmarks.report import number, table
+from tests.programs import require
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,9 @@ MACHINE = {"processor", "cores", "system", "open_files_limit"}
 def test_a_benchmark_prints_its_figures_and_appends_them_to_a_file(
     name: str, tmp_path: Path
 ) -> None:
+    if name in DELIVERY:
+        for program in ("go", "nginx", "pushpin"):
+            require(program)
     records = tmp_path / "records"
     outcome = CliRunner().invoke(main, [name, "--quick", "--json", str(records)])
     assert outcome.exit_code == 0, outcome.output
@@ -33,9 +37,11 @@ def test_a_benchmark_prints_its_figures_and_appends_them_to_a_file(
     assert "python" in entry["versions"]
     assert len(entry["load_average"]["before"]) == 3
     assert entry["figures"]
+    assert not entry["left_out"]
     for figure in entry["figures"]:
         assert figure["low"] <= figure["median"] <= figure["high"]
-        assert figure["name"] in outcome.output
+        for part in figure["name"].split(": "):
+            assert part in outcome.output
 
 
 def test_an_unknown_benchmark_is_refused() -> None:
@@ -91,6 +97,23 @@ def test_a_table_says_which_bars_were_missed() -> None:
     ).splitlines()[2:] == [
         "| rate | 0.500 | 0.500 to 0.500 | ≥ 0.98: missed |",
         "| time | 2.00 ms | 1.00 to 3.00 |  |",
+    ]
+
+
+def test_figures_that_have_a_row_and_a_column_become_a_table_of_medians() -> None:
+    figures = [
+        Figure("rate", RATIO, [0.5]),
+        Figure("nchan: p50", "ms", [1, 2, 3], row="nchan", column="p50"),
+        Figure("nchan: p99", "ms", [4], row="nchan", column="p99"),
+        Figure("pushpin: p99", "ms", [5], row="pushpin", column="p99"),
+    ]
+    listed, cells = table(figures).split("\n\n")
+    assert listed.splitlines()[2:] == ["| rate | 0.500 | 0.500 to 0.500 |  |"]
+    assert cells.splitlines() == [
+        "| median | p50, ms | p99, ms |",
+        "|---|---|---|",
+        "| nchan | 2.00 | 4.00 |",
+        "| pushpin |  | 5.00 |",
     ]
 
 

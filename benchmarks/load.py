@@ -1,0 +1,226 @@
+"""Runs the load client: many consumers and some publishers on one thread, written in Go.
+
+Go, for a client in Python would measure itself: it needs a microsecond for what takes Python ten.
+Each outcome says how busy the client's core was, so that it shows when it is the limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import machine
+from benchmarks.peers.peer import SSE
+from benchmarks.service import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.peers.peer import Peer, Serving
+
+SOURCES = Path(__file__).parent / "loadclient"
+PAYLOAD_BYTES = 120
+# Nothing that a run waits for may take longer, beside the time that it is to publish.
+PATIENCE_S = 60.0
+MILLISECONDS = 1_000_000
+WARM_UPS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the client is to do; see ``loadclient/plan.go``.
+
+    Without a rate it publishes as soon as fewer than ``window`` messages are in flight: sent,
+    and not yet with every consumer.
+    """
+
+    consumers: int
+    seconds: float
+    transport: str = SSE
+    stalled: int = 0
+    connecting: int = 128
+    publishers: int = 16
+    rate: float = 0
+    window: int = 64
+    batch: int = 1
+    payload_bytes: int = PAYLOAD_BYTES
+    storm_after: float = 0
+    away: float = 0
+    pause: bool = False
+
+    @property
+    def warm_ups(self) -> int:
+        """How many messages go first; a run that measures nothing need not be warm."""
+        return WARM_UPS if self.seconds >= 1 else 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    result: dict[str, Any]
+    server_cpu: float
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def deliveries_per_s(self) -> float:
+        """Messages times consumers a second."""
+        return float(self.result["deliveries"] / self.result["seconds"])
+
+    @property
+    def client_busy(self) -> float:
+        """The share of its core that the client took."""
+        return float(self.result["client_cpu_seconds"] / self.result["seconds"])
+
+    @property
+    def server_busy(self) -> float:
+        """The share of its core that the server took."""
+        return float(self.server_cpu / self.result["seconds"])
+
+    @property
+    def p50_ms(self) -> float:
+        """Half of the deliveries took no longer."""
+        return float(self.result["p50_ns"] / MILLISECONDS)
+
+    @property
+    def p99_ms(self) -> float:
+        """99 of 100 deliveries took no longer."""
+        return float(self.result["p99_ns"] / MILLISECONDS)
+
+    @property
+    def p999_ms(self) -> float:
+        """999 of 1,000 deliveries took no longer."""
+        return float(self.result["p999_ns"] / MILLISECONDS)
+
+
+@functools.cache
+def client() -> Path:
+    """Return the client's program, built if its sources have changed; kept outside the tree.
+
+    Raises:
+        RuntimeError: there is no Go to build it with, or it does not build.
+
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise RuntimeError("the load client is written in Go: install it (Debian's golang-go)")
+    sources = sorted(file for file in SOURCES.iterdir() if not file.name.endswith("_test.go"))
+    digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "riptide-benchmarks")
+    program = cache / f"loadclient-{digest}"
+    if not program.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as new:
+            built = subprocess.run(  # noqa: S603  # the Go that was found
+                [go, "build", "-o", new.name, "."], cwd=SOURCES, capture_output=True, check=False
+            )
+        if built.returncode:
+            Path(new.name).unlink()
+            raise RuntimeError(f"the load client does not build: {built.stderr.decode()}")
+        Path(new.name).chmod(0o755)
+        Path(new.name).replace(program)
+    return program
+
+
+def run(peer: Peer, serving: Serving, plan: Plan) -> Outcome:
+    """Carry out a plan.
+
+    Raises:
+        RuntimeError: not every consumer got every message once and in order, or nothing at all.
+
+    """
+    with running(peer, serving, plan) as client:
+        return client.outcome()
+
+
+class Client:
+    """The client at work."""
+
+    def __init__(self, process: subprocess.Popen[bytes], peer: Peer, serving: Serving) -> None:
+        self._process = process
+        self._peer = peer
+        self._serving = serving
+
+    def await_event(self, name: str) -> dict[str, Any]:
+        """Wait until the client says so.
+
+        Raises:
+            RuntimeError: it failed before.
+
+        """
+        assert self._process.stdout is not None  # noqa: S101  # it was asked for
+        for line in self._process.stdout:
+            event: dict[str, Any] = json.loads(line)
+            if event["event"] == name:
+                return event
+            if event.get("failure"):
+                raise RuntimeError(f"{self._peer.name}: {event['failure']} ({event})")
+        raise RuntimeError(f"{self._peer.name}: the load client went without a word")
+
+    def go_on(self) -> None:
+        """Give a client that pauses the word."""
+        assert self._process.stdin is not None  # noqa: S101  # it was asked for
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+
+    def outcome(self) -> Outcome:
+        """Wait for the end."""
+        self.await_event("started")
+        before = self._serving.cpu_seconds()
+        self.await_event("finished")
+        cpu = self._serving.cpu_seconds() - before
+        result = self.await_event("result")
+        if result.get("failure") or result["lost"] or result["duplicated"]:
+            raise RuntimeError(f"{self._peer.name}: not everything was delivered: {result}")
+        return Outcome(result, cpu)
+
+
+@contextlib.contextmanager
+def running(peer: Peer, serving: Serving, plan: Plan) -> Iterator[Client]:
+    """Start the client on its core, and end it."""
+    with machine.pinned_to(machine.client_cores()):
+        process = subprocess.Popen(  # noqa: S603  # our own program
+            [client()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+    assert process.stdin is not None  # noqa: S101  # it was asked for
+    try:
+        process.stdin.write(_words(peer, serving, plan))
+        process.stdin.flush()
+        yield Client(process, peer, serving)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _words(peer: Peer, serving: Serving, plan: Plan) -> bytes:
+    batches = peer.batches if plan.batch > 1 else {}
+    words = {
+        "host": HOST,
+        "port": serving.port,
+        "subscribe": peer.subscribe(plan.transport),
+        "publish": {"port": serving.publish_port, **peer.publish, **batches},
+        "consumers": plan.consumers,
+        "stalled": plan.stalled,
+        "connecting": plan.connecting,
+        "publishers": plan.publishers,
+        "rate": plan.rate,
+        "window": plan.window,
+        "batch": plan.batch,
+        "bytes": plan.payload_bytes,
+        "seconds": plan.seconds,
+        "pause": plan.pause,
+        "warm_ups": plan.warm_ups,
+        "storm_after": plan.storm_after,
+        "away": plan.away,
+        "timeout": plan.seconds + plan.storm_after + plan.away + PATIENCE_S,
+    }
+    return json.dumps(words).encode() + b"\n"

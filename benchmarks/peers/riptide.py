@@ -1,0 +1,53 @@
+"""Riptide itself, as it comes: telemetry on, its log in memory unless the benchmark is about it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.peers.peer import NDJSON, SSE, WEBSOCKET, Peer, Serving, started
+from benchmarks.service import environment_of, wait_for_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_CONNECTIONS = 15_000
+
+
+@contextlib.contextmanager
+def serve(**settings: object) -> Iterator[Serving]:
+    """Run ``riptide serve``; ``log="sqlite"`` sets RIPTIDE_LOG."""
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory, "output")
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RIPTIDE", "OTEL"))
+        }
+        with started(
+            [sys.executable, "-m", "app.cli", "serve"],
+            log,
+            inherited
+            | environment_of(
+                telemetry=True,
+                max_connections=MAX_CONNECTIONS,
+                data_dir=Path(directory, "data"),
+                **settings,
+            ),
+        ) as process:
+            port = wait_for_port(process, log)
+            yield Serving(port, port, process.pid)
+
+
+RIPTIDE = Peer(
+    "riptide",
+    (SSE, NDJSON, WEBSOCKET),
+    "/topics/load",
+    {"path": "/topics/load", "content_type": "application/json"},
+    serve,
+    batches={"content_type": "application/x-ndjson", "between": "\n"},
+)

@@ -55,7 +55,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     settings = {
         "log": "memory",
         "head_timeout_seconds": 0.6,
-        "body_timeout_seconds": 0.6,
+        "body_timeout_seconds": 1.5,
         "write_timeout_seconds": 2,
         "heartbeat_seconds": 1,
         "max_body_bytes": MEBIBYTE,
@@ -446,7 +446,6 @@ def test_json_that_is_no_message_is_refused(target: Service, body: bytes) -> Non
 
 def test_thousands_of_topics_are_no_burden(target: Service) -> None:
     memory = _resident_bytes(target)
-    lines = len(httpx2.get(f"{target.url}/metrics").text.splitlines())
     for method in (b"GET", POST[:4].strip()):
         with Attacker(target) as attacker:
             for number in range(2000):
@@ -459,7 +458,7 @@ def test_thousands_of_topics_are_no_burden(target: Service) -> None:
             assert answers == 2001
     assert target.metric("riptide_topics") == 0
     # A topic is no label.
-    assert len(httpx2.get(f"{target.url}/metrics").text.splitlines()) == lines
+    assert "topic-1" not in httpx2.get(f"{target.url}/metrics").text
     assert _resident_bytes(target) < memory + MEMORY_BYTES
 
 

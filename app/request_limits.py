@@ -48,7 +48,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     # Slots, because uvicorn's own attributes fill the dictionary that instances share: with five
     # more, each connection would have one of its own.
-    __slots__ = ("_deadline", "_head_bytes", "_in_head", "_refused", "_silent")
+    __slots__ = ("_deadline", "_head_bytes", "_in_head", "_refused", "_running", "_silent")
 
     config: LimitedConfig
 
@@ -59,6 +59,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._refused = False
+        self._running: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Expect a request."""
@@ -68,6 +69,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing any more."""
         self._expect_nothing()
+        self._tell_application()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -155,21 +157,33 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             RequestTimeoutError(f"the {part} of the request took too long: send it in one go")
         )
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _tell_application(self) -> None:
+        """Let the application know that the client has gone, so that it writes no more.
+
+        Of requests sent one after another without waiting, uvicorn tells the newest only, which
+        need not be the one that runs.
+        """
+        for cycle in (self._running, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+
     def _refuse(self, problem: ProblemError) -> None:
         """Hear no more of this client; answer, unless an answer to it is under way."""
         self._refused = True
         self._expect_nothing()
         if self.transport.is_closing():
             return
+        self._tell_application()
         cycle: Any = self.cycle
         if cycle is not None:
-            under_way = not cycle.response_complete
-            if under_way:
-                # The application learns that the client has gone, and writes no more.
-                cycle.disconnected = True
-                cycle.message_event.set()
             # The cycle is of this request, or still of the one before it.
-            if cycle.response_started if cycle.scope is self.scope else under_way:
+            current = cycle is self._running and cycle.scope is self.scope
+            if cycle.response_started if current else not cycle.response_complete:
                 self.transport.close()
                 return
         self.transport.write(_response(problem))

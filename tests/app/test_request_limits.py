@@ -210,6 +210,24 @@ async def test_a_handshake_of_bytes_beyond_ascii_is_refused(exchange: Exchange) 
     assert _problem(answer) == (400, "malformed-request")
 
 
+async def test_a_client_that_goes_is_gone_for_the_request_that_runs_and_not_only_the_newest(
+    exchange: Exchange,
+) -> None:
+    exchange.app.reading.clear()
+    _, writer = await exchange.open()
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    await eventually(lambda: exchange.state.tasks)
+    (protocol,) = exchange.state.connections
+    assert isinstance(protocol, LimitedHttpProtocol)
+    assert protocol._running is not protocol.cycle
+    protocol.transport.abort()
+    await eventually(lambda: not exchange.state.connections)
+    exchange.app.reading.set()
+    await eventually(lambda: not exchange.state.tasks)
+    assert exchange.app.bodies == [None]
+    writer.close()
+
+
 async def test_a_client_that_goes_leaves_no_timer_behind(exchange: Exchange) -> None:
     _, writer = await exchange.open()
     writer.write(b"GET / HT")

@@ -55,7 +55,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     settings = {
         "log": "memory",
         "head_timeout_seconds": 0.6,
-        "body_timeout_seconds": 0.6,
+        "body_timeout_seconds": 1.5,
         "write_timeout_seconds": 2,
         "heartbeat_seconds": 1,
         "max_body_bytes": MEBIBYTE,
@@ -446,20 +446,23 @@ def test_json_that_is_no_message_is_refused(target: Service, body: bytes) -> Non
 
 def test_thousands_of_topics_are_no_burden(target: Service) -> None:
     memory = _resident_bytes(target)
-    lines = len(httpx2.get(f"{target.url}/metrics").text.splitlines())
-    for method in (b"GET", POST[:4].strip()):
+    for method in (b"GET", b"POST"):
         with Attacker(target) as attacker:
-            for number in range(2000):
-                attacker.send(
-                    b"%s /topics/topic-%d?until=latest HTTP/1.1\r\nHost: x\r\n" % (method, number)
-                    + b"Content-Type: application/json\r\nContent-Length: 1\r\n\r\n1"
-                )
-            attacker.send(b"GET /healthz/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            answers = len(re.findall(rb"HTTP/1\.1 20[02]", attacker.rest()))
-            assert answers == 2001
+            for block in range(0, 2000, 100):
+                for number in range(block, block + 100):
+                    attacker.send(
+                        b"%s /topics/topic-%d?until=latest HTTP/1.1\r\nHost: x\r\n"
+                        % (method, number)
+                        + b"Content-Type: application/json\r\nContent-Length: 1\r\n\r\n1"
+                    )
+                attacker.received = b""
+                while len(re.findall(rb"HTTP/1\.1 20[02]", attacker.received)) < 100:
+                    chunk = attacker.socket.recv(65536)
+                    assert chunk, attacker.received[-1000:]
+                    attacker.received += chunk
     assert target.metric("riptide_topics") == 0
     # A topic is no label.
-    assert len(httpx2.get(f"{target.url}/metrics").text.splitlines()) == lines
+    assert "topic-1" not in httpx2.get(f"{target.url}/metrics").text
     assert _resident_bytes(target) < memory + MEMORY_BYTES
 
 

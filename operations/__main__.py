@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from operations import dashboards, metric_reference
+from operations.alertmanager import alertmanager_file
 from operations.rule_files import rule_files
 from operations.rule_tests import rule_tests
 
@@ -19,6 +20,7 @@ GENERATORS: Final[tuple[Callable[[], Mapping[str, str]], ...]] = (
     dashboards.generate,
     rule_files,
     rule_tests,
+    alertmanager_file,
 )
 """Each returns the text of the files that it is the source of, by path below `ROOT`."""
 

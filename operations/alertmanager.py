@@ -29,7 +29,7 @@ _TEXT: Final = (
 )
 _MINUTE: Final = 60
 _HOUR: Final = 3600
-_HEADING: Final = """Written by python -m operations from operations/alertmanager.py: change it there.
+_HEADING: Final = """Written by python -m operations from operations/alertmanager.py.
 Critical alerts page, warnings become tickets, information is logged, and the watchdog goes to a
 dead man's switch, which calls when it no longer hears from it."""
 

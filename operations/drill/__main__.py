@@ -1,0 +1,125 @@
+"""``python -m operations.drill``: make every alert fire for its real cause, and resolve again."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from operations.alerts import alerts
+from operations.drill import table
+from operations.drill.monitoring import Monitoring
+from operations.drill.processes import DrillError
+from operations.drill.receiver import AlertKey, WebhookReceiver
+from operations.drill.scenario import Outcome, World, require_alerts
+from operations.drill.scenarios import scenarios
+from operations.drill.watch import AlertWatch
+from operations.pace import Pace
+from operations.rules import Alert
+from telemetry import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from operations.drill.scenario import Scenario
+
+FACTOR: Final = 60
+"""A minute of the rules is a second of the drill: windows, ``for`` and waits are divided by it."""
+WATCHDOG: Final = AlertKey("RiptideWatchdog")
+# Alertmanager lets an alert live for four times the pause in which Prometheus repeats it.
+_SILENCE_S: Final = 10
+_SWITCH_DEADLINE_S: Final = 30
+_EXPORTS: Final = "riptide_export_failures_total"
+
+
+@click.command()
+@click.option("--only", multiple=True, metavar="JOB", help="Play only the scenario of this job.")
+def main(only: tuple[str, ...]) -> None:
+    """Make every alert fire for its real cause, and resolve again; end with a table.
+
+    Real Prometheus, Alertmanager, services and clients; only time is compressed, 60 to 1: a window
+    of 5 minutes is one of 5 seconds. Thresholds are the real ones. Takes about 8 minutes.
+    """
+    chosen = [each for each in scenarios() if not only or each.job in only]
+    skipped = [] if _has_exports() else [each for each in chosen if each.job == "exports"]
+    try:
+        if not only:
+            names = {rule.name for group in alerts() for rule in group.rules if _is_alert(rule)}
+            require_alerts(chosen, sorted(names - {WATCHDOG.name}))
+        played = [each for each in chosen if each not in skipped]
+        outcomes = asyncio.run(_drill(played))
+    except DrillError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(table.render(outcomes))
+    for scenario in skipped:
+        click.echo(f"Not played, as this build does not export metrics: {scenario.job}")
+    failed = [outcome.key.name for outcome in outcomes if not outcome.passed]
+    if failed:
+        click.echo(f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}", err=True)
+        sys.exit(1)
+    click.echo(f"All {len(outcomes)} fired for their cause, resolved, and were delivered.")
+
+
+def _is_alert(rule: object) -> bool:
+    return isinstance(rule, Alert)
+
+
+def _has_exports() -> bool:
+    return any(metric.prometheus_name == _EXPORTS for metric in catalog.CATALOG)
+
+
+async def _drill(played: Sequence[Scenario]) -> list[Outcome]:
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        click.echo(f"[{time.monotonic() - started:4.0f} s] {text}", err=True)
+
+    with tempfile.TemporaryDirectory(prefix="riptide-drill-") as name:
+        directory = Path(name)
+        receiver = WebhookReceiver()
+        monitoring = Monitoring(directory, Pace(FACTOR), receiver.url)
+        try:
+            await monitoring.wait_until_ready()
+            say(f"Prometheus and Alertmanager are ready, {FACTOR} times as fast as written")
+            watch = AlertWatch(monitoring.url)
+            watching = asyncio.create_task(watch.run())
+            world = World(directory, monitoring, watch, receiver, say)
+            results = await asyncio.gather(*(world.play(each) for each in played))
+            watchdog = await _silence_the_watchdog(world, started)
+            watching.cancel()
+            return [*(outcome for each in results for outcome in each), watchdog]
+        finally:
+            monitoring.kill()
+            receiver.close()
+
+
+async def _silence_the_watchdog(world: World, started: float) -> Outcome:
+    """End Prometheus: what resolves a watchdog is that nobody hears from it any more."""
+    say, receiver = world.say, world.receiver
+    episode = world.watch.fired(WATCHDOG, started)
+    firing = receiver.first(WATCHDOG, "firing", started)
+    say("Prometheus ends: the dead man's switch must hear nothing more")
+    ended = time.monotonic()
+    await world.monitoring.stop_prometheus()
+    while (now := time.monotonic()) < ended + _SWITCH_DEADLINE_S:
+        if now - receiver.last_at(WATCHDOG) > _SILENCE_S:
+            break
+        await asyncio.sleep(1)
+    silent = time.monotonic() - receiver.last_at(WATCHDOG) > _SILENCE_S
+    return Outcome(
+        WATCHDOG,
+        "always; ends when Prometheus does",
+        fired_after=episode.began - started if episode else None,
+        resolved_after=max(0.0, receiver.last_at(WATCHDOG) - ended) if silent else None,
+        firing_delivered=firing is not None,
+        resolution_delivered=silent,
+    )
+
+
+if __name__ == "__main__":
+    main()

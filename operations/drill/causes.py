@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TOPIC: Final = "drill"
 _VISITS: Final = 20
 _VISIT_PAUSE_S: Final = 0.5
+# Enough for the kernel's buffers to be full, and half empty again, about once a second.
+_SIZE: Final = 8192
+_PER_SECOND: Final = 100
 _MEGABYTE: Final = 1024 * 1024
 _BATCH: Final = 4
 
@@ -82,14 +85,12 @@ def unread_megabytes(count: int) -> Act:
     return act
 
 
-def slow_readers(
-    slow: int, fast: int, *, message_bytes: int, per_second: float, read_share: float
-) -> Act:
+def slow_readers(slow: int, fast: int, *, read_share: float) -> Act:
     """Return the cause that some consumers read only this share of what is published."""
 
     async def act(stage: Stage) -> None:
-        publisher = Publisher(stage.service, TOPIC, size_bytes=message_bytes, per_second=per_second)
-        pace = read_share * message_bytes * per_second
+        publisher = Publisher(stage.service, TOPIC, size_bytes=_SIZE, per_second=_PER_SECOND)
+        pace = read_share * _SIZE * _PER_SECOND
         async with (
             _consumers(stage.service, slow, small_buffers=True) as slow_ones,
             _consumers(stage.service, fast) as fast_ones,
@@ -112,7 +113,7 @@ def stalled_readers(count: int) -> Act:
                 await asyncio.sleep(3)
 
     async def act(stage: Stage) -> None:
-        publisher = Publisher(stage.service, TOPIC, size_bytes=8192, per_second=100)
+        publisher = Publisher(stage.service, TOPIC, size_bytes=_SIZE, per_second=_PER_SECOND)
         await asyncio.gather(publisher.run(), *(stall(stage.service) for _ in range(count)))
 
     return act
@@ -182,7 +183,7 @@ async def crash_again_and_again(stage: Stage) -> None:
     """Kill the process as soon as it has been scraped, and start it anew."""
     while True:
         await stage.service.restart(killed=True)
-        await asyncio.sleep(1.5)
+        await stage.monitoring.wait_until_scraped(stage.service.job, since=stage.service.started_at)
 
 
 async def stop_the_process(stage: Stage) -> None:

@@ -85,20 +85,21 @@ class Monitoring:
                     logs = self._prometheus.log_file, self._alertmanager.log_file
                     raise DrillError("\n".join(log.read_text()[-2000:] for log in logs))
 
-    async def wait_until_scraped(self, job: str) -> None:
-        """Wait until a target that Prometheus was told of has been scraped a few times.
+    async def wait_until_scraped(self, job: str, *, since: float) -> None:
+        """Wait until a process that was started then (in Unix time) has been scraped.
 
         Raises:
             DrillError: it was not; Prometheus takes note of new targets every five seconds.
 
         """
-        scrapes = f'count_over_time({catalog.BUILD_INFO.prometheus_name}{{job="{job}"}}[10s]) >= 3'
-        async with httpx2.AsyncClient() as client:
-            for _ in range(_READY_DEADLINE_S * 2):
-                answer = await client.get(f"{self.url}/api/v1/query", params={"query": scrapes})
+        # A process may have begun a moment before its start was noted.
+        scraped = f'process_start_time_seconds{{job="{job}"}} > {since - 0.5:.3f}'
+        async with httpx2.AsyncClient(timeout=10) as client:
+            for _ in range(_READY_DEADLINE_S * 5):
+                answer = await client.get(f"{self.url}/api/v1/query", params={"query": scraped})
                 if answer.raise_for_status().json()["data"]["result"]:
                     return
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.2)
         raise DrillError(f"{job} is not scraped")
 
     def configure(self, *, blind: bool) -> None:

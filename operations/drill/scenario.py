@@ -23,6 +23,8 @@ FIRING_DEADLINE_S: Final = 180
 RESOLVING_DEADLINE_S: Final = 540
 # Steps that load the machine at the same time.
 TURNS: Final = 4
+STARTS: Final = 2
+_BEFORE_S: Final = 3
 _LOOK_INTERVAL_S: Final = 0.2
 
 
@@ -99,6 +101,7 @@ class World:
         self.receiver = receiver
         self.say = say
         self.turns = asyncio.Semaphore(TURNS)
+        self.starts = asyncio.Semaphore(STARTS)
 
     async def play(self, scenario: Scenario) -> list[Outcome]:
         """Play a scenario to its end, and say what became of its alerts."""
@@ -111,12 +114,14 @@ class World:
         )
         outcomes: list[Outcome] = []
         try:
-            for number, step in enumerate(scenario.steps):
+            async with self.starts:
+                await service.start()
+            service.be_scraped()
+            await self.monitoring.wait_until_scraped(scenario.job, since=service.started_at)
+            # A rate needs two scrapes.
+            await asyncio.sleep(_BEFORE_S)
+            for step in scenario.steps:
                 async with self.turns:
-                    if not number:
-                        await service.start()
-                        service.be_scraped()
-                        await self.monitoring.wait_until_scraped(scenario.job)
                     began, ended, note = await self._provoke(step, Stage(service, self.monitoring))
                 outcomes += await self._wait_for_the_end(step, scenario.job, began, ended, note)
         finally:

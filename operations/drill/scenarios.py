@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _KIBIBYTE: Final = 1024
 _GIBIBYTE: Final = 1024 * _KIBIBYTE * _KIBIBYTE
 _PATIENT: Final = 3600
-# A ring that a reader ten times too slow soon falls off.
+# A ring that a slow reader soon falls off.
 _SMALL_RING: Final = {"slow_consumer": "drop_oldest", "ring_messages": 32}
 _PAIRS_THAT_PAGE: Final = ("1h", "6h")
 _PAIRS_OF_TICKETS: Final = ("1d", "3d")
@@ -50,10 +50,8 @@ def _objectives() -> tuple[Scenario, ...]:
         Scenario(
             "success",
             _burning(
-                "two consumers read a tenth of what is published, and lose the rest",
-                causes.slow_readers(
-                    2, 0, message_bytes=2 * _KIBIBYTE, per_second=200, read_share=0.1
-                ),
+                "two consumers read half of what is published, and lose the rest",
+                causes.slow_readers(2, 0, read_share=0.5),
                 "RiptideDeliverySuccessBudgetBurn",
             ),
             _SMALL_RING,
@@ -62,9 +60,7 @@ def _objectives() -> tuple[Scenario, ...]:
             "latency",
             _burning(
                 "four consumers read a quarter of what is published, and fall behind",
-                causes.slow_readers(
-                    4, 0, message_bytes=4 * _KIBIBYTE, per_second=200, read_share=0.25
-                ),
+                causes.slow_readers(4, 0, read_share=0.25),
                 "RiptideDeliveryLatencyBudgetBurn",
             ),
             {"ring_messages": 1_000_000, "ring_bytes": _GIBIBYTE},
@@ -134,18 +130,13 @@ def _connections() -> tuple[Scenario, ...]:
 
 
 def _messages() -> tuple[Scenario, ...]:
-    def readers(slow: int, fast: int) -> Act:
-        return causes.slow_readers(
-            slow, fast, message_bytes=2 * _KIBIBYTE, per_second=200, read_share=0.1
-        )
-
     return (
         Scenario(
             "backpressure",
             (
                 _step(
-                    "one of twenty consumers reads a tenth of what is published",
-                    readers(1, 19),
+                    "one of ten consumers reads half of what is published",
+                    causes.slow_readers(1, 9, read_share=0.5),
                     "RiptideBackpressure",
                 ),
             ),
@@ -155,13 +146,13 @@ def _messages() -> tuple[Scenario, ...]:
             "drops",
             (
                 _step(
-                    "one of six consumers reads a tenth of what is published",
-                    readers(1, 5),
+                    "three of ten consumers read half of what is published",
+                    causes.slow_readers(3, 7, read_share=0.5),
                     "RiptideMessageDropRateWarning",
                 ),
                 _step(
-                    "one of two consumers reads a tenth of what is published",
-                    readers(1, 1),
+                    "three of four consumers read half of what is published",
+                    causes.slow_readers(3, 1, read_share=0.5),
                     "RiptideMessageDropRateCritical",
                 ),
             ),

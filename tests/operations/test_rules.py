@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import promql_parser
 import pytest
@@ -17,12 +17,15 @@ from operations.rule_files import ALERTS, RECORDING_RULES, rule_files
 from operations.rule_tests import CASES, WATCHDOG, cases_by_alert
 from operations.rules import Alert, RecordingRule, Severity
 from telemetry import catalog
-from tests.operations.vocabulary import of_catalog, of_rules, selected_metrics, unknown_words
+from tests.operations.vocabulary import (
+    OF_ITSELF,
+    of_catalog,
+    of_rules,
+    selected_metrics,
+    unknown_words,
+)
 from tests.programs import require
 from tests.repository.sources import ROOT
-
-if TYPE_CHECKING:
-    from tests.operations.vocabulary import Vocabulary
 
 # Severity, `for`, and what the value is compared with.
 THE_TEN = {
@@ -58,17 +61,6 @@ WITHOUT_VALUE = {"RiptideAbsent", "RiptideIndicatorAbsent", "RiptideTargetDown",
 ALL_ALERTS = [rule for group in alerts() for rule in group.rules if isinstance(rule, Alert)]
 NAMES = sorted({alert.name for alert in ALL_ALERTS})
 TESTS = ROOT / "alert-rules" / "tests"
-
-# What Prometheus makes by itself, and what the process tells beside the catalog.
-OF_PROMETHEUS: Vocabulary = {
-    "up": dict.fromkeys(("job", "instance")),
-    "process_start_time_seconds": dict.fromkeys(("job", "instance")),
-    "ALERTS": dict.fromkeys(("alertname", "alertstate", "severity", "job", "instance")),
-}
-OF_EXPORTS: Vocabulary = {
-    f"riptide_export_{name}": dict.fromkeys(("job", "instance", "signal"))
-    for name in ("enabled", "failures_total", "last_success_timestamp_seconds", "queue_size")
-}
 
 
 def _loaded(name: str) -> list[dict[str, Any]]:
@@ -195,7 +187,7 @@ def test_recorded_names_say_level_metric_and_operations(group: Any) -> None:
     ids=lambda rule: rule.get("record") or rule["alert"],
 )
 def test_rules_speak_only_of_what_exists(rule: dict[str, Any]) -> None:
-    vocabulary = OF_EXPORTS | of_catalog() | of_rules(ROOT / RECORDING_RULES) | OF_PROMETHEUS
+    vocabulary = OF_ITSELF | of_catalog() | of_rules(ROOT / RECORDING_RULES)
     assert unknown_words(rule["expr"], vocabulary) == []
 
 

@@ -89,10 +89,11 @@ async def _drill(played: Sequence[Scenario]) -> list[Outcome]:
             watch = AlertWatch(monitoring.url)
             watching = asyncio.create_task(watch.run())
             world = World(directory, monitoring, watch, receiver, say)
-            results = await asyncio.gather(*(world.play(each) for each in played))
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(world.play(each)) for each in played]
             watchdog = await _silence_the_watchdog(world, started)
             watching.cancel()
-            return [*(outcome for each in results for outcome in each), watchdog]
+            return [*(outcome for task in tasks for outcome in task.result()), watchdog]
         finally:
             monitoring.kill()
             receiver.close()

@@ -182,8 +182,9 @@ async def freeze(stage: Stage) -> None:
 async def crash_again_and_again(stage: Stage) -> None:
     """Kill the process as soon as it has been scraped, and start it anew."""
     while True:
+        before = await stage.monitoring.start_time(stage.service.job)
         await stage.service.restart(killed=True)
-        await stage.monitoring.wait_until_scraped(stage.service.job, since=stage.service.started_at)
+        await stage.monitoring.wait_until_scraped(stage.service.job, before)
 
 
 async def stop_the_process(stage: Stage) -> None:

@@ -85,21 +85,25 @@ class Monitoring:
                     logs = self._prometheus.log_file, self._alertmanager.log_file
                     raise DrillError("\n".join(log.read_text()[-2000:] for log in logs))
 
-    async def wait_until_scraped(self, job: str, *, since: float) -> None:
-        """Wait until a process that was started then (in Unix time) has been scraped.
+    async def start_time(self, job: str) -> float | None:
+        """Return when the process of a job says that it started; None if it is not scraped."""
+        query = f'process_start_time_seconds{{job="{job}"}}'
+        async with httpx2.AsyncClient(timeout=10) as client:
+            answer = await client.get(f"{self.url}/api/v1/query", params={"query": query})
+        result = answer.raise_for_status().json()["data"]["result"]
+        return float(result[0]["value"][1]) if result else None
+
+    async def wait_until_scraped(self, job: str, before: float | None = None) -> None:
+        """Wait until a process has been scraped that is not the one which started before.
 
         Raises:
             DrillError: it was not; Prometheus takes note of new targets every five seconds.
 
         """
-        # A process may have begun a moment before its start was noted.
-        scraped = f'process_start_time_seconds{{job="{job}"}} > {since - 0.5:.3f}'
-        async with httpx2.AsyncClient(timeout=10) as client:
-            for _ in range(_READY_DEADLINE_S * 5):
-                answer = await client.get(f"{self.url}/api/v1/query", params={"query": scraped})
-                if answer.raise_for_status().json()["data"]["result"]:
-                    return
-                await asyncio.sleep(0.2)
+        for _ in range(_READY_DEADLINE_S * 5):
+            if await self.start_time(job) not in {None, before}:
+                return
+            await asyncio.sleep(0.2)
         raise DrillError(f"{job} is not scraped")
 
     def configure(self, *, blind: bool) -> None:

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -105,7 +104,6 @@ class Service:
         self._directory = directory / job
         self._target_file = target_file
         self._command = command
-        self.started_at = 0.0
         self._process: Process | None = None
         ours = ("RIPTIDE_", "OTEL_")
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
@@ -133,7 +131,6 @@ class Service:
 
         """
         (self._directory / "log").unlink(missing_ok=True)
-        self.started_at = time.time()
         self._process = Process(self._command, self._directory, self._environment)
         for _ in range(_START_DEADLINE_S * 20):
             if _SERVING.search(self._process.log_file.read_text()):

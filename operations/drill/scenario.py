@@ -117,13 +117,16 @@ class World:
             async with self.starts:
                 await service.start()
             service.be_scraped()
-            await self.monitoring.wait_until_scraped(scenario.job, since=service.started_at)
+            await self.monitoring.wait_until_scraped(scenario.job)
             # A rate needs two scrapes.
             await asyncio.sleep(_BEFORE_S)
             for step in scenario.steps:
                 async with self.turns:
                     began, ended, note = await self._provoke(step, Stage(service, self.monitoring))
                 outcomes += await self._wait_for_the_end(step, scenario.job, began, ended, note)
+        except DrillError as error:
+            self.say(f"{scenario.job}: {error}")
+            outcomes += _failed(scenario, len(outcomes), str(error))
         finally:
             service.not_be_scraped()
             await service.stop()
@@ -193,6 +196,15 @@ class World:
             resolution_delivered=resolved is not None,
             note=note,
         )
+
+
+def _failed(scenario: Scenario, played: int, note: str) -> list[Outcome]:
+    """Return the outcomes of those alerts whose turn did not come."""
+    return [
+        Outcome(AlertKey(name, scenario.job, window), step.cause, note=note)
+        for step in scenario.steps
+        for name, window in (*step.alerts, *step.afterwards)
+    ][played:]
 
 
 async def _until(condition: Callable[[], object], deadline_s: float) -> bool:

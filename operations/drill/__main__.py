@@ -33,13 +33,20 @@ FACTOR: Final = 60
 WATCHDOG: Final = AlertKey("RiptideWatchdog")
 # Alertmanager lets an alert live for four times the pause in which Prometheus repeats it.
 _SILENCE_S: Final = 10
-_SWITCH_DEADLINE_S: Final = 30
+_SWITCH_DEADLINE_S: Final = 60
 _EXPORTS: Final = "riptide_export_failures_total"
 
 
 @click.command()
 @click.option("--only", multiple=True, metavar="JOB", help="Play only the scenario of this job.")
-def main(only: tuple[str, ...]) -> None:
+@click.option(
+    "--factor",
+    type=click.IntRange(10, 60),
+    default=FACTOR,
+    show_default=True,
+    help="How many times as fast as written; a busy machine needs more time.",
+)
+def main(only: tuple[str, ...], factor: int) -> None:
     """Make every alert fire for its real cause, and resolve again; end with a table.
 
     Real Prometheus, Alertmanager, services and clients; only time is compressed, 60 to 1: a window
@@ -52,7 +59,7 @@ def main(only: tuple[str, ...]) -> None:
             names = {rule.name for group in alerts() for rule in group.rules if _is_alert(rule)}
             require_alerts(chosen, sorted(names - {WATCHDOG.name}))
         played = [each for each in chosen if each not in skipped]
-        outcomes = asyncio.run(_drill(played))
+        outcomes = asyncio.run(_drill(played, Pace(factor), to_the_end=not only))
     except DrillError as error:
         raise click.ClickException(str(error)) from None
     click.echo(table.render(outcomes))
@@ -73,7 +80,8 @@ def _has_exports() -> bool:
     return any(metric.prometheus_name == _EXPORTS for metric in catalog.CATALOG)
 
 
-async def _drill(played: Sequence[Scenario]) -> list[Outcome]:
+async def _drill(played: Sequence[Scenario], pace: Pace, *, to_the_end: bool) -> list[Outcome]:
+    """Play scenarios all at once; ``to_the_end``: of Prometheus too."""
     started = time.monotonic()
 
     def say(text: str) -> None:
@@ -82,18 +90,20 @@ async def _drill(played: Sequence[Scenario]) -> list[Outcome]:
     with tempfile.TemporaryDirectory(prefix="riptide-drill-") as name:
         directory = Path(name)
         receiver = WebhookReceiver()
-        monitoring = Monitoring(directory, Pace(FACTOR), receiver.url)
+        monitoring = Monitoring(directory, pace, receiver.url)
         try:
             await monitoring.wait_until_ready()
-            say(f"Prometheus and Alertmanager are ready, {FACTOR} times as fast as written")
+            say(f"Prometheus and Alertmanager are ready, {pace.factor} times as fast as written")
             watch = AlertWatch(monitoring.url)
             watching = asyncio.create_task(watch.run())
-            world = World(directory, monitoring, watch, receiver, say)
+            world = World(directory, pace, monitoring, watch, receiver, say)
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(world.play(each)) for each in played]
-            watchdog = await _silence_the_watchdog(world, started)
+            outcomes = [outcome for task in tasks for outcome in task.result()]
+            if to_the_end:
+                outcomes.append(await _silence_the_watchdog(world, started))
             watching.cancel()
-            return [*(outcome for task in tasks for outcome in task.result()), watchdog]
+            return outcomes
         finally:
             monitoring.kill()
             receiver.close()

@@ -140,6 +140,11 @@ class Service:
             await asyncio.sleep(0.05)
         raise DrillError(f"{self.job} did not start: {self._process.log_file.read_text()}")
 
+    @property
+    def running(self) -> bool:
+        """Whether the process has been started and has not ended."""
+        return self._process is not None and self._process.running
+
     async def stop(self) -> None:
         """Ask the process to end, as a supervisor would."""
         if self._process is not None:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from operations.drill.monitoring import Monitoring
     from operations.drill.receiver import WebhookReceiver
     from operations.drill.watch import AlertWatch
+    from operations.pace import Pace
 
-FIRING_DEADLINE_S: Final = 180
-RESOLVING_DEADLINE_S: Final = 540
+# In the time of the rules, like their windows.
+DEADLINE_S: Final = 3 * 3600
+LONG_WINDOWS_DEADLINE_S: Final = 9 * 3600
 # Steps that load the machine at the same time.
-TURNS: Final = 4
-STARTS: Final = 2
+TURNS: Final = 3
 _BEFORE_S: Final = 3
 _LOOK_INTERVAL_S: Final = 0.2
 
@@ -87,21 +88,22 @@ class Outcome(NamedTuple):
 class World:
     """What all scenarios share."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # what is shared
         self,
         directory: Path,
+        pace: Pace,
         monitoring: Monitoring,
         watch: AlertWatch,
         receiver: WebhookReceiver,
         say: Callable[[str], None],
     ) -> None:
         self.directory = directory
+        self.pace = pace
         self.monitoring = monitoring
         self.watch = watch
         self.receiver = receiver
         self.say = say
         self.turns = asyncio.Semaphore(TURNS)
-        self.starts = asyncio.Semaphore(STARTS)
 
     async def play(self, scenario: Scenario) -> list[Outcome]:
         """Play a scenario to its end, and say what became of its alerts."""
@@ -114,23 +116,27 @@ class World:
         )
         outcomes: list[Outcome] = []
         try:
-            async with self.starts:
-                await service.start()
-            service.be_scraped()
-            await self.monitoring.wait_until_scraped(scenario.job)
-            # A rate needs two scrapes.
-            await asyncio.sleep(_BEFORE_S)
             for step in scenario.steps:
                 async with self.turns:
+                    await self._be_ready(service)
                     began, ended, note = await self._provoke(step, Stage(service, self.monitoring))
                 outcomes += await self._wait_for_the_end(step, scenario.job, began, ended, note)
         except DrillError as error:
             self.say(f"{scenario.job}: {error}")
-            outcomes += _failed(scenario, len(outcomes), str(error))
+            outcomes += _failed(scenario, len(outcomes), " ".join(str(error).split()))
         finally:
             service.not_be_scraped()
             await service.stop()
         return outcomes
+
+    async def _be_ready(self, service: Service) -> None:
+        """Start a service, unless it runs, and have it scraped."""
+        if not service.running:
+            await service.start()
+            service.be_scraped()
+            await self.monitoring.wait_until_scraped(service.job)
+            # A rate needs two scrapes.
+            await asyncio.sleep(_BEFORE_S)
 
     async def _provoke(self, step: Step, stage: Stage) -> tuple[float, float, str]:
         """Return when the cause began and ended, and what went wrong with it."""
@@ -146,7 +152,7 @@ class World:
                 for key in keys
             )
 
-        await _until(delivered, FIRING_DEADLINE_S)
+        await _until(delivered, self.pace.seconds(DEADLINE_S))
         note = ""
         if task.done() and not task.cancelled():
             note = f"the cause broke off: {task.exception()!r}"
@@ -160,12 +166,12 @@ class World:
         self, step: Step, job: str, began: float, ended: float, note: str
     ) -> list[Outcome]:
         keys = [AlertKey(name, job, window) for name, window in (*step.alerts, *step.afterwards)]
-        deadline = RESOLVING_DEADLINE_S if step.afterwards else FIRING_DEADLINE_S
+        deadline = LONG_WINDOWS_DEADLINE_S if step.afterwards else DEADLINE_S
 
         def over() -> bool:
             return all(self._resolved(key, began) for key in keys)
 
-        await _until(over, deadline)
+        await _until(over, self.pace.seconds(deadline))
         outcomes = [self._outcome(key, step.cause, began, ended, note) for key in keys]
         for outcome in outcomes:
             self.say(f"{job}: {outcome.key.name} {'passed' if outcome.passed else 'FAILED'}")

@@ -75,7 +75,7 @@ def _connections() -> tuple[Scenario, ...]:
             (
                 _step(
                     "consumers stay for 65 seconds and leave",
-                    causes.long_visits(100, seconds=65, per_second=4),
+                    causes.long_visits(150, seconds=65, per_second=3),
                     "RiptideConnectionDurationP99High",
                 ),
             ),
@@ -282,7 +282,7 @@ def exports() -> Scenario:
             "OTEL_METRICS_EXPORTER": "prometheus,otlp",
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "1000",
             "OTEL_METRIC_EXPORT_INTERVAL": "500",
             "OTEL_METRIC_EXPORT_TIMEOUT": "1000",
         },

@@ -136,8 +136,9 @@ def _messages() -> tuple[Alert, ...]:
             f"and on (job) {recorded.ACTIVE_CONNECTIONS} > 0\n"
             f"and on (job) {recorded.PUBLISHED} > 0",
             "Next to nothing reaches the consumers.",
-            "{{ $labels.job }} sends {{ $value | humanize }} messages a second, though somebody is "
-            "connected and something is published.",
+            # "humanize" would say 200m for 0.2, which reads like millions.
+            '{{ $labels.job }} sends {{ $value | printf "%.2f" }} messages a second, though '
+            "somebody is connected and something is published.",
         ),
     )
 
@@ -363,10 +364,10 @@ def _telemetry(pace: Pace) -> tuple[Alert, ...]:
             Severity.WARNING,
             Concern.EXPORTS,
             WARNING_AFTER_S,
-            f"rate(riptide_export_failures_total[{window}]) > 0\n{enabled}",
+            f"60 * rate(riptide_export_failures_total[{window}]) > 0\n{enabled}",
             "Telemetry does not reach the collector.",
             f"{_PROCESS} fails to export {{{{ $labels.signal }}}}, {{{{ $value | humanize }}}} "
-            "times a second.",
+            "times a minute.",
         ),
         # Metrics are exported all the time; traces and logs only when there are some.
         Alert(

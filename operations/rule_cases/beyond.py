@@ -428,7 +428,7 @@ def _telemetry() -> tuple[Case, ...]:
             "15m",
             (
                 Firing(
-                    f"{HERE} fails to export traces, 100m times a second.",
+                    f"{HERE} fails to export traces, 6 times a minute.",
                     PROCESS | {"signal": "traces"},
                 ),
             ),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,14 +19,6 @@ PROCESS: Final = {"job": JOB, "instance": INSTANCE}
 
 Series = Mapping[str, str]
 """The values of each series, by its name and labels."""
-
-
-class Kind(StrEnum):
-    """What a case shows of its alert. Each alert has at least one of each."""
-
-    FIRES = "fires"
-    QUIET = "quiet"
-    IDLE = "idle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +44,6 @@ class Case:
     firing: tuple[Firing, ...] = ()
     meanwhile: tuple[str, ...] = ()
     step: str = "1m"
-
-    @property
-    def kind(self) -> Kind:
-        """Whether it shows that the alert fires, or that it does not."""
-        return Kind.FIRES if self.firing else Kind.QUIET
 
 
 def series(metric: MetricDefinition, values: str, suffix: str = "", **labels: str) -> Series:

@@ -185,7 +185,7 @@ def _throughput() -> tuple[Case, ...]:
             "20m",
             (
                 Firing(
-                    "riptide sends 200m messages a second, though somebody is connected and "
+                    "riptide sends 0.20 messages a second, though somebody is connected and "
                     "something is published.",
                     OF_JOB,
                 ),

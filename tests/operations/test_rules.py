@@ -101,7 +101,7 @@ def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(
     annotations = rule["annotations"]
     assert annotations["summary"].endswith(".")
     assert annotations["description"].endswith(".")
-    humanised = "{{ $value | humanize" in annotations["description"]
+    humanised = bool(re.search(r"{{ \$value \| (humanize|printf)", annotations["description"]))
     assert humanised == (rule["alert"] not in WITHOUT_VALUE)
     assert annotations["runbook_url"].endswith(f"/{rule['alert']}.md")
     assert annotations["dashboard_url"].startswith("https://")

@@ -45,6 +45,7 @@ OF_ITSELF: Vocabulary = {
     **{
         f"riptide_export_{name}": dict.fromkeys(("signal", *OF_THE_SCRAPE))
         for name in ("enabled", "failures_total", "last_success_timestamp_seconds", "queue_size")
+        if f"riptide_export_{name}" not in {metric.prometheus_name for metric in CATALOG}
     },
 }
 

@@ -21,6 +21,7 @@ CRITICAL_AFTER_S: Final = 300
 WARNING_AFTER_S: Final = 600
 INFO_AFTER_S: Final = 900
 
+_STARTS_TAKE_S: Final = 60
 _PROCESS: Final = "{{ $labels.instance }} of {{ $labels.job }}"
 _PERCENT: Final = "{{ $value | humanizePercentage }}"
 
@@ -321,7 +322,8 @@ def _availability(pace: Pace) -> tuple[Alert, ...]:
 
 
 def _process(pace: Pace) -> tuple[Alert, ...]:
-    window = pace.window(f"{thresholds.RESTART_WINDOW:g}s")
+    # No pace makes a process start faster.
+    window = pace.text(thresholds.RESTART_WINDOW, at_least_s=_STARTS_TAKE_S)
     return (
         Alert(
             "RiptideEventLoopLag",

@@ -18,9 +18,12 @@ class Pace:
         """Return how long a nominal duration really takes."""
         return nominal_s / self.factor
 
-    def text(self, nominal_s: float) -> str:
-        """Return it as Prometheus writes durations, in its largest unit that divides it."""
-        milliseconds = round(self.seconds(nominal_s) * 1000)
+    def text(self, nominal_s: float, at_least_s: float = 0) -> str:
+        """Return it as Prometheus writes durations, in its largest unit that divides it.
+
+        ``at_least_s`` is real time, for what no pace makes faster.
+        """
+        milliseconds = round(max(at_least_s, self.seconds(nominal_s)) * 1000)
         size, unit = next(each for each in _UNITS if milliseconds % each[0] == 0)
         return f"{milliseconds // size}{unit}"
 

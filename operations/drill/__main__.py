@@ -21,7 +21,6 @@ from operations.drill.scenarios import scenarios
 from operations.drill.watch import AlertWatch
 from operations.pace import Pace
 from operations.rules import Alert
-from telemetry import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +33,6 @@ WATCHDOG: Final = AlertKey("RiptideWatchdog")
 # Alertmanager lets an alert live for four times the pause in which Prometheus repeats it.
 _SILENCE_S: Final = 10
 _SWITCH_DEADLINE_S: Final = 60
-_EXPORTS: Final = "riptide_export_failures_total"
 
 
 @click.command()
@@ -53,18 +51,14 @@ def main(only: tuple[str, ...], factor: int) -> None:
     of 5 minutes is one of 5 seconds. Thresholds are the real ones. Takes about 8 minutes.
     """
     chosen = [each for each in scenarios() if not only or each.job in only]
-    skipped = [] if _has_exports() else [each for each in chosen if each.job == "exports"]
     try:
         if not only:
             names = {rule.name for group in alerts() for rule in group.rules if _is_alert(rule)}
             require_alerts(chosen, sorted(names - {WATCHDOG.name}))
-        played = [each for each in chosen if each not in skipped]
-        outcomes = asyncio.run(_drill(played, Pace(factor), to_the_end=not only))
+        outcomes = asyncio.run(_drill(chosen, Pace(factor), to_the_end=not only))
     except DrillError as error:
         raise click.ClickException(str(error)) from None
     click.echo(table.render(outcomes))
-    for scenario in skipped:
-        click.echo(f"Not played, as this build does not export metrics: {scenario.job}")
     failed = [outcome.key.name for outcome in outcomes if not outcome.passed]
     if failed:
         click.echo(f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}", err=True)
@@ -74,10 +68,6 @@ def main(only: tuple[str, ...], factor: int) -> None:
 
 def _is_alert(rule: object) -> bool:
     return isinstance(rule, Alert)
-
-
-def _has_exports() -> bool:
-    return any(metric.prometheus_name == _EXPORTS for metric in catalog.CATALOG)
 
 
 async def _drill(played: Sequence[Scenario], pace: Pace, *, to_the_end: bool) -> list[Outcome]:

@@ -389,11 +389,8 @@ def _process() -> tuple[Case, ...]:
 def _telemetry() -> tuple[Case, ...]:
     unaccounted, failing = "RiptideMessagesUnaccounted", "RiptideExportsFailing"
     silence, watchdog = "RiptideExportSilence", "RiptideWatchdog"
-    failures, success = (
-        "riptide_export_failures_total",
-        "riptide_export_last_success_timestamp_seconds",
-    )
-    enabled, started = "riptide_export_enabled", named("process_start_time_seconds", "0x40")
+    failures, success = catalog.EXPORT_FAILURES, catalog.EXPORT_LAST_SUCCESS
+    enabled, started = catalog.EXPORT_ENABLED, named("process_start_time_seconds", "0x40")
     metrics = PROCESS | {"signal": "metrics"}
     return (
         Case(
@@ -420,10 +417,10 @@ def _telemetry() -> tuple[Case, ...]:
             failing,
             "fires for the signal whose exports have failed for ten minutes",
             {
-                **named(enabled, "1x40", signal="traces"),
-                **named(failures, "0+6x40", signal="traces"),
-                **named(enabled, "1x40", signal="metrics"),
-                **named(failures, "0x40", signal="metrics"),
+                **series(enabled, "1x40", signal="traces"),
+                **series(failures, "0+6x40", signal="traces"),
+                **series(enabled, "1x40", signal="metrics"),
+                **series(failures, "0x40", signal="metrics"),
             },
             "15m",
             (
@@ -437,8 +434,8 @@ def _telemetry() -> tuple[Case, ...]:
             failing,
             "is quiet about one failure that was followed by success",
             {
-                **named(enabled, "1x40", signal="metrics"),
-                **named(failures, "0x5 1x40", signal="metrics"),
+                **series(enabled, "1x40", signal="metrics"),
+                **series(failures, "0x5 1x40", signal="metrics"),
             },
             "16m",
         ),
@@ -446,8 +443,8 @@ def _telemetry() -> tuple[Case, ...]:
             failing,
             "is quiet where nothing is to be exported",
             {
-                **named(enabled, "0x40", signal="metrics"),
-                **named(failures, "0+6x40", signal="metrics"),
+                **series(enabled, "0x40", signal="metrics"),
+                **series(failures, "0+6x40", signal="metrics"),
             },
             "30m",
         ),
@@ -456,8 +453,8 @@ def _telemetry() -> tuple[Case, ...]:
             "fires when metrics were last exported more than three minutes ago",
             {
                 **started,
-                **named(enabled, "1x40", signal="metrics"),
-                **named(success, "0+60x10 600x30", signal="metrics"),
+                **series(enabled, "1x40", signal="metrics"),
+                **series(success, "0+60x10 600x30", signal="metrics"),
             },
             "20m",
             (Firing(f"{HERE} last exported metrics 10m 0s ago.", metrics),),
@@ -467,8 +464,8 @@ def _telemetry() -> tuple[Case, ...]:
             "fires when metrics were never exported, and counts from the start",
             {
                 **named("process_start_time_seconds", "60x40"),
-                **named(enabled, "1x40", signal="metrics"),
-                **named(success, "0x40", signal="metrics"),
+                **series(enabled, "1x40", signal="metrics"),
+                **series(success, "0x40", signal="metrics"),
             },
             "20m",
             (Firing(f"{HERE} last exported metrics 19m 0s ago.", metrics),),
@@ -478,8 +475,8 @@ def _telemetry() -> tuple[Case, ...]:
             "is quiet while metrics are exported every minute",
             {
                 **started,
-                **named(enabled, "1x40", signal="metrics"),
-                **named(success, "0+60x40", signal="metrics"),
+                **series(enabled, "1x40", signal="metrics"),
+                **series(success, "0+60x40", signal="metrics"),
             },
             "30m",
         ),
@@ -488,8 +485,8 @@ def _telemetry() -> tuple[Case, ...]:
             "is quiet about traces, of which there may be none to export",
             {
                 **started,
-                **named(enabled, "1x40", signal="traces"),
-                **named(success, "0x40", signal="traces"),
+                **series(enabled, "1x40", signal="traces"),
+                **series(success, "0x40", signal="traces"),
             },
             "30m",
         ),
@@ -498,8 +495,8 @@ def _telemetry() -> tuple[Case, ...]:
             "is quiet where nothing is to be exported",
             {
                 **started,
-                **named(enabled, "0x40", signal="metrics"),
-                **named(success, "0x40", signal="metrics"),
+                **series(enabled, "0x40", signal="metrics"),
+                **series(success, "0x40", signal="metrics"),
             },
             "30m",
         ),

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from telemetry.catalog import MetricDefinition
 
-_SIGNALS: Final = ("metrics", "traces", "logs")
 _CONSUMERS: Final = 100
 _LATENCY_S: Final = 0.1
 _NOT_ZERO: Final[Mapping[MetricDefinition, str]] = {
@@ -34,14 +33,14 @@ class Scenario(NamedTuple):
     at: tuple[str, ...]
 
 
-def _every_series(values: str, zero: str, *, exporting: bool = False) -> dict[str, str]:
+def _every_series(values: str) -> dict[str, str]:
     """Return all series; ``{0}`` in the values stands for what a series always is."""
     found: dict[str, str] = {}
     for metric in CATALOG:
         if metric is catalog.BUILD_INFO:
             found |= series(metric, values.format("1"), version="0.1.0")
             continue
-        text = values.format(_NOT_ZERO.get(metric, zero))
+        text = values.format(_NOT_ZERO.get(metric, "0"))
         for labels in metric.label_sets():
             if metric.kind is Kind.HISTOGRAM:
                 for bound in (*map(str, metric.bounds), "+Inf"):
@@ -50,18 +49,13 @@ def _every_series(values: str, zero: str, *, exporting: bool = False) -> dict[st
                 found |= series(metric, text, "_sum", **labels)
             else:
                 found |= series(metric, text, **labels)
-    for signal in _SIGNALS:
-        enabled = values.format("1" if exporting else "0")
-        found |= named("riptide_export_enabled", enabled, signal=signal)
-        for name in ("failures_total", "last_success_timestamp_seconds", "queue_size"):
-            found |= named(f"riptide_export_{name}", values.format(zero), signal=signal)
     return found
 
 
 def _restarted() -> Series:
     """Return a busy service of a hundred consumers that is restarted at the tenth minute."""
     before, pause, after = "{0}x9", " _ _ ", "{0}x30"
-    found = _every_series(before + pause + after, "0")
+    found = _every_series(before + pause + after)
     sse = {"protocol": "sse"}
     busy = "0+60000x9 _ _ 0+60000x30"
     found |= named("up", "1x9 0 0 1x30")
@@ -89,7 +83,7 @@ SCENARIOS: Final = (
     Scenario(
         "an idle service",
         {
-            **_every_series("{0}x60", "0"),
+            **_every_series("{0}x60"),
             **named("up", "1x60"),
             **named("process_start_time_seconds", "0x60"),
         },
@@ -98,14 +92,11 @@ SCENARIOS: Final = (
     Scenario(
         "a freshly started service that Prometheus has just begun to scrape",
         {
-            **_every_series("_ _ {0}x60", "0", exporting=True),
+            **_every_series("_ _ {0}x60"),
+            **series(catalog.EXPORT_ENABLED, "_ _ 1x60", signal="metrics"),
             **named("up", "0 0 1x60"),
             **named("process_start_time_seconds", "_ _ 60x60"),
-            **named(
-                "riptide_export_last_success_timestamp_seconds",
-                "_ _ 0 180+60x60",
-                signal="metrics",
-            ),
+            **series(catalog.EXPORT_LAST_SUCCESS, "_ _ 0 180+60x60", signal="metrics"),
         },
         ("0m", "1m", "2m", "3m", "10m", "30m"),
     ),

@@ -48,7 +48,7 @@ def main(only: tuple[str, ...], factor: int) -> None:
     """Make every alert fire for its real cause, and resolve again; end with a table.
 
     Real Prometheus, Alertmanager, services and clients; only time is compressed, 60 to 1: a window
-    of 5 minutes is one of 5 seconds. Thresholds are the real ones. Takes about 8 minutes.
+    of 5 minutes is one of 5 seconds. Thresholds are the real ones. Takes about 7 minutes.
     """
     chosen = [each for each in scenarios() if not only or each.job in only]
     try:

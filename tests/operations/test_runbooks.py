@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.settings import Settings
 from operations.alerts import alerts
 from operations.recording_rules import recording_rules
 from operations.rule_files import RECORDING_RULES
@@ -69,6 +70,12 @@ def test_a_runbook_speaks_only_of_what_exists(file: Path) -> None:
         assert unknown == others, query
     families = {metric.prometheus_name for metric in CATALOG}
     assert mentioned_metrics(text) <= vocabulary.keys() | families
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_setting_that_a_runbook_names_exists(file: Path) -> None:
+    settings = {f"RIPTIDE_{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(r"RIPTIDE_[A-Z_]+", file.read_text())) <= settings
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

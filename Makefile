@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench bench-delivery kit stack install install-test install-system lock clean
+.PHONY: run test check bench bench-delivery kit stack drill install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -36,6 +36,9 @@ stack:
 	docker compose up --build --detach
 	@echo "Riptide http://localhost:8080, Grafana http://localhost:3000, Prometheus http://localhost:9090, Alertmanager http://localhost:9093"
 	@echo "docker compose down ends it."
+
+drill: install-test install-system
+	$(VENV)/bin/python -m operations.drill
 
 lock: install-test
 	scripts/lock

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from operations import dashboards, metric_reference
+from operations.alertmanager import alertmanager_file
+from operations.rule_files import rule_files
+from operations.rule_tests import rule_tests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,6 +18,9 @@ ROOT: Final = Path(__file__).parent.parent
 GENERATORS: Final[tuple[Callable[[], Mapping[str, str]], ...]] = (
     metric_reference.generate,
     dashboards.generate,
+    rule_files,
+    rule_tests,
+    alertmanager_file,
 )
 """Each returns the text of the files that it is the source of, by path below `ROOT`."""
 

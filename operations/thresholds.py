@@ -27,6 +27,8 @@ DELIVERY_LATENCY_TARGET: Final = 0.25
 """A bound of the delivery latency histogram, so that the share is counted and not guessed."""
 DELIVERY_SUCCESS_OBJECTIVE: Final = 0.999
 """The share of messages offered to consumers that are sent and not dropped."""
+BURN_RATE_MESSAGES: Final = 1000
+"""Messages in the long window of a burn rate below which it means nothing."""
 
 CONNECTIONS_NEAR_LIMIT: Final = 0.85
 EVENT_LOOP_LAG: Final = 0.5

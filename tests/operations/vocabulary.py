@@ -41,11 +41,6 @@ OF_ITSELF: Vocabulary = {
     "up": dict.fromkeys(OF_THE_SCRAPE),
     "process_start_time_seconds": dict.fromkeys(OF_THE_SCRAPE),
     "ALERTS": dict.fromkeys(("alertname", "alertstate", "severity", *OF_THE_SCRAPE)),
-    # Until the catalog has them.
-    **{
-        f"riptide_export_{name}": dict.fromkeys(("signal", *OF_THE_SCRAPE))
-        for name in ("enabled", "failures_total", "last_success_timestamp_seconds", "queue_size")
-    },
 }
 
 

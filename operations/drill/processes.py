@@ -1,0 +1,176 @@
+"""The real programs of a drill: services, Prometheus and Alertmanager, each in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_START_DEADLINE_S: Final = 60
+_STOP_DEADLINE_S: Final = 20
+_SERVING: Final = re.compile(r"serving on (http://\S+)")
+RIPTIDE: Final = (str(Path(sys.executable).with_name("riptide")), "serve")
+
+
+class DrillError(Exception):
+    """The drill itself cannot go on; says what is missing or broken."""
+
+
+def program(name: str) -> str:
+    """Return the path of a program of the system.
+
+    Raises:
+        DrillError: it is not installed.
+
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise DrillError(f"{name} is not installed: run scripts/install-system as root")
+    return path
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+class Process:
+    """A program that writes its log to a file, and is ended with the drill."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.log_file = directory / "log"
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # programs of ours and of the system
+                command, cwd=directory, env=environment, stdout=log, stderr=log
+            )
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    async def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it with a signal, and by force if that does not help."""
+        if not self.running:
+            return
+        self.send(number)
+        try:
+            await asyncio.to_thread(self._process.wait, _STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it without asking."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Service:
+    """A Riptide that can be started again at the same address, and is scraped under a job name."""
+
+    def __init__(
+        self,
+        job: str,
+        directory: Path,
+        target_file: Path,
+        settings: Mapping[str, object],
+        command: Sequence[str] = RIPTIDE,
+    ) -> None:
+        self.job = job
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._directory = directory / job
+        self._target_file = target_file
+        self._command = command
+        self._process: Process | None = None
+        ours = ("RIPTIDE_", "OTEL_")
+        self._environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        self._environment |= {
+            "RIPTIDE_HOST": "127.0.0.1",
+            "RIPTIDE_PORT": str(self.port),
+            "RIPTIDE_LOG": "memory",
+            "RIPTIDE_RETENTION_MESSAGES": "100",
+            "RIPTIDE_DRAIN_SECONDS": "1",
+            **{
+                name if name.startswith(ours) else f"RIPTIDE_{name.upper()}": str(value)
+                for name, value in settings.items()
+            },
+        }
+
+    def topic(self, name: str) -> str:
+        """Return the address of a topic."""
+        return f"{self.url}/topics/{name}"
+
+    async def start(self) -> None:
+        """Start the process and wait until it serves.
+
+        Raises:
+            DrillError: it does not.
+
+        """
+        (self._directory / "log").unlink(missing_ok=True)
+        self._process = Process(self._command, self._directory, self._environment)
+        for _ in range(_START_DEADLINE_S * 20):
+            if _SERVING.search(self._process.log_file.read_text()):
+                return
+            if not self._process.running:
+                break
+            await asyncio.sleep(0.05)
+        raise DrillError(f"{self.job} did not start: {self._process.log_file.read_text()}")
+
+    @property
+    def running(self) -> bool:
+        """Whether the process has been started and has not ended."""
+        return self._process is not None and self._process.running
+
+    async def stop(self) -> None:
+        """Ask the process to end, as a supervisor would."""
+        if self._process is not None:
+            await self._process.stop()
+
+    def send(self, number: int) -> None:
+        """Send the process a signal."""
+        if self._process is not None:
+            self._process.send(number)
+
+    async def restart(self, *, killed: bool = False) -> None:
+        """Start the process anew; ``killed``: it had no time to say goodbye."""
+        if self._process is not None:
+            await self._process.stop(signal.SIGKILL if killed else signal.SIGTERM)
+        await self.start()
+
+    def be_scraped(self) -> None:
+        """Tell Prometheus of this target."""
+        target = f'[{{"targets": ["127.0.0.1:{self.port}"], "labels": {{"job": "{self.job}"}}}}]'
+        # In one step, so that Prometheus never reads half of it.
+        new = self._target_file.with_suffix(".new")
+        new.write_text(target)
+        new.rename(self._target_file)
+
+    def not_be_scraped(self) -> None:
+        """Tell Prometheus that this target has gone."""
+        new = self._target_file.with_suffix(".new")
+        new.write_text("[]")
+        new.rename(self._target_file)

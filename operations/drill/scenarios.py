@@ -1,0 +1,289 @@
+"""Which cause makes which alert fire. Loads are chosen so that one alert at a time is meant.
+
+A warning and its critical have a step each: what the critical silences is never delivered.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from operations.drill import causes
+from operations.drill.monitoring import BLIND_JOB
+from operations.drill.processes import free_port
+from operations.drill.scenario import Scenario, Step
+
+if TYPE_CHECKING:
+    from operations.drill.scenario import Act
+
+_KIBIBYTE: Final = 1024
+_GIBIBYTE: Final = 1024 * _KIBIBYTE * _KIBIBYTE
+_PATIENT: Final = 3600
+# A ring that a slow reader soon falls off.
+_SMALL_RING: Final = {"slow_consumer": "drop_oldest", "ring_messages": 32}
+_PAIRS_THAT_PAGE: Final = ("1h", "6h")
+_PAIRS_OF_TICKETS: Final = ("1d", "3d")
+
+
+def scenarios() -> tuple[Scenario, ...]:
+    """Return all scenarios, those that take longest to resolve first."""
+    return (*_objectives(), *_connections(), *_messages(), *_process(), exports())
+
+
+def _step(cause: str, act: Act, *names: str) -> Step:
+    return Step(cause, act, tuple((name, "") for name in names))
+
+
+def _burning(cause: str, act: Act, name: str) -> tuple[Step, ...]:
+    return (
+        Step(
+            cause,
+            act,
+            tuple((name, window) for window in _PAIRS_THAT_PAGE),
+            tuple((name, window) for window in _PAIRS_OF_TICKETS),
+        ),
+    )
+
+
+def _objectives() -> tuple[Scenario, ...]:
+    return (
+        Scenario(
+            "success",
+            _burning(
+                "two consumers read half of what is published, and lose the rest",
+                causes.slow_readers(2, 0, read_share=0.5),
+                "RiptideDeliverySuccessBudgetBurn",
+            ),
+            _SMALL_RING,
+        ),
+        Scenario(
+            "latency",
+            _burning(
+                "four consumers read a quarter of what is published, and fall behind",
+                causes.slow_readers(4, 0, read_share=0.25),
+                "RiptideDeliveryLatencyBudgetBurn",
+            ),
+            {"ring_messages": 1_000_000, "ring_bytes": _GIBIBYTE},
+        ),
+    )
+
+
+def _connections() -> tuple[Scenario, ...]:
+    return (
+        Scenario(
+            "durations",
+            (
+                _step(
+                    "consumers stay for 65 seconds and leave",
+                    causes.long_visits(150, seconds=65, per_second=3),
+                    "RiptideConnectionDurationP99High",
+                ),
+            ),
+        ),
+        Scenario(
+            "connections",
+            (
+                _step(
+                    "120 consumers are connected",
+                    causes.connected(120),
+                    "RiptideActiveConnectionsHigh",
+                ),
+            ),
+        ),
+        Scenario(
+            "limit",
+            (
+                _step(
+                    "18 consumers are connected where 20 may be",
+                    causes.connected(18),
+                    "RiptideConnectionsNearLimit",
+                ),
+            ),
+            {"max_connections": 20},
+        ),
+        Scenario(
+            "reconnects",
+            (
+                _step(
+                    "ten consumers lose their connection twice a second and resume",
+                    causes.reconnecting(10, pause_s=0.5),
+                    "RiptideReconnectStorm",
+                ),
+            ),
+        ),
+        Scenario(
+            "errors",
+            (
+                _step(
+                    "7.5 % of WebSocket clients send a binary frame",
+                    causes.failing_visitors(0.075),
+                    "RiptideErrorRateWarning",
+                ),
+                _step(
+                    "30 % of WebSocket clients send a binary frame",
+                    causes.failing_visitors(0.3),
+                    "RiptideErrorRateCritical",
+                ),
+            ),
+        ),
+    )
+
+
+def _messages() -> tuple[Scenario, ...]:
+    return (
+        Scenario(
+            "backpressure",
+            (
+                _step(
+                    "one of ten consumers reads half of what is published",
+                    causes.slow_readers(1, 9, read_share=0.5),
+                    "RiptideBackpressure",
+                ),
+            ),
+            _SMALL_RING,
+        ),
+        Scenario(
+            "drops",
+            (
+                _step(
+                    "three of ten consumers read half of what is published",
+                    causes.slow_readers(3, 7, read_share=0.5),
+                    "RiptideMessageDropRateWarning",
+                ),
+                _step(
+                    "three of four consumers read half of what is published",
+                    causes.slow_readers(3, 1, read_share=0.5),
+                    "RiptideMessageDropRateCritical",
+                ),
+            ),
+            _SMALL_RING,
+        ),
+        Scenario(
+            "slow-consumers",
+            (
+                _step(
+                    "five consumers stop to read, are cut off and come back",
+                    causes.stalled_readers(5),
+                    "RiptideSlowConsumerDisconnects",
+                ),
+            ),
+            {"ring_messages": 32, "write_timeout_seconds": 0.5},
+        ),
+        Scenario(
+            "throughput",
+            (
+                _step(
+                    "the consumer listens to another topic than is published to",
+                    causes.listen_to_the_wrong_topic,
+                    "RiptideThroughputLow",
+                ),
+            ),
+        ),
+        Scenario(
+            "memory",
+            (
+                _step(
+                    "600 MB stand in the ring of a topic",
+                    causes.unread_megabytes(600),
+                    "RiptideMemoryUsageWarning",
+                ),
+                _step(
+                    "1.1 GB stand in the ring of a topic",
+                    causes.unread_megabytes(1120),
+                    "RiptideMemoryUsageCritical",
+                ),
+            ),
+            {
+                "retention_messages": 4,
+                "ring_bytes": 2 * _GIBIBYTE,
+                "max_message_bytes": 2 * _KIBIBYTE * _KIBIBYTE,
+                "write_timeout_seconds": _PATIENT,
+            },
+        ),
+    )
+
+
+def _process() -> tuple[Scenario, ...]:
+    return (
+        Scenario(
+            "lag",
+            (
+                _step(
+                    "the host takes the processor away for 1.5 seconds (SIGSTOP)",
+                    causes.freeze,
+                    "RiptideEventLoopLag",
+                ),
+            ),
+        ),
+        Scenario(
+            "restarts",
+            (
+                _step(
+                    "the process is killed each time it has started (SIGKILL)",
+                    causes.crash_again_and_again,
+                    "RiptideRestartLoop",
+                ),
+            ),
+        ),
+        Scenario(
+            "down",
+            (_step("the process has ended", causes.stop_the_process, "RiptideTargetDown"),),
+        ),
+        Scenario(
+            "absent",
+            (
+                _step(
+                    "service discovery has lost the target",
+                    causes.forget_the_target,
+                    "RiptideAbsent",
+                ),
+            ),
+        ),
+        Scenario(
+            BLIND_JOB,
+            (
+                _step(
+                    "the scrape configuration drops the buckets of the latency",
+                    causes.drop_series_while_scraping,
+                    "RiptideIndicatorAbsent",
+                ),
+            ),
+        ),
+        Scenario(
+            "unaccounted",
+            (
+                _step(
+                    "a fault put into the process: no client can make a right one lose count",
+                    causes.lose_count,
+                    "RiptideMessagesUnaccounted",
+                ),
+            ),
+            command=(sys.executable, "-m", "operations.drill.miscounting_service"),
+        ),
+    )
+
+
+def exports() -> Scenario:
+    """Return the scenario of a collector that disappears; it is there from now on."""
+    port = free_port()
+    collector = causes.Collector(port)
+    collector.start()
+    return Scenario(
+        "exports",
+        (
+            _step(
+                "the collector that metrics are exported to has gone",
+                collector.disappear,
+                "RiptideExportsFailing",
+                "RiptideExportSilence",
+            ),
+        ),
+        {
+            "OTEL_METRICS_EXPORTER": "prometheus,otlp",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "1000",
+            "OTEL_METRIC_EXPORT_INTERVAL": "500",
+            "OTEL_METRIC_EXPORT_TIMEOUT": "1000",
+        },
+    )

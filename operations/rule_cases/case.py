@@ -1,0 +1,57 @@
+"""One case of a test of alerts: what Prometheus has seen, and which alerts fire then.
+
+In values, ``0+6x20`` starts at 0 and adds 6 for each of 20 steps, ``5x20`` stays at 5, and ``_`` is
+no sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from telemetry.catalog import MetricDefinition
+
+JOB: Final = "riptide"
+INSTANCE: Final = "riptide-1:8080"
+PROCESS: Final = {"job": JOB, "instance": INSTANCE}
+
+Series = Mapping[str, str]
+"""The values of each series, by its name and labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One alert as it is sent: its labels beside those of the rule, and what it says."""
+
+    description: str
+    labels: Mapping[str, str] = field(default_factory=lambda: PROCESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A sentence about one alert, and what makes it true.
+
+    ``meanwhile`` names alerts that fire at the same time, which is why this one does not.
+    ``step`` is the time between the samples of a series.
+    """
+
+    alert: str
+    sentence: str
+    series: Series
+    at: str
+    firing: tuple[Firing, ...] = ()
+    meanwhile: tuple[str, ...] = ()
+    step: str = "1m"
+
+
+def series(metric: MetricDefinition, values: str, suffix: str = "", **labels: str) -> Series:
+    """Return one series of a metric of the catalog, of one process."""
+    return named(metric.prometheus_name + suffix, values, **labels)
+
+
+def named(name: str, values: str, **labels: str) -> Series:
+    """Return one series by the name that Prometheus has for it."""
+    pairs = ", ".join(f'{key}="{value}"' for key, value in (PROCESS | labels).items())
+    return {f"{name}{{{pairs}}}": values}

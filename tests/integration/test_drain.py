@@ -23,7 +23,7 @@ WINDOW_S = 6
 async def test_sigterm_gives_a_hundred_streams_of_each_protocol_their_last_word(
     start_service: StartService, topic: str
 ) -> None:
-    service = start_service(drain_seconds=WINDOW_S)
+    service = start_service(heartbeat_seconds=300, drain_seconds=WINDOW_S)
     _, last = service.publish(topic, "before")
     async with contextlib.AsyncExitStack() as stack:
         consumers: dict[str, list[Consumer]] = {transport.name: [] for transport in TRANSPORTS}

@@ -20,7 +20,7 @@ from app.endpoints.problems import EXCEPTION_HANDLERS
 from app.errors import InvalidSettingsError
 from app.hub.hub import Hub
 from app.hub.ingest import Ingest
-from app.hub.subscription import SlowConsumerPolicy
+from app.hub.slow_consumers import parse_rules
 from app.hub.topic import RingLimits
 from app.lifespan import lifespan
 from app.log.memory import MemoryLog
@@ -69,8 +69,8 @@ def create_app(
     hub = Hub(
         log,
         lifecycle,
-        RingLimits(settings.ring_messages, settings.ring_bytes),
-        SlowConsumerPolicy(settings.slow_consumer),
+        RingLimits(settings.ring_messages, settings.ring_bytes, settings.max_lag_seconds),
+        parse_rules(settings.slow_consumer),
     )
     streams = Streams(
         hub,

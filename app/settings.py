@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import InvalidSettingsError, InvalidTopicError
+from app.hub.slow_consumers import parse_rules
 from app.message import check_topic
 from telemetry import TopicLabels
 
@@ -195,13 +196,20 @@ class Settings(BaseSettings):
         title="bytes that the ring of one topic may hold",
         description="a whole number of bytes from 1",
     )
-    slow_consumer: Literal["disconnect", "drop_oldest", "latest"] = Field(
+    slow_consumer: str = Field(
         "disconnect",
-        title="what happens to a consumer that falls off the ring",
+        title="what happens to a consumer that falls off the ring, or lags too long",
         description=(
-            "disconnect (it resumes from the log), drop_oldest (it skips what left the ring) "
-            "or latest (it skips to the newest message)"
+            "disconnect (it resumes from the log), drop_oldest (it skips what is too old) or "
+            "latest (it skips to the newest message); or one of them a pattern of topics, as in "
+            "prices.*=latest,logs.*=drop_oldest,*=disconnect (the first that fits counts)"
         ),
+    )
+    max_lag_seconds: float = Field(
+        300,
+        gt=0,
+        title="age of a live message from which on its consumer counts as slow",
+        description="a number of seconds over 0, or inf",
     )
     topic_labels: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -255,6 +263,12 @@ class Settings(BaseSettings):
         title="time in which streams are closed one by one at shutdown",
         description="a number of seconds from 0",
     )
+
+    @field_validator("slow_consumer")
+    @classmethod
+    def _check_rules(cls, value: str) -> str:
+        parse_rules(value)
+        return value
 
     @field_validator("topic_labels", "allowed_origins", mode="before")
     @classmethod

@@ -7,7 +7,8 @@ import pytest
 
 from app.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
 from app.hub import fanout
-from app.hub.subscription import SlowConsumerPolicy, Subscription
+from app.hub.slow_consumers import SlowConsumerPolicy
+from app.hub.subscription import Subscription
 from app.hub.topic import RingLimits, Topic
 from telemetry import Lifecycle, Protocol
 from tests.app.messages import make_messages

@@ -9,7 +9,6 @@ from app.encoding.formats import NDJSON
 from app.errors import LogUnavailableError
 from app.hub.batch import Batch
 from app.hub.hub import Hub
-from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge, MessageId
@@ -35,7 +34,7 @@ def held_log() -> HeldLog:
 
 @pytest.fixture
 def held_hub(held_log: HeldLog, recorder: Recorder) -> Hub:
-    return Hub(held_log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    return Hub(held_log, recorder.lifecycle, RingLimits(10, 100_000))
 
 
 async def test_a_publisher_is_told_the_first_and_the_last_id(hub: Hub, log: MemoryLog) -> None:
@@ -129,7 +128,7 @@ async def test_a_consumer_whose_next_messages_have_expired_is_told_how_many(
     recorder: Recorder,
 ) -> None:
     log = HeldLog(Retention(2, 3600))
-    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
     publishing = asyncio.create_task(hub.publish("a", [b"%d" % n for n in range(1, 6)]))
     await turns()
     log.acknowledge()

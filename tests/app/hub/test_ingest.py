@@ -13,7 +13,7 @@ from app.errors import (
 )
 from app.hub.hub import Hub
 from app.hub.ingest import Ingest
-from app.hub.subscription import SlowConsumerPolicy
+from app.hub.slow_consumers import parse_rules
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from telemetry import Lifecycle, Publishing, PublishOutcome
@@ -166,7 +166,7 @@ async def test_a_body_that_breaks_off_publishes_nothing(ingest: Ingest, log: Mem
 
 async def test_what_the_log_refuses_is_counted_as_such(recorder: Recorder) -> None:
     log = HeldLog(Retention(10, 60))
-    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), SlowConsumerPolicy.LATEST)
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), parse_rules("latest"))
     ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
     publishing = asyncio.create_task(_publish(ingest, BATCH, b"1\n2"))
     await turns()

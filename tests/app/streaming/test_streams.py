@@ -14,7 +14,6 @@ from app.errors import (
     ProblemError,
 )
 from app.hub.hub import Hub
-from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.streaming.drain import Drain
@@ -36,7 +35,7 @@ def log() -> HeldLog:
 
 @pytest.fixture
 def hub(log: HeldLog, recorder: Recorder) -> Hub:
-    return Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    return Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
 
 
 @pytest.fixture

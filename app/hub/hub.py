@@ -6,19 +6,19 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.hub.slow_consumers import policy_for
 from app.hub.subscription import Subscription
 from app.hub.topic import RingLimits, Topic
 from app.message import Edge, Message, MessageId
+from app.slow_consumers import policy_for
 from telemetry import DropReason, ReconnectionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from app.encoding.formats import Encoding
-    from app.hub.slow_consumers import SlowConsumerRule
     from app.log.message_log import Bounds, MessageLog
     from app.message import Position
+    from app.slow_consumers import SlowConsumerRule
     from telemetry import Lifecycle
 
 

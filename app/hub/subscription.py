@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.hub.batch import Batch
-from app.hub.slow_consumers import SlowConsumerPolicy
+from app.slow_consumers import SlowConsumerPolicy
 from telemetry import DropReason, Source
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ from hypothesis.stateful import (
 from app.encoding.formats import NDJSON, WEBSOCKET
 from app.hub.batch import Batch
 from app.hub.hub import Hub, Start
-from app.hub.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from app.hub.subscription import Finished, Missed, Overrun
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge, MessageId
+from app.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from tests.app.held_log import HeldLog
 from tests.app.recorder import Recorder
 from tests.app.waiting import turns

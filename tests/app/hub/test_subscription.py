@@ -11,11 +11,11 @@ from app.encoding.formats import NDJSON, WEBSOCKET
 from app.errors import LogUnavailableError
 from app.hub.batch import Batch
 from app.hub.hub import Hub
-from app.hub.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from app.hub.subscription import Finished, Missed, Overrun, Subscription
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge
+from app.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from telemetry import DropReason, Source
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns

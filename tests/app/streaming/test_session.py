@@ -8,10 +8,10 @@ import pytest
 
 from app.encoding.formats import WEBSOCKET
 from app.hub.hub import Hub
-from app.hub.slow_consumers import parse_rules
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge, MessageId
+from app.slow_consumers import parse_rules
 from app.streaming import session as session_module
 from app.streaming.stream_request import StreamRequest
 from app.streaming.streams import Streams

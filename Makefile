@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench kit stack install install-test install-system lock clean
+.PHONY: run test check soak bench kit stack install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -12,6 +12,9 @@ test: install-test install-system check
 
 check: install-test
 	scripts/check
+
+soak: install-test
+	$(VENV)/bin/python -m benchmarks.endurance churn
 
 bench: install-test
 	$(VENV)/bin/python -m benchmarks

@@ -202,6 +202,8 @@ async def _churn(server: Server, plan: Plan, *, progress: bool) -> Result:
         Figure("resident, while it went on", "MB", [size / MEBIBYTE for size in samples] or [0]),
         Figure("resident, at the end", "MB", [after.resident / MEBIBYTE]),
         Figure("resident, end ÷ beginning", "", [after.resident / before.resident], MEMORY_BAR),
+        Figure("used of it, end ÷ beginning", "", [after.used / before.used], MEMORY_BAR),
+        Figure("used of it, at the end", "MB", [after.used / MEBIBYTE]),
         Figure("objects, end ÷ beginning", "", [after.objects / before.objects], MEMORY_BAR),
         Figure("tasks more than at the beginning", "", [after.tasks - before.tasks], NOTHING),
         Figure(

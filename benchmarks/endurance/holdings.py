@@ -19,9 +19,13 @@ SETTLE_DEADLINE_S = 30.0
 
 
 class Holdings(NamedTuple):
-    """Taken while nobody is connected. ``resident`` and ``memory_usage`` are bytes."""
+    """Taken while nobody is connected; ``resident``, ``used`` and ``memory_usage`` are bytes.
+
+    ``used`` is what stays resident once the allocator has given back what it kept for later.
+    """
 
     resident: int
+    used: int
     objects: int
     tasks: int
     descriptors: int
@@ -54,10 +58,12 @@ async def take(server: Server) -> Holdings:
         "riptide_streaming_messages_unaccounted",
         "riptide_streaming_memory_usage_bytes",
     )
+    resident = resident_bytes(server.pid)
     server.stdin.write(b"\n")
     server.stdin.flush()
     held = orjson.loads(await asyncio.to_thread(server.stdout.readline))
     return Holdings(
+        resident,
         resident_bytes(server.pid),
         held["objects"],
         held["tasks"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 KIBIBYTE = 1024
 READERS = 30
+# Of the heartbeat, which looks after all streams about once a second.
+ROUND_S = 1.1
 ROUNDS, BATCH, MESSAGE_BYTES = 9, 250, 16 * KIBIBYTE
 RING_BYTES = 4 * 1024 * KIBIBYTE
 # Where asyncio stops taking, and the largest write that may still begin below that mark.
@@ -53,6 +56,8 @@ def test_readers_that_never_read_cost_bounded_memory(
         for number in range(ROUNDS):
             service.publish(topic, *messages)
             if number % 3 == 2:
+                # Write buffers are added up in rounds of the heartbeat.
+                time.sleep(ROUND_S)
                 held.append(service.metric("riptide_streaming_memory_usage_bytes"))
         grown = _resident(service) - before
         blocked = service.metric(

@@ -218,3 +218,4 @@ class Hub:
         if not topic.subscriptions and not self._pinned.get(topic.name):
             self._topics.pop(topic.name, None)
             self._pinned.pop(topic.name, None)
+            topic.clear()

@@ -109,6 +109,17 @@ class Topic:
         self._batches.clear()
         self.fan_out.start()
 
+    def clear(self) -> None:
+        """Let go of the messages: nobody is left to read them.
+
+        The topic itself is garbage that only the collector of cycles finds, and that may take long.
+        """
+        self.tail = self.head + 1
+        self._messages.clear()
+        self._arrived_ns.clear()
+        self._batches.clear()
+        self._bytes = 0
+
     def leave(self, subscription: Subscription) -> None:
         """Forget the subscription."""
         self.subscriptions.discard(subscription)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -277,3 +278,20 @@ async def test_every_append_is_timed_whether_it_succeeds_or_not(
         await asyncio.gather(publishing, return_exceptions=True)
     assert len(recorder.of("log_appended")) == 2
     assert all(seconds >= 0 for (seconds,) in recorder.of("log_appended"))
+
+
+async def test_a_topic_without_consumers_holds_no_message_even_before_it_is_collected(
+    hub: Hub,
+) -> None:
+    subscription = (await hub.subscribe("a", NDJSON, Edge.LATEST, finite=False)).subscription
+    await hub.publish("a", [b"1", b"2"])
+    step = await subscription.next()
+    assert isinstance(step, Batch)
+    batch = weakref.ref(step)
+    del step
+    topic = subscription.topic
+    assert topic.memory_bytes() > 0
+    hub.unsubscribe(subscription)
+    assert topic.memory_bytes() == 0
+    assert batch() is None
+    assert subscription.unaccounted == 0

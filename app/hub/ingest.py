@@ -47,7 +47,7 @@ class Ingest:
         self._max_message_bytes = max_message_bytes
         self._admission = admission or Admission(Limits())
 
-    async def publish(  # what a request to publish is made of
+    async def publish(  # noqa: PLR0913, PLR0917  # what a request to publish is made of
         self,
         topic: str,
         content_type: str,

@@ -59,7 +59,7 @@ REJECTIONS: dict[type[ProblemError], RejectReason] = {
 class Streams:
     """Serves streams while there is room, and knows all that are open."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it is put together of
         self,
         hub: Hub,
         lifecycle: Lifecycle,

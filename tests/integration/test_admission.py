@@ -9,8 +9,11 @@ import pytest
 
 from tests.contract.consumers import TRANSPORTS, NdjsonTransport, RefusedError
 from tests.contract.raw import RawStream
+from tests.issuer import SECRET, Issuer, bearer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import StartService
     from tests.contract.consumers import Transport
     from tests.service import Service
@@ -59,6 +62,30 @@ def test_one_address_cannot_take_the_places_of_the_others(
     service.wait_for_metric(0, "riptide_streaming_active_connections")
     with _stream(service, topic, transport, greedy) as again:
         again.wait_until_open()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS, ids=lambda transport: transport.name)
+def test_one_identity_cannot_take_the_places_of_the_others_from_wherever_it_asks(
+    start_service: StartService, topic: str, transport: Transport, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    service = start_service(
+        max_connections_per_identity=1, token_secret_file=tmp_path / "secret", **PROXIED
+    )
+
+    def stream(subject: str, address: str) -> RawStream:
+        headers = bearer(Issuer().token(sub=subject)) | {"X-Forwarded-For": address}
+        return RawStream(service, topic, transport.name, headers)
+
+    with stream("alice", "203.0.113.7") as first:
+        first.wait_until_open()
+        with stream("alice", "203.0.113.8") as refused:
+            refused.read_until(b"urn:riptide:problem:identity-limit")
+            assert refused.data.startswith(b"HTTP/1.1 429 ")
+        with stream("bob", "203.0.113.7") as served:
+            served.wait_until_open()
+        rejected = service.metric(REJECTED, protocol=transport.name, reason="identity_limit")
+        assert rejected == 1
 
 
 def test_nobody_frees_themselves_by_inventing_addresses(

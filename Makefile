@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench bench-delivery kit stack drill install install-test install-system lock clean
+.PHONY: run test check bench bench-delivery kit stack drill install install-test install-system lock clean soak
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -12,6 +12,9 @@ test: install-test install-system check
 
 check: install-test
 	scripts/check
+
+soak: install-test
+	$(VENV)/bin/python -m benchmarks.endurance churn
 
 bench: install-test
 	$(VENV)/bin/python -m benchmarks

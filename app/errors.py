@@ -23,9 +23,15 @@ RiptideError
     ├── TooLargeError              413
     ├── UnsupportedMediaTypeError  415
     ├── MisdirectedError           421
+    ├── AddressLimitError          429, Retry-After
+    ├── IdentityLimitError         429, Retry-After
+    ├── AddressRateError           429, Retry-After
+    ├── PublishRateError           429, Retry-After
     ├── HeadTooLargeError          431
     ├── InternalError              500
     ├── ConnectionLimitError       503, Retry-After
+    ├── AcceptRateError            503, Retry-After
+    ├── TopicLimitError            503, Retry-After
     ├── DrainingError              503, Retry-After
     ├── KeysUnavailableError       503, Retry-After
     └── LogUnavailableError        503, Retry-After
@@ -224,6 +230,38 @@ class MisdirectedError(ProblemError):
     title = "Ask each worker"
 
 
+class AddressLimitError(ProblemError):
+    """One address has as many streams open as it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    slug = "address-limit"
+    title = "Too many connections from this address"
+
+
+class IdentityLimitError(ProblemError):
+    """One identity has as many streams open as it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    slug = "identity-limit"
+    title = "Too many connections of this identity"
+
+
+class AddressRateError(ProblemError):
+    """One address opens streams too fast."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    slug = "address-rate"
+    title = "Too many new connections from this address"
+
+
+class PublishRateError(ProblemError):
+    """One client publishes too fast."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    slug = "publish-rate"
+    title = "Too many messages"
+
+
 class HeadTooLargeError(ProblemError):
     """The target and headers of a request are over their limit."""
 
@@ -246,6 +284,22 @@ class ConnectionLimitError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "connection-limit"
     title = "Too many connections"
+
+
+class AcceptRateError(ProblemError):
+    """More streams are to be opened at once than the service can take."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "accept-rate"
+    title = "Too many new connections"
+
+
+class TopicLimitError(ProblemError):
+    """The log has messages of as many topics as it may."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "topic-limit"
+    title = "Too many topics"
 
 
 class DrainingError(ProblemError):

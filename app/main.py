@@ -10,17 +10,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.access.build import make_gate
 from app.access.credentials import TokenOutOfQuery
 from app.access.operators import OperatorsOnly, read_token
 from app.access.origins import ANY
+from app.admission.admission import Admission, Limits
 from app.endpoints.metrics import metrics
 from app.endpoints.problems import EXCEPTION_HANDLERS
 from app.errors import InvalidSettingsError
 from app.hub.hub import Hub
 from app.hub.ingest import Ingest
-from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
 from app.lifespan import lifespan
 from app.log.memory import MemoryLog
@@ -29,6 +30,7 @@ from app.log.sqlite import SqliteLog
 from app.request_limits import RequestLimits
 from app.routes import OPERATORS, make_routes
 from app.settings import load_settings
+from app.slow_consumers import parse_rules
 from app.streaming.drain import Drain
 from app.streaming.heartbeat import Heartbeat
 from app.streaming.streams import Streams
@@ -69,8 +71,17 @@ def create_app(
     hub = Hub(
         log,
         lifecycle,
-        RingLimits(settings.ring_messages, settings.ring_bytes),
-        SlowConsumerPolicy(settings.slow_consumer),
+        RingLimits(settings.ring_messages, settings.ring_bytes, settings.max_lag_seconds),
+        parse_rules(settings.slow_consumer),
+    )
+    admission = Admission(
+        Limits(
+            connections_per_address=settings.max_connections_per_address,
+            connections_per_identity=settings.max_connections_per_identity,
+            accept_rate=settings.accept_rate,
+            accept_rate_per_address=settings.accept_rate_per_address,
+            publish_rate=settings.publish_rate,
+        )
     )
     streams = Streams(
         hub,
@@ -78,6 +89,7 @@ def create_app(
         max_connections=settings.max_connections,
         retry_s=settings.retry_seconds,
         keep_totals=telemetry.traces,
+        admission=admission,
     )
     telemetry.observe(
         {
@@ -124,6 +136,7 @@ def create_app(
         lifecycle,
         max_body_bytes=settings.max_body_bytes,
         max_message_bytes=settings.max_message_bytes,
+        admission=admission,
     )
     app.state.heartbeat = Heartbeat(
         streams,
@@ -149,7 +162,7 @@ def _only_metrics(token: bytes | None) -> list[BaseRoute]:
 
 
 def _make_middleware(settings: Settings) -> list[Middleware]:
-    layers = [Middleware(TokenOutOfQuery)]
+    layers = [*_trust_proxies(settings), Middleware(TokenOutOfQuery)]
     if settings.allowed_origins:
         layers.append(
             Middleware(
@@ -165,8 +178,18 @@ def _make_middleware(settings: Settings) -> list[Middleware]:
     return layers
 
 
+def _trust_proxies(settings: Settings) -> list[Middleware]:
+    """Return what makes the client of a request that came through proxies its first untrusted."""
+    if not settings.trusted_proxies:
+        return []
+    trusted = list(settings.trusted_proxies)
+    return [Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)]
+
+
 def _make_log(settings: Settings) -> MessageLog:
-    retention = Retention(settings.retention_messages, settings.retention_seconds)
+    retention = Retention(
+        settings.retention_messages, settings.retention_seconds, settings.max_topics
+    )
     if settings.log == "memory":
         return MemoryLog(retention)
     return SqliteLog(settings.data_dir, retention)

@@ -216,6 +216,9 @@ def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) ->
         server_header=False,
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
+        # The application does it, for the proxies that the settings name; uvicorn's own default
+        # believes whoever connects from this machine.
+        proxy_headers=False,
     )
     try:
         config.load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import InvalidSettingsError, InvalidTopicError
 from app.message import check_topic
+from app.slow_consumers import parse_rules
 from telemetry import TopicLabels
 
 PREFIX = "RIPTIDE_"
@@ -195,13 +197,20 @@ class Settings(BaseSettings):
         title="bytes that the ring of one topic may hold",
         description="a whole number of bytes from 1",
     )
-    slow_consumer: Literal["disconnect", "drop_oldest", "latest"] = Field(
+    slow_consumer: str = Field(
         "disconnect",
-        title="what happens to a consumer that falls off the ring",
+        title="what happens to a consumer that falls off the ring, or lags too long",
         description=(
-            "disconnect (it resumes from the log), drop_oldest (it skips what left the ring) "
-            "or latest (it skips to the newest message)"
+            "disconnect (it resumes from the log), drop_oldest (it skips what is too old) or "
+            "latest (it skips to the newest message); or one of them a pattern of topics, as in "
+            "prices.*=latest,logs.*=drop_oldest,*=disconnect (the first that fits counts)"
         ),
+    )
+    max_lag_seconds: float = Field(
+        300,
+        gt=0,
+        title="age of a live message from which on its consumer counts as slow",
+        description="a number of seconds over 0, or inf",
     )
     topic_labels: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -213,6 +222,47 @@ class Settings(BaseSettings):
         10_000,
         ge=1,
         title="streams open at the same time",
+        description="a whole number from 1",
+    )
+    max_connections_per_address: int = Field(
+        1000,
+        ge=1,
+        title="streams that one client address (of IPv6: one /64) may have open; not loopback",
+        description="a whole number from 1",
+    )
+    max_connections_per_identity: int = Field(
+        1000,
+        ge=1,
+        title="streams that the bearer of one token may have open",
+        description="a whole number from 1",
+    )
+    accept_rate: float = Field(
+        2000,
+        gt=0,
+        title="streams opened in a second; 5 seconds' worth may come at once",
+        description="a number over 0, or inf",
+    )
+    accept_rate_per_address: float = Field(
+        200,
+        gt=0,
+        title="streams that one client address may open in a second, as above; not loopback",
+        description="a number over 0, or inf",
+    )
+    publish_rate: float = Field(
+        10_000,
+        gt=0,
+        title="messages that one client may publish in a second, as above; not loopback",
+        description="a number over 0, or inf",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        title="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+        description="IP addresses and networks, with commas, like 127.0.0.1,10.0.0.0/8",
+    )
+    max_topics: int = Field(
+        10_000,
+        ge=1,
+        title="topics that may have messages at the same time",
         description="a whole number from 1",
     )
     max_body_bytes: int = Field(
@@ -256,7 +306,20 @@ class Settings(BaseSettings):
         description="a number of seconds from 0",
     )
 
-    @field_validator("topic_labels", "allowed_origins", mode="before")
+    @field_validator("slow_consumer")
+    @classmethod
+    def _check_rules(cls, value: str) -> str:
+        parse_rules(value)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # Written as uvicorn takes them: a network with host bits would be no network to it.
+        networks = [ipaddress.ip_network(part, strict=False) for part in value]
+        return tuple(str(network) for network in networks)
+
+    @field_validator("topic_labels", "allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

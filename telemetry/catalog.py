@@ -313,7 +313,7 @@ BACKPRESSURE_EVENTS = MetricDefinition(
     "riptide.streaming.backpressure_events",
     Kind.COUNTER,
     "{event}",
-    "Writes that had to wait for a slow reader.",
+    "Writes that began to wait for a slow reader.",
     (_PROTOCOL,),
 )
 CONSUMER_LAG = MetricDefinition(

@@ -72,6 +72,7 @@ class ConnectionRecord:
     @guarded
     def blocked(self, seconds: float) -> None:
         """Take note that a send had to wait."""
+        self._lifecycle.write_stalled(self._id)
         self._lifecycle.write_blocked(self._id, seconds)
 
     def close(self, reason: CloseReason) -> None:

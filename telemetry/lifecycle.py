@@ -97,8 +97,11 @@ class Lifecycle:
     def item_received(self, connection_id: str) -> None:
         """Take note that the client sent a message."""
 
+    def write_stalled(self, connection_id: str) -> None:
+        """Take note that a write has begun to wait for the client."""
+
     def write_blocked(self, connection_id: str, seconds: float) -> None:
-        """Take note that a write had to wait for the client."""
+        """Take note of how long it waited, once it no longer does."""
 
     def reconnected(self, connection_id: str, outcome: ReconnectionOutcome) -> None:
         """Take note that the consumer brought a position."""

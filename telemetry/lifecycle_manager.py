@@ -165,11 +165,17 @@ class StreamLifecycleManager(ServiceRecorder):
             connection.metrics.received += 1
 
     @guarded
-    def write_blocked(self, connection_id: str, seconds: float) -> None:
-        """Count the event and the wait."""
+    def write_stalled(self, connection_id: str) -> None:
+        """Count the event, so that it shows while the write still waits."""
         connection = self._connections.get(connection_id)
         if connection is not None:
             connection.metrics.backpressure_events += 1
+
+    @guarded
+    def write_blocked(self, connection_id: str, seconds: float) -> None:
+        """Count the wait."""
+        connection = self._connections.get(connection_id)
+        if connection is not None:
             connection.metrics.write_wait.observe(seconds)
 
     @guarded

@@ -8,6 +8,7 @@ import orjson
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from app.admission.client import client_of
 from app.errors import UnsupportedMediaTypeError
 from app.message import check_topic
 
@@ -23,7 +24,7 @@ async def publish(request: Request) -> Response:
     gate: Gate = request.app.state.gate
     ingest: Ingest = request.app.state.ingest
     topic = request.path_params["topic"]
-    await gate.admit_publisher(request.scope, topic)
+    identity = await gate.admit_publisher(request.scope, topic)
     check_topic(topic)
     _refuse_coding(request.headers.get("content-encoding", "identity"))
     length = request.headers.get("content-length")
@@ -34,6 +35,7 @@ async def publish(request: Request) -> Response:
             None if length is None else int(length),
             request.stream(),
             request.headers.get("traceparent", ""),
+            client_of(request.scope, identity.subject),
         )
     except ClientDisconnect:
         # Nobody is left to answer; nothing of a body that broke off is published.

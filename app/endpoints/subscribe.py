@@ -10,12 +10,8 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from app.errors import (
-    ConnectionLimitError,
-    DrainingError,
-    KeysUnavailableError,
-    NotAcceptableError,
-)
+from app.admission.client import client_of
+from app.errors import NotAcceptableError, ProblemError
 from app.message import check_topic
 from app.streaming import control
 from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from app.access.gate import Gate
-    from app.errors import ProblemError
     from app.streaming.streams import Streams
 
 
@@ -42,9 +37,7 @@ class Subscribe:
         streams: Streams = scope["app"].state.streams
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
-            expires_at = (
-                await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
-            ).expires_at
+            identity = await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
             if scope["method"] == "HEAD":
                 check_topic(topic)
                 response = Response()
@@ -57,11 +50,13 @@ class Subscribe:
                 topic,
                 *asked_range(request),
                 traceparent_of(request),
-                expires_at=expires_at,
+                client=client_of(scope, identity.subject),
+                expires_at=identity.expires_at,
             )
-        except (ConnectionLimitError, DrainingError, KeysUnavailableError) as refusal:
+        except ProblemError as refusal:
             last_id = Headers(scope=scope).get("last-event-id")
-            if http_format.encoding.protocol is not Protocol.SSE or last_id is None:
+            is_sse = http_format.encoding.protocol is Protocol.SSE
+            if not is_sse or last_id is None or refusal.retry_after is None:
                 raise
             await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
+from app.admission.client import client_of
 from app.endpoints.problems import problem_response
 from app.endpoints.subscribe import asked_range, traceparent_of
 from app.errors import ProblemError
@@ -31,13 +32,14 @@ class SubscribeWebSocket:
         await receive()
         request = HTTPConnection(scope)
         try:
-            expires_at = (await gate.admit_consumer(scope, Protocol.WEBSOCKET, topic)).expires_at
+            identity = await gate.admit_consumer(scope, Protocol.WEBSOCKET, topic)
             await streams.serve(
                 WebSocketOutlet(scope, receive, send),
                 topic,
                 *asked_range(request),
                 traceparent_of(request),
-                expires_at=expires_at,
+                client=client_of(scope, identity.subject),
+                expires_at=identity.expires_at,
             )
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send)

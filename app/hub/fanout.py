@@ -18,6 +18,9 @@ SLICE = 64
 # Writes after which a fan-out that goes on is recorded: until then nobody waits for telemetry.
 RECORDED_WRITES = 4096
 
+# Batches held to be recorded together; beyond that, consumers at as many places would hold more.
+HELD_BATCHES = 8
+
 
 class Taker(Protocol):
     """A consumer that takes a batch at once where it can, without waking its task."""
@@ -115,6 +118,8 @@ class FanOut:
 
     def _note(self, batch: Batch, now_ns: int) -> None:
         if not batch.written_ns:
+            if len(self._written) >= HELD_BATCHES:
+                self._record()
             self._written.append(batch)
         batch.written_ns.append(now_ns)
         self._unrecorded += 1

@@ -6,17 +6,19 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.hub.subscription import SlowConsumerPolicy, Subscription
+from app.hub.subscription import Subscription
 from app.hub.topic import RingLimits, Topic
 from app.message import Edge, Message, MessageId
+from app.slow_consumers import policy_for
 from telemetry import DropReason, ReconnectionOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from app.encoding.formats import Encoding
     from app.log.message_log import Bounds, MessageLog
     from app.message import Position
+    from app.slow_consumers import SlowConsumerRule
     from telemetry import Lifecycle
 
 
@@ -47,12 +49,14 @@ class Hub:
         log: MessageLog,
         lifecycle: Lifecycle,
         limits: RingLimits,
-        policy: SlowConsumerPolicy,
+        slow_consumers: Sequence[SlowConsumerRule] = (),
+        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._log = log
         self._lifecycle = lifecycle
         self._limits = limits
-        self._policy = policy
+        self._slow_consumers = slow_consumers
+        self._clock_ns = clock_ns
         self._topics: dict[str, Topic] = {}
         self._pinned: dict[str, int] = {}
         self._pending_bytes = 0
@@ -105,7 +109,7 @@ class Hub:
         """
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(name, self._limits, self._lifecycle)
+            topic = self._topics[name] = Topic(name, self._limits, self._lifecycle, self._clock_ns)
         self._pinned[name] = self._pinned.get(name, 0) + 1
         try:
             if position is Edge.LATEST and topic.loaded:
@@ -206,7 +210,7 @@ class Hub:
             encoding,
             after=after,
             until=max(topic.head, after, end) if finite else None,
-            policy=self._policy,
+            policy=policy_for(topic.name, self._slow_consumers),
         )
         return Start(subscription, None, 0)
 
@@ -214,3 +218,4 @@ class Hub:
         if not topic.subscriptions and not self._pinned.get(topic.name):
             self._topics.pop(topic.name, None)
             self._pinned.pop(topic.name, None)
+            topic.clear()

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 import mimeparse
 
+from app.admission.admission import Admission, Limits
+from app.admission.client import UNKNOWN, Client
 from app.encoding import ndjson
 from app.errors import (
     InvalidMessageError,
     LogUnavailableError,
+    PublishRateError,
     TooLargeError,
+    TopicLimitError,
     UnsupportedMediaTypeError,
 )
 from app.message import parse_payload
@@ -29,49 +33,69 @@ class Ingest:
     """The way into the hub: a body of one JSON message, or an NDJSON batch, all or none of it."""
 
     def __init__(
-        self, hub: Hub, lifecycle: Lifecycle, *, max_body_bytes: int, max_message_bytes: int
+        self,
+        hub: Hub,
+        lifecycle: Lifecycle,
+        *,
+        max_body_bytes: int,
+        max_message_bytes: int,
+        admission: Admission | None = None,
     ) -> None:
         self._hub = hub
         self._lifecycle = lifecycle
         self._max_body_bytes = max_body_bytes
         self._max_message_bytes = max_message_bytes
+        self._admission = admission or Admission(Limits())
 
-    async def publish(  # what a request to publish is made of
+    async def publish(  # noqa: PLR0913, PLR0917  # what a request to publish is made of
         self,
         topic: str,
         content_type: str,
         content_length: int | None,
         body: AsyncIterator[bytes],
         traceparent: str = "",
+        client: Client = UNKNOWN,
     ) -> Receipt:
         """Publish a request's body; ``content_length`` is what its header promises, in bytes.
 
         ``traceparent`` is the publisher's own span; a span of ours is its child, if there are any.
 
         Raises:
+            PublishRateError: the client has published too much of late; the body is not read.
             UnsupportedMediaTypeError: the body is neither JSON nor NDJSON.
             TooLargeError: the body, or a message of it, is over its limit; a body that is too
                 large is not read to its end.
             InvalidMessageError: it does not parse; names the line.
+            TopicLimitError: it would be one topic too many.
             LogUnavailableError: the log did not take it.
 
         """
+        try:
+            self._admission.begin_publish(client)
+        except PublishRateError:
+            # How many messages it held is not known, for it was not read.
+            self._lifecycle.messages_published(PublishOutcome.RATE_LIMITED, 1)
+            raise
         with self._lifecycle.publishing(topic, traceparent) as publishing:
-            return await self._publish(topic, content_type, content_length, body, publishing)
+            return await self._publish(
+                topic, content_type, content_length, body, publishing, client
+            )
 
-    async def _publish(  # as publish
+    async def _publish(  # noqa: PLR0913, PLR0917  # as publish
         self,
         topic: str,
         content_type: str,
         content_length: int | None,
         body: AsyncIterator[bytes],
         publishing: Publishing,
+        client: Client,
     ) -> Receipt:
         batch = _is_batch(content_type)
         text = await self._read(content_length, body)
         lines = list(enumerate(text.split(b"\n") if batch else [text], 1))
         if batch:
             lines = [(number, line) for number, line in lines if line.strip()]
+        self._admission.charge_publish(client, len(lines))
         try:
             payloads = [self._check(line, number if batch else None) for number, line in lines]
         except InvalidMessageError:
@@ -84,6 +108,9 @@ class Ingest:
             raise InvalidMessageError("the batch is empty: send one JSON value a line")
         try:
             receipt = await self._hub.publish(topic, payloads, publishing.traceparent)
+        except TopicLimitError:
+            self._lifecycle.messages_published(PublishOutcome.TOPIC_LIMIT, len(payloads))
+            raise
         except LogUnavailableError:
             self._lifecycle.messages_published(PublishOutcome.LOG_FAILURE, len(payloads))
             raise

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.hub.batch import Batch
+from app.slow_consumers import SlowConsumerPolicy
 from telemetry import DropReason, Source
 
 if TYPE_CHECKING:
@@ -14,14 +14,6 @@ if TYPE_CHECKING:
     from app.hub.fanout import Taker
     from app.hub.topic import Topic
     from app.log.message_log import MessageLog
-
-
-class SlowConsumerPolicy(StrEnum):
-    """What happens to a live consumer whose next message has left the ring."""
-
-    DISCONNECT = "disconnect"
-    DROP_OLDEST = "drop_oldest"
-    LATEST = "latest"
 
 
 class Missed(NamedTuple):
@@ -32,9 +24,13 @@ class Missed(NamedTuple):
 
 
 class Overrun(NamedTuple):
-    """The consumer fell off the ring and is to be disconnected; the log has what it missed."""
+    """The consumer is too far behind and is to be disconnected; the log has what it missed.
+
+    ``detail`` is what to tell it, where that is not that it fell off the ring.
+    """
 
     behind: int
+    detail: str = ""
 
 
 class Finished(NamedTuple):
@@ -49,6 +45,7 @@ class Subscription:
     """
 
     __slots__ = (
+        "_caught_up",
         "_log",
         "_policy",
         "_waiter",
@@ -82,6 +79,8 @@ class Subscription:
         self.replay_until = topic.head
         # Reached the ring: from now on the policy decides, until then the log catches up.
         self.joined = False
+        # Was given all there was: from now on the age of what waits for it is its own doing.
+        self._caught_up = False
         # Who is given what is new without being woken for it; set once the stream flows.
         self.taker: Taker | None = None
         self.sent = 0
@@ -122,14 +121,18 @@ class Subscription:
         if self.until is not None and self.cursor >= self.until:
             return Finished()
         if self.cursor >= topic.head:
+            self._caught_up = self.until is None
             await self._wait()
             return None
-        if self.cursor + 1 >= topic.tail:
+        oldest = self._oldest_owed()
+        if self.cursor + 1 >= oldest:
             # A finite replay is never too slow: what leaves the ring it reads from the log.
             self.joined = self.until is None
-            return topic.batch(self.encoding, self.cursor, self._step_end())
+            batch = topic.batch(self.encoding, self.cursor, self._step_end())
+            self._caught_up |= self.joined and batch.last == topic.head
+            return batch
         if self.joined:
-            return self._overtaken()
+            return self._overtaken(oldest)
         return await self._read()
 
     def advance(self, count: int, last: int) -> None:
@@ -187,9 +190,20 @@ class Subscription:
             return self.miss(min(first - 1, end), DropReason.EXPIRED)
         return Batch(self.encoding, [m for m in messages if m.sequence <= end])
 
-    def _overtaken(self) -> Missed | Overrun:
+    def _oldest_owed(self) -> int:
+        """Return the first message that it is not too late for."""
+        topic = self.topic
+        if not self._caught_up:
+            return topic.tail
+        oldest = topic.oldest_young()
+        # However old it is, the newest message is the latest state of things.
+        return min(oldest, topic.head) if self._policy is SlowConsumerPolicy.LATEST else oldest
+
+    def _overtaken(self, oldest: int) -> Missed | Overrun:
+        topic = self.topic
         if self._policy is SlowConsumerPolicy.DISCONNECT:
-            return Overrun(self.queued)
+            too_old = self.cursor + 1 >= topic.tail
+            return Overrun(self.queued, topic.limits.too_old() if too_old else "")
         if self._policy is SlowConsumerPolicy.LATEST:
-            return self.miss(self.topic.head - 1, DropReason.CONFLATED)
-        return self.miss(self.topic.tail - 1, DropReason.SLOW_CONSUMER)
+            return self.miss(topic.head - 1, DropReason.CONFLATED)
+        return self.miss(oldest - 1, DropReason.SLOW_CONSUMER)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
+from bisect import bisect_left
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.hub.batch import Batch
 from app.hub.fanout import FanOut
+from app.message import NANOSECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from app.encoding.formats import Encoding
     from app.hub.subscription import Subscription
@@ -22,13 +27,23 @@ CACHED_BATCHES = 8
 
 
 class RingLimits(NamedTuple):
-    """The size of a topic's ring; at least the newest message is always held.
+    """The size of a topic's ring, and so how far behind a live consumer may be.
 
-    ``bytes`` are those of payloads, encodings and the objects around them.
+    At least the newest message is always held. ``bytes`` are those of payloads, encodings and
+    the objects around them. What has been there for more than ``age_s`` seconds stays, but comes
+    too late for consumers that had caught up before.
     """
 
     messages: int
     bytes: int
+    age_s: float = math.inf
+
+    def too_old(self) -> str:
+        """Return what to tell a consumer that is behind by more than the age."""
+        return (
+            f"the client is more than {self.age_s:g} s behind, and the policy is to let it resume "
+            "from the log"
+        )
 
 
 class Topic:
@@ -37,18 +52,28 @@ class Topic:
     An empty ring has ``tail == head + 1``.
     """
 
-    def __init__(self, name: str, limits: RingLimits, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        name: str,
+        limits: RingLimits,
+        lifecycle: Lifecycle,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self.name = name
+        self.limits = limits
         self.tail = 1
         self.head = 0
         # Whether head is what the log has; until then only pushes have moved it.
         self.loaded = False
         self.subscriptions: set[Subscription] = set()
         self.fan_out = FanOut(self, lifecycle)
-        self._limits = limits
+        self._clock_ns = clock_ns
         self._messages: list[Message] = []
         # The newest whose trace is kept; others would hide it in a batch.
         self._sampled: Message | None = None
+        # When each of them came into the ring. Not when it was accepted: a slow disk is not the
+        # consumers' fault.
+        self._arrived_ns: list[int] = []
         self._bytes = 0
         self._batches: dict[tuple[int, int, int], Batch] = {}
 
@@ -73,6 +98,7 @@ class Topic:
         if not self._messages:
             self.tail = messages[0].sequence
         self._messages.extend(messages)
+        self._arrived_ns.extend(repeat(self._clock_ns(), len(messages)))
         self._bytes += sum(message.held_bytes() for message in messages)
         newest = messages[-1]
         self.head = newest.sequence
@@ -82,6 +108,17 @@ class Topic:
         self._evict()
         self._batches.clear()
         self.fan_out.start()
+
+    def clear(self) -> None:
+        """Let go of the messages: nobody is left to read them.
+
+        The topic itself is garbage that only the collector of cycles finds, and that may take long.
+        """
+        self.tail = self.head + 1
+        self._messages.clear()
+        self._arrived_ns.clear()
+        self._batches.clear()
+        self._bytes = 0
 
     def leave(self, subscription: Subscription) -> None:
         """Forget the subscription."""
@@ -113,6 +150,13 @@ class Topic:
             self._batches[key] = batch
         return batch
 
+    def oldest_young(self) -> int:
+        """Return the first sequence number in the ring, or after it, that is not over the age."""
+        if self.limits.age_s == math.inf:
+            return self.tail
+        since_ns = self._clock_ns() - self.limits.age_s * NANOSECONDS
+        return self.tail + bisect_left(self._arrived_ns, since_ns)
+
     def memory_bytes(self) -> int:
         """Return the bytes that the ring and the cached batches hold."""
         batches = list(self._batches.values())
@@ -128,10 +172,11 @@ class Topic:
         dropped = 0
         last = len(self._messages) - 1
         while dropped < last and (
-            last + 1 - dropped > self._limits.messages or self._bytes > self._limits.bytes
+            last + 1 - dropped > self.limits.messages or self._bytes > self.limits.bytes
         ):
             self._bytes -= self._messages[dropped].held_bytes()
             dropped += 1
         if dropped:
             del self._messages[:dropped]
+            del self._arrived_ns[:dropped]
             self.tail += dropped

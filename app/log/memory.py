@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ from app.message import Message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# All topics are looked through no more often than that for one that has expired.
+SWEEP_INTERVAL_S = 1.0
+
 
 class MemoryLog:
     """A ``MessageLog`` in a dictionary of deques."""
@@ -27,9 +31,11 @@ class MemoryLog:
     def __init__(self, retention: Retention) -> None:
         self.epoch = secrets.token_hex(4)
         self._retention = retention
+        # Of topics that have any.
         self._messages: dict[str, deque[Message]] = {}
         self._heads: dict[str, int] = {}
         self._bytes = 0
+        self._next_sweep = 0.0
 
     async def open(self) -> None:
         """Do nothing: memory is always ready."""
@@ -42,6 +48,10 @@ class MemoryLog:
         self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
     ) -> asyncio.Future[int]:
         """Keep the payloads; the future is done at once."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if topic not in self._messages and not self._has_room():
+            future.set_exception(self._retention.no_more_topics())
+            return future
         first = self._heads.get(topic, 0) + 1
         messages = self._messages.setdefault(topic, deque())
         accepted_ns = monotonic_from_unix(accepted_at)
@@ -51,26 +61,22 @@ class MemoryLog:
             )
             self._bytes += len(payload)
         self._heads[topic] = first + len(payloads) - 1
-        self._expire(messages)
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._expire(topic)
         future.set_result(first)
         return future
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic there are."""
-        messages = self._messages.get(topic)
         head = self._heads.get(topic, 0)
-        if messages:
-            self._expire(messages)
+        messages = self._expire(topic)
         return Bounds(messages[0].sequence if messages else head + 1, head)
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
-        messages = self._messages.get(topic)
+        messages = self._expire(topic)
         if not messages:
             return []
-        self._expire(messages)
-        start = max(0, after + 1 - messages[0].sequence) if messages else 0
+        start = max(0, after + 1 - messages[0].sequence)
         found, size = [], 0
         for message in itertools.islice(messages, start, start + READ_MESSAGES):
             found.append(message)
@@ -87,9 +93,27 @@ class MemoryLog:
         """Return None: memory does not fail in part."""
         return None
 
-    def _expire(self, messages: deque[Message]) -> None:
+    def _has_room(self) -> bool:
+        """Return whether another topic may have messages."""
+        if len(self._messages) < self._retention.topics:
+            return True
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_INTERVAL_S
+            for topic in list(self._messages):
+                self._expire(topic)
+        return len(self._messages) < self._retention.topics
+
+    def _expire(self, topic: str) -> Sequence[Message]:
+        """Forget what retention no longer covers, and return what is left."""
+        messages = self._messages.get(topic)
+        if messages is None:
+            return ()
         oldest = self._retention.oldest_kept()
         while messages and (
             len(messages) > self._retention.messages or messages[0].accepted_at < oldest
         ):
             self._bytes -= len(messages.popleft().payload)
+        if not messages:
+            del self._messages[topic]
+        return messages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from app.errors import TopicLimitError
 from app.message import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 READ_MESSAGES = 1000
 READ_BYTES = 1024 * 1024
+TOPIC_RETRY_AFTER_S = 60
 
 
 class Bounds(NamedTuple):
@@ -28,14 +30,26 @@ class Bounds(NamedTuple):
 
 
 class Retention(NamedTuple):
-    """What a log keeps of each topic: at most so many messages, none older than that."""
+    """What a log keeps of each topic: at most so many messages, none older than that.
+
+    And how many topics may have messages at all: a name costs nothing to make up.
+    """
 
     messages: int
     seconds: float
+    topics: int = 10_000
 
     def oldest_kept(self) -> int:
         """Return the Unix time in nanoseconds before which messages have expired."""
         return int(max(0.0, time.time() - self.seconds) * NANOSECONDS)
+
+    def no_more_topics(self) -> TopicLimitError:
+        """Return the error of an append to a topic without messages, when there are enough."""
+        return TopicLimitError(
+            f"{self.topics} topics have messages, and no more may; nothing was published: wait "
+            "until the messages of one have expired, or raise RIPTIDE_MAX_TOPICS",
+            retry_after=TOPIC_RETRY_AFTER_S,
+        )
 
     def first_kept(self, head: int) -> int:
         """Return the lowest sequence number that may stay of a topic with this head."""
@@ -73,6 +87,7 @@ class MessageLog(Protocol):
         does not undo the append.
 
         Raises (from the future):
+            TopicLimitError: too many other topics have messages; nothing was kept.
             LogUnavailableError: nothing was kept.
 
         """

@@ -53,11 +53,20 @@ class SqliteWriter:
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._heads: dict[str, _Head] = {}
+        # Ids of the topics that have messages; the others are but remembered, for their numbers.
+        self._live: set[int] = set()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Connect, and start the thread; raises what SQLite says against it."""
         connection = self._file.connect()
+        self._live = {
+            topic_id
+            for (topic_id,) in connection.execute(
+                "SELECT id FROM topics WHERE EXISTS "
+                "(SELECT 1 FROM messages WHERE topic_id = topics.id)"
+            )
+        }
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
@@ -112,14 +121,21 @@ class SqliteWriter:
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
         heads: dict[str, _Head] = {}
-        firsts: list[int] = []
+        live = self._live.copy()
+        firsts: list[int | None] = []
         try:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 for append in appends:
                     head = heads.get(append.topic) or self._find_head(connection, append.topic)
+                    is_live = head is not None and head.topic_id in live
+                    if not is_live and len(live) >= self._retention.topics:
+                        firsts.append(None)
+                        continue
+                    head = head or _create_topic(connection, append.topic)
                     firsts.append(head.sequence + 1)
                     heads[append.topic] = _insert(connection, append, head)
+                    live.add(head.topic_id)
                 connection.executemany(
                     "UPDATE topics SET head = ? WHERE id = ?",
                     [(head.sequence, head.topic_id) for head in heads.values()],
@@ -132,39 +148,48 @@ class SqliteWriter:
         else:
             self._failure = None
             self._heads |= heads
+            self._live = live
         try:
             appends[0].done.get_loop().call_soon_threadsafe(
-                _resolve, appends, firsts, self._failure
+                _resolve, appends, firsts, self._failure, self._retention
             )
         except RuntimeError:
             logger.warning("%d appends ended after the event loop did", len(appends))
 
-    def _find_head(self, connection: sqlite3.Connection, topic: str) -> _Head:
+    def _find_head(self, connection: sqlite3.Connection, topic: str) -> _Head | None:
         head = self._heads.get(topic)
         if head is None:
-            connection.execute(
-                "INSERT INTO topics (name, head) VALUES (?, 0) ON CONFLICT DO NOTHING", (topic,)
-            )
-            head = _Head(
-                *connection.execute(
-                    "SELECT id, head FROM topics WHERE name = ?", (topic,)
-                ).fetchone()
-            )
+            row = connection.execute(
+                "SELECT id, head FROM topics WHERE name = ?", (topic,)
+            ).fetchone()
+            head = row and _Head(*row)
         return head
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete a step of what retention no longer covers; return whether more is left."""
         oldest = self._retention.oldest_kept()
+        more = False
         try:
-            topics = connection.execute("SELECT id, head FROM topics").fetchall()
-            steps = [
-                _trim_topic(connection, topic_id, self._retention.first_kept(head), oldest)
-                for topic_id, head in topics
-            ]
+            for topic_id, head in connection.execute("SELECT id, head FROM topics").fetchall():
+                if topic_id not in self._live:
+                    continue
+                earliest = connection.execute(
+                    "SELECT min(sequence) FROM messages WHERE topic_id = ?", (topic_id,)
+                ).fetchone()[0]
+                if earliest is None:
+                    self._live.discard(topic_id)
+                    continue
+                first_kept = self._retention.first_kept(head)
+                more |= _trim_topic(connection, topic_id, earliest, first_kept, oldest)
         except sqlite3.Error as error:
             logger.warning("expired messages could not be deleted: %s", error)
             return False
-        return any(steps)
+        return more
+
+
+def _create_topic(connection: sqlite3.Connection, name: str) -> _Head:
+    cursor = connection.execute("INSERT INTO topics (name, head) VALUES (?, 0)", (name,))
+    return _Head(int(cursor.lastrowid or 0), 0)
 
 
 def _insert(connection: sqlite3.Connection, append: Append, head: _Head) -> _Head:
@@ -179,13 +204,8 @@ def _insert(connection: sqlite3.Connection, append: Append, head: _Head) -> _Hea
 
 
 def _trim_topic(
-    connection: sqlite3.Connection, topic_id: int, first_by_count: int, oldest: int
+    connection: sqlite3.Connection, topic_id: int, earliest: int, first_by_count: int, oldest: int
 ) -> bool:
-    earliest = connection.execute(
-        "SELECT min(sequence) FROM messages WHERE topic_id = ?", (topic_id,)
-    ).fetchone()[0]
-    if earliest is None:
-        return False
     # Messages are accepted in the order of their numbers, so the scan ends at the first to keep.
     young = connection.execute(
         "SELECT sequence FROM messages WHERE topic_id = ? AND sequence >= ? AND accepted_at >= ? "
@@ -202,11 +222,20 @@ def _trim_topic(
     return deleted == TRIM_MESSAGES
 
 
-def _resolve(appends: list[Append], firsts: list[int], failure: str | None) -> None:
+def _resolve(
+    appends: list[Append],
+    firsts: list[int | None],
+    failure: str | None,
+    retention: Retention,
+) -> None:
     """Finish the appends, in order, on the event loop."""
     if failure is None:
         for append, first in zip(appends, firsts, strict=True):
-            if not append.done.done():
+            if append.done.done():
+                continue
+            if first is None:
+                append.done.set_exception(retention.no_more_topics())
+            else:
                 append.done.set_result(first)
         return
     for append in appends:

@@ -152,6 +152,11 @@ class StreamSession:
         return reason
 
     async def _step(self) -> None:
+        has_room = self.connection.writable.is_open or not self._outlet.direct
+        if not has_room and self._subscription.queued:
+            # What it gets is decided once there is room for it; until then it holds no batch.
+            await self._until_taken(self.connection.writable.wait())
+            return
         step = await self._subscription.next()
         match step:
             case Batch():
@@ -160,7 +165,7 @@ class StreamSession:
                 self._lifecycle.items_dropped(self.id, step.reason, step.messages)
                 await self._say(control.missed(step, self._hub.cursor_id(self._subscription)))
             case Overrun():
-                self.end(CloseReason.SLOW_CONSUMER)
+                self.end(CloseReason.SLOW_CONSUMER, step.detail)
             case Finished():
                 await self._finish()
             case None:
@@ -324,6 +329,7 @@ class StreamSession:
             await write
             return
         self.blocked_since_ns = started = time.monotonic_ns()
+        self._lifecycle.write_stalled(self.id)
         try:
             await write
         finally:

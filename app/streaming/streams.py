@@ -6,10 +6,16 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
+from app.admission.admission import Admission, Limits
+from app.admission.client import UNKNOWN, Client
 from app.errors import (
+    AcceptRateError,
+    AddressLimitError,
+    AddressRateError,
     ConnectionLimitError,
     DrainingError,
     ForbiddenError,
+    IdentityLimitError,
     InvalidPositionError,
     InvalidTopicError,
     KeysUnavailableError,
@@ -34,9 +40,13 @@ if TYPE_CHECKING:
 SESSION_BYTES = 18_000
 RETRY_AFTER_S = 5
 REJECTIONS: dict[type[ProblemError], RejectReason] = {
+    AcceptRateError: RejectReason.ACCEPT_RATE,
+    AddressLimitError: RejectReason.ADDRESS_LIMIT,
+    AddressRateError: RejectReason.ADDRESS_RATE,
     ConnectionLimitError: RejectReason.CONNECTION_LIMIT,
     DrainingError: RejectReason.DRAINING,
     ForbiddenError: RejectReason.FORBIDDEN,
+    IdentityLimitError: RejectReason.IDENTITY_LIMIT,
     InvalidPositionError: RejectReason.INVALID_REQUEST,
     InvalidTopicError: RejectReason.INVALID_REQUEST,
     KeysUnavailableError: RejectReason.UNAUTHENTICATED,
@@ -49,7 +59,7 @@ REJECTIONS: dict[type[ProblemError], RejectReason] = {
 class Streams:
     """Serves streams while there is room, and knows all that are open."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it is put together of
         self,
         hub: Hub,
         lifecycle: Lifecycle,
@@ -57,6 +67,7 @@ class Streams:
         max_connections: int,
         retry_s: float,
         keep_totals: bool = False,
+        admission: Admission | None = None,
     ) -> None:
         """Keep the totals of each connection only where traces show them."""
         self._session = CountingSession if keep_totals else StreamSession
@@ -68,6 +79,7 @@ class Streams:
         self._hub = hub
         self._lifecycle = lifecycle
         self._retry_s = retry_s
+        self._admission = admission or Admission(Limits())
         self._places_taken = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -80,9 +92,10 @@ class Streams:
         until: str | None,
         traceparent: str = "",
         *,
+        client: Client = UNKNOWN,
         expires_at: float = math.inf,
     ) -> None:
-        """Open a stream and serve it to its end, or until it expires (Unix time).
+        """Open a stream for the client and serve it to its end, or until it expires (Unix time).
 
         The client may have a trace of its own.
 
@@ -91,9 +104,12 @@ class Streams:
 
         """
         self._places_taken += 1
+        entered = False
         try:
             try:
                 self._check_room()
+                self._admission.enter(client)
+                entered = True
                 request = parse_request(after, until)
                 start = await self._hub.subscribe(
                     check_topic(topic), outlet.encoding, request.position, finite=request.finite
@@ -118,6 +134,8 @@ class Streams:
                     self._empty.set()
         finally:
             self._places_taken -= 1
+            if entered:
+                self._admission.leave(client)
 
     async def wait_until_empty(self) -> None:
         """Return when no session is open."""

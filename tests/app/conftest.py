@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.hub.hub import Hub
-from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
 from app.lifespan import lifespan
 from app.log.memory import MemoryLog
@@ -47,7 +46,7 @@ def log() -> MemoryLog:
 @pytest.fixture
 def hub(log: MemoryLog, recorder: Recorder) -> Hub:
     """A hub whose rings hold 10 messages and which disconnects slow consumers."""
-    return Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    return Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
 
 
 @pytest.fixture

@@ -150,6 +150,9 @@ class Recorder(Lifecycle):
     def item_received(self, connection_id: str) -> None:
         self.events.append(("item_received", connection_id))
 
+    def write_stalled(self, connection_id: str) -> None:
+        self.events.append(("write_stalled", connection_id))
+
     def write_blocked(self, connection_id: str, seconds: float) -> None:
         self.events.append(("write_blocked", connection_id, seconds))
 

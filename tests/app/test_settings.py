@@ -29,7 +29,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "RIPTIDE_TOKEN_IN_QUERY": "True",
         "RIPTIDE_JWKS_URL": "https://id.example/keys",
     }
-    lists = {"topic_labels", "allowed_origins"}
+    lists = {"topic_labels", "allowed_origins", "trusted_proxies"}
     numbers = set(Settings.model_fields) - {name[8:].lower() for name in given} - lists
     given |= {f"RIPTIDE_{name}".upper(): "7" for name in numbers}
     for variable, value in given.items():
@@ -67,6 +67,13 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         ("RIPTIDE_ALLOWED_ORIGINS", "https://*.example"),
         ("RIPTIDE_METRICS_PORT", "metrics"),
         ("RIPTIDE_HEAD_TIMEOUT_SECONDS", "0"),
+        ("RIPTIDE_SLOW_CONSUMER", "prices.*=latest,a b=disconnect"),
+        ("RIPTIDE_MAX_LAG_SECONDS", "nan"),
+        ("RIPTIDE_ACCEPT_RATE", "0"),
+        ("RIPTIDE_PUBLISH_RATE", "nan"),
+        ("RIPTIDE_TRUSTED_PROXIES", "*"),
+        ("RIPTIDE_TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("RIPTIDE_TRUSTED_PROXIES", "proxy.example.com"),
     ],
 )
 def test_a_bad_value_is_named_with_what_was_given_and_what_is_allowed(
@@ -125,3 +132,13 @@ def test_topic_labels_that_are_no_topics_or_too_many_are_refused(
 def test_origins_are_given_with_commas_between(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RIPTIDE_ALLOWED_ORIGINS", "https://a.example, http://[::1]:8080,*")
     assert load_settings().allowed_origins == ("https://a.example", "http://[::1]:8080", "*")
+
+
+def test_a_policy_by_topic_is_kept_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIPTIDE_SLOW_CONSUMER", "prices.*=latest, *=drop_oldest")
+    assert load_settings().slow_consumer == "prices.*=latest, *=drop_oldest"
+
+
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIPTIDE_TRUSTED_PROXIES", "127.0.0.1, 10.1.2.3/8,fd00::/8")
+    assert load_settings().trusted_proxies == ("127.0.0.1/32", "10.0.0.0/8", "fd00::/8")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 import httpx2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.service import Service
 
 MESSAGE_ID = re.compile(rb'"id":"([0-9a-f]{8}-[0-9]+)","time":"[^"]*","data"')
@@ -22,7 +24,13 @@ ACCEPT = {"ndjson": "application/x-ndjson", "sse": "text/event-stream"}
 class RawStream:
     """One stream; what was read of it stands in ``data``, framing of the transport included."""
 
-    def __init__(self, service: Service, topic: str, protocol: str) -> None:
+    def __init__(
+        self,
+        service: Service,
+        topic: str,
+        protocol: str,
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> None:
         url = httpx2.URL(service.topic(topic))
         self.socket = socket.socket()
         # Small, so that a client which does not read is noticed soon.
@@ -36,6 +44,7 @@ class RawStream:
             headers += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
         else:
             headers += [f"Accept: {ACCEPT[protocol]}"]
+        headers += [f"{name}: {value}" for name, value in (extra_headers or {}).items()]
         self.socket.sendall("\r\n".join([*headers, "", ""]).encode())
         self.data = b""
 

@@ -163,7 +163,7 @@ def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
         "socket.socket().close()\n"
         "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
-    for name in ("settings.py", "errors.py", "message.py"):
+    for name in ("settings.py", "errors.py", "message.py", "slow_consumers.py"):
         (package / name).write_text((ROOT / "app" / name).read_text())
     seen = _watch("app.bad", root=tmp_path)
     for deed in (

@@ -32,6 +32,7 @@ LATE_CALLS: list[Call] = [
     lambda to: to.items_sent("x", 1, 1, [0], Source.LIVE),
     lambda to: to.items_dropped("x", DropReason.EXPIRED),
     lambda to: to.item_received("x"),
+    lambda to: to.write_stalled("x"),
     lambda to: to.write_blocked("x", 1.0),
     lambda to: to.reconnected("x", ReconnectionOutcome.RESET),
     lambda to: to.progress_update("x", "r", 1, 2, 3.0),

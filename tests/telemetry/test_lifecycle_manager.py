@@ -116,10 +116,13 @@ def test_backpressure_is_detected_by_a_blocked_write(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
     lifecycle.connection_established("c", Protocol.WEBSOCKET)
-    lifecycle.write_blocked("c", 0.25)
+    lifecycle.write_stalled("c")
     events = "riptide_streaming_backpressure_events_total"
     assert telemetry.value(events, protocol="websocket") == 1
     assert telemetry.value(events, protocol="sse") == 0
+    assert telemetry.metrics.websocket.write_wait.count == 0
+    lifecycle.write_blocked("c", 0.25)
+    assert telemetry.value(events, protocol="websocket") == 1
     assert telemetry.metrics.websocket.write_wait.sum_ns == 250_000_000
 
 

@@ -7,6 +7,7 @@ was told that it missed.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,10 +26,11 @@ from hypothesis.stateful import (
 from app.encoding.formats import NDJSON, WEBSOCKET
 from app.hub.batch import Batch
 from app.hub.hub import Hub, Start
-from app.hub.subscription import Finished, Missed, Overrun, SlowConsumerPolicy
+from app.hub.subscription import Finished, Missed, Overrun
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge, MessageId
+from app.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from tests.app.held_log import HeldLog
 from tests.app.recorder import Recorder
 from tests.app.waiting import turns
@@ -94,17 +96,31 @@ class Conservation(RuleBasedStateMachine):
         self.open: list[Consumer] = []
         self.everybody: list[Consumer] = []
         self.number = 0
+        self.now_ns = 0
 
     @initialize(
         policy=st.sampled_from(SlowConsumerPolicy),
         ring=st.integers(1, 5),
         ring_bytes=st.sampled_from([3, 10_000]),
+        age_s=st.sampled_from([1.5, math.inf]),
         kept=st.integers(1, 12),
     )
-    def begin(self, policy: SlowConsumerPolicy, ring: int, ring_bytes: int, kept: int) -> None:
+    def begin(
+        self, policy: SlowConsumerPolicy, ring: int, ring_bytes: int, age_s: float, kept: int
+    ) -> None:
         self.policy = policy
         self.log = HeldLog(Retention(kept, 3600))
-        self.hub = Hub(self.log, self.recorder.lifecycle, RingLimits(ring, ring_bytes), policy)
+        self.hub = Hub(
+            self.log,
+            self.recorder.lifecycle,
+            RingLimits(ring, ring_bytes, age_s),
+            [SlowConsumerRule("*", policy)],
+            clock_ns=lambda: self.now_ns,
+        )
+
+    @rule()
+    def let_a_second_pass(self) -> None:
+        self.now_ns += 1_000_000_000
 
     def turn(self) -> None:
         """Let everything run that can, and hand over what consumers were given."""

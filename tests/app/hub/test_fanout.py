@@ -7,8 +7,9 @@ import pytest
 
 from app.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
 from app.hub import fanout
-from app.hub.subscription import SlowConsumerPolicy, Subscription
+from app.hub.subscription import Subscription
 from app.hub.topic import RingLimits, Topic
+from app.slow_consumers import SlowConsumerPolicy
 from telemetry import Lifecycle, Protocol
 from tests.app.messages import make_messages
 from tests.app.waiting import turns

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,6 @@ from app.encoding.formats import NDJSON
 from app.errors import LogUnavailableError
 from app.hub.batch import Batch
 from app.hub.hub import Hub
-from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge, MessageId
@@ -35,7 +35,7 @@ def held_log() -> HeldLog:
 
 @pytest.fixture
 def held_hub(held_log: HeldLog, recorder: Recorder) -> Hub:
-    return Hub(held_log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    return Hub(held_log, recorder.lifecycle, RingLimits(10, 100_000))
 
 
 async def test_a_publisher_is_told_the_first_and_the_last_id(hub: Hub, log: MemoryLog) -> None:
@@ -129,7 +129,7 @@ async def test_a_consumer_whose_next_messages_have_expired_is_told_how_many(
     recorder: Recorder,
 ) -> None:
     log = HeldLog(Retention(2, 3600))
-    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
     publishing = asyncio.create_task(hub.publish("a", [b"%d" % n for n in range(1, 6)]))
     await turns()
     log.acknowledge()
@@ -278,3 +278,20 @@ async def test_every_append_is_timed_whether_it_succeeds_or_not(
         await asyncio.gather(publishing, return_exceptions=True)
     assert len(recorder.of("log_appended")) == 2
     assert all(seconds >= 0 for (seconds,) in recorder.of("log_appended"))
+
+
+async def test_a_topic_without_consumers_holds_no_message_even_before_it_is_collected(
+    hub: Hub,
+) -> None:
+    subscription = (await hub.subscribe("a", NDJSON, Edge.LATEST, finite=False)).subscription
+    await hub.publish("a", [b"1", b"2"])
+    step = await subscription.next()
+    assert isinstance(step, Batch)
+    batch = weakref.ref(step)
+    del step
+    topic = subscription.topic
+    assert topic.memory_bytes() > 0
+    hub.unsubscribe(subscription)
+    assert topic.memory_bytes() == 0
+    assert batch() is None
+    assert subscription.unaccounted == 0

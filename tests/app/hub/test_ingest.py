@@ -5,17 +5,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.admission.admission import Admission, Limits
+from app.admission.client import Client
 from app.errors import (
     InvalidMessageError,
     LogUnavailableError,
+    PublishRateError,
     TooLargeError,
+    TopicLimitError,
     UnsupportedMediaTypeError,
 )
 from app.hub.hub import Hub
 from app.hub.ingest import Ingest
-from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
+from app.log.memory import MemoryLog
 from app.log.message_log import Retention
+from app.slow_consumers import parse_rules
 from telemetry import Lifecycle, Publishing, PublishOutcome
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns
@@ -24,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from app.hub.hub import Receipt
-    from app.log.memory import MemoryLog
     from tests.app.recorder import Recorder
 
 BATCH = "application/x-ndjson"
@@ -166,7 +170,7 @@ async def test_a_body_that_breaks_off_publishes_nothing(ingest: Ingest, log: Mem
 
 async def test_what_the_log_refuses_is_counted_as_such(recorder: Recorder) -> None:
     log = HeldLog(Retention(10, 60))
-    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), SlowConsumerPolicy.LATEST)
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), parse_rules("latest"))
     ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
     publishing = asyncio.create_task(_publish(ingest, BATCH, b"1\n2"))
     await turns()
@@ -212,3 +216,39 @@ async def test_a_publish_is_traced_from_its_body_to_the_log(hub: Hub, log: Memor
     nothing, wrong = traces.failed
     assert nothing is None
     assert isinstance(wrong, InvalidMessageError)
+
+
+async def test_a_client_that_published_too_much_is_refused_unread_and_others_are_not(
+    hub: Hub, log: MemoryLog, recorder: Recorder
+) -> None:
+    ingest = Ingest(
+        hub,
+        recorder.lifecycle,
+        max_body_bytes=1000,
+        max_message_bytes=20,
+        admission=Admission(Limits(publish_rate=1)),
+    )
+    client = Client("192.0.2.1")
+    await ingest.publish("a", BATCH, None, aiter(Body(b"1\n" * 50)), client=client)
+    body = Body(b"1")
+    with pytest.raises(PublishRateError) as caught:
+        await ingest.publish("a", JSON, None, aiter(body), client=client)
+    assert body.read == 0
+    assert caught.value.retry_after is not None
+    await ingest.publish("a", JSON, None, aiter(Body(b"2")), client=Client("192.0.2.2"))
+    assert len(await _kept(log)) == 51
+    assert recorder.of("messages_published") == [
+        (PublishOutcome.ACCEPTED, 50),
+        (PublishOutcome.RATE_LIMITED, 1),
+        (PublishOutcome.ACCEPTED, 1),
+    ]
+
+
+async def test_a_batch_for_a_topic_too_many_is_counted_by_its_messages(recorder: Recorder) -> None:
+    log = MemoryLog(Retention(1000, 3600, topics=1))
+    await log.append("b", [b"1"], 2**62)
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
+    ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
+    with pytest.raises(TopicLimitError):
+        await _publish(ingest, BATCH, b"1\n2\n")
+    assert recorder.of("messages_published") == [(PublishOutcome.TOPIC_LIMIT, 2)]

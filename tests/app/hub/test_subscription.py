@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,16 +11,11 @@ from app.encoding.formats import NDJSON, WEBSOCKET
 from app.errors import LogUnavailableError
 from app.hub.batch import Batch
 from app.hub.hub import Hub
-from app.hub.subscription import (
-    Finished,
-    Missed,
-    Overrun,
-    SlowConsumerPolicy,
-    Subscription,
-)
+from app.hub.subscription import Finished, Missed, Overrun, Subscription
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge
+from app.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from telemetry import DropReason, Source
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns
@@ -29,10 +26,34 @@ if TYPE_CHECKING:
     from tests.app.recorder import Recorder
 
 Step = Batch | Missed | Overrun | Finished | None
+AGE_S = 10.0
 
 
-def _hub(log: MemoryLog, recorder: Recorder, policy: SlowConsumerPolicy, ring: int = 3) -> Hub:
-    return Hub(log, recorder.lifecycle, RingLimits(ring, 100_000), policy)
+class Clock:
+    """A monotonic clock that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> int:
+        return int(self.now_s * 1_000_000_000)
+
+
+def _hub(
+    log: MemoryLog,
+    recorder: Recorder,
+    policy: SlowConsumerPolicy,
+    ring: int = 3,
+    clock: Clock | None = None,
+) -> Hub:
+    age_s = math.inf if clock is None else AGE_S
+    return Hub(
+        log,
+        recorder.lifecycle,
+        RingLimits(ring, 100_000, age_s),
+        [SlowConsumerRule("*", policy)],
+        clock_ns=clock or time.monotonic_ns,
+    )
 
 
 async def _subscribe(
@@ -306,3 +327,82 @@ async def test_a_cancelled_wait_loses_nothing(hub: Hub) -> None:
     step = await _take(subscription)
     assert isinstance(step, Batch)
     assert step.messages == 1
+
+
+async def _lag_by_age(hub: Hub, clock: Clock) -> Subscription:
+    """Return a consumer that caught up, and is owed four messages, the first two too old."""
+    subscription = await _subscribe(hub)
+    await _publish(hub, 1, 1)
+    await _take(subscription)
+    await _publish(hub, 2, 3)
+    clock.now_s += AGE_S
+    await _publish(hub, 4, 5)
+    clock.now_s += 0.001
+    return subscription
+
+
+async def test_disconnect_ends_a_consumer_whose_next_message_is_too_old(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    clock = Clock()
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, 10, clock)
+    step = await _take(await _lag_by_age(hub, clock))
+    assert isinstance(step, Overrun)
+    assert step.behind == 4
+    assert "more than 10 s behind" in step.detail
+
+
+async def test_drop_oldest_skips_what_is_too_old_though_the_ring_has_it(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    clock = Clock()
+    hub = _hub(log, recorder, SlowConsumerPolicy.DROP_OLDEST, 10, clock)
+    subscription = await _lag_by_age(hub, clock)
+    assert await _take(subscription) == Missed(2, DropReason.SLOW_CONSUMER)
+    assert _data(await _take(subscription)) == [4, 5]
+    await _publish(hub, 6, 7)
+    clock.now_s += 2 * AGE_S
+    assert await _take(subscription) == Missed(2, DropReason.SLOW_CONSUMER)
+    assert subscription.queued == 0
+
+
+async def test_latest_gives_the_newest_message_however_old_it_is(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    clock = Clock()
+    hub = _hub(log, recorder, SlowConsumerPolicy.LATEST, 10, clock)
+    subscription = await _lag_by_age(hub, clock)
+    clock.now_s += 2 * AGE_S
+    assert await _take(subscription) == Missed(3, DropReason.CONFLATED)
+    assert _data(await _take(subscription)) == [5]
+
+
+@pytest.mark.parametrize("policy", list(SlowConsumerPolicy))
+async def test_what_came_while_a_consumer_was_still_catching_up_is_never_too_old(
+    log: MemoryLog, recorder: Recorder, policy: SlowConsumerPolicy
+) -> None:
+    clock = Clock()
+    hub = _hub(log, recorder, policy, 10, clock)
+    await _subscribe(hub)
+    await _publish(hub, 1, 3)
+    subscription = await _subscribe(hub, Edge.EARLIEST)
+    await _publish(hub, 4, 5)
+    clock.now_s += 2 * AGE_S
+    # As far as the consumer's coming it is a replay, and the rest could not be had before.
+    assert _data(await _take(subscription)) == [1, 2, 3]
+    clock.now_s += 2 * AGE_S
+    assert _data(await _take(subscription)) == [4, 5]
+
+
+async def test_a_message_that_was_long_on_its_way_into_the_log_is_not_too_old(
+    recorder: Recorder,
+) -> None:
+    held, clock = HeldLog(Retention(1000, 3600)), Clock()
+    hub = _hub(held, recorder, SlowConsumerPolicy.DISCONNECT, 10, clock)
+    subscription = await _subscribe(hub)
+    publishing = asyncio.create_task(hub.publish("a", [b"1"]))
+    await turns()
+    clock.now_s += 2 * AGE_S
+    held.acknowledge()
+    await publishing
+    assert _data(await _take(subscription)) == [1]

@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 class OpenLog(Protocol):
     """Makes and opens a log with a retention of its own."""
 
-    async def __call__(self, messages: int = 1000, seconds: float = 3600) -> MessageLog: ...
+    async def __call__(
+        self, messages: int = 1000, seconds: float = 3600, topics: int = 1000
+    ) -> MessageLog: ...
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenLog]:
     async with contextlib.AsyncExitStack() as stack:
 
-        async def open_one(messages: int = 1000, seconds: float = 3600) -> MessageLog:
-            retention = Retention(messages, seconds)
+        async def open_one(
+            messages: int = 1000, seconds: float = 3600, topics: int = 1000
+        ) -> MessageLog:
+            retention = Retention(messages, seconds, topics)
             log: MessageLog = (
                 MemoryLog(retention)
                 if request.param == "memory"

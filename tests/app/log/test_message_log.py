@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.errors import TopicLimitError
+from app.log import sqlite_writer
 from app.log.message_log import READ_BYTES, READ_MESSAGES, monotonic_from_unix
 from tests.app.log.appending import append
 
@@ -170,3 +172,48 @@ async def test_a_message_keeps_the_trace_of_its_publish(open_log: OpenLog) -> No
     await append(log, "a", b"3")
     traces = [message.traceparent for message in await log.read("a", 0)]
     assert traces == [traceparent, traceparent, ""]
+
+
+async def test_a_topic_too_many_is_refused_and_the_others_go_on(open_log: OpenLog) -> None:
+    log = await open_log(topics=2)
+    await append(log, "a", b"1")
+    await append(log, "b", b"1")
+    with pytest.raises(TopicLimitError, match="2 topics have messages") as error:
+        await append(log, "c", b"1")
+    assert error.value.retry_after == 60
+    assert await log.bounds("c") == (1, 0)
+    assert await append(log, "a", b"2") == 2
+    assert log.unavailable_reason() is None
+
+
+async def test_of_appends_that_wait_together_only_those_to_a_topic_too_many_are_refused(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log(topics=2)
+    now = time.time_ns()
+    appends = [log.append(topic, [b"1"], now) for topic in "abcacb"]
+    done = await asyncio.wait_for(asyncio.gather(*appends, return_exceptions=True), 10)
+    assert [isinstance(each, TopicLimitError) for each in done] == [
+        topic == "c" for topic in "abcacb"
+    ]
+    assert [each for each in done if isinstance(each, int)] == [1, 1, 2, 2]
+
+
+async def test_a_topic_whose_messages_have_all_expired_makes_room_and_keeps_its_numbers(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.05)
+    log = await open_log(seconds=0.2, topics=1)
+    await append(log, "a", b"1", b"2")
+
+    async def append_when_there_is_room(topic: str) -> int:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return await append(log, topic, b"3")
+            except TopicLimitError:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+    assert await append_when_there_is_room("b") == 1
+    assert await append_when_there_is_room("a") == 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import LogUnavailableError
+from app.errors import LogUnavailableError, TopicLimitError
 from app.log import sqlite_writer
 from app.log.message_log import Retention
 from app.log.sqlite_file import SqliteFile
@@ -196,16 +196,18 @@ async def test_a_failed_deletion_does_not_end_the_writer(
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
     writer = SqliteWriter(file, Retention(1, 3600))
     writer.start()
+    first = _append("a")
+    writer.put(first)
+    await first.done
     with _reading(file) as vandal:
         vandal.execute("ALTER TABLE messages RENAME TO gone")
-        vandal.execute("INSERT INTO topics VALUES (1, 'a', 5)")
         vandal.commit()
         await eventually(lambda: "expired messages could not be deleted" in caplog.text)
         vandal.execute("ALTER TABLE gone RENAME TO messages")
         vandal.commit()
     append = _append("a")
     writer.put(append)
-    assert await append.done == 6
+    assert await append.done == 2
     writer.stop()
 
 
@@ -223,3 +225,18 @@ async def test_a_failure_is_forgotten_after_a_moment_so_that_publishers_come_bac
     assert "full" in (writer.failure() or "")
     monkeypatch.setattr(sqlite_writer, "FAILURE_LASTS_S", 0)
     assert writer.failure() is None
+
+
+async def test_topics_that_have_messages_still_count_after_a_restart(file: TightFile) -> None:
+    for topics, topic in ((1, "a"), (1, "b"), (2, "b")):
+        writer = SqliteWriter(file, Retention(100, 3600, topics))
+        writer.start()
+        append = _append(topic)
+        writer.put(append)
+        await asyncio.wait([append.done])
+        refused = isinstance(append.done.exception(), TopicLimitError)
+        assert refused == ((topics, topic) == (1, "b"))
+        writer.stop()
+    with _reading(file) as connection:
+        names = connection.execute("SELECT name FROM topics ORDER BY id").fetchall()
+    assert names == [("a",), ("b",)]

@@ -8,10 +8,10 @@ import pytest
 
 from app.encoding.formats import WEBSOCKET
 from app.hub.hub import Hub
-from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.message import Edge, MessageId
+from app.slow_consumers import parse_rules
 from app.streaming import session as session_module
 from app.streaming.stream_request import StreamRequest
 from app.streaming.streams import Streams
@@ -318,7 +318,7 @@ async def test_a_log_that_cannot_be_read_ends_the_stream_with_a_goodbye(
     recorder: Recorder,
 ) -> None:
     log = HeldLog(Retention(100, 3600))
-    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
     publishing = asyncio.create_task(hub.publish("a", [b"1"]))
     await turns()
     log.acknowledge()
@@ -362,7 +362,7 @@ async def test_a_consumer_that_falls_off_the_ring_is_disconnected_with_its_curso
 async def test_a_consumer_that_skips_is_told_how_many_it_missed(
     log: MemoryLog, recorder: Recorder
 ) -> None:
-    hub = Hub(log, recorder.lifecycle, RingLimits(3, 100_000), SlowConsumerPolicy.DROP_OLDEST)
+    hub = Hub(log, recorder.lifecycle, RingLimits(3, 100_000), parse_rules("drop_oldest"))
     open_stream = OpenStream(Streams(hub, recorder.lifecycle, max_connections=1, retry_s=1))
     opened = await open_stream()
     await _publish(hub, 1, 1)
@@ -376,6 +376,8 @@ async def test_a_consumer_that_skips_is_told_how_many_it_missed(
     (dropped,) = [r for r in opened.pipe.records() if r.get("event") == "dropped"]
     assert (dropped["missed"], dropped["id"]) == (4, f"{log.epoch}-6")
     assert recorder.dropped == {DropReason.SLOW_CONSUMER: 4}
+    signs = [name for name in recorder.names() if name in {"write_stalled", "items_dropped"}]
+    assert signs == ["write_stalled", "items_dropped"], "it shows before anything is lost"
     opened.pipe.vanish()
     await opened.ended()
     assert recorder.of("messages_unaccounted") == [(0,)]
@@ -383,7 +385,7 @@ async def test_a_consumer_that_skips_is_told_how_many_it_missed(
 
 async def test_a_gap_is_told_first_and_counted_as_dropped(recorder: Recorder) -> None:
     log = HeldLog(Retention(2, 3600))
-    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
     publishing = asyncio.create_task(_publish(hub, 1, 5))
     await turns()
     log.acknowledge()
@@ -467,7 +469,7 @@ async def test_a_hello_that_the_log_cannot_answer_ends_the_connection(
     recorder: Recorder,
 ) -> None:
     log = HeldLog(Retention(2, 3600))
-    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
     open_stream = OpenStream(Streams(hub, recorder.lifecycle, max_connections=1, retry_s=1))
     opened = await open_stream(encoding=WEBSOCKET)
     log.broken = True
@@ -534,6 +536,45 @@ async def test_a_client_without_room_gets_the_rest_in_one_write_once_it_has(
     await eventually(lambda: recorder.sent == 5)
     lines = b"\n".join(_bodies(opened.pipe)).splitlines()
     assert [orjson.loads(line)["data"] for line in lines] == [1, 2, 3, 4, 5]
+
+
+async def test_what_a_client_without_room_gets_is_decided_once_it_has(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    hub = Hub(log, recorder.lifecycle, RingLimits(3, 100_000), parse_rules("latest"))
+    open_stream = OpenStream(Streams(hub, recorder.lifecycle, max_connections=1, retry_s=1))
+    opened = await open_stream(pipe=Pipe(direct=True))
+    await _publish(hub, 1, 1)
+    await eventually(lambda: recorder.sent == 1)
+    opened.pipe.stop_taking()
+    await _publish(hub, 2, 3)
+    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await _publish(hub, 4, 9)
+    opened.pipe.take_again()
+    await eventually(lambda: recorder.sent == 2)
+    lines = b"\n".join(_bodies(opened.pipe)).splitlines()
+    assert [orjson.loads(line)["data"] for line in lines] == [1, 9]
+    assert recorder.dropped == {DropReason.CONFLATED: 7}
+    opened.pipe.vanish()
+    await opened.ended()
+    assert recorder.of("messages_unaccounted") == [(0,)]
+
+
+async def test_a_full_buffer_is_no_wait_while_there_is_nothing_to_write(
+    open_stream: OpenStream, hub: Hub, recorder: Recorder
+) -> None:
+    opened = await open_stream(pipe=Pipe(direct=True))
+    opened.pipe.stop_taking()
+    opened.session.beat()
+    opened.pipe.take_again()
+    await eventually(lambda: "heartbeat" in opened.pipe.events())
+    opened.pipe.stop_taking()
+    await turns(20)
+    assert opened.session.blocked_since_ns is None
+    opened.pipe.take_again()
+    await _publish(hub, 1, 1)
+    await eventually(lambda: recorder.sent == 1)
+    assert recorder.of("write_stalled") == []
 
 
 async def test_a_client_gone_while_it_had_no_room_was_not_sent_what_waited(

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.admission.admission import Admission, Limits
+from app.admission.client import Client
 from app.errors import (
     ConnectionLimitError,
     DrainingError,
@@ -14,7 +16,6 @@ from app.errors import (
     ProblemError,
 )
 from app.hub.hub import Hub
-from app.hub.subscription import SlowConsumerPolicy
 from app.hub.topic import RingLimits
 from app.log.message_log import Retention
 from app.streaming.drain import Drain
@@ -36,7 +37,7 @@ def log() -> HeldLog:
 
 @pytest.fixture
 def hub(log: HeldLog, recorder: Recorder) -> Hub:
-    return Hub(log, recorder.lifecycle, RingLimits(10, 100_000), SlowConsumerPolicy.DISCONNECT)
+    return Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
 
 
 @pytest.fixture
@@ -97,6 +98,53 @@ async def test_a_bad_request_is_refused_counted_and_takes_no_place(
         recorder.events
         == [("connection_rejected", Protocol.NDJSON, RejectReason.INVALID_REQUEST)] * 3
     )
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(connections_per_address=1), RejectReason.ADDRESS_LIMIT),
+        (Limits(connections_per_identity=1), RejectReason.IDENTITY_LIMIT),
+        (Limits(accept_rate_per_address=0.01), RejectReason.ADDRESS_RATE),
+        (Limits(accept_rate=0.01), RejectReason.ACCEPT_RATE),
+    ],
+)
+async def test_who_is_over_a_limit_is_refused_by_its_reason_and_takes_no_place(
+    hub: Hub, recorder: Recorder, limits: Limits, reason: RejectReason
+) -> None:
+    streams = Streams(
+        hub, recorder.lifecycle, max_connections=2, retry_s=2, admission=Admission(limits)
+    )
+    client = Client("192.0.2.1", "alice")
+    pipe = Pipe()
+    stream = asyncio.create_task(streams.serve(pipe, "a", None, None, client=client))
+    await eventually(lambda: pipe.frames)
+    for _ in range(3):
+        with pytest.raises(ProblemError) as caught:
+            await streams.serve(Pipe(), "a", None, None, client=client)
+        assert REJECTIONS[type(caught.value)] is reason
+    assert recorder.of("connection_rejected") == [(Protocol.NDJSON, reason)] * 3
+    pipe.vanish()
+    await stream
+    if reason in {RejectReason.ADDRESS_LIMIT, RejectReason.IDENTITY_LIMIT}:
+        await streams.serve(Pipe(), "a", None, "latest", client=client)
+
+
+async def test_a_place_of_a_client_is_given_back_however_its_stream_ends(
+    hub: Hub, recorder: Recorder, log: HeldLog
+) -> None:
+    admission = Admission(Limits(connections_per_address=1))
+    streams = Streams(hub, recorder.lifecycle, max_connections=2, retry_s=2, admission=admission)
+    client = Client("192.0.2.1")
+    with pytest.raises(InvalidPositionError):
+        await streams.serve(Pipe(), "a", "yesterday", None, client=client)
+    log.holding = True
+    opening = asyncio.create_task(streams.serve(Pipe(), "a", "earliest", None, client=client))
+    await turns()
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    log.holding = False
+    await streams.serve(Pipe(), "a", None, "latest", client=client)
 
 
 async def test_a_log_that_cannot_be_read_refuses_streams(

@@ -1,0 +1,54 @@
+"""``python -m benchmarks.endurance``: treat a service roughly, as long and as much as is asked."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks import report
+from benchmarks.endurance import churn, restart, storm
+
+if TYPE_CHECKING:
+    from benchmarks.figures import Result
+
+
+@click.group()
+def main() -> None:
+    """Treat a service roughly, and say what came of it; exit with 1 if a bar is missed."""
+
+
+@main.command("churn")
+@click.option("--minutes", type=float, default=30, show_default=True, help="How long.")
+@click.option("--warm-up", type=float, default=2, show_default=True, help="Minutes before that.")
+@click.option("--clients", type=int, default=200, show_default=True, help="How many at a time.")
+def churn_command(minutes: float, warm_up: float, clients: int) -> None:
+    """Consumers connect, read and vanish, on all transports."""
+    _show(churn.run(churn.Plan(clients, minutes * 60, warm_up * 60), progress=True))
+
+
+@main.command("storm")
+@click.option("--consumers", type=int, default=5_000, show_default=True, help="How many.")
+@click.option("--storms", type=int, default=3, show_default=True, help="How often.")
+def storm_command(consumers: int, storms: int) -> None:
+    """All consumers lose their connection at once and come back at once."""
+    _show(storm.run(storm.Plan(consumers, storms)))
+
+
+@main.command("restart")
+@click.option("--consumers", type=int, default=1_000, show_default=True, help="How many.")
+@click.option("--restarts", type=int, default=3, show_default=True, help="How often.")
+def restart_command(consumers: int, restarts: int) -> None:
+    """Restart the service while it is published to and read."""
+    _show(restart.run(restart.Plan(consumers, restarts)))
+
+
+def _show(result: Result) -> None:
+    click.echo(", ".join(f"{name} {value}" for name, value in result.parameters.items()))
+    click.echo(report.table(result.figures))
+    sys.exit(any(figure.verdict == "missed" for figure in result.figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""``riptide serve`` that tells, at each line on standard input, what it holds on to.
+
+Run as ``python -m benchmarks.endurance.counted_service``. It answers with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import sys
+import threading
+from typing import Any
+from unittest import mock
+
+import orjson
+
+from app.admission.admission import Admission
+from app.cli import main as riptide
+from app.streaming.streams import Streams
+from telemetry import EventLoopMonitor
+
+
+class CountingMonitor(EventLoopMonitor):
+    """The service's own monitor, and a thread that answers."""
+
+    async def run(self) -> None:
+        """Find out which loop is the service's, and watch it until cancelled."""
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=_answer, args=[loop], daemon=True).start()
+        await super().run()
+
+
+class CountedStreams(Streams):
+    """The service's own, known by name."""
+
+    instance: Streams
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        CountedStreams.instance = self
+
+
+class CountedAdmission(Admission):
+    """The service's own, known by name."""
+
+    instance: Admission
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        CountedAdmission.instance = self
+
+
+def _answer(loop: asyncio.AbstractEventLoop) -> None:
+    for _ in sys.stdin:
+        asyncio.run_coroutine_threadsafe(_count(loop), loop).result()
+
+
+async def _count(loop: asyncio.AbstractEventLoop) -> None:
+    # Twice, for what only the first makes garbage.
+    gc.collect()
+    gc.collect()
+    # What the allocator keeps for later is no leak, and grows with the fullest moment there was.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    held = {
+        "objects": len(gc.get_objects()),
+        # All but this one.
+        "tasks": len(asyncio.all_tasks(loop)) - 1,
+        "places": CountedStreams.instance._places_taken,  # noqa: SLF001  # a leak would be in there
+        "addresses": len(CountedAdmission.instance._addresses),  # noqa: SLF001  # as above
+    }
+    sys.stdout.write(f"{orjson.dumps(held).decode()}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    with (
+        mock.patch("app.main.EventLoopMonitor", CountingMonitor),
+        mock.patch("app.main.Streams", CountedStreams),
+        mock.patch("app.main.Admission", CountedAdmission),
+    ):
+        riptide(["serve"])

@@ -1,0 +1,134 @@
+"""Many consumers that always come back, and what is to be said of them in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Self
+
+from benchmarks.endurance import wire
+from benchmarks.endurance.account import Account, Ledger
+from benchmarks.endurance.consumer import Follower, connect
+from benchmarks.figures import Bar, Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+DEADLINE_S = 120.0
+POLL_S = 0.05
+# Connections on their way at once, while nothing is measured yet.
+CONNECTING = 200
+NOTHING = Bar(0)
+
+
+class Following:
+    """Followers of some topics, evenly over the transports. A context, in which they follow."""
+
+    def __init__(self, port: int, consumers: int, topics: Sequence[str]) -> None:
+        self.ledgers = {topic: Ledger() for topic in topics}
+        self.followers: list[Follower] = []
+        self.topic_of: list[str] = []
+        for number in range(consumers):
+            topic = topics[number // len(wire.TRANSPORTS) % len(topics)]
+            transport = wire.TRANSPORTS[number % len(wire.TRANSPORTS)]
+            account = Account(self.ledgers[topic])
+            self.followers.append(Follower(port, transport, topic, account))
+            self.topic_of.append(topic)
+        self._port = port
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Connect all, and wait until each has been told that its stream is open."""
+        for first in range(0, len(self.followers), CONNECTING):
+            some = self.followers[first : first + CONNECTING]
+            self._tasks += [asyncio.create_task(follower.follow()) for follower in some]
+            await self._until(lambda some=some: all(f.account.position for f in some))  # type: ignore[misc]  # bound at once
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect all."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def caught_up(self, heads: Mapping[str, int]) -> float:
+        """Wait until all are at the heads of their topics; return how many seconds it took."""
+        began = time.monotonic()
+        await self._until(
+            lambda: all(
+                follower.account.cursor >= heads[topic]
+                for follower, topic in zip(self.followers, self.topic_of, strict=True)
+            )
+        )
+        return time.monotonic() - began
+
+    async def resumed_beyond(self, before: Sequence[int]) -> float:
+        """Wait until each has resumed more often than before; return how many seconds it took."""
+        began = time.monotonic()
+        await self._until(
+            lambda: all(
+                follower.account.resumed > count
+                for follower, count in zip(self.followers, before, strict=True)
+            )
+        )
+        return time.monotonic() - began
+
+    def figures(self, logs: Mapping[str, Mapping[int, int]]) -> list[Figure]:
+        """Return what is wrong, given the log of each topic: the number of each message."""
+        accounts = [follower.account for follower in self.followers]
+        incomplete = contradicted = 0
+        for account, topic in zip(accounts, self.topic_of, strict=True):
+            head = max(logs[topic], default=0)
+            incomplete += account.cursor != head or account.received != head - account.start
+        for topic, ledger in self.ledgers.items():
+            # What the consumers of a topic have seen between them is what the log has of it.
+            first = min(
+                account.start
+                for account, of in zip(accounts, self.topic_of, strict=True)
+                if of == topic
+            )
+            expected = {key: number for key, number in logs[topic].items() if key > first}
+            contradicted += ledger.contradictions + (ledger.numbers != expected)
+        sums = {
+            "messages received": sum(account.received for account in accounts),
+            "resumed": sum(account.resumed for account in accounts),
+            "refused": sum(follower.refused for follower in self.followers),
+        }
+        wrong = {
+            "consumers that have not all messages once": incomplete,
+            "contradictions to the log": contradicted,
+            "messages lost": sum(account.lost for account in accounts),
+            "messages twice": sum(account.doubled for account in accounts),
+            "messages that the service said were missed": sum(a.missed for a in accounts),
+            "gap or reset instead of resumed": sum(a.gaps + a.resets for a in accounts),
+        }
+        return [
+            *(Figure(name, "", [count]) for name, count in sums.items()),
+            *(Figure(name, "", [count], NOTHING) for name, count in wrong.items()),
+        ]
+
+    async def read_logs(self) -> dict[str, dict[int, int]]:
+        """Return what the service's log has of each topic: the number of each message."""
+        return {topic: await self._read_log(topic) for topic in self.ledgers}
+
+    async def _read_log(self, topic: str) -> dict[int, int]:
+        numbers: dict[int, int] = {}
+
+        def take(record: dict[str, object]) -> None:
+            data = record.get("data")
+            if isinstance(data, list):
+                numbers[int(str(record["id"]).rpartition("-")[2])] = data[1]
+
+        replay = await connect(
+            self._port, wire.Asked("ndjson", topic, "earliest&until=latest"), take
+        )
+        await replay.gone
+        return numbers
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            if time.monotonic() > deadline:
+                behind = sum(not follower.account.position for follower in self.followers)
+                raise RuntimeError(f"not all consumers got there; {behind} were never served")
+            await asyncio.sleep(POLL_S)

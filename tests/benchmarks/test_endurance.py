@@ -1,0 +1,124 @@
+"""The rough treatment in short, and that those who judge it would notice."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from app.encoding.formats import NDJSON, SSE, WEBSOCKET
+from benchmarks.endurance import churn, restart, storm
+from benchmarks.endurance.account import Account, Ledger
+from benchmarks.endurance.wire import FrameRecords, client_frame, records_of
+from tests.app.messages import make_messages
+
+if TYPE_CHECKING:
+    from app.encoding.formats import Encoding
+    from benchmarks.figures import Result
+
+EPOCH = "0" * 8
+
+
+def _missed_bars(result: Result) -> list[str]:
+    return [figure.name for figure in result.figures if figure.verdict == "missed"]
+
+
+def _value(result: Result, name: str) -> float:
+    return next(figure.median for figure in result.figures if figure.name == name)
+
+
+def test_after_churn_on_all_transports_the_service_holds_what_it_held_before() -> None:
+    result = churn.run(churn.Plan(clients=30, seconds=6, warm_up_s=4))
+    assert _value(result, "visits") > 50
+    assert _value(result, "messages seen by consumers") > 100
+    # Nor its size: in so short a time the allocator has not come to rest.
+    assert set(_missed_bars(result)) <= {"resident, end ÷ beginning"}
+
+
+def test_after_a_restart_under_load_every_consumer_has_all_messages_once() -> None:
+    result = restart.run(restart.Plan(consumers=60, restarts=1, calm_s=0.7, drain_s=1))
+    assert _value(result, "resumed") == 60
+    assert _value(result, "messages acknowledged") > 0
+    assert _missed_bars(result) == []
+
+
+def test_after_a_storm_every_consumer_has_all_messages_once() -> None:
+    result = storm.run(storm.Plan(consumers=90, storms=2, calm_s=0.5))
+    assert _value(result, "resumed") >= 180
+    assert set(_missed_bars(result)) <= {"until all had resumed"}
+
+
+def _message(sequence: int, number: int) -> dict[str, object]:
+    return {"id": f"{EPOCH}-{sequence}", "time": "", "data": ["publisher", number, "x"]}
+
+
+def _account(*records: dict[str, object]) -> Account:
+    account = Account(Ledger())
+    account.take({"event": "opened", "id": f"{EPOCH}-10"})
+    for record in records:
+        account.take(record)
+    return account
+
+
+def test_an_account_of_what_came_in_order_has_nothing_to_complain_of() -> None:
+    account = _account(
+        _message(11, 1),
+        {"event": "heartbeat", "id": f"{EPOCH}-11"},
+        {"event": "dropped", "id": f"{EPOCH}-15", "missed": 4, "reason": "slow_consumer"},
+        _message(16, 6),
+        {"event": "end", "id": f"{EPOCH}-16", "reason": "draining", "retry": 70},
+        {"event": "resumed", "id": f"{EPOCH}-16"},
+    )
+    assert (account.received, account.missed, account.resumed) == (2, 4, 1)
+    assert (account.lost, account.doubled) == (0, 0)
+    assert (account.position, account.retry_ms) == (f"{EPOCH}-16", 70)
+
+
+@pytest.mark.parametrize(
+    ("records", "lost", "doubled"),
+    [
+        ([_message(12, 2)], 1, 0),
+        ([_message(11, 1), _message(11, 1)], 0, 1),
+        ([_message(11, 1), {"event": "heartbeat", "id": f"{EPOCH}-12"}], 1, 0),
+        ([_message(11, 1), {"event": "resumed", "id": f"{EPOCH}-14"}], 3, 0),
+    ],
+)
+def test_an_account_notices_what_nobody_told_of(
+    records: list[dict[str, object]], lost: int, doubled: int
+) -> None:
+    account = _account(*records)
+    assert (account.lost, account.doubled) == (lost, doubled)
+
+
+def test_a_ledger_notices_that_two_consumers_were_told_different_things() -> None:
+    ledger = Ledger(room=2)
+    for sequence, number in ((1, 1), (2, 2), (1, 1), (2, 3), (3, 3)):
+        ledger.compare(sequence, number)
+    assert ledger.contradictions == 1
+    assert ledger.numbers == {2: 2, 3: 3}
+
+
+@pytest.mark.parametrize("encoding", [NDJSON, SSE, WEBSOCKET])
+def test_records_are_read_however_the_network_cuts_them(encoding: Encoding) -> None:
+    chance = random.Random(1)
+    sent = b""
+    for sequence in range(1, 200, 5):
+        sent += encoding.to_wire(encoding.encode(make_messages(sequence, sequence + 4)))
+    records = records_of(encoding.protocol)
+    found = []
+    while sent:
+        size = chance.randrange(1, 700)
+        found += records.feed(sent[:size])
+        sent = sent[size:]
+    sequences = [int(orjson.loads(record)["id"].rpartition("-")[2]) for record in found]
+    assert sequences == list(range(1, 201))
+
+
+def test_a_frame_of_a_client_is_masked() -> None:
+    frame = client_frame(0x9, b"hello")
+    assert frame[:2] == bytes([0x89, 0x85])
+    mask, payload = frame[2:6], frame[6:]
+    assert bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload)) == b"hello"
+    assert FrameRecords().feed(b"\x89\x02hi") == []

@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench kit stack install install-test install-system lock clean
+.PHONY: run test check bench kit collector stack install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
 
-test: install-test install-system check
+test: install-test install-system collector check
 	$(VENV)/bin/pytest
 
 check: install-test
@@ -25,6 +25,9 @@ $(VENV)/installed-%: requirements/%.txt pyproject.toml
 
 install-system:
 	scripts/install-system
+
+collector: install-test
+	scripts/build-collector $(VENV)/bin
 
 kit: install-test
 	$(VENV)/bin/python -m operations

@@ -49,8 +49,16 @@ class Service:
 
     def start(self) -> Self:
         """Start the process and wait until it serves."""
-        environment = {name: value for name, value in os.environ.items() if "RIPTIDE" not in name}
-        environment |= {f"RIPTIDE_{name}": str(value) for name, value in self.settings.items()}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RIPTIDE_", "OTEL_"))
+        }
+        # OTEL_* variables keep their names, all others are the service's own.
+        environment |= {
+            name if name.startswith("OTEL_") else f"RIPTIDE_{name}": str(value)
+            for name, value in self.settings.items()
+        }
         with (self.directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [RIPTIDE, "serve"], env=environment, cwd=self.directory, stderr=log, stdout=log

@@ -37,7 +37,7 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 30)
     deadline = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.1)
+        time.sleep(0.25)
 
 
 class Collector:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
 from tests.collector.bad_endpoints import busy_endpoint, hung_endpoint
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
     from tests.service import Service
 
 PROTOCOLS = ("grpc", "http/protobuf")
-BATCHES = 20
-BATCH = 25
+BATCHES = 10
+BATCH = 20
 SENT = "riptide_streaming_messages_sent_total"
 FAILURES = "riptide_export_failures_total"
 SIGNALS = ("metrics", "traces", "logs")
+MOST_WAITING = 256
 # One for each signal, and one when it comes back.
 MOST_LINES = 2 * len(SIGNALS)
 
@@ -57,12 +60,10 @@ async def _deliver(
     await asyncio.to_thread(service.wait_for_metric, 0, "riptide_streaming_active_connections")
 
 
-def _wait_for_failures(service: Service, *signals: str, more_than: float = 0) -> None:
+def _wait_for_failures(service: Service, *signals: str) -> None:
     for each in signals or SIGNALS:
-        wait_until(
-            lambda each=each: service.metric(FAILURES, signal=each) > more_than,  # type: ignore[misc]  # a lambda with a default
-            f"failures of {each}",
-        )
+        failed = functools.partial(service.metric, FAILURES, signal=each)
+        wait_until(lambda failed=failed: failed() > 0, f"failures of {each}")  # type: ignore[misc]  # a lambda with a default
 
 
 def _said(service: Service) -> list[str]:
@@ -156,14 +157,21 @@ async def test_what_waits_for_a_collector_that_never_answers_is_bounded(
     start_service: StartService, topic: str, protocol: str
 ) -> None:
     with hung_endpoint() as endpoint:
-        service = start_service(**pushing(endpoint, protocol))
-        for _ in range(3):
-            await _deliver(service, topic)
-            for _ in range(200):
-                await asyncio.to_thread(service.publish, topic, "a span each")
+        service = start_service(
+            **pushing(endpoint, protocol),
+            otel_bsp_max_queue_size=MOST_WAITING,
+            otel_bsp_max_export_batch_size=MOST_WAITING // 2,
+            otel_blrp_max_queue_size=MOST_WAITING,
+            otel_blrp_max_export_batch_size=MOST_WAITING // 2,
+        )
+        await _deliver(service, topic)
+        # A span and a log record each, more than may wait.
+        with httpx2.Client() as client:
+            for _ in range(MOST_WAITING + 200):
+                assert client.post(service.topic(topic), json="a span each").status_code == 202
         _wait_for_failures(service)
         for each in SIGNALS:
-            assert service.metric("riptide_export_queue_size", signal=each) <= 2048
+            assert service.metric("riptide_export_queue_size", signal=each) <= MOST_WAITING
         assert 0 < len(_said(service)) <= MOST_LINES, service.log
 
 
@@ -173,9 +181,8 @@ async def test_a_collector_that_is_out_of_memory_is_a_failure_like_any_other(
     # Less than it has in use by itself: the memory limiter refuses everything, from its first look.
     collector = make_collector("agent", memory_limit_mib=2, memory_spike_mib=1).start()
     service = start_service(**pushing(collector, "grpc"))
-    _wait_for_failures(service)
     await _deliver(service, topic)
-    _wait_for_failures(service, more_than=service.metric(FAILURES, signal="metrics"))
+    _wait_for_failures(service)
     assert 0 < len(_said(service)) <= MOST_LINES, service.log
     collector.stop()
     collector.settings["MEMORY_LIMIT_MIB"] = 256

@@ -24,12 +24,20 @@ def require(program: str) -> str:
 
 def require_collector() -> str:
     """Return the path of an OpenTelemetry Collector: ours if it has been built, or any."""
-    names = ("otelcol-riptide", "otelcol-contrib", "otelcol")
-    places = (str(Path(sys.executable).parent), None)
-    found = (shutil.which(name, path=place) for place in places for name in names)
-    return next(filter(None, found), None) or _missing(
+    ours = _built("otelcol-riptide")
+    others = (shutil.which(name) for name in ("otelcol-contrib", "otelcol"))
+    return next(filter(None, (ours, *others)), None) or _missing(
         "there is no OpenTelemetry Collector: run make collector where Go is"
     )
+
+
+def require_prometheus_3() -> str:
+    """Return the path of the Prometheus that is built with the Collector."""
+    return _built("prometheus3") or _missing("there is no Prometheus 3: run make collector")
+
+
+def _built(name: str) -> str | None:
+    return shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 def _missing(reason: str) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx2
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,5 +65,10 @@ def _labels(labels: dict[str, str], accept: str) -> Labels:
     # OpenMetrics has one spelling for a bound, and Prometheus asks for OpenMetrics; the text
     # format has two, and the Collector's is the other.
     if accept == TEXT and "le" in kept:
-        kept["le"] = str(float(kept["le"]))
+        kept["le"] = as_bound(kept["le"])
     return frozenset(kept.items())
+
+
+def as_bound(text: str) -> str:
+    """Return a bucket's bound as OpenMetrics spells it."""
+    return str(floatToGoString(float(text)))  # type: ignore[no-untyped-call]  # has no types

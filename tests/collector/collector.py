@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx2
 import orjson
 
+from tests.plain import PLAIN
 from tests.programs import require_collector
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Collector:
 
     def _ready(self) -> bool:
         with contextlib.suppress(httpx2.TransportError):
-            return httpx2.get(self._health).status_code == 200
+            return httpx2.get(self._health, verify=PLAIN).status_code == 200
         return False
 
     def stop(self) -> int:

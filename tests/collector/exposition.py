@@ -9,6 +9,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.utils import floatToGoString
 
+from tests.plain import PLAIN
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -35,15 +37,25 @@ class Family(NamedTuple):
     exemplars: dict[tuple[str, Labels], tuple[str, float]]
 
 
-def read_families(url: str, accept: str = OPENMETRICS) -> dict[str, Family]:
-    """Return the families of an endpoint by the names that Prometheus knows them by."""
-    answer = httpx2.get(url, headers={"Accept": accept})
+def read_families(url: str, accept: str = OPENMETRICS, only: str = "") -> dict[str, Family]:
+    """Return the families of an endpoint by the names that Prometheus knows them by.
+
+    ``only`` is one of these names, for those who look often and at nothing else.
+    """
+    answer = httpx2.get(url, headers={"Accept": accept}, verify=PLAIN)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(accept.partition(";")[0])
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: _family(family, accept)
-        for family in PARSERS[accept](answer.text)
+        for family in PARSERS[accept](_lines_of(only, answer.text))
     }
+
+
+def _lines_of(family: str, text: str) -> str:
+    if not family:
+        return text
+    lines = [line for line in text.splitlines() if family.removesuffix("_total") in line]
+    return "\n".join([*lines, "# EOF", ""])
 
 
 def _family(family: Metric, accept: str) -> Family:

@@ -202,6 +202,8 @@ def test_spans_become_metrics_in_seconds_before_any_is_sampled_away(
     for _ in range(30):
         sender.trace("publish", "deliver", seconds=0.02, kind=SpanKind.PRODUCER)
     sender.trace("publish", "deliver", status=StatusCode.ERROR, kind=SpanKind.PRODUCER)
+    sender.trace("publish", "a stream of an hour", seconds=3600, kind=SpanKind.SERVER)
+    sender.trace("publish", "a very slow delivery", seconds=3600, kind=SpanKind.INTERNAL)
     assert sender.send()
     calls, duration = "traces_span_metrics_calls_total", "traces_span_metrics_duration_seconds"
 
@@ -216,7 +218,9 @@ def test_spans_become_metrics_in_seconds_before_any_is_sampled_away(
         )
 
     wait_until(lambda: counted(calls, calls, span_name="deliver") == 31, "31 calls")
-    assert counted(calls, calls, span_name="publish") == 31
+    assert counted(calls, calls, span_name="publish") == 33
+    assert counted(calls, calls, span_name="a very slow delivery") == 1
+    assert counted(calls, calls, span_name="a stream of an hour") == 0
     assert counted(calls, calls, span_name="deliver", status_code="STATUS_CODE_ERROR") == 1
     below = counted(duration, f"{duration}_bucket", span_name="deliver", le="0.025")
     above = counted(duration, f"{duration}_bucket", span_name="deliver", le="0.01")

@@ -9,7 +9,7 @@ import pytest
 
 from telemetry import catalog
 from tests.collector.collector import wait_until
-from tests.collector.exposition import OPENMETRICS, TEXT, read_families
+from tests.collector.exposition import OPENMETRICS, TEXT, Family, read_families
 from tests.collector.pushing import pushing
 from tests.collector.traffic import SETTINGS, make_traffic
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from tests.collector.collector import Collector
     from tests.collector.conftest import MakeCollector
-    from tests.collector.exposition import Family
     from tests.conftest import StartService
     from tests.service import Service
 
@@ -84,10 +83,33 @@ def differences(here: dict[str, Family], there: dict[str, Family]) -> Iterator[s
                 yield f"{sample[0]}{dict(sample[1])} is {value}, and {other} at the Collector"
 
 
+def test_a_comparison_finds_whatever_is_not_the_same() -> None:
+    (definition, *_) = catalog.CATALOG
+    name = definition.prometheus_name
+    key = (name, frozenset({("protocol", "sse")}))
+    ours = dict.fromkeys(CATALOG, Family("gauge", "what it is", {key: 1.0}, {}))
+    assert list(differences(ours, ours)) == []
+    theirs = {
+        "is not at the Collector": None,
+        "is a gauge, and a counter": Family("counter", "what it is", {key: 1.0}, {}),
+        "is described as": Family("gauge", "another thing", {key: 1.0}, {}),
+        "is 1.0, and 2.0": Family("gauge", "what it is", {key: 2.0}, {}),
+        "is 1.0, and None": Family("gauge", "what it is", {}, {}),
+    }
+    for words, family in theirs.items():
+        there = {**ours, name: family} if family else {k: v for k, v in ours.items() if k != name}
+        (difference,) = differences(ours, there)
+        assert words in difference
+
+
 async def test_every_metric_is_the_same_at_the_collector_as_at_the_service(
     pair: Pair, topic: str
 ) -> None:
     await make_traffic(pair.service, topic)
+    shown = read_families(f"{pair.service.url}/metrics")
+    fed = {name for name in CATALOG if any(shown[name].samples.values())}
+    # Most of what agrees is not 0. Exports are not seen to be fed where they do not take part.
+    assert len(fed) > len(CATALOG) / 2, CATALOG - fed
     for accept in (OPENMETRICS, TEXT):
         found = ["not compared yet"]
 

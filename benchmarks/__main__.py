@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import click
 
-from benchmarks import latency, memory, middleware, recording, report, scrape, throughput
+from benchmarks import export, latency, memory, middleware, recording, report, scrape, throughput
 
 if TYPE_CHECKING:
     from benchmarks.figures import Result
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "middleware": middleware.run,
     "scrape": scrape.run,
     "latency": latency.run,
+    "export": export.run,
 }
 
 
@@ -40,7 +41,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     help="Append one line of JSON a benchmark to this file.",
 )
 def main(names: tuple[str, ...], records: BinaryIO | None, *, quick: bool) -> None:
-    """Measure what Riptide costs: recording, memory, throughput, middleware, scrape, latency.
+    """Measure what telemetry costs: recording, memory, throughput, middleware, scrape, latency.
+
+    And what it costs when nobody takes what is exported: export.
 
     Without a NAME all are run. Each prints a table with its bars.
     """

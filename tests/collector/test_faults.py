@@ -117,6 +117,8 @@ async def test_a_collector_that_is_killed_under_load_interrupts_nobody(
     collector.start()
     # The Collector has forgotten everything; what is pushed is cumulative.
     _wait_for_the_same(service, collector)
+    service.publish(topic, "a span")
+    wait_until(lambda: bool(collector.spans()), "spans again")
     assert 0 < len(_said(service)) <= MOST_LINES, service.log
     assert service.stop() == 0
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -17,6 +19,10 @@ from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
 from tests.collector.collector import wait_until
 from tests.collector.exposition import read_families
+from tests.collector.pushing import pushing
+from tests.contract.consumers import TRANSPORTS
+from tests.contract.raw import RawStream
+from tests.plain import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 
     from tests.collector.collector import Collector
     from tests.collector.conftest import MakeCollector
+    from tests.conftest import StartService
+    from tests.service import Service
 
 SECOND = 1_000_000_000
 BATCHES = 40
@@ -249,3 +257,54 @@ def test_spans_of_many_agents_pass_through_and_say_where_they_were_made(
     wait_until(lambda: len(_received(backend)) == 2, "one span of each agent")
     made_in = {span["resource"]["deployment.environment.name"] for span in backend.spans()}
     assert made_in == {"staging", "production"}
+
+
+async def test_of_a_real_service_the_traces_of_a_refusal_and_of_a_slow_delivery_are_kept(
+    make_collector: MakeCollector, start_service: StartService, backend: Collector, topic: str
+) -> None:
+    backend.start()
+    # Every trace is whole when it is decided on: that is when the gateway ends.
+    gateway = _gateway(make_collector, backend, decision_wait="600s", kept_percent=0, slow="500ms")
+    service = start_service(**pushing(gateway), ring_messages=100_000, ring_bytes=1 << 28)
+    (transport, *_) = TRANSPORTS
+    async with transport.open(service, topic) as consumer:
+        await consumer.next("opened")
+        for _ in range(BATCHES):
+            await asyncio.to_thread(service.publish, topic, "fine")
+        await consumer.messages(BATCHES)
+    refused = httpx2.post(service.topic(topic), content=b"not JSON", verify=PLAIN)
+    assert refused.status_code == 415
+    await asyncio.to_thread(_read_late, service, topic)
+    assert service.stop() == 0
+    gateway.stop()
+    backend.stop()
+    traces: dict[str, list[dict[str, Any]]] = {}
+    for span in backend.spans():
+        traces.setdefault(span["traceId"], []).append(span)
+    refusals = [spans for spans in traces.values() if any(map(_is_error, spans))]
+    late = [spans for spans in traces.values() if any(map(_is_slow, spans))]
+    assert len(refusals) == 1
+    assert late
+    # Whole traces, each for a reason, and each span once.
+    assert len(refusals) + len(late) == len(traces)
+    assert all(any(span["name"] == "publish" for span in spans) for spans in traces.values())
+    assert set(_received(backend).values()) == {1}
+
+
+def _is_error(span: dict[str, Any]) -> bool:
+    return bool(span["status"].get("code") == StatusCode.ERROR.value)
+
+
+def _is_slow(span: dict[str, Any]) -> bool:
+    return int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"]) >= SECOND // 2
+
+
+def _read_late(service: Service, topic: str) -> None:
+    """Be a consumer that does not read for a second, with more on its way than sockets hold."""
+    with RawStream(service, topic, "sse") as late:
+        late.wait_until_open()
+        for _ in range(20):
+            service.publish(topic, *["x" * 1000] * 500)
+        service.publish(topic, "the last")
+        time.sleep(1)
+        late.read_until(b'"the last"')

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.collector.conftest import MakeCollector
     from tests.conftest import StartService
     from tests.service import Service
 
@@ -81,15 +82,24 @@ def _stored(prometheus: Prometheus) -> Series:
     return series
 
 
+@pytest.mark.parametrize("path", ["by the service", "by an agent"])
 async def test_a_prometheus_that_is_pushed_to_has_what_the_service_shows(
-    start_service: StartService, prometheus: Prometheus, topic: str
+    start_service: StartService,
+    make_collector: MakeCollector,
+    prometheus: Prometheus,
+    topic: str,
+    path: str,
 ) -> None:
+    endpoint = f"{prometheus.url}/api/v1/otlp"
+    if path == "by an agent":
+        agent = make_collector("agent", metrics_to="[otlp_http]", otlp_http_endpoint=endpoint)
+        endpoint = agent.start().http
     service = start_service(
         **SETTINGS,
         otel_metrics_exporter="prometheus,otlp",
         otel_metric_export_interval=500,
         otel_exporter_otlp_protocol="http/protobuf",
-        otel_exporter_otlp_endpoint=f"{prometheus.url}/api/v1/otlp",
+        otel_exporter_otlp_endpoint=endpoint,
     )
     await make_traffic(service, topic)
     pairs: list[tuple[Series, Series]] = [({}, {})]

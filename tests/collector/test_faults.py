@@ -123,12 +123,11 @@ async def test_a_collector_that_is_killed_under_load_interrupts_nobody(
     assert service.stop() == 0
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_a_collector_that_stops_answering_interrupts_nobody(
-    start_service: StartService, make_collector: MakeCollector, topic: str, protocol: str
+    start_service: StartService, make_collector: MakeCollector, topic: str
 ) -> None:
     collector = make_collector("agent", traces_to="[file]", logs_to="[file]").start()
-    service = start_service(**pushing(collector, protocol))
+    service = start_service(**pushing(collector))
     await _deliver(service, topic)
     _wait_for_the_same(service, collector)
     assert collector.process is not None
@@ -154,13 +153,12 @@ async def test_a_service_ends_in_time_though_its_collector_never_answers(
     assert "Traceback" not in service.log
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_what_waits_for_a_collector_that_never_answers_is_bounded(
-    start_service: StartService, topic: str, protocol: str
+    start_service: StartService, topic: str
 ) -> None:
     with hung_endpoint() as endpoint:
         service = start_service(
-            **pushing(endpoint, protocol),
+            **pushing(endpoint, "http/protobuf"),
             otel_bsp_max_queue_size=MOST_WAITING,
             otel_bsp_max_export_batch_size=MOST_WAITING // 2,
             otel_blrp_max_queue_size=MOST_WAITING,

@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench bench-delivery kit stack drill install install-test install-system lock clean soak
+.PHONY: run test check bench bench-delivery soak collector kit stack drill install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
 
-test: install-test install-system check
+test: install-test install-system collector check
 	$(VENV)/bin/pytest
 
 check: install-test
@@ -31,6 +31,9 @@ install-system:
 
 bench-delivery: install-test
 	$(VENV)/bin/python -m benchmarks delivery
+
+collector: install-test
+	scripts/build-collector $(VENV)/bin
 
 kit: install-test
 	$(VENV)/bin/python -m operations

@@ -8,6 +8,7 @@ import click
 
 from benchmarks import (
     durable,
+    export,
     fixed_rate,
     flat_out,
     idle,
@@ -41,6 +42,7 @@ TELEMETRY: dict[str, Benchmark] = {
     "middleware": middleware.run,
     "scrape": scrape.run,
     "latency": latency.run,
+    "export": export.run,
 }
 DELIVERY: dict[str, Benchmark] = {
     "flat-out": flat_out.run,

@@ -17,7 +17,9 @@ from benchmarks.scraping import scrape
 from benchmarks.service import riptide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.service import Server
 
 BAR = Bar(0.98, at_least=True)
 PAYLOAD = b'{"sensor":"a-17","reading":21.75,"unit":"C","note":"%b"}' % MARK
@@ -74,19 +76,35 @@ def measure_pairs(load: Load, pairs: int) -> tuple[list[Run], list[Run]]:
 
 
 def measure(load: Load, *, telemetry: bool) -> Run:
-    """Serve the load once.
+    """Serve the load once."""
+    ring = {"ring_messages": load.messages, "ring_bytes": RING_BYTES}
+    with riptide(telemetry=telemetry, max_connections=load.consumers, **ring) as server:
+        return measure_on(server, load, has_books=telemetry)
+
+
+def measure_on(
+    server: Server,
+    load: Load,
+    *,
+    has_books: bool = True,
+    halfway: Callable[[], object] = lambda: None,
+) -> Run:
+    """Have a server that runs already serve the load; do something when half is published.
 
     Raises:
         RuntimeError: messages are missing, at the consumers or in the service's own books.
 
     """
-    ring = {"ring_messages": load.messages, "ring_bytes": RING_BYTES}
-    with (
-        riptide(telemetry=telemetry, max_connections=load.consumers, **ring) as server,
-        machine.pinned_to(machine.client_cores()),
-    ):
+
+    def batches() -> Iterator[bytes]:
+        for number, body in enumerate(load.batches()):
+            if number == load.messages // load.batch // 2:
+                halfway()
+            yield body
+
+    with machine.pinned_to(machine.client_cores()):
         with Consumers(server.port, load.consumers) as consumers:
-            publishing = Publishing(server.port, load.batches)
+            publishing = Publishing(server.port, batches)
             cpu_before, started = machine.cpu_seconds(server.pid), time.perf_counter()
             publishing.start()
             received = count_messages(consumers, load.deliveries)
@@ -94,7 +112,7 @@ def measure(load: Load, *, telemetry: bool) -> Run:
             cpu = machine.cpu_seconds(server.pid) - cpu_before
             publishing.join()
         _check(load, received, publishing.failure)
-        if telemetry:
+        if has_books:
             _check_books(load, server.port)
     # The kernel counts processor time in hundredths of a second.
     return Run(load.deliveries / elapsed, load.deliveries / max(cpu, 0.01))

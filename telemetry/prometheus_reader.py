@@ -67,7 +67,10 @@ class PrometheusReader(ProducingReader, PrometheusMetricReader):
                     resource,
                     scope_metrics=[
                         dataclasses.replace(
-                            scope, metrics=[each for each in scope.metrics if self._can_show(each)]
+                            scope,
+                            metrics=[
+                                _with_floats(each) for each in scope.metrics if self._can_show(each)
+                            ],
                         )
                         for scope in resource.scope_metrics
                     ],
@@ -88,6 +91,17 @@ class PrometheusReader(ProducingReader, PrometheusMetricReader):
                 type(metric.data).__name__,
             )
         return False
+
+
+def _with_floats(metric: Metric) -> Metric:
+    """Return a histogram with bounds of one spelling: "1" is another label value than "1.0"."""
+    if not isinstance(metric.data, Histogram):
+        return metric
+    points = [
+        dataclasses.replace(point, explicit_bounds=tuple(map(float, point.explicit_bounds)))
+        for point in metric.data.data_points
+    ]
+    return dataclasses.replace(metric, data=dataclasses.replace(metric.data, data_points=points))
 
 
 class _Families(Collector):

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class StartService(Protocol):
-    """Starts a service with settings of its own (``port=…`` for ``RIPTIDE_PORT``)."""
+    """Starts a service with settings of its own (``port=…`` for ``RIPTIDE_PORT``).
+
+    Those that begin with ``otel_`` are the standard variables.
+    """
 
     def __call__(self, **settings: Any) -> Service: ...
 

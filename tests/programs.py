@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,10 +17,30 @@ def require(program: str) -> str:
     Without it the test is skipped, or fails where ``RIPTIDE_TEST_SKIPS=forbidden`` says that
     everything has been installed (as in continuous integration).
     """
-    path = shutil.which(program)
-    if path is not None:
-        return path
-    reason = f"{program} is not installed: run scripts/install-system as root"
+    return shutil.which(program) or _missing(
+        f"{program} is not installed: run scripts/install-system as root"
+    )
+
+
+def require_collector() -> str:
+    """Return the path of an OpenTelemetry Collector: ours if it has been built, or any."""
+    ours = _built("otelcol-riptide")
+    others = (shutil.which(name) for name in ("otelcol-contrib", "otelcol"))
+    return next(filter(None, (ours, *others)), None) or _missing(
+        "there is no OpenTelemetry Collector: run make collector where Go is"
+    )
+
+
+def require_prometheus_3() -> str:
+    """Return the path of the Prometheus that is built with the Collector."""
+    return _built("prometheus3") or _missing("there is no Prometheus 3: run make collector")
+
+
+def _built(name: str) -> str | None:
+    return shutil.which(name, path=str(Path(sys.executable).parent))
+
+
+def _missing(reason: str) -> NoReturn:
     if os.environ.get("RIPTIDE_TEST_SKIPS") == "forbidden":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -13,6 +13,7 @@ import httpx2
 from tests.programs import require
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.service import Service
@@ -34,7 +35,13 @@ class Prometheus:
     """
 
     def __init__(
-        self, directory: Path, service: Service | None = None, configuration: str = ""
+        self,
+        directory: Path,
+        service: Service | None = None,
+        configuration: str = "",
+        *,
+        program: str = "",
+        flags: Iterable[str] = (),
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -46,11 +53,12 @@ class Prometheus:
         self._log = (directory / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
             [
-                require("prometheus"),
+                program or require("prometheus"),
                 f"--config.file={file}",
                 f"--storage.tsdb.path={directory / 'tsdb'}",
                 "--enable-feature=exemplar-storage",
                 f"--web.listen-address={self.url.removeprefix('http://')}",
+                *flags,
             ],
             stderr=self._log,
         )

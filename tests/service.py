@@ -15,6 +15,8 @@ import httpx2
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.plain import PLAIN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -49,8 +51,16 @@ class Service:
 
     def start(self) -> Self:
         """Start the process and wait until it serves."""
-        environment = {name: value for name, value in os.environ.items() if "RIPTIDE" not in name}
-        environment |= {f"RIPTIDE_{name}": str(value) for name, value in self.settings.items()}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RIPTIDE_", "OTEL_"))
+        }
+        # OTEL_* variables keep their names, all others are the service's own.
+        environment |= {
+            name if name.startswith("OTEL_") else f"RIPTIDE_{name}": str(value)
+            for name, value in self.settings.items()
+        }
         with (self.directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [RIPTIDE, "serve"], env=environment, cwd=self.directory, stderr=log, stdout=log
@@ -91,6 +101,7 @@ class Service:
             self.topic(topic),
             content=b"\n".join(lines),
             headers={"Content-Type": "application/x-ndjson"},
+            verify=PLAIN,
         )
         assert answer.status_code == 202, answer.text
         ids = answer.json()["ids"]
@@ -98,7 +109,7 @@ class Service:
 
     def metrics(self) -> dict[str, float]:
         """Scrape, and return the value of each sample by its name and labels as exposed."""
-        text = httpx2.get(f"{self.url}/metrics").text
+        text = httpx2.get(f"{self.url}/metrics", verify=PLAIN).text
         samples = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from benchmarks.__main__ import BENCHMARKS, DELIVERY, main
 from benchmarks.figures import RATIO, Bar, Figure
 from benchmarks.report import number, table
-from tests.programs import require
+from tests.programs import require, require_collector
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,8 @@ def test_a_benchmark_prints_its_figures_and_appends_them_to_a_file(
     if name in DELIVERY:
         for program in ("go", "nginx", "pushpin"):
             require(program)
+    if name == "export":
+        require_collector()
     records = tmp_path / "records"
     outcome = CliRunner().invoke(main, [name, "--quick", "--json", str(records)])
     assert outcome.exit_code == 0, outcome.output

@@ -11,6 +11,8 @@ import orjson
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.plain import PLAIN
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -64,7 +66,7 @@ class NdjsonTransport:
     async def open(self, service: Service, topic: str, **query: str) -> AsyncIterator[Consumer]:
         headers = {"Accept": "application/x-ndjson"}
         async with (
-            httpx2.AsyncClient(timeout=30) as client,
+            httpx2.AsyncClient(timeout=30, verify=PLAIN) as client,
             client.stream("GET", service.topic(topic), params=query, headers=headers) as response,
         ):
             if response.status_code != 200:
@@ -92,7 +94,7 @@ class SseTransport:
         if query.get("after", "") not in {"", "latest", "earliest"}:
             headers["Last-Event-ID"] = query.pop("after")
         async with (
-            httpx2.AsyncClient(timeout=30) as client,
+            httpx2.AsyncClient(timeout=30, verify=PLAIN) as client,
             client.sse(
                 service.topic(topic), params=query, headers=headers, max_event_size=None
             ) as events,

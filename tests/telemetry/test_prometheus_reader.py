@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
 
 SCRAPERS = 4
+SCOPE_LABELS = ',otel_scope_name="test",otel_scope_schema_url="",otel_scope_version=""'
 
 
 class Process:
@@ -182,6 +183,20 @@ def test_an_exponential_histogram_is_left_out_alone_and_logged_once(
     assert [record.getMessage() for record in caplog.records] == [
         "metric exponential is left out of /metrics: the text formats have no ExponentialHistogram"
     ]
+
+
+def test_the_stock_reader_spells_the_bounds_of_a_histogram_as_they_were_given(
+    stock: Process,
+) -> None:
+    stock.meter.create_histogram("wait", explicit_bucket_boundaries_advisory=[1, 2.5]).record(1)
+    assert 'wait_bucket{le="1"} 1.0' in "\n".join(stock.scrape()).replace(SCOPE_LABELS, "")
+
+
+def test_a_bound_is_spelt_as_a_float_whoever_gave_it(ours: Process) -> None:
+    ours.meter.create_histogram("wait", explicit_bucket_boundaries_advisory=[1, 2.5]).record(1)
+    page = ours.scrape()
+    assert page['wait_bucket{le="1.0"} 1.0'] == 1
+    assert page['wait_bucket{le="2.5"} 1.0'] == 1
 
 
 def test_there_are_no_scope_labels(ours: Process) -> None:

@@ -1,0 +1,114 @@
+"""Where telemetry goes while a service is under load: a real Collector, well or not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks import machine
+from benchmarks.service import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONFIGURATION = Path(__file__).parents[1] / "otel-collector" / "agent.yaml"
+START_DEADLINE_S = 30.0
+
+
+class Destination(NamedTuple):
+    """An address for OTLP by gRPC, and what befalls it in the middle of the load."""
+
+    endpoint: str
+    halfway: Callable[[], object]
+
+
+@contextlib.contextmanager
+def well() -> Iterator[Destination]:
+    """Run a Collector that takes everything and throws it away."""
+    with _collector() as (endpoint, _):
+        yield Destination(endpoint, _nothing)
+
+
+@contextlib.contextmanager
+def killed() -> Iterator[Destination]:
+    """Run a Collector that is killed half-way."""
+    with _collector() as (endpoint, process):
+        yield Destination(endpoint, process.kill)
+
+
+@contextlib.contextmanager
+def absent() -> Iterator[Destination]:
+    """Name an address where nobody listens."""
+    yield Destination(f"http://{HOST}:{_free_port()}", _nothing)
+
+
+@contextlib.contextmanager
+def hung() -> Iterator[Destination]:
+    """Let the kernel accept connections that nobody ever reads."""
+    with socket.create_server((HOST, 0), backlog=1024) as listening:
+        yield Destination(f"http://{HOST}:{listening.getsockname()[1]}", _nothing)
+
+
+def _nothing() -> None:
+    pass
+
+
+@contextlib.contextmanager
+def _collector() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    ports = {name: f"{HOST}:{_free_port()}" for name in ("GRPC", "HTTP", "PROMETHEUS", "HEALTH")}
+    environment = {f"OTELCOL_{name}_ENDPOINT": address for name, address in ports.items()} | {
+        "OTELCOL_TELEMETRY_PORT": str(_free_port()),
+        "OTELCOL_TRACES_TO": "[debug]",
+        "OTELCOL_LOGS_TO": "[debug]",
+    }
+    with machine.pinned_to(machine.client_cores()):
+        process = subprocess.Popen(  # noqa: S603  # a Collector
+            [_program(), f"--config={CONFIGURATION}"],
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        _wait_until_ready(process, f"http://{ports['HEALTH']}/")
+        yield f"http://{ports['GRPC']}", process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _program() -> str:
+    """Return the path of a Collector: ours, or any.
+
+    Raises:
+        RuntimeError: there is none.
+
+    """
+    beside = shutil.which("otelcol-riptide", path=str(Path(sys.executable).parent))
+    program = beside or shutil.which("otelcol-contrib") or shutil.which("otelcol")
+    if program is None:
+        raise RuntimeError("there is no OpenTelemetry Collector: run make collector where Go is")
+    return program
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(url):  # noqa: S310  # http, on loopback
+            return
+        time.sleep(0.05)
+    raise RuntimeError("the Collector did not start")
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as free:
+        port: int = free.getsockname()[1]
+        return port

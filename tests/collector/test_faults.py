@@ -1,0 +1,201 @@
+"""Whatever becomes of the Collector: streams do not notice, and numbers are right afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import signal
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from tests.collector.bad_endpoints import busy_endpoint, hung_endpoint
+from tests.collector.collector import wait_until
+from tests.collector.exposition import read_families
+from tests.collector.pushing import pushing
+from tests.contract.consumers import TRANSPORTS, numbered
+from tests.plain import PLAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.collector.collector import Collector
+    from tests.collector.conftest import MakeCollector
+    from tests.conftest import StartService
+    from tests.service import Service
+
+PROTOCOLS = ("grpc", "http/protobuf")
+BATCHES = 10
+BATCH = 20
+SENT = "riptide_streaming_messages_sent_total"
+FAILURES = "riptide_export_failures_total"
+SIGNALS = ("metrics", "traces", "logs")
+MOST_WAITING = 256
+# One for each signal, and one when it comes back.
+MOST_LINES = 2 * len(SIGNALS)
+
+
+async def _deliver(
+    service: Service, topic: str, meanwhile: Callable[[], object] = lambda: None
+) -> None:
+    """Publish to consumers on all transports, who get everything in order whatever happens."""
+    async with contextlib.AsyncExitStack() as stack:
+        consumers = [
+            await stack.enter_async_context(transport.open(service, topic))
+            for transport in TRANSPORTS
+        ]
+        for consumer in consumers:
+            await consumer.next("opened")
+        published: list[Any] = []
+        for number in range(BATCHES):
+            if number == BATCHES // 2:
+                await asyncio.to_thread(meanwhile)
+            batch = numbered(BATCH)
+            await asyncio.to_thread(service.publish, topic, *batch)
+            published += batch
+        for consumer in consumers:
+            received = await consumer.messages(len(published))
+            assert [record["data"] for record in received] == published
+    await asyncio.to_thread(service.wait_for_metric, 0, "riptide_streaming_active_connections")
+
+
+def _wait_for_failures(service: Service, *signals: str) -> None:
+    for each in signals or SIGNALS:
+        failed = functools.partial(service.metric, FAILURES, signal=each)
+        wait_until(lambda failed=failed: failed() > 0, f"failures of {each}")  # type: ignore[misc]  # a lambda with a default
+
+
+def _said(service: Service) -> list[str]:
+    """Return what the log says about exports."""
+    return [line for line in service.log.splitlines() if "export" in line.lower()]
+
+
+def _wait_for_the_same(service: Service, collector: Collector) -> None:
+    """Wait until the Collector shows the counts of the service, which are not 0."""
+
+    def same() -> bool:
+        there = read_families(collector.prometheus, only=SENT)
+        return bool(there) and there == read_families(f"{service.url}/metrics", only=SENT)
+
+    wait_until(same, "the same counts at the Collector")
+    assert service.metric(SENT) > 0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_service_starts_without_a_collector_and_catches_up_when_there_is_one(
+    start_service: StartService, make_collector: MakeCollector, topic: str, protocol: str
+) -> None:
+    collector = make_collector("agent", traces_to="[file]", logs_to="[file]")
+    service = start_service(**pushing(collector, protocol))
+    await _deliver(service, topic)
+    _wait_for_failures(service)
+    assert service.metric("riptide_export_last_success_timestamp_seconds") == 0
+    collector.start()
+    _wait_for_the_same(service, collector)
+    wait_until(
+        lambda: (
+            service.metric("riptide_export_last_success_timestamp_seconds", signal="metrics") > 0
+        ),
+        "a successful export",
+    )
+    assert 0 < len(_said(service)) <= MOST_LINES, service.log
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_collector_that_is_killed_under_load_interrupts_nobody(
+    start_service: StartService, make_collector: MakeCollector, topic: str, protocol: str
+) -> None:
+    collector = make_collector("agent", traces_to="[file]", logs_to="[file]").start()
+    service = start_service(**pushing(collector, protocol))
+    await _deliver(service, topic)
+    _wait_for_the_same(service, collector)
+    await _deliver(service, topic, collector.kill)
+    _wait_for_failures(service, "metrics")
+    await _deliver(service, topic)
+    collector.start()
+    # The Collector has forgotten everything; what is pushed is cumulative.
+    _wait_for_the_same(service, collector)
+    service.publish(topic, "a span")
+    wait_until(lambda: bool(collector.spans()), "spans again")
+    assert 0 < len(_said(service)) <= MOST_LINES, service.log
+    assert service.stop() == 0
+
+
+async def test_a_collector_that_stops_answering_interrupts_nobody(
+    start_service: StartService, make_collector: MakeCollector, topic: str
+) -> None:
+    collector = make_collector("agent", traces_to="[file]", logs_to="[file]").start()
+    service = start_service(**pushing(collector))
+    await _deliver(service, topic)
+    _wait_for_the_same(service, collector)
+    assert collector.process is not None
+    # It keeps its connections, and the kernel takes new ones for it.
+    await _deliver(service, topic, lambda: collector.process.send_signal(signal.SIGSTOP))  # type: ignore[union-attr]  # it runs
+    _wait_for_failures(service, "metrics")
+    await _deliver(service, topic)
+    collector.process.send_signal(signal.SIGCONT)
+    _wait_for_the_same(service, collector)
+    assert 0 < len(_said(service)) <= MOST_LINES, service.log
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_service_ends_in_time_though_its_collector_never_answers(
+    start_service: StartService, topic: str, protocol: str
+) -> None:
+    with hung_endpoint() as endpoint:
+        # Longer than the whole test: nothing but the shutdown itself ends an export.
+        service = start_service(**pushing(endpoint, protocol, timeout_ms=120_000), drain_seconds=1)
+        await _deliver(service, topic)
+        # The SDK alone would wait for its exports, 30 s and more.
+        assert await asyncio.to_thread(service.stop, 25) == 0
+    assert "Traceback" not in service.log
+
+
+async def test_what_waits_for_a_collector_that_never_answers_is_bounded(
+    start_service: StartService, topic: str
+) -> None:
+    with hung_endpoint() as endpoint:
+        service = start_service(
+            **pushing(endpoint, "http/protobuf"),
+            otel_bsp_max_queue_size=MOST_WAITING,
+            otel_bsp_max_export_batch_size=MOST_WAITING // 2,
+            otel_blrp_max_queue_size=MOST_WAITING,
+            otel_blrp_max_export_batch_size=MOST_WAITING // 2,
+        )
+        await _deliver(service, topic)
+        # A span and a log record each, more than may wait.
+        with httpx2.Client(verify=PLAIN) as client:
+            for _ in range(MOST_WAITING + 200):
+                assert client.post(service.topic(topic), json="a span each").status_code == 202
+        _wait_for_failures(service)
+        for each in SIGNALS:
+            assert service.metric("riptide_export_queue_size", signal=each) <= MOST_WAITING
+        assert 0 < len(_said(service)) <= MOST_LINES, service.log
+
+
+async def test_a_collector_that_is_out_of_memory_is_a_failure_like_any_other(
+    start_service: StartService, make_collector: MakeCollector, topic: str
+) -> None:
+    # Less than it has in use by itself: the memory limiter refuses everything, from its first look.
+    collector = make_collector("agent", memory_limit_mib=2, memory_spike_mib=1).start()
+    service = start_service(**pushing(collector, "grpc"))
+    await _deliver(service, topic)
+    _wait_for_failures(service)
+    assert 0 < len(_said(service)) <= MOST_LINES, service.log
+    collector.stop()
+    collector.settings["MEMORY_LIMIT_MIB"] = 256
+    collector.start()
+    _wait_for_the_same(service, collector)
+
+
+async def test_a_collector_that_is_too_busy_is_a_failure_like_any_other(
+    start_service: StartService, topic: str
+) -> None:
+    with busy_endpoint() as endpoint:
+        service = start_service(**pushing(endpoint, "http/protobuf"))
+        await _deliver(service, topic)
+        _wait_for_failures(service)
+        assert 0 < len(_said(service)) <= MOST_LINES, service.log
+        assert service.stop() == 0

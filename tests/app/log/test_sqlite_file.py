@@ -238,3 +238,19 @@ def test_the_size_counts_the_write_ahead_log(tmp_path: Path) -> None:
     assert file.size_bytes() >= before + 50_000
     connection.close()
     file.close()
+
+
+def test_messages_of_a_few_kilobytes_take_little_more_than_their_size(tmp_path: Path) -> None:
+    file = SqliteFile(tmp_path)
+    file.open()
+    connection = file.connect()
+    payload = b"x" * 3_000
+    connection.execute("INSERT INTO topics VALUES (1, 'a', 1000)")
+    connection.executemany(
+        "INSERT INTO messages (topic_id, sequence, accepted_at, payload) VALUES (1, ?, 0, ?)",
+        [(sequence, payload) for sequence in range(1, 1001)],
+    )
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    assert file.size_bytes() < 1.25 * 1000 * len(payload)
+    file.close()

@@ -94,7 +94,7 @@ async def test_a_transaction_ends_at_so_many_messages(
 async def test_a_full_disk_refuses_everything_of_the_commit_and_leaves_no_hole_behind(
     file: TightFile,
 ) -> None:
-    file.max_pages = 20
+    file.max_pages = 8
     writer = SqliteWriter(file, RETENTION)
     writer.start()
     small = _append("a")

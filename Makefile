@@ -7,8 +7,9 @@ VENV := .venv
 run: install
 	$(VENV)/bin/riptide serve
 
+# Most tests wait for something real, so more run at once than there are cores.
 test: install-test install-system collector check
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses 4 --dist loadfile
 
 check: install-test
 	scripts/check

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.collector import Destination
 
 BAR = Bar(0.95, at_least=True)
-FULL_LOAD = Load(1_000, 3_000, 20)
+FULL_LOAD = Load(1_000, 12_000, 20)
 INTERVAL_MS = 500
 
 WELL = "well"

@@ -17,8 +17,6 @@ from tests.contract.consumers import WebSocketTransport
 from tests.contract.raw import RawStream
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.conftest import StartService
     from tests.otlp_receiver import OtlpReceiver
     from tests.service import Service
@@ -48,7 +46,6 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
     start_service: StartService,
     topic: str,
     receiver: OtlpReceiver,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Metrics reach a receiver, spans a port where nobody listens.
     exports = receiver.variables("http/protobuf", "traces") | {
@@ -59,9 +56,8 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
         "OTEL_BSP_SCHEDULE_DELAY": "60000",
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "5",
     }
-    for name, value in exports.items():
-        monkeypatch.setenv(name, value)
     service = start_service(
+        **exports,
         ring_messages=100,
         slow_consumer="drop_oldest",
         max_connections=2,

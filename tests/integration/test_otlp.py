@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,6 @@ PUBLISHERS_TRACE = "0af7651916cd43dd8448eb211c80319c"
 PUBLISHERS_SPAN = "b7ad6b7169203331"
 TRACEPARENT = f"00-{PUBLISHERS_TRACE}-{PUBLISHERS_SPAN}-01"
 ALL = ("metrics", "traces", "logs")
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def use(variables: dict[str, str]) -> None:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-
-    return use
 
 
 def publish(service: Service, topic: str, traceparent: str = TRACEPARENT) -> None:
@@ -73,10 +65,10 @@ async def arrived(receiver: OtlpReceiver, name: str, **wanted: Any) -> list[Span
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 async def test_a_trace_leads_from_the_publisher_through_publish_and_delivery_to_the_consumer(
-    start_service: StartService, receiver: OtlpReceiver, use: Any, topic: str, protocol: str
+    start_service: StartService, receiver: OtlpReceiver, topic: str, protocol: str
 ) -> None:
-    use(receiver.variables(protocol, "traces"))
-    service = await asyncio.to_thread(start_service)
+    variables = receiver.variables(protocol, "traces")
+    service = await asyncio.to_thread(lambda: start_service(**variables))
     for transport in TRANSPORTS:
         await _follow(service, transport, receiver, topic)
 
@@ -118,10 +110,10 @@ async def _follow(
 
 
 async def test_a_stream_has_a_short_span_at_each_end_with_its_totals_and_none_between(
-    start_service: StartService, receiver: OtlpReceiver, use: Any, topic: str
+    start_service: StartService, receiver: OtlpReceiver, topic: str
 ) -> None:
-    use(receiver.variables("grpc", "traces"))
-    service = await asyncio.to_thread(start_service)
+    variables = receiver.variables("grpc", "traces")
+    service = await asyncio.to_thread(lambda: start_service(**variables))
     sizes = []
     async with (
         httpx2.AsyncClient(timeout=30) as client,
@@ -154,10 +146,10 @@ async def test_a_stream_has_a_short_span_at_each_end_with_its_totals_and_none_be
 
 
 async def test_a_message_replayed_after_a_restart_still_carries_its_trace(
-    start_service: StartService, receiver: OtlpReceiver, use: Any, topic: str
+    start_service: StartService, receiver: OtlpReceiver, topic: str
 ) -> None:
-    use(receiver.variables("grpc", "traces"))
-    service = await asyncio.to_thread(start_service)
+    variables = receiver.variables("grpc", "traces")
+    service = await asyncio.to_thread(lambda: start_service(**variables))
     await asyncio.to_thread(publish, service, topic)
     await asyncio.to_thread(service.stop)
     await asyncio.to_thread(service.start)
@@ -183,10 +175,12 @@ async def test_without_traces_of_its_own_it_passes_on_those_of_publishers_and_ad
 
 
 async def test_log_records_carry_their_trace_in_the_line_and_by_otlp(
-    start_service: StartService, receiver: OtlpReceiver, use: Any, topic: str
+    start_service: StartService, receiver: OtlpReceiver, topic: str
 ) -> None:
-    use(receiver.variables("grpc", "traces", "logs"))
-    service = await asyncio.to_thread(lambda: start_service(log_format="json", log_level="debug"))
+    variables = receiver.variables("grpc", "traces", "logs")
+    service = await asyncio.to_thread(
+        lambda: start_service(log_format="json", log_level="debug", **variables)
+    )
     async with TRANSPORTS[0].open(service, topic) as consumer:
         await consumer.next("opened")
     (opened,) = await arrived(receiver, "stream open")
@@ -210,17 +204,14 @@ async def test_log_records_carry_their_trace_in_the_line_and_by_otlp(
 
 
 def test_readiness_tells_of_each_export_and_does_not_fail_for_it(
-    start_service: StartService, use: Any
+    start_service: StartService,
 ) -> None:
-    use(
-        {
-            "OTEL_METRICS_EXPORTER": "prometheus,otlp",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "200",
-            "OTEL_METRIC_EXPORT_INTERVAL": "200",
-        }
+    service = start_service(
+        otel_metrics_exporter="prometheus,otlp",
+        otel_exporter_otlp_endpoint="http://127.0.0.1:9",
+        otel_exporter_otlp_timeout=200,
+        otel_metric_export_interval=200,
     )
-    service = start_service()
     service.wait_for_metric(1, "riptide_export_enabled", signal="metrics")
     while not service.metric("riptide_export_failures_total", signal="metrics"):
         pass
@@ -237,13 +228,13 @@ def test_readiness_tells_of_each_export_and_does_not_fail_for_it(
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 async def test_a_receiver_that_hangs_holds_up_neither_streams_nor_the_end(
-    start_service: StartService, use: Any, topic: str, protocol: str
+    start_service: StartService, topic: str, protocol: str
 ) -> None:
     url, listener = silent_endpoint()
     with listener, OtlpReceiver() as other:
         variables = other.variables(protocol, *ALL)
-        use(variables | {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TIMEOUT": "60000"})
-        service = await asyncio.to_thread(lambda: start_service(drain_seconds=0.1))
+        variables |= {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TIMEOUT": "60000"}
+        service = await asyncio.to_thread(lambda: start_service(drain_seconds=0.1, **variables))
         async with TRANSPORTS[1].open(service, topic) as consumer:
             await consumer.next("opened")
             for _ in range(100):
@@ -255,10 +246,9 @@ async def test_a_receiver_that_hangs_holds_up_neither_streams_nor_the_end(
 
 
 def test_where_metrics_are_only_pushed_metrics_says_so(
-    start_service: StartService, receiver: OtlpReceiver, use: Any
+    start_service: StartService, receiver: OtlpReceiver
 ) -> None:
-    use(receiver.variables("http/protobuf", "metrics"))
-    service = start_service()
+    service = start_service(**receiver.variables("http/protobuf", "metrics"))
     answer = httpx2.get(f"{service.url}/metrics")
     assert answer.status_code == 404
     assert "OTEL_METRICS_EXPORTER" in answer.json()["detail"]
@@ -266,26 +256,24 @@ def test_where_metrics_are_only_pushed_metrics_says_so(
 
 
 def test_each_worker_is_an_instance_of_its_own(
-    start_service: StartService, receiver: OtlpReceiver, use: Any
+    start_service: StartService, receiver: OtlpReceiver
 ) -> None:
-    use(receiver.variables("grpc", "metrics"))
-    start_service(workers=2)
+    start_service(workers=2, **receiver.variables("grpc", "metrics"))
     receiver.wait_for(
         lambda: len({each["service.instance.id"] for each in receiver.resource_attributes()}) == 2
     )
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_wrong_variable_ends_the_start_with_one_line(
-    tmp_path: Path, use: Any, workers: str
-) -> None:
-    use({"OTEL_TRACES_EXPORTER": "zipkin", "RIPTIDE_PORT": "0", "RIPTIDE_DATA_DIR": str(tmp_path)})
+def test_a_wrong_variable_ends_the_start_with_one_line(tmp_path: Path, workers: str) -> None:
+    variables = {"OTEL_TRACES_EXPORTER": "zipkin", "RIPTIDE_DATA_DIR": str(tmp_path)}
     result = subprocess.run(
         [RIPTIDE, "serve", "--workers", workers],
         check=False,
         capture_output=True,
         text=True,
         timeout=60,
+        env=os.environ | variables | {"RIPTIDE_PORT": "0"},
     )
     assert result.returncode == 1
     lines = [line for line in result.stderr.splitlines() if "OTEL_TRACES_EXPORTER" in line]

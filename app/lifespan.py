@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from telemetry import EventLoopMonitor, Telemetry
 
 
-SWITCH_INTERVAL_S = 0.001
+SWITCH_INTERVAL_S = 0.0005
 # A stream is 91 objects that the collector of cycles looks at, and none of them garbage. While
 # 5,000 connected, the interpreter's own thresholds (700, 10, 10) made it pause for 185 ms at most
 # and 550 ms in all, these for 13 ms and 120 ms, and connecting was 1.6 times as fast.

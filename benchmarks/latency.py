@@ -6,7 +6,7 @@ published before all consumers have the one before.
 
 Two runs of the same service differ by more than telemetry adds. So the bars are held to what can be
 measured from inside: whatever recording takes of the time between a message's acceptance and its
-last write, the last consumers get it that much later.
+last write, the last consumers get it that much later. What is recorded after that delays nobody.
 """
 
 from __future__ import annotations
@@ -93,8 +93,15 @@ def measure(load: Load, *, telemetry: bool) -> Run:
     )
 
 
-def measure_recording(load: Load) -> list[float]:
-    """Serve the load with a stopwatch on telemetry; return what it took of each message, in µs."""
+class Recording(NamedTuple):
+    """What telemetry took of one message, in microseconds: before its last write, and in all."""
+
+    on_the_way: float
+    total: float
+
+
+def measure_recording(load: Load) -> list[Recording]:
+    """Serve the load with a stopwatch on telemetry."""
     with (
         running(
             ["-m", "benchmarks.timed_service"], environment_of(max_connections=load.consumers)
@@ -108,7 +115,8 @@ def measure_recording(load: Load) -> list[float]:
             for _ in _deliver(consumers, publisher, load):
                 server.stdin.write(b"\n")
                 server.stdin.flush()
-                taken.append(int(server.stdout.readline()) / NANOSECONDS * MICROSECONDS)
+                nanoseconds = map(int, server.stdout.readline().split())
+                taken.append(Recording(*(ns / NANOSECONDS * MICROSECONDS for ns in nanoseconds)))
         finally:
             publisher.close()
     return taken[WARM_UP:]
@@ -148,13 +156,20 @@ def _compare(load: Load, bar: Bar, pairs: int) -> list[Figure]:
     for pair in range(pairs):
         for telemetry in (True, False) if pair % 2 == 0 else (False, True):
             runs[telemetry].append(measure(load, telemetry=telemetry))
+    recordings = [recording for _ in range(pairs) for recording in measure_recording(load)]
+    at = f"{load.consumers:,} consumers"
     figures = [
         Figure(
-            f"{load.consumers:,} consumers: latency of the last ones, added by recording itself",
+            f"{at}: latency of the last ones, added by recording",
             "µs",
-            [sample for _ in range(pairs) for sample in measure_recording(load)],
+            [recording.on_the_way for recording in recordings],
             bar,
-        )
+        ),
+        Figure(
+            f"{at}: recording of a message in all",
+            "µs",
+            [recording.total for recording in recordings],
+        ),
     ]
     for column, name in (
         ("p99", "p99 of the latency"),
@@ -164,7 +179,7 @@ def _compare(load: Load, bar: Bar, pairs: int) -> list[Figure]:
         on = [getattr(run, column) for run in runs[True]]
         off = [getattr(run, column) for run in runs[False]]
         added = [with_it - without for with_it, without in zip(on, off, strict=True)]
-        what = f"{load.consumers:,} consumers: {name}"
+        what = f"{at}: {name}"
         figures += [
             Figure(f"{what}, with telemetry less without", "µs", added),
             Figure(f"{what}, with telemetry", "µs", on),

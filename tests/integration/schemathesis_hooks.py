@@ -5,9 +5,9 @@ It loads this by SCHEMATHESIS_HOOKS.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import orjson
 import schemathesis
 
 
@@ -17,7 +17,7 @@ def write_ndjson(context: Any, value: Any) -> bytes:
     del context
     if not isinstance(value, list):
         return b""
-    return b"\n".join(orjson.dumps(each) for each in value)
+    return "\n".join(json.dumps(each) for each in value).encode()
 
 
 @schemathesis.hook

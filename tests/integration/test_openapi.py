@@ -52,7 +52,7 @@ def test_no_request_finds_the_service_at_odds_with_its_document(
     start_service: StartService, tmp_path: Path
 ) -> None:
     service = start_service(log="memory")
-    said = _explore(service.url, tmp_path, "--phases=examples,coverage,fuzzing")
+    said = _explore(service.url, tmp_path, "--phases=examples,coverage,fuzzing,stateful")
     assert "No issues found" in said
     assert service.metric("riptide_streaming_messages_unaccounted") == 0
     assert service.metric("riptide_streaming_active_connections") == 0

@@ -8,6 +8,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
+from app.allocator import give_back_regularly
 from app.logs import handled_by
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await gate.open()
         await log.open()
         stack.push_async_callback(log.close)
-        for background in (heartbeat.run(), monitor.run(), gate.run()):
+        for background in (heartbeat.run(), monitor.run(), gate.run(), give_back_regularly()):
             stack.push_async_callback(_cancel, asyncio.create_task(background))
         # Under our server the drain is over by then; under another one this is it.
         stack.push_async_callback(drain.run)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from app.allocator import INTERVAL_S
 from benchmarks.endurance import holdings, wire
 from benchmarks.endurance.account import Account, Ledger
 from benchmarks.endurance.consumer import Connection, connect
@@ -40,11 +41,13 @@ NOTHING = Bar(0)
 
 
 class Plan(NamedTuple):
-    """How many clients at a time, and for how long; before that, a warm-up."""
+    """How many clients at a time, and for how long; before that, a warm-up; after each, a rest."""
 
     clients: int = 200
     seconds: float = 1800.0
     warm_up_s: float = 120.0
+    # In which the service gives freed memory back to the system.
+    rest_s: float = 2 * INTERVAL_S
 
 
 class Visitors:
@@ -184,12 +187,12 @@ def _run(directory: str, plan: Plan, *, progress: bool) -> Result:
 
 async def _churn(server: Server, plan: Plan, *, progress: bool) -> Result:
     visitors = Visitors(server, seed=0)
-    await _round(server, visitors, plan.clients, plan.warm_up_s)
+    await _round(server, visitors, plan, plan.warm_up_s)
     before = await holdings.take(server)
     samples: list[int] = []
     sampling = asyncio.create_task(_sample(server.pid, samples, visitors, progress=progress))
     visits = visitors.visits
-    await _round(server, visitors, plan.clients, plan.seconds)
+    await _round(server, visitors, plan, plan.seconds)
     sampling.cancel()
     after = await holdings.take(server)
     figures = [
@@ -224,15 +227,16 @@ async def _churn(server: Server, plan: Plan, *, progress: bool) -> Result:
     return Result(figures, plan._asdict())
 
 
-async def _round(server: Server, visitors: Visitors, clients: int, seconds: float) -> None:
+async def _round(server: Server, visitors: Visitors, plan: Plan, seconds: float) -> None:
     publishing = [
         asyncio.create_task(Publisher(server.port, topics, "churn", padding).run(batch, interval_s))
         for topics, (batch, interval_s, padding) in ((TOPICS, TRICKLE), (BURSTING, BURST))
     ]
-    await visitors.run(clients, seconds)
+    await visitors.run(plan.clients, seconds)
     for task in publishing:
         task.cancel()
     await asyncio.wait(publishing)
+    await asyncio.sleep(plan.rest_s)
 
 
 async def _sample(pid: int, samples: list[int], visitors: Visitors, *, progress: bool) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -16,16 +16,16 @@ from app.lifespan import lifespan
 from app.request_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
 from app.streaming.connection import EXTENSION, ClientConnection
 from app.streaming.waiting import Mailbox
+from app.tls import follow_renewals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable
     from types import FrameType
 
     from starlette.applications import Starlette
 
-    from app.settings import Settings
     from app.streaming.drain import Drain
+    from app.tls import Tls
 
 # A hello is a short sentence; nothing else is ever sent to us in a frame.
 MAX_FRAME_BYTES = 64 * 1024
@@ -143,15 +143,12 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
 
-class Tls(NamedTuple):
-    """What to serve TLS with; the key may stand in the certificate's file. PEM both."""
-
-    certificate: Path
-    key: Path | None
-
-
 class _MetricsServer(uvicorn.Server):
     """A second server beside the first, which has the signals."""
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        super().__init__(config)
+        self.listener = listener
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -174,28 +171,43 @@ def serve(
     """
     limits: RequestLimits = app.state.request_limits
     config = _configure(app, limits, tls)
-    metrics_config = _configure(app.state.metrics_app, limits, tls)
     server = DrainingServer(config, app.state.drain, on_started)
+    metrics = None
+    if metrics_listener is not None:
+        metrics = _MetricsServer(_configure(app.state.metrics_app, limits, tls), metrics_listener)
     with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_run(app, server, listener, metrics_config, metrics_listener))
+        runner.run(_run(app, server, listener, metrics, tls))
 
 
 async def _run(
     app: Starlette,
     server: DrainingServer,
     listener: socket.socket,
-    metrics_config: uvicorn.Config,
-    metrics_listener: socket.socket | None,
+    metrics: _MetricsServer | None,
+    tls: Tls | None,
 ) -> None:
-    async with lifespan(app):
-        if metrics_listener is None:
+    configs = [each.config for each in (server, metrics) if each is not None]
+    async with lifespan(app), _following(tls, configs):
+        if metrics is None:
             await server.serve(sockets=[listener])
             return
-        metrics_server = _MetricsServer(metrics_config)
-        serving = asyncio.create_task(metrics_server.serve(sockets=[metrics_listener]))
+        serving = asyncio.create_task(metrics.serve(sockets=[metrics.listener]))
         await server.serve(sockets=[listener])
-        metrics_server.should_exit = True
+        metrics.should_exit = True
         await serving
+
+
+@contextlib.asynccontextmanager
+async def _following(tls: Tls | None, configs: Iterable[uvicorn.Config]) -> AsyncIterator[None]:
+    if tls is None:
+        yield
+        return
+    contexts = [config.ssl for config in configs if config.ssl is not None]
+    following = asyncio.create_task(follow_renewals(tls, contexts))
+    try:
+        yield
+    finally:
+        following.cancel()
 
 
 def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) -> uvicorn.Config:
@@ -258,17 +270,3 @@ def address_of(listener: socket.socket, *, tls: bool = False) -> str:
     scheme = "https" if tls else "http"
     host, port = listener.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def tls_of(settings: Settings) -> Tls | None:
-    """Return what to serve TLS with, if that is wanted.
-
-    Raises:
-        KeyFileError: there is a key without a certificate.
-
-    """
-    if settings.tls_certificate is not None:
-        return Tls(settings.tls_certificate, settings.tls_key)
-    if settings.tls_key is not None:
-        raise KeyFileError("RIPTIDE_TLS_KEY is of no use without RIPTIDE_TLS_CERTIFICATE: set both")
-    return None

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from app.access.exposure import check_exposure
 from app.errors import InvalidSettingsError, StartError
-from app.server import address_of, listen, tls_of
+from app.server import address_of, listen
 from app.targets import MetricsTargets
+from app.tls import tls_of
 from app.worker import START_FAILED
 
 if TYPE_CHECKING:

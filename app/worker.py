@@ -17,9 +17,10 @@ from pathlib import Path
 from app.errors import StartError
 from app.logs import configure_logs
 from app.main import create_app
-from app.server import listen, serve, tls_of
+from app.server import listen, serve
 from app.settings import load_settings
 from app.targets import MetricsTargets
+from app.tls import tls_of
 
 START_FAILED = 3
 

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.plain import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 START_DEADLINE_S = 20
 RIPTIDE = Path(sys.executable).with_name("riptide")
@@ -27,6 +27,8 @@ SERVING = re.compile(r'serving on (https?://[^\s"]+)')
 
 class Service:
     """The process, its address, and what tests do with it."""
+
+    command: Sequence[str | Path] = (RIPTIDE, "serve")
 
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         self.directory = directory
@@ -63,7 +65,7 @@ class Service:
         }
         with (self.directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [RIPTIDE, "serve"], env=environment, cwd=self.directory, stderr=log, stdout=log
+                self.command, env=environment, cwd=self.directory, stderr=log, stdout=log
             )
         deadline = time.monotonic() + START_DEADLINE_S
         while not (match := SERVING.search(self.log)):

@@ -47,10 +47,11 @@ def serve(workers: int | None) -> None:
     from app.access.exposure import check_exposure  # noqa: PLC0415  # --help opens nothing
     from app.logs import configure_logs  # noqa: PLC0415  # --help does not load the service
     from app.main import create_app  # noqa: PLC0415  # loads Starlette and OpenTelemetry
-    from app.server import address_of, listen, tls_of  # noqa: PLC0415  # loads uvicorn
+    from app.server import address_of, listen  # noqa: PLC0415  # loads uvicorn
     from app.server import serve as run  # noqa: PLC0415  # loads uvicorn, as above
     from app.settings import load_settings, unknown_variables  # noqa: PLC0415  # loads pydantic
     from app.supervisor import supervise  # noqa: PLC0415  # only several workers need it
+    from app.tls import tls_of  # noqa: PLC0415  # loads ssl
 
     settings = load_settings()
     if workers is not None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import httpx2
 import orjson
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from websockets.sync.client import connect
 
+from tests.certificates import make_certificate
 from tests.service import RIPTIDE, SERVING, Service
 
 if TYPE_CHECKING:
@@ -28,43 +24,11 @@ if TYPE_CHECKING:
 PAYLOAD = "x" * 1000
 
 
-def _make_certificate(directory: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "riptide test")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    files = directory / "certificate.pem", directory / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files
-
-
 class SecureService(Service):
     """A service behind TLS, and a client that trusts it."""
 
     def __init__(self, directory: Path) -> None:
-        certificate, key = _make_certificate(directory)
+        certificate, key = make_certificate(directory)
         settings = {
             "log": "memory",
             "tls_certificate": certificate,
@@ -84,9 +48,27 @@ class SecureService(Service):
         return float(body.partition(b"\n%s " % name)[2].split()[0])
 
 
+class RenewingService(SecureService):
+    """A service that looks for a renewed certificate all the time."""
+
+    command = (
+        sys.executable,
+        "-c",
+        "from app import cli, tls; tls.CHECK_INTERVAL_S = 0.05; cli.main(['serve'])",
+    )
+
+
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureService]:
-    service = SecureService(tmp_path_factory.mktemp("secure"))
+    yield from _running(SecureService(tmp_path_factory.mktemp("secure")))
+
+
+@pytest.fixture
+def renewing(tmp_path: Path) -> Iterator[SecureService]:
+    yield from _running(RenewingService(tmp_path))
+
+
+def _running(service: SecureService) -> Iterator[SecureService]:
     service.start()
     yield service
     service.client.close()
@@ -200,3 +182,27 @@ def test_the_command_line_speaks_tls(
         assert (
             subprocess.run(tail, check=True, capture_output=True, timeout=60).stdout == b"hello\n"
         )
+
+
+def test_a_renewed_certificate_is_served_on_all_ports_without_a_break_of_streams(
+    renewing: RenewingService,
+) -> None:
+    service, old = renewing, renewing.client
+    with old.stream("GET", service.topic("news")) as stream:
+        pieces = stream.iter_bytes()
+        assert b'"opened"' in next(pieces)
+        make_certificate(service.directory)
+        deadline = time.monotonic() + 20
+        while "serving the renewed certificate" not in service.log:
+            assert time.monotonic() < deadline, service.log
+            time.sleep(0.02)
+        renewed = ssl.create_default_context(cafile=service.certificate)
+        with httpx2.Client(verify=renewed, timeout=20) as client:
+            service.client = client
+            assert service.sample(b"riptide_streaming_memory_usage_bytes") > 0
+            _publish(service, "news", "a message")
+        while b"a message" not in next(pieces):
+            pass
+    with httpx2.Client(verify=service.trust) as distrustful, pytest.raises(httpx2.ConnectError):
+        distrustful.get(service.url)
+    service.client = old

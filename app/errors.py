@@ -23,6 +23,7 @@ RiptideError
     ├── TooLargeError              413
     ├── UnsupportedMediaTypeError  415
     ├── MisdirectedError           421
+    ├── UnknownHostError           421
     ├── AddressLimitError          429, Retry-After
     ├── IdentityLimitError         429, Retry-After
     ├── AddressRateError           429, Retry-After
@@ -228,6 +229,14 @@ class MisdirectedError(ProblemError):
     status = HTTPStatus.MISDIRECTED_REQUEST
     slug = "misdirected"
     title = "Ask each worker"
+
+
+class UnknownHostError(ProblemError):
+    """The host that was asked for is none of ours (RFC 9110, section 15.5.20)."""
+
+    status = HTTPStatus.MISDIRECTED_REQUEST
+    slug = "unknown-host"
+    title = "Unknown host"
 
 
 class AddressLimitError(ProblemError):

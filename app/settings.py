@@ -24,6 +24,7 @@ OTHER_VARIABLES = {"RIPTIDE_TOKEN", "RIPTIDE_URL", "RIPTIDE_TEST_SKIPS"}
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 DAY = 24 * 60 * 60
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+|\*")
 # As browsers write it, in lower case; or any.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
 
@@ -110,6 +111,11 @@ class Settings(BaseSettings):
         default=False,
         title="whether a token may be given as ?access_token=, which others may log",
         description="true or false",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        title="names beside localhost by which topics may be asked for (Host)",
+        description="host names or IP addresses without a port, with commas; or *, any",
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -319,7 +325,9 @@ class Settings(BaseSettings):
         networks = [ipaddress.ip_network(part, strict=False) for part in value]
         return tuple(str(network) for network in networks)
 
-    @field_validator("topic_labels", "allowed_origins", "trusted_proxies", mode="before")
+    @field_validator(
+        "topic_labels", "allowed_hosts", "allowed_origins", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -335,6 +343,14 @@ class Settings(BaseSettings):
             except InvalidTopicError as error:
                 raise ValueError(str(error)) from None
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if _HOST.fullmatch(host) is None:
+                raise ValueError(f"{host} is not a host name")
+        return tuple(host.lower() for host in value)
 
     @field_validator("allowed_origins")
     @classmethod

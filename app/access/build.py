@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.access.exposure import has_access_control
 from app.access.gate import Gate
+from app.access.hosts import ANY, Hosts
 from app.access.origins import Origins
 
 if TYPE_CHECKING:
@@ -18,11 +19,20 @@ def make_gate(settings: Settings, lifecycle: Lifecycle) -> Gate:
     """Return the gate, which asks for tokens if there is where to have their keys from."""
     return Gate(
         _make_verifier(settings) if has_access_control(settings) else None,
+        _make_hosts(settings),
         Origins(settings.allowed_origins),
         lifecycle,
         cookie=settings.token_cookie,
         in_query=settings.token_in_query,
     )
+
+
+def _make_hosts(settings: Settings) -> Hosts:
+    """Return the names that we go by: any, where tokens or proxies see to who gets here."""
+    open_to_all = has_access_control(settings) or settings.allow_anonymous
+    if not settings.allowed_hosts and (open_to_all or settings.trusted_proxies):
+        return Hosts([ANY])
+    return Hosts(settings.allowed_hosts)
 
 
 def _make_verifier(settings: Settings) -> TokenVerifier:

@@ -12,6 +12,7 @@ from app.errors import (
     OriginError,
     ProblemError,
     UnauthenticatedError,
+    UnknownHostError,
 )
 from app.streaming.streams import REJECTIONS
 from telemetry import PublishOutcome
@@ -19,6 +20,7 @@ from telemetry import PublishOutcome
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+    from app.access.hosts import Hosts
     from app.access.origins import Origins
     from app.access.tokens import TokenVerifier
     from telemetry import Lifecycle, Protocol
@@ -26,18 +28,20 @@ if TYPE_CHECKING:
 PUBLISH_OUTCOMES: dict[type[ProblemError], PublishOutcome] = {
     ForbiddenError: PublishOutcome.FORBIDDEN,
     OriginError: PublishOutcome.FORBIDDEN,
+    UnknownHostError: PublishOutcome.FORBIDDEN,
 }
 
 
 class Gate:
-    """Lets those through who may; without a verifier, everybody but foreign pages.
+    """Lets those through who may; without a verifier, everybody but foreign pages and names.
 
     ``cookie`` names the cookie that may hold a token.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it is put together of
         self,
         verifier: TokenVerifier | None,
+        hosts: Hosts,
         origins: Origins,
         lifecycle: Lifecycle,
         *,
@@ -45,6 +49,7 @@ class Gate:
         in_query: bool,
     ) -> None:
         self._verifier = verifier
+        self._hosts = hosts
         self._origins = origins
         self._lifecycle = lifecycle
         self.cookie = cookie
@@ -97,11 +102,12 @@ class Gate:
     async def _admit(
         self, scope: Scope, action: Action, topic: str, *, from_pages: bool
     ) -> Identity:
-        """Check the origin, the token, and what it grants.
+        """Check the host, the origin, the token, and what it grants.
 
         WebSockets (``from_pages``) are open to every page. Of other requests, browsers keep the
         answer from foreign pages, but a cookie goes with them.
         """
+        self._hosts.check(scope)
         credentials = None if self._verifier is None else credentials_of(scope, self.cookie)
         by_cookie = credentials is not None and credentials.by_cookie
         if from_pages or (by_cookie and action is Action.PUBLISH):

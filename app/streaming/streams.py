@@ -23,6 +23,7 @@ from app.errors import (
     OriginError,
     ProblemError,
     UnauthenticatedError,
+    UnknownHostError,
 )
 from app.message import check_topic
 from app.streaming.counting_session import CountingSession
@@ -53,6 +54,7 @@ REJECTIONS: dict[type[ProblemError], RejectReason] = {
     LogUnavailableError: RejectReason.LOG_FAILURE,
     OriginError: RejectReason.ORIGIN,
     UnauthenticatedError: RejectReason.UNAUTHENTICATED,
+    UnknownHostError: RejectReason.ORIGIN,
 }
 
 

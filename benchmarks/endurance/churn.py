@@ -137,11 +137,11 @@ class Visitors:
         writer.write(
             chance.choice(
                 [
-                    b"GET /topics/%b?after=yesterday HTTP/1.1\r\nHost: a\r\n\r\n",
-                    b"GET /topics/..%%2f%b HTTP/1.1\r\nHost: a\r\n\r\n",
-                    b"GET /topics/%b HTTP/1.1\r\nHost: a\r\nAcc",
-                    b"GET /topics/%b.never-published HTTP/1.1\r\nHost: a\r\n\r\n",
-                    b"POST /topics/%b HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nshort",
+                    b"GET /topics/%b?after=yesterday HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                    b"GET /topics/..%%2f%b HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                    b"GET /topics/%b HTTP/1.1\r\nHost: localhost\r\nAcc",
+                    b"GET /topics/%b.never-published HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                    b"POST /topics/%b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\ncut",
                     b"\x16\x03\x01 %b is not HTTP\r\n\r\n",
                 ]
             )

@@ -29,7 +29,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "RIPTIDE_TOKEN_IN_QUERY": "True",
         "RIPTIDE_JWKS_URL": "https://id.example/keys",
     }
-    lists = {"topic_labels", "allowed_origins", "trusted_proxies"}
+    lists = {"topic_labels", "allowed_hosts", "allowed_origins", "trusted_proxies"}
     numbers = set(Settings.model_fields) - {name[8:].lower() for name in given} - lists
     given |= {f"RIPTIDE_{name}".upper(): "7" for name in numbers}
     for variable, value in given.items():

@@ -185,7 +185,7 @@ def test_slow_headers_are_cut_off_however_steadily_they_trickle(target: Service)
     beginnings = [
         b"G",
         b"GET / HTTP/1.1\r\n",
-        b"GET /topics/a HTTP/1.1\r\nHost: x\r\nX-A: ",
+        b"GET /topics/a HTTP/1.1\r\nHost: localhost\r\nX-A: ",
     ]
     for attacker in _ask(target, *beginnings):
         assert (attacker.status, attacker.problem()) == (408, "request-timeout")
@@ -196,7 +196,7 @@ def test_slow_headers_are_cut_off_however_steadily_they_trickle(target: Service)
 
 def test_slow_headers_on_a_connection_that_was_good_before_are_cut_off(target: Service) -> None:
     with Attacker(target) as attacker:
-        attacker.send(b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        attacker.send(b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while b"}" not in attacker.received:
             attacker.received += attacker.socket.recv(65536)
         attacker.received = b""
@@ -205,7 +205,7 @@ def test_slow_headers_on_a_connection_that_was_good_before_are_cut_off(target: S
         assert (attacker.status, attacker.problem()) == (408, "request-timeout")
 
 
-POST = b"POST /topics/hostile HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = b"POST /topics/hostile HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(target: Service) -> None:
@@ -229,13 +229,13 @@ def test_a_body_that_trickles_is_cut_off(target: Service) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        POST + b"Content-Length: 99999999999\r\n\r\n",
+        POST + b"Content-Length: 9999999999\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\n\r\n",
         # Not read at all: refused before, or not expected.
-        b"POST /topics/hostile HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET /healthz/live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET /topics/hostile HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"DELETE /topics/hostile HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+        b"POST /topics/hostile HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /topics/hostile HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"DELETE /topics/hostile HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999999\r\n\r\n",
     ],
 )
 def test_an_endless_body_is_cut_off_and_takes_no_memory(target: Service, head: bytes) -> None:
@@ -263,10 +263,12 @@ def test_half_open_connections_are_given_up(target: Service, topic: str) -> None
 
 def test_a_head_over_its_limit_is_refused(target: Service) -> None:
     heads = [
-        b"GET /topics/a?after=" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"x" * 70_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-A: x\r\n" * 20_000 + b"\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"riptide_token=x; " * 10_000 + b"\r\n\r\n",
+        b"GET /topics/a?after=" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: x\r\n" * 20_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: "
+        + b"riptide_token=x; " * 10_000
+        + b"\r\n\r\n",
     ]
     for attacker in _ask(target, *heads):
         assert (attacker.status, attacker.problem()) == (431, "head-too-large")
@@ -276,7 +278,7 @@ def test_a_head_over_its_limit_is_refused(target: Service) -> None:
 def test_an_endless_head_is_cut_off_and_takes_no_memory(target: Service, endless: bytes) -> None:
     memory = _resident_bytes(target)
     with Attacker(target) as attacker:
-        attacker.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-B: ")
+        attacker.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-B: ")
         attacker.send_until_cut_off(endless)
     assert _resident_bytes(target) < memory + MEMORY_BYTES
 
@@ -287,12 +289,12 @@ def test_what_is_not_http_is_refused(target: Service) -> None:
         b"\x00" * 100,
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"POST /topics/a HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX\x00Y: z\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\n\r\n",
-        b"GET /topics/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX\x00Y: z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: a\x00b\r\n\r\n",
+        b"GET /topics/\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ]
     for attacker in _ask(target, *requests):
@@ -300,7 +302,7 @@ def test_what_is_not_http_is_refused(target: Service) -> None:
 
 
 def test_one_request_is_not_smuggled_inside_another(target: Service) -> None:
-    inner = b"POST /topics/smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1"
+    inner = b"POST /topics/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1"
     for framing in (
         b"Transfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n0\r\n\r\n" % (5 + len(inner)),
         b"Transfer-Encoding: xchunked\r\nContent-Length: 1\r\n\r\n1",
@@ -337,7 +339,8 @@ NAMES = [
 def test_a_topic_cannot_be_a_path_or_a_header(target: Service, method: bytes) -> None:
     body = b"Content-Type: application/json\r\nContent-Length: 1\r\n\r\n1"
     requests = [
-        b"%s /topics/%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" % (method, name.encode())
+        b"%s /topics/%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        % (method, name.encode())
         + (body if method == b"POST" else b"\r\n")
         for name in NAMES
     ]
@@ -348,6 +351,31 @@ def test_a_topic_cannot_be_a_path_or_a_header(target: Service, method: bytes) ->
         assert b"\r\nset-cookie" not in attacker.received.lower()
     files = [path for path in target.directory.rglob("*") if path.name not in {"log", "data"}]
     assert files == []
+
+
+WEBSOCKET = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\nOrigin: http://page.example\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        (b"GET", b""),
+        (b"GET", b"Accept: text/event-stream\r\n"),
+        (b"GET", WEBSOCKET),
+        (b"POST", b"Content-Type: application/json\r\nContent-Length: 1\r\n"),
+    ],
+)
+def test_a_page_that_points_its_own_name_to_us_gets_nothing(
+    target: Service, method: bytes, more: bytes
+) -> None:
+    head = b"%s /topics/a HTTP/1.1\r\nHost: page.example:%s\r\n%s\r\n%s"
+    port = target.url.rpartition(":")[2].encode()
+    (attacker,) = _ask(target, head % (method, port, more, b"1" if method == b"POST" else b""))
+    assert (attacker.status, attacker.problem()) == (421, "unknown-host")
+    assert b"RIPTIDE_ALLOWED_HOSTS" in attacker.received
 
 
 @pytest.mark.parametrize(
@@ -375,7 +403,8 @@ def test_a_position_cannot_write_into_the_stream(
 
 def test_a_last_event_id_cannot_write_into_the_stream(target: Service) -> None:
     head = (
-        b"GET /topics/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: text/event-stream\r\n"
+        b"GET /topics/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Accept: text/event-stream\r\n"
     )
     values = [b"a\nevent: x", b"a\r\n\tevent: x", b"a\rb", b"\xff\xfe", b"a\x85b"]
     for attacker in _ask(target, *(head + b"Last-Event-ID: %s\r\n\r\n" % each for each in values)):
@@ -451,7 +480,7 @@ def test_thousands_of_topics_are_no_burden(target: Service) -> None:
             for block in range(0, 2000, 100):
                 for number in range(block, block + 100):
                     attacker.send(
-                        b"%s /topics/topic-%d?until=latest HTTP/1.1\r\nHost: x\r\n"
+                        b"%s /topics/topic-%d?until=latest HTTP/1.1\r\nHost: localhost\r\n"
                         % (method, number)
                         + b"Content-Type: application/json\r\nContent-Length: 1\r\n\r\n1"
                     )
@@ -516,7 +545,7 @@ def _handshake(path: bytes, *headers: bytes) -> bytes:
     key = base64.b64encode(os.urandom(16))
     lines = [
         b"GET %s HTTP/1.1" % path,
-        b"Host: x",
+        b"Host: localhost",
         b"Connection: Upgrade",
         b"Upgrade: websocket",
         b"Sec-WebSocket-Version: 13",

@@ -71,7 +71,7 @@ def test_a_body_over_the_limit_is_not_read_to_its_end(
     for framing in (f"Content-Length: {10**9}", "Transfer-Encoding: chunked"):
         with socket.create_connection((url.host, url.port)) as client:
             client.settimeout(10)
-            head = f"POST /topics/{topic} HTTP/1.1\r\nHost: x\r\nContent-Type: {NDJSON}\r\n"
+            head = f"POST /topics/{topic} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {NDJSON}\r\n"
             client.sendall(f"{head}{framing}\r\n\r\n".encode())
             if "chunked" in framing:
                 client.sendall(b"%x\r\n" % 200_000 + b"1\n" * 100_000)
@@ -89,7 +89,7 @@ def test_a_publisher_that_leaves_in_the_middle_publishes_nothing(
 ) -> None:
     url = httpx2.URL(shared_service.url)
     with socket.create_connection((url.host, url.port)) as client:
-        head = f"POST /topics/{topic} HTTP/1.1\r\nHost: x\r\nContent-Type: {NDJSON}\r\n"
+        head = f"POST /topics/{topic} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {NDJSON}\r\n"
         client.sendall(f"{head}Content-Length: 100\r\n\r\n1\n2\n".encode())
     replay = httpx2.get(shared_service.topic(topic), params={"until": "latest"}).text
     assert '"total":0' in replay

@@ -128,7 +128,7 @@ def test_a_reader_that_stalls_is_held_back_and_cut_off_and_costs_bounded_memory(
     )
     closed = b'riptide_streaming_connections_closed_total{protocol="%s",reason="client_stalled"}'
     with secure.trust.wrap_socket(raw, server_hostname="127.0.0.1") as stalled:
-        head = f"GET /topics/{topic} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+        head = f"GET /topics/{topic} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
         if protocol == "websocket":
             head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             head += "Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n"

@@ -8,6 +8,7 @@ import pytest
 from app.access.credentials import FROM_QUERY
 from app.access.gate import Gate
 from app.access.grants import Action
+from app.access.hosts import Hosts
 from app.access.identity import ANYONE, Identity
 from app.access.keyring import Keyring
 from app.access.keys import secret_key
@@ -30,14 +31,16 @@ FOREIGN = ("Origin", "https://evil.example")
 async def gate(recorder: Recorder) -> Gate:
     keyring = Keyring([Fixed([secret_key(SECRET)])], 60)
     verifier = TokenVerifier(keyring, audience=None, issuer=None, leeway_s=0)
-    gate = Gate(verifier, Origins(()), recorder.lifecycle, cookie="token", in_query=False)
+    gate = Gate(
+        verifier, Hosts(["*"]), Origins(()), recorder.lifecycle, cookie="token", in_query=False
+    )
     await gate.open()
     return gate
 
 
 @pytest.fixture
 def open_gate(recorder: Recorder) -> Gate:
-    return Gate(None, Origins(()), recorder.lifecycle, cookie="token", in_query=False)
+    return Gate(None, Hosts(()), Origins(()), recorder.lifecycle, cookie="token", in_query=False)
 
 
 def _post(*headers: tuple[str, str]) -> dict[str, Any]:
@@ -137,7 +140,9 @@ async def test_a_token_in_the_query_is_taken_only_where_that_is_switched_on(
     scope = _get() | {FROM_QUERY: ISSUER.token()}
     with pytest.raises(UnauthenticatedError, match="in the query"):
         await gate.admit_consumer(scope, Protocol.SSE, "a")
-    gate = Gate(gate._verifier, Origins(()), recorder.lifecycle, cookie="token", in_query=True)
+    gate = Gate(
+        gate._verifier, Hosts(["*"]), Origins(()), recorder.lifecycle, cookie="token", in_query=True
+    )
     assert await gate.admit_consumer(scope, Protocol.SSE, "a")
 
 
@@ -149,7 +154,9 @@ async def test_a_better_token_in_a_worse_place_does_not_help(gate: Gate) -> None
 
 async def test_without_keys_nobody_is_let_in_and_it_is_counted(recorder: Recorder) -> None:
     verifier = TokenVerifier(Keyring([], 60), audience=None, issuer=None, leeway_s=0)
-    gate = Gate(verifier, Origins(()), recorder.lifecycle, cookie="token", in_query=False)
+    gate = Gate(
+        verifier, Hosts(["*"]), Origins(()), recorder.lifecycle, cookie="token", in_query=False
+    )
     with pytest.raises(KeysUnavailableError):
         await gate.admit_consumer(_get(_by_header()), Protocol.SSE, "a")
     assert recorder.of("connection_rejected") == [(Protocol.SSE, RejectReason.UNAUTHENTICATED)]

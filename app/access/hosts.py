@@ -1,0 +1,66 @@
+"""By which names the service may be asked for its messages, where it asks for no token itself.
+
+A page that makes its own name point to this machine (DNS rebinding) is no foreign page to the
+browser: it could read and publish what only programs on this machine should. The name that the
+browser then asks for is still the page's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from app.errors import UnknownHostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.types import Scope
+
+ANY = "*"
+
+
+class Hosts:
+    """The names of loopback, and those that are allowed beside them; ``*`` allows any."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self._allowed = frozenset(allowed)
+
+    def check(self, scope: Scope) -> None:
+        """Let requests pass that ask for one of our names, or for none, as no browser does.
+
+        Raises:
+            UnknownHostError: it is somebody else's, for all we know.
+
+        """
+        if ANY in self._allowed:
+            return
+        host = Headers(scope=scope).get("host")
+        if not host:
+            return
+        name = _name(host)
+        if name not in self._allowed and not _is_loopback(name):
+            raise UnknownHostError(
+                f"this service does not know itself as {host[:100]!r}: ask for localhost, or add "
+                "the name to RIPTIDE_ALLOWED_HOSTS"
+            )
+
+
+def _name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(name: str) -> bool:
+    # RFC 6761, section 6.3: no name server is asked for these.
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

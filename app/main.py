@@ -88,7 +88,6 @@ def create_app(
         lifecycle,
         max_connections=settings.max_connections,
         retry_s=settings.retry_seconds,
-        keep_totals=telemetry.traces,
         admission=admission,
     )
     telemetry.observe(

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 from telemetry.export_settings import read_export_settings
 from telemetry.exports import Exports
 from telemetry.exposition import Exposition
-from telemetry.labels import Signal
 from telemetry.lifecycle import Lifecycle
 from telemetry.lifecycle_manager import StreamLifecycleManager
 from telemetry.process_metrics import ProcessMetrics
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from telemetry.catalog import MetricDefinition
     from telemetry.export_health import ExportHealth
+    from telemetry.labels import Signal
 
 DEFAULT_SERVICE_NAME = "riptide"
 
@@ -55,11 +55,6 @@ class Telemetry:
     log_handler: logging.Handler | None
     _exports: Exports
     _riptide_metrics: RiptideMetrics | None
-
-    @property
-    def traces(self) -> bool:
-        """Whether spans are made, so that what only they tell is worth keeping."""
-        return self.export_health[Signal.TRACES].enabled
 
     def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
         """Read these gauges from their owners from now on (see ``RiptideMetrics.observe``)."""

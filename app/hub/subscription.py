@@ -193,7 +193,7 @@ class Subscription:
     def _oldest_owed(self) -> int:
         """Return the first message that it is not too late for."""
         topic = self.topic
-        if not self._caught_up:
+        if not (self.joined and self._caught_up):
             return topic.tail
         oldest = topic.oldest_young()
         # However old it is, the newest message is the latest state of things.

@@ -44,8 +44,8 @@ class Heartbeat:
         for position, session in enumerate(list(self._streams.sessions), 1):
             self._look_at(session, time.monotonic_ns())
             if (
-                session.last_write_ns >= self._last_round_ns
-                or session.blocked_since_ns is not None
+                session.writer.last_write_ns >= self._last_round_ns
+                or session.writer.blocked_since_ns is not None
                 or session in held_before
             ):
                 buffered = session.connection.buffered_bytes()
@@ -59,9 +59,9 @@ class Heartbeat:
     def _look_at(self, session: StreamSession, now_ns: int) -> None:
         if session.expires_at <= time.time():
             session.end(CloseReason.TOKEN_EXPIRED)
-        if session.blocked_since_ns is not None:
-            if now_ns - session.blocked_since_ns >= self._write_timeout_ns:
+        if session.writer.blocked_since_ns is not None:
+            if now_ns - session.writer.blocked_since_ns >= self._write_timeout_ns:
                 session.end(CloseReason.CLIENT_STALLED)
                 session.connection.abort()
-        elif now_ns - session.last_write_ns >= self._interval_ns:
+        elif now_ns - session.writer.last_write_ns >= self._interval_ns:
             session.beat()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import secrets
@@ -15,16 +14,17 @@ from app.errors import LogUnavailableError
 from app.hub.batch import Batch
 from app.hub.subscription import Finished, Missed, Overrun
 from app.streaming import control
-from telemetry import CloseReason, DropReason, Source
+from app.streaming.writer import Writer
+from telemetry import CloseReason, ConnectionTotals, DropReason, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from app.encoding.envelope import Control
     from app.hub.hub import Hub, Start
     from app.streaming.outlet import Outlet
     from app.streaming.stream_request import StreamRequest
-    from telemetry import ConnectionTotals, Lifecycle
+    from telemetry import Lifecycle
 
 logger = logging.getLogger("riptide.stream")
 
@@ -41,6 +41,7 @@ class StreamSession:
     """
 
     __slots__ = (
+        "_dropped_before",
         "_ending",
         "_heartbeat_due",
         "_hello",
@@ -51,22 +52,21 @@ class StreamSession:
         "_progress_shown",
         "_request_id",
         "_retry_s",
+        "_sent_before",
+        "_size_bytes",
         "_started",
         "_streams",
         "_subscription",
-        "blocked_since_ns",
         "connection",
         "expires_at",
         "id",
-        "last_write_ns",
+        "writer",
     )
 
     def __init__(self, outlet: Outlet, hub: Hub, lifecycle: Lifecycle, retry_s: float) -> None:
         self.id = secrets.token_hex(8)
         self.connection = outlet.connection
-        # On the monotonic clock: the last write, and since when one has waited for the client.
-        self.last_write_ns = time.monotonic_ns()
-        self.blocked_since_ns: int | None = None
+        self.writer = Writer(outlet, lifecycle, self.id)
         # Unix time, as whoever issued the client's token knows it.
         self.expires_at = math.inf
         self._outlet = outlet
@@ -79,6 +79,8 @@ class StreamSession:
         self._streams = 0
         self._request_id = ""
         self._started = self._progress_shown = 0.0
+        # By the streams before the one that runs, and bytes by all of them.
+        self._sent_before = self._dropped_before = self._size_bytes = 0
 
     async def run(self, start: Start, traceparent: str = "") -> None:
         """Serve the connection to its end; the client may have a trace of its own."""
@@ -104,10 +106,6 @@ class StreamSession:
             self._listener.cancel()
             self._hub.unsubscribe(self._subscription)
             self._lifecycle.connection_closed(self.id, reason, self._totals())
-
-    def _totals(self) -> ConnectionTotals | None:
-        """Return what the connection was given; kept only where somebody asks for it."""
-        return None
 
     def end(self, reason: CloseReason, detail: str = "") -> None:
         """Have the connection end; the first reason given stays."""
@@ -151,11 +149,18 @@ class StreamSession:
             await self._say_goodbye(reason, detail)
         return reason
 
+    def _totals(self) -> ConnectionTotals:
+        subscription = self._subscription
+        return ConnectionTotals(
+            self._sent_before + subscription.sent,
+            self._dropped_before + subscription.dropped,
+            self._size_bytes,
+        )
+
     async def _step(self) -> None:
-        has_room = self.connection.writable.is_open or not self._outlet.direct
-        if not has_room and self._subscription.queued:
+        if self._outlet.direct and not self.writer.has_room and self._subscription.queued:
             # What it gets is decided once there is room for it; until then it holds no batch.
-            await self._until_taken(self.connection.writable.wait())
+            await self.writer.wait_for_room()
             return
         step = await self._subscription.next()
         match step:
@@ -199,6 +204,8 @@ class StreamSession:
             finite=request.finite,
         )
         self._hub.unsubscribe(self._subscription)
+        self._sent_before += self._subscription.sent
+        self._dropped_before += self._subscription.dropped
         self._lifecycle.stream_cancelled(self.id, self._request_id)
         await self._begin(start)
 
@@ -219,39 +226,46 @@ class StreamSession:
             logger.exception("writing to a client failed")
             self.end(CloseReason.INTERNAL_ERROR)
             return False
-        self.last_write_ns = now_ns
+        self.writer.last_write_ns = now_ns
+        self._size_bytes += batch.size
         return True
 
     async def _send(self, batch: Batch) -> None:
         """Write a batch; what was handed to the transport counts as sent, and only that."""
-        if not self._outlet.direct:
+        if self._outlet.direct:
+            await self._send_whole(batch)
+        else:
             await self._send_frames(batch)
-        elif await self._write_directly(batch.wire):
-            subscription = self._subscription
-            if subscription.taker is not None and subscription.source() is Source.LIVE:
-                subscription.advance(batch.messages, batch.last)
-                subscription.topic.fan_out.wrote(batch, self.last_write_ns)
-            else:
-                self._count(batch, 0, batch.messages, batch.size)
-            if subscription.until is None:
-                # What comes from now on is no longer the first.
-                subscription.taker = self
         if (
             self._subscription.until is not None
             and time.monotonic() - self._progress_shown >= PROGRESS_INTERVAL_S
         ):
             await self._report_progress()
 
+    async def _send_whole(self, batch: Batch) -> None:
+        if not await self._hand_over(self.writer.write_directly(batch.wire)):
+            return
+        subscription = self._subscription
+        if subscription.taker is not None and subscription.source() is Source.LIVE:
+            subscription.advance(batch.messages, batch.last)
+            self._size_bytes += batch.size
+            subscription.topic.fan_out.wrote(batch, self.writer.last_write_ns)
+        else:
+            self._count(batch, 0, batch.messages, batch.size)
+        if subscription.until is None:
+            # What comes from now on is no longer the first.
+            subscription.taker = self
+
     async def _send_frames(self, batch: Batch) -> None:
         per_frame = batch.messages // len(batch.frames)
         handed = counted = size = 0
         try:
             for position, frame in enumerate(batch.frames, 1):
-                if not self.connection.writable.is_open and handed > counted:
+                if not self.writer.has_room and handed > counted:
                     # The next write may wait for long: what went before it shows meanwhile.
                     self._count(batch, counted, handed, size)
                     counted, size = handed, 0
-                if not await self._write(frame):
+                if not await self._hand_over(self.writer.write(frame)):
                     break
                 handed += per_frame
                 size += len(frame)
@@ -271,6 +285,7 @@ class StreamSession:
         else:
             accepted, trace = batch.accepted_ns[start:end], None
         self._subscription.advance(count, batch.last - batch.messages + end)
+        self._size_bytes += size
         self._lifecycle.items_sent(self.id, count, size, accepted, source, trace, batch.traced)
 
     async def _report_progress(self) -> None:
@@ -287,7 +302,9 @@ class StreamSession:
         await self._say(control.progress(cursor, completed, total))
 
     async def _say(self, record: Control) -> bool:
-        return await self._write(self._outlet.encoding.encode_control(record))
+        return await self._hand_over(
+            self.writer.write(self._outlet.encoding.encode_control(record))
+        )
 
     async def _say_goodbye(self, reason: CloseReason, detail: str) -> None:
         cursor = self._hub.cursor_id(self._subscription)
@@ -295,50 +312,13 @@ class StreamSession:
         if await self._say(control.ending(reason, cursor, detail, retry_ms)):
             await self._outlet.close(reason, detail)
 
-    async def _write(self, frame: bytes) -> bool:
-        """Hand a frame to the server; return False if the client is known to be gone."""
-        # Once it is gone some transports raise, where others only return.
-        with contextlib.suppress(OSError):
-            if not self.connection.is_gone():
-                await self._until_taken(self._outlet.write(frame))
-                if not self.connection.is_gone():
-                    self._has_written()
-                    return True
-        await self._wait_until_gone()
-        return False
-
-    async def _write_directly(self, data: bytes) -> bool:
-        """Hand bytes to the socket; return False if the client is known to be gone."""
-        connection = self.connection
-        if not connection.writable.is_open:
-            await self._until_taken(connection.writable.wait())
-        if connection.is_gone():
-            await self._wait_until_gone()
-            return False
-        connection.write(data)
-        self._has_written()
-        return True
-
-    def _has_written(self) -> None:
-        self.last_write_ns = time.monotonic_ns()
-        self._heartbeat_due = False
-
-    async def _until_taken(self, write: Coroutine[None, None, None]) -> None:
-        """Await a write; if it has to wait for the client, so that it can be seen."""
-        if self.connection.writable.is_open:
-            await write
-            return
-        self.blocked_since_ns = started = time.monotonic_ns()
-        self._lifecycle.write_stalled(self.id)
-        try:
-            await write
-        finally:
-            self.blocked_since_ns = None
-            waited = time.monotonic_ns() - started
-            self._lifecycle.write_blocked(self.id, waited / 1_000_000_000)
-
-    async def _wait_until_gone(self) -> None:
+    async def _hand_over(self, write: Awaitable[bool]) -> bool:
+        """Return whether the client was there to write to; wait for its end if it was not."""
+        if await write:
+            self._heartbeat_due = False
+            return True
         # The socket is closing and the listener is about to say why. A client that took its
         # leave but not its data holds this up, as it would a write.
-        self.blocked_since_ns = self.blocked_since_ns or time.monotonic_ns()
+        self.writer.blocked_since_ns = self.writer.blocked_since_ns or time.monotonic_ns()
         await asyncio.wait([self._listener])
+        return False

@@ -26,7 +26,6 @@ from app.errors import (
     UnknownHostError,
 )
 from app.message import check_topic
-from app.streaming.counting_session import CountingSession
 from app.streaming.session import StreamSession
 from app.streaming.stream_request import parse_request
 from telemetry import RejectReason
@@ -61,18 +60,15 @@ REJECTIONS: dict[type[ProblemError], RejectReason] = {
 class Streams:
     """Serves streams while there is room, and knows all that are open."""
 
-    def __init__(  # noqa: PLR0913  # what it is put together of
+    def __init__(
         self,
         hub: Hub,
         lifecycle: Lifecycle,
         *,
         max_connections: int,
         retry_s: float,
-        keep_totals: bool = False,
         admission: Admission | None = None,
     ) -> None:
-        """Keep the totals of each connection only where traces show them."""
-        self._session = CountingSession if keep_totals else StreamSession
         self.sessions: set[StreamSession] = set()
         self.draining = False
         # What waits in write buffers, as last added up (see Heartbeat).
@@ -124,7 +120,7 @@ class Streams:
                     outlet.encoding.protocol, REJECTIONS[type(problem)]
                 )
                 raise
-            session = self._session(outlet, self._hub, self._lifecycle, self._retry_s)
+            session = StreamSession(outlet, self._hub, self._lifecycle, self._retry_s)
             session.expires_at = expires_at
             self.sessions.add(session)
             self._empty.clear()

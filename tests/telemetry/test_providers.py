@@ -122,7 +122,6 @@ def test_metrics_still_answer_after_shutdown() -> None:
 def test_by_default_nothing_is_exported_traced_or_logged() -> None:
     telemetry = start_telemetry("1")
     assert not telemetry.pushes_only
-    assert not telemetry.traces
     assert telemetry.log_handler is None
     assert not any(health.enabled for health in telemetry.export_health.values())
     with telemetry.tracer_provider.get_tracer("test").start_as_current_span("span") as span:
@@ -136,7 +135,6 @@ def test_what_is_asked_for_is_there_without_a_collector(monkeypatch: pytest.Monk
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100")
     telemetry = start_telemetry("1")
     assert telemetry.pushes_only
-    assert telemetry.traces
     assert telemetry.log_handler is not None
     assert all(health.enabled for health in telemetry.export_health.values())
     with telemetry.lifecycle.publishing("orders", "") as publishing:

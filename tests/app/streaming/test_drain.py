@@ -84,7 +84,7 @@ async def test_a_stuck_client_is_cut_off_when_the_window_is_over_and_others_are_
     stuck, fine = await open_stream(), await open_stream()
     stuck.pipe.stop_taking()
     await hub.publish("a", [b"1"])
-    await eventually(lambda: stuck.session.blocked_since_ns is not None)
+    await eventually(lambda: stuck.session.writer.blocked_since_ns is not None)
     await asyncio.wait_for(Drain(streams, 0.1).run(), 10)
     assert stuck.pipe.transport.aborted
     assert not fine.pipe.transport.aborted
@@ -101,7 +101,7 @@ async def test_a_client_that_takes_its_data_late_still_gets_its_last_word(
     slow = await open_stream()
     slow.pipe.stop_taking()
     await hub.publish("a", [b"1"])
-    await eventually(lambda: slow.session.blocked_since_ns is not None)
+    await eventually(lambda: slow.session.writer.blocked_since_ns is not None)
     running = asyncio.create_task(Drain(streams, 60).run())
     await turns()
     slow.pipe.take_again()

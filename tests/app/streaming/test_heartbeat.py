@@ -44,10 +44,10 @@ async def test_a_stream_that_was_written_to_within_the_interval_gets_none(
 ) -> None:
     opened = await open_stream()
     heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
-    heartbeat._look_at(opened.session, opened.session.last_write_ns + 15 * NANOSECONDS - 1)
+    heartbeat._look_at(opened.session, opened.session.writer.last_write_ns + 15 * NANOSECONDS - 1)
     await turns()
     assert opened.pipe.events() == ["opened"]
-    heartbeat._look_at(opened.session, opened.session.last_write_ns + 15 * NANOSECONDS)
+    heartbeat._look_at(opened.session, opened.session.writer.last_write_ns + 15 * NANOSECONDS)
     await turns()
     assert opened.pipe.events() == ["opened", "heartbeat"]
 
@@ -56,7 +56,7 @@ async def test_a_message_breaks_the_silence_as_well_as_a_heartbeat(
     open_stream: OpenStream, streams: Streams, hub: Hub, recorder: Recorder
 ) -> None:
     opened = await open_stream()
-    opened.session.last_write_ns -= 100 * NANOSECONDS
+    opened.session.writer.last_write_ns -= 100 * NANOSECONDS
     await hub.publish("a", [b"1"])
     await eventually(lambda: recorder.sent == 1)
     Heartbeat(streams, interval_s=15, write_timeout_s=30)._look_at(
@@ -72,8 +72,8 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
     opened = await open_stream()
     opened.pipe.stop_taking()
     await hub.publish("a", [b"1"])
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
-    blocked_since_ns = opened.session.blocked_since_ns
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
+    blocked_since_ns = opened.session.writer.blocked_since_ns
     assert blocked_since_ns is not None
     heartbeat = Heartbeat(streams, interval_s=0.001, write_timeout_s=30)
     heartbeat._look_at(opened.session, blocked_since_ns + 30 * NANOSECONDS - 1)
@@ -127,7 +127,7 @@ async def test_write_buffers_are_added_up_in_each_round(
     first.pipe.transport.buffered = 0
     await heartbeat._go_round()
     assert streams.buffered_bytes == 0
-    second.session.last_write_ns = time.monotonic_ns()
+    second.session.writer.last_write_ns = time.monotonic_ns()
     second.pipe.transport.buffered = 50
     await heartbeat._go_round()
     assert streams.buffered_bytes == 50

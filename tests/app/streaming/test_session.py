@@ -138,7 +138,7 @@ async def test_a_client_gone_during_a_blocked_write_was_not_sent_what_was_writte
     opened = await open_stream()
     opened.pipe.stop_taking()
     await _publish(hub, 1, 3)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     assert recorder.sent == 0
     opened.pipe.vanish(CloseReason.CLIENT_VANISHED)
     await opened.ended()
@@ -155,7 +155,7 @@ async def test_a_transport_that_raises_ends_for_the_reason_that_the_listener_hea
     opened.pipe.raising = True
     opened.pipe.stop_taking()
     await _publish(hub, 1, 1)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     opened.pipe.vanish(CloseReason.CLIENT_CLOSED)
     await opened.ended()
     assert recorder.closed == [CloseReason.CLIENT_CLOSED]
@@ -168,12 +168,12 @@ async def test_a_write_that_had_to_wait_is_recorded_and_counts_once_it_was_taken
     opened = await open_stream()
     opened.pipe.stop_taking()
     await _publish(hub, 1, 1)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     opened.pipe.take_again()
     await eventually(lambda: recorder.sent == 1)
     ((_, seconds),) = recorder.of("write_blocked")
     assert seconds >= 0
-    assert opened.session.blocked_since_ns is None
+    assert opened.session.writer.blocked_since_ns is None
 
 
 @pytest.mark.parametrize("raising", [False, True])
@@ -205,7 +205,7 @@ async def test_a_stalled_client_is_cut_off_without_waiting_for_it_to_take_a_good
     opened = await open_stream()
     opened.pipe.stop_taking()
     await _publish(hub, 1, 1)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     opened.session.end(CloseReason.CLIENT_STALLED)
     opened.session.connection.abort()
     await opened.ended()
@@ -220,7 +220,7 @@ async def test_a_goodbye_that_a_client_does_not_take_shows_as_a_blocked_write(
     opened = await open_stream()
     opened.pipe.stop_taking()
     opened.session.end(CloseReason.DRAINING)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     opened.session.connection.abort()
     await opened.ended()
     assert recorder.closed == [CloseReason.DRAINING]
@@ -345,7 +345,7 @@ async def test_a_consumer_that_falls_off_the_ring_is_disconnected_with_its_curso
     await eventually(lambda: recorder.sent == 1)
     opened.pipe.stop_taking()
     await _publish(hub, 2, 2)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     await _publish(hub, 3, 20)
     opened.pipe.take_again()
     await opened.ended()
@@ -369,7 +369,7 @@ async def test_a_consumer_that_skips_is_told_how_many_it_missed(
     await eventually(lambda: recorder.sent == 1)
     opened.pipe.stop_taking()
     await _publish(hub, 2, 2)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     await _publish(hub, 3, 9)
     opened.pipe.take_again()
     await eventually(lambda: opened.pipe.data() == [1, 2, 7, 8, 9])
@@ -406,7 +406,7 @@ async def test_a_heartbeat_is_sent_once_and_carries_the_cursor(
     opened = await open_stream()
     await _publish(hub, 1, 1)
     await eventually(lambda: recorder.sent == 1)
-    before = opened.session.last_write_ns
+    before = opened.session.writer.last_write_ns
     opened.session.beat()
     opened.session.beat()
     await eventually(lambda: "heartbeat" in opened.pipe.events())
@@ -414,7 +414,7 @@ async def test_a_heartbeat_is_sent_once_and_carries_the_cursor(
     assert opened.pipe.events() == ["opened", "heartbeat"]
     beat = opened.pipe.records()[-1]
     assert beat["id"] == f"{log.epoch}-1"
-    assert opened.session.last_write_ns > before
+    assert opened.session.writer.last_write_ns > before
 
 
 async def test_a_second_hello_ends_the_stream_and_begins_another_on_the_connection(
@@ -456,7 +456,7 @@ async def test_a_hello_during_a_blocked_write_is_answered_after_it(
     opened = await open_stream(encoding=WEBSOCKET)
     opened.pipe.stop_taking()
     await _publish(hub, 1, 3)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     opened.pipe.say(StreamRequest(MessageId(log.epoch, 2), finite=False))
     await turns()
     opened.pipe.take_again()
@@ -513,7 +513,7 @@ async def test_what_is_live_goes_to_the_socket_and_after_the_first_without_the_t
     for _, topic, count, size, _, written in recorder.of("items_fanned_out"):
         assert (topic, count, len(written)) == ("a", 1, 1)
         assert size == len(_bodies(opened.pipe)[-1]) + 1
-    assert opened.session.last_write_ns == recorder.of("items_fanned_out")[-1][-1][-1]
+    assert opened.session.writer.last_write_ns == recorder.of("items_fanned_out")[-1][-1][-1]
 
 
 async def test_a_client_without_room_gets_the_rest_in_one_write_once_it_has(
@@ -524,7 +524,7 @@ async def test_a_client_without_room_gets_the_rest_in_one_write_once_it_has(
     await eventually(lambda: recorder.sent == 1)
     opened.pipe.stop_taking()
     await _publish(hub, 2, 4)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     assert recorder.sent == 1
     opened.pipe.take_again()
     await eventually(lambda: recorder.sent == 4)
@@ -548,7 +548,7 @@ async def test_what_a_client_without_room_gets_is_decided_once_it_has(
     await eventually(lambda: recorder.sent == 1)
     opened.pipe.stop_taking()
     await _publish(hub, 2, 3)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     await _publish(hub, 4, 9)
     opened.pipe.take_again()
     await eventually(lambda: recorder.sent == 2)
@@ -570,7 +570,7 @@ async def test_a_full_buffer_is_no_wait_while_there_is_nothing_to_write(
     await eventually(lambda: "heartbeat" in opened.pipe.events())
     opened.pipe.stop_taking()
     await turns(20)
-    assert opened.session.blocked_since_ns is None
+    assert opened.session.writer.blocked_since_ns is None
     opened.pipe.take_again()
     await _publish(hub, 1, 1)
     await eventually(lambda: recorder.sent == 1)
@@ -583,7 +583,7 @@ async def test_a_client_gone_while_it_had_no_room_was_not_sent_what_waited(
     opened = await open_stream(pipe=Pipe(direct=True))
     opened.pipe.stop_taking()
     await _publish(hub, 1, 3)
-    await eventually(lambda: opened.session.blocked_since_ns is not None)
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     opened.pipe.vanish(CloseReason.CLIENT_VANISHED)
     await opened.ended()
     assert recorder.sent == 0

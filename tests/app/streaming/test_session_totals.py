@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app.encoding.formats import NDJSON, WEBSOCKET
 from app.message import Edge
-from app.streaming.counting_session import CountingSession
 from app.streaming.stream_request import StreamRequest
 from app.streaming.streams import Streams
 from telemetry import ConnectionTotals, Lifecycle
@@ -39,7 +37,7 @@ def closings() -> Closings:
 
 @pytest.fixture
 def open_counted(hub: Hub, closings: Closings) -> OpenStream:
-    return OpenStream(Streams(hub, closings, max_connections=9, retry_s=1, keep_totals=True))
+    return OpenStream(Streams(hub, closings, max_connections=9, retry_s=1))
 
 
 def _is_message(frame: bytes) -> bool:
@@ -53,7 +51,6 @@ async def test_the_totals_are_those_of_all_messages_however_they_were_written(
 ) -> None:
     await hub.publish("a", [b"1", b"22"])
     opened = await open_counted("earliest", pipe=Pipe(encoding, direct=direct))
-    assert isinstance(opened.session, CountingSession)
     # At once; then one that is fanned out, or woken for.
     await eventually(lambda: opened.session._subscription.sent == 2)
     await hub.publish("a", [b"333"])
@@ -79,11 +76,3 @@ async def test_streams_on_one_connection_add_up(
     assert totals.sent == 2
     frames = [frame for frame in opened.pipe.frames if _is_message(frame)]
     assert totals.size_bytes == sum(map(len, frames))
-
-
-async def test_without_traces_nothing_is_kept(hub: Hub, closings: Closings) -> None:
-    opened = await OpenStream(Streams(hub, closings, max_connections=9, retry_s=1))("earliest")
-    assert not isinstance(opened.session, CountingSession)
-    opened.pipe.vanish()
-    await asyncio.wait_for(opened.ended(), 5)
-    assert closings.totals == [None]

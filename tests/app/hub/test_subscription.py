@@ -352,6 +352,21 @@ async def test_disconnect_ends_a_consumer_whose_next_message_is_too_old(
     assert "more than 10 s behind" in step.detail
 
 
+async def test_the_first_message_that_a_consumer_is_given_is_never_too_old_for_it(
+    log: MemoryLog, recorder: Recorder
+) -> None:
+    clock = Clock()
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, 10, clock)
+    subscription = await _subscribe(hub)
+    waiting = asyncio.create_task(subscription.next())
+    await turns()
+    await _publish(hub, 1, 1)
+    assert await waiting is None
+    # Its client takes nothing for a while.
+    clock.now_s += 2 * AGE_S
+    assert _data(await _take(subscription)) == [1]
+
+
 async def test_drop_oldest_skips_what_is_too_old_though_the_ring_has_it(
     log: MemoryLog, recorder: Recorder
 ) -> None:

@@ -7,6 +7,7 @@ browser then asks for is still the page's.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -41,26 +42,26 @@ class Hosts:
         host = Headers(scope=scope).get("host")
         if not host:
             return
-        name = _name(host)
-        if name not in self._allowed and not _is_loopback(name):
+        name, is_loopback = _resolve(host)
+        if not is_loopback and name not in self._allowed:
             raise UnknownHostError(
                 f"this service does not know itself as {host[:100]!r}: ask for localhost, or add "
                 "the name to RIPTIDE_ALLOWED_HOSTS"
             )
 
 
-def _name(host: str) -> str:
+# A service is asked for by few names, thousands of times a second.
+@functools.lru_cache(maxsize=64)
+def _resolve(host: str) -> tuple[str, bool]:
+    """Return the name or address in a Host header, and whether it can only be loopback's."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
-        return ""
-
-
-def _is_loopback(name: str) -> bool:
+        return "", False
     # RFC 6761, section 6.3: no name server is asked for these.
     if name == "localhost" or name.endswith(".localhost"):
-        return True
+        return name, True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return name, ipaddress.ip_address(name).is_loopback
     except ValueError:
-        return False
+        return name, False

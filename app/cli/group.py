@@ -14,7 +14,7 @@ from app.errors import RiptideError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("publish", "serve", "tail")
+COMMANDS = ("publish", "serve", "tail", "token")
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 

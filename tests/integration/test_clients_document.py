@@ -60,8 +60,10 @@ def _start(program: str, directory: Path, *arguments: str, **options: Any) -> An
 @contextlib.contextmanager
 def _running(program: str, directory: Path, *arguments: str, **options: Any) -> Iterator[Any]:
     with _start(program, directory, *arguments, **options) as process:
-        yield process
-        process.terminate()
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def _run(

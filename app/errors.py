@@ -12,6 +12,7 @@ RiptideError
     ├── InvalidTopicError          400
     ├── InvalidPositionError       400
     ├── InvalidMessageError        400
+    ├── InvalidLimitError          400
     ├── MalformedRequestError      400
     ├── UnauthenticatedError       401, WWW-Authenticate
     ├── ForbiddenError             403, WWW-Authenticate
@@ -127,6 +128,14 @@ class InvalidMessageError(ProblemError):
     status = HTTPStatus.BAD_REQUEST
     slug = "invalid-message"
     title = "Invalid message"
+
+
+class InvalidLimitError(ProblemError):
+    """``limit`` does not say how many topics to list."""
+
+    status = HTTPStatus.BAD_REQUEST
+    slug = "invalid-limit"
+    title = "Invalid limit"
 
 
 class MalformedRequestError(ProblemError):

@@ -120,6 +120,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.log = log
+    app.state.hub = hub
     app.state.telemetry = telemetry
     app.state.metrics_targets = metrics_targets
     app.state.metrics_app = Starlette(routes=operators, exception_handlers=EXCEPTION_HANDLERS)

@@ -16,7 +16,9 @@ from app.endpoints.openapi import openapi
 from app.endpoints.page import page
 from app.endpoints.publish import publish
 from app.endpoints.subscribe import Subscribe
+from app.endpoints.topics import topics
 from app.endpoints.websocket import SubscribeWebSocket
+from app.errors import NotFoundError
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -31,14 +33,21 @@ OPERATORS = ("/metrics", "/metrics/targets", "/healthz/live", "/healthz/ready")
 
 
 class ByMethod:
-    """One path, an application a method: so that a wrong method is told all the right ones."""
+    """A topic's path, an application a method: so a wrong method is told all the right ones."""
 
     def __init__(self, **applications: ASGIApp) -> None:
         self.methods = list(applications)
         self._applications = applications
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; the route lets no other methods through."""
+        """Pass the request on; the route lets no other methods through.
+
+        Raises:
+            NotFoundError: it names no topic at all.
+
+        """
+        if not scope["path_params"]["topic"]:
+            raise NotFoundError("a topic is at /topics/NAME; all there are, at /topics")
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         await self._applications[method](scope, receive, send)
 
@@ -80,6 +89,7 @@ def make_routes(
         # First, for they are asked for most, and are compared in this order.
         Route(TOPIC, topic, methods=topic.methods),
         WebSocketRoute(TOPIC, SubscribeWebSocket()),
+        plain("/topics", topics),
         plain("/", page, traced=True),
         plain("/openapi.json", openapi),
         plain("/metrics", misdirected if shares_port else metrics),

@@ -54,6 +54,21 @@ class Settings(BaseSettings):
         title="processes that share the port; each is a service of its own until there is a broker",
         description="a whole number from 1 to 1024",
     )
+    tls_certificate: Path | None = Field(
+        None,
+        title="file with the certificate (PEM, its chain included) to serve TLS with",
+        description="a file",
+    )
+    tls_key: Path | None = Field(
+        None,
+        title="file with the private key (PEM) of the certificate, if it is not in the same one",
+        description="a file",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        title="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+        description="IP addresses and networks, with commas, like 127.0.0.1,10.0.0.0/8",
+    )
     allow_anonymous: bool = Field(
         default=False,
         title="whether anybody may use the service beyond loopback without access control",
@@ -122,42 +137,6 @@ class Settings(BaseSettings):
         title="other origins whose web pages may use the service (CORS, WebSocket, cookies)",
         description="origins like https://app.example.com, with commas; or *, any but by cookie",
     )
-    metrics_port: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        title="port of its own for metrics and health, which then are on no other",
-        description="a whole number from 0 (any free port) to 65535",
-    )
-    metrics_token_file: Path | None = Field(
-        None,
-        title="file with the token that is asked for at metrics and health",
-        description="a file with at least 16 characters",
-    )
-    tls_certificate: Path | None = Field(
-        None,
-        title="file with the certificate (PEM, its chain included) to serve TLS with",
-        description="a file",
-    )
-    tls_key: Path | None = Field(
-        None,
-        title="file with the private key (PEM) of the certificate, if it is not in the same one",
-        description="a file",
-    )
-    head_timeout_seconds: float = Field(
-        10,
-        gt=0,
-        allow_inf_nan=False,
-        title="how long a client may take to send the target and headers of a request",
-        description="a number of seconds over 0",
-    )
-    body_timeout_seconds: float = Field(
-        60,
-        gt=0,
-        allow_inf_nan=False,
-        title="how long a client may take to send the body of a request",
-        description="a number of seconds over 0",
-    )
     log: Literal["sqlite", "memory"] = Field(
         "sqlite",
         title="where messages are kept",
@@ -167,16 +146,6 @@ class Settings(BaseSettings):
         Path("riptide-data"),
         title="directory of the SQLite log",
         description="a directory that can be created and written to",
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info",
-        title="least severe log record that is printed",
-        description="debug, info, warning or error",
-    )
-    log_format: Literal["text", "json"] = Field(
-        "text",
-        title="how log records are printed, one a line",
-        description="text or json",
     )
     retention_messages: int = Field(
         1_000_000,
@@ -191,10 +160,56 @@ class Settings(BaseSettings):
         title="age at which a message is deleted",
         description="a number of seconds over 0",
     )
+    max_topics: int = Field(
+        10_000,
+        ge=1,
+        title="topics that may have messages at the same time",
+        description="a whole number from 1",
+    )
+    max_message_bytes: int = Field(
+        MEBIBYTE,
+        ge=1,
+        title="largest single message",
+        description="a whole number of bytes from 1",
+    )
+    max_body_bytes: int = Field(
+        8 * MEBIBYTE,
+        ge=1,
+        title="largest body of a publish request",
+        description="a whole number of bytes from 1",
+    )
+    heartbeat_seconds: float = Field(
+        15,
+        gt=0,
+        allow_inf_nan=False,
+        title="silence after which a stream gets a heartbeat",
+        description="a number of seconds over 0",
+    )
+    write_timeout_seconds: float = Field(
+        30,
+        gt=0,
+        allow_inf_nan=False,
+        title="how long a client may take nothing before it is cut off",
+        description="a number of seconds over 0",
+    )
+    retry_seconds: float = Field(
+        2,
+        gt=0,
+        allow_inf_nan=False,
+        title="wait that clients are asked for before they reconnect (jittered)",
+        description="a number of seconds over 0",
+    )
+    drain_seconds: float = Field(
+        10,
+        ge=0,
+        allow_inf_nan=False,
+        title="time in which streams are closed one by one at shutdown",
+        description="a number of seconds from 0",
+    )
     ring_messages: int = Field(
         4096,
         ge=1,
-        title="newest messages of a topic held in memory while it has consumers",
+        title="newest messages of a topic held in memory (the ring) while it has consumers",
         description="a whole number from 1",
     )
     ring_bytes: int = Field(
@@ -209,7 +224,7 @@ class Settings(BaseSettings):
         description=(
             "disconnect (it resumes from the log), drop_oldest (it skips what is too old) or "
             "latest (it skips to the newest message); or one of them a pattern of topics, as in "
-            "prices.*=latest,logs.*=drop_oldest,*=disconnect (the first that fits counts)"
+            "prices.*=latest,logs.*=drop_oldest,*=disconnect (the first pattern that matches wins)"
         ),
     )
     max_lag_seconds: float = Field(
@@ -217,12 +232,6 @@ class Settings(BaseSettings):
         gt=0,
         title="age of a live message from which on its consumer counts as slow",
         description="a number of seconds over 0, or inf",
-    )
-    topic_labels: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
-        max_length=TopicLabels.MAX_PREFIXES,
-        title="topic prefixes that metrics may have as a label; all else is other",
-        description=f"up to {TopicLabels.MAX_PREFIXES} beginnings of topic names, with commas",
     )
     max_connections: int = Field(
         10_000,
@@ -260,56 +269,47 @@ class Settings(BaseSettings):
         title="messages that one client may publish in a second, as above; not loopback",
         description="a number over 0, or inf",
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
-        title="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
-        description="IP addresses and networks, with commas, like 127.0.0.1,10.0.0.0/8",
-    )
-    max_topics: int = Field(
-        10_000,
-        ge=1,
-        title="topics that may have messages at the same time",
-        description="a whole number from 1",
-    )
-    max_body_bytes: int = Field(
-        8 * MEBIBYTE,
-        ge=1,
-        title="largest body of a publish request",
-        description="a whole number of bytes from 1",
-    )
-    max_message_bytes: int = Field(
-        MEBIBYTE,
-        ge=1,
-        title="largest single message",
-        description="a whole number of bytes from 1",
-    )
-    heartbeat_seconds: float = Field(
-        15,
-        gt=0,
-        allow_inf_nan=False,
-        title="silence after which a stream gets a heartbeat",
-        description="a number of seconds over 0",
-    )
-    write_timeout_seconds: float = Field(
-        30,
-        gt=0,
-        allow_inf_nan=False,
-        title="how long a client may take nothing before it is cut off",
-        description="a number of seconds over 0",
-    )
-    retry_seconds: float = Field(
-        2,
-        gt=0,
-        allow_inf_nan=False,
-        title="wait that clients are asked for before they reconnect (jittered)",
-        description="a number of seconds over 0",
-    )
-    drain_seconds: float = Field(
+    head_timeout_seconds: float = Field(
         10,
-        ge=0,
+        gt=0,
         allow_inf_nan=False,
-        title="time in which streams are closed one by one at shutdown",
-        description="a number of seconds from 0",
+        title="how long a client may take to send the target and headers of a request",
+        description="a number of seconds over 0",
+    )
+    body_timeout_seconds: float = Field(
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        title="how long a client may take to send the body of a request",
+        description="a number of seconds over 0",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        title="port of its own for metrics and health, which then are on no other",
+        description="a whole number from 0 (any free port) to 65535",
+    )
+    metrics_token_file: Path | None = Field(
+        None,
+        title="file with the token that is asked for at metrics and health",
+        description="a file with at least 16 characters",
+    )
+    topic_labels: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        max_length=TopicLabels.MAX_PREFIXES,
+        title="topic prefixes that metrics may have as a label; all else is other",
+        description=f"up to {TopicLabels.MAX_PREFIXES} beginnings of topic names, with commas",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info",
+        title="least severe log record that is printed",
+        description="debug, info, warning or error",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        title="how log records are printed, one a line",
+        description="text or json",
     )
 
     @field_validator("slow_consumer")
@@ -359,6 +359,18 @@ class Settings(BaseSettings):
             if _ORIGIN.fullmatch(origin) is None:
                 raise ValueError(f"{origin} is not an origin")
         return value
+
+
+GROUPS = {
+    "Listening": "host",
+    "Access": "allow_anonymous",
+    "Messages": "log",
+    "Streams": "heartbeat_seconds",
+    "Slow consumers": "ring_messages",
+    "Limits": "max_connections",
+    "Metrics and log records": "metrics_port",
+}
+"""The groups of settings, each with its first one; they follow each other as in ``Settings``."""
 
 
 def load_settings() -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from operations import dashboards, metric_reference
+from operations import dashboards, metric_reference, setting_reference
 from operations.alertmanager import alertmanager_file
 from operations.rule_files import rule_files
 from operations.rule_tests import rule_tests
@@ -17,6 +17,7 @@ ROOT: Final = Path(__file__).parent.parent
 
 GENERATORS: Final[tuple[Callable[[], Mapping[str, str]], ...]] = (
     metric_reference.generate,
+    setting_reference.generate,
     dashboards.generate,
     rule_files,
     rule_tests,

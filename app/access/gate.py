@@ -20,6 +20,7 @@ from telemetry import PublishOutcome
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+    from app.access.credentials import Credentials
     from app.access.hosts import Hosts
     from app.access.origins import Origins
     from app.access.tokens import TokenVerifier
@@ -99,6 +100,19 @@ class Gate:
             self._lifecycle.messages_published(outcome, 1)
             raise
 
+    async def admit_lister(self, scope: Scope) -> Identity:
+        """Return who wants to know which topics there are: they may know those they may read.
+
+        Raises:
+            ProblemError: they may read none; requests that are no streams are counted by status.
+
+        """
+        self._hosts.check(scope)
+        identity = await self._identify(self._credentials_of(scope))
+        if not identity.grants.subscribe:
+            raise ForbiddenError(f"the token does not allow to {Action.SUBSCRIBE} to any topic")
+        return identity
+
     async def _admit(
         self, scope: Scope, action: Action, topic: str, *, from_pages: bool
     ) -> Identity:
@@ -108,10 +122,19 @@ class Gate:
         answer from foreign pages, but a cookie goes with them.
         """
         self._hosts.check(scope)
-        credentials = None if self._verifier is None else credentials_of(scope, self.cookie)
+        credentials = self._credentials_of(scope)
         by_cookie = credentials is not None and credentials.by_cookie
         if from_pages or (by_cookie and action is Action.PUBLISH):
             self._origins.check(scope, by_cookie=by_cookie)
+        identity = await self._identify(credentials)
+        if not identity.grants.allow(action, topic):
+            raise ForbiddenError(f"the token does not allow to {action} to {topic[:160]!r}")
+        return identity
+
+    def _credentials_of(self, scope: Scope) -> Credentials | None:
+        return None if self._verifier is None else credentials_of(scope, self.cookie)
+
+    async def _identify(self, credentials: Credentials | None) -> Identity:
         if self._verifier is None:
             return ANYONE
         if credentials is None:
@@ -124,7 +147,4 @@ class Gate:
                 "a token in the query is not accepted here: send it as Authorization: Bearer TOKEN",
                 error="invalid_request",
             )
-        identity = await self._verifier.verify(credentials.token)
-        if not identity.grants.allow(action, topic):
-            raise ForbiddenError(f"the token does not allow to {action} to {topic[:160]!r}")
-        return identity
+        return await self._verifier.verify(credentials.token)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 CLAIM = "riptide"
 """The claim of a token that holds its grants."""
+_PATTERN = re.compile(r"[A-Za-z0-9._~:*?-]{1,128}")
 
 
 class Action(StrEnum):
@@ -30,6 +32,21 @@ class Grants(NamedTuple):
 
 
 EVERYTHING = Grants(("*",), ("*",))
+
+
+def check_pattern(pattern: str) -> str:
+    """Return the pattern if a topic's name could fit it.
+
+    Raises:
+        ValueError: none could.
+
+    """
+    if _PATTERN.fullmatch(pattern) is None:
+        raise ValueError(
+            f"{pattern[:160]!r} fits no topic: use the characters of topic names "
+            "(A-Z a-z 0-9 . _ ~ : -), * for any characters and ? for any one"
+        )
+    return pattern
 
 
 def parse_grants(claim: Any) -> Grants:

@@ -14,7 +14,7 @@ from app.errors import RiptideError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("publish", "serve", "tail")
+COMMANDS = ("publish", "serve", "tail", "token", "topics")
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -41,6 +41,8 @@ Examples:
   riptide serve                              start the service on port 8080
   tail -f access.log | riptide publish logs  publish each line as it is written
   riptide tail logs                          print each message as it comes
+  riptide topics                             print which topics there are
+  riptide token --subscribe logs             make a token, for a service that asks for one
 """
 
 
@@ -54,7 +56,7 @@ Examples:
 def riptide() -> None:
     """Stream messages over NDJSON, Server-Sent Events and WebSocket.
 
-    publish and tail talk to the service at --url (or RIPTIDE_URL), http://localhost:8080
+    publish, tail and topics talk to the service at --url (or RIPTIDE_URL), http://localhost:8080
     if neither is given. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
 

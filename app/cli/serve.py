@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from app.setting_reference import Entry
 
 EPILOG = """\b
 Examples:
@@ -20,15 +24,23 @@ class _CommandWithSettings(click.Command):
     """Lists the settings under the help, from the one place where they are defined."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from app.settings import PREFIX, Settings  # noqa: PLC0415  # only this help needs them
+        from app.setting_reference import reference  # noqa: PLC0415  # only this help needs them
 
         super().format_epilog(ctx, formatter)
-        rows = []
-        for name, field in Settings.model_fields.items():
-            text = f"{field.title}: {field.description} [default: {field.default}]"
-            rows.append((f"{PREFIX}{name}".upper(), text))
-        with formatter.section("Settings (environment variables)"):
-            formatter.write_dl(rows)
+        for title, entries in reference().items():
+            with formatter.section(f"{title} (environment variables)"):
+                formatter.write_dl(
+                    (
+                        entry.variable,
+                        f"{entry.meaning}: {entry.allowed} [default: {_default(entry)}]",
+                    )
+                    for entry in entries
+                )
+
+
+def _default(entry: Entry) -> str:
+    units = f", {entry.in_units}" if entry.in_units else ""
+    return f"{entry.default or 'none'}{units}"
 
 
 @click.command(cls=_CommandWithSettings, epilog=EPILOG)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from app.slow_consumers import SlowConsumerRule
     from telemetry import Lifecycle
 
+# Names that are asked of the log at once: its reader serves replays, too.
+LISTED_AT_ONCE = 1000
+
 
 class Receipt(NamedTuple):
     """What a publisher is told: the messages are in the log, under these ids."""
@@ -39,6 +42,15 @@ class Start(NamedTuple):
     subscription: Subscription
     reconnection: ReconnectionOutcome | None
     missed: int
+
+
+class TopicState(NamedTuple):
+    """A topic that has messages: the id of the newest, how many are kept, and who reads it here."""
+
+    name: str
+    newest: MessageId
+    messages: int
+    consumers: int
 
 
 class Hub:
@@ -121,6 +133,32 @@ class Hub:
             self._pinned[name] -= 1
             self._release(topic)
 
+    async def list_topics(
+        self, after: str, limit: int, wanted: Callable[[str], bool]
+    ) -> tuple[list[TopicState], bool]:
+        """Return topics after a name, in the order of names, and whether there may be more.
+
+        Those that are wanted and have messages, at most so many.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+        found: list[TopicState] = []
+        while True:
+            step = await self._log.topics(after, LISTED_AT_ONCE)
+            for name, bounds in step:
+                if bounds.earliest > bounds.head or not wanted(name):
+                    continue
+                if len(found) == limit:
+                    return found, True
+                found.append(self._state_of(name, bounds))
+            if len(step) < LISTED_AT_ONCE:
+                return found, False
+            after = step[-1][0]
+            # Others get their turn: there may be any number of names that are not wanted.
+            await asyncio.sleep(0)
+
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; its topic leaves memory with the last one."""
         subscription.close()
@@ -147,6 +185,15 @@ class Hub:
         """Return the bytes of all rings and of what is on its way into the log."""
         rings = sum(topic.memory_bytes() for topic in list(self._topics.values()))
         return rings + self._pending_bytes
+
+    def _state_of(self, name: str, bounds: Bounds) -> TopicState:
+        topic = self._topics.get(name)
+        return TopicState(
+            name,
+            MessageId(self._log.epoch, bounds.head),
+            bounds.head - bounds.earliest + 1,
+            len(topic.subscriptions) if topic else 0,
+        )
 
     def _queues(self) -> list[int]:
         """Return the queue of each consumer that may have one; called from other threads."""

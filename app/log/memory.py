@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 import secrets
 import time
@@ -84,6 +85,11 @@ class MemoryLog:
             if size >= READ_BYTES:
                 break
         return found
+
+    async def topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+        """Return the topics whose names come after ``after``."""
+        names = heapq.nsmallest(limit, (name for name in self._heads if name > after))
+        return [(name, await self.bounds(name)) for name in names]
 
     def size_bytes(self) -> int:
         """Return the bytes of all payloads."""

@@ -111,6 +111,17 @@ class MessageLog(Protocol):
 
         """
 
+    async def topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+        """Return the topics whose names come after ``after``, in the order of names.
+
+        At most so many. Those whose messages have all expired are among them, for the log
+        remembers their numbers.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+
     def size_bytes(self) -> int:
         """Return how much room the log takes, in bytes."""
 

@@ -68,6 +68,10 @@ class SqliteLog:
         """Return the messages that follow ``after``."""
         return await self._on_reader(self._select_messages, topic, after)
 
+    async def topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+        """Return the topics whose names come after ``after``."""
+        return await self._on_reader(self._select_topics, after, limit)
+
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
@@ -101,6 +105,18 @@ class SqliteLog:
             "SELECT min(sequence) FROM messages WHERE topic_id = ?", topic_id
         ).fetchone()[0]
         return Bounds(head + 1 if earliest is None else earliest, head)
+
+    def _select_topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+        rows = self._execute(
+            "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id) "
+            "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
+            after,
+            limit,
+        )
+        return [
+            (name, Bounds(head + 1 if earliest is None else earliest, head))
+            for name, head, earliest in rows
+        ]
 
     def _select_messages(self, topic: str, after: int) -> list[Message]:
         rows = self._execute(

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
         ("GET", "/topics/a b", 400),
         ("POST", "/topics/a", 415),
         ("HEAD", "/topics/a", 200),
+        ("GET", "/topics", 200),
+        ("HEAD", "/topics", 200),
+        ("POST", "/topics", 405),
+        ("GET", "/topics/", 404),
+        ("POST", "/topics/", 404),
         ("GET", "/favicon.ico", 404),
     ],
 )
@@ -38,7 +43,7 @@ async def test_a_path_leads_where_it_should(
     assert (await ask(app, method, path)).status == status
 
 
-@pytest.mark.parametrize("path", ["/topics/", "/topics/a/b", "/topics/a/"])
+@pytest.mark.parametrize("path", ["/topics/a/b", "/topics/a/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_bad_topic_reaches_its_endpoint_and_is_told_what_is_wrong(
     app: Starlette, method: str, path: str
@@ -46,6 +51,12 @@ async def test_a_bad_topic_reaches_its_endpoint_and_is_told_what_is_wrong(
     headers = [("Content-Type", "application/json")]
     answer = await ask(app, method, path, headers=headers, body=b"1")
     assert (answer.status, answer.problem) == (400, "invalid-topic")
+
+
+async def test_who_names_no_topic_is_told_where_they_are_listed(app: Starlette) -> None:
+    answer = await ask(app, "GET", "/topics/")
+    assert answer.problem == "not-found"
+    assert "/topics" in answer.json["detail"]
 
 
 async def test_a_topic_says_all_the_methods_that_it_takes(app: Starlette) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -154,7 +154,7 @@ def test_the_live_page_works_with_a_token(
     )
     with browser.new_page() as page:
         page.goto(service.url)
-        page.wait_for_selector("#status:has-text('a token may be needed')")
+        page.wait_for_selector("#status:has-text('a token is needed')")
         page.select_option("select[name=protocol]", protocol)
         page.fill("input[name=token]", Issuer("HS256", None).token())
         page.click("#watch button")
@@ -162,6 +162,72 @@ def test_the_live_page_works_with_a_token(
         page.fill("input[name=message]", "with a token")
         page.click("#publish button")
         page.wait_for_selector("li:has-text('with a token')")
+        assert page.text_content("#status") == ""
+
+
+def test_the_live_page_publishes_with_the_token_that_was_typed_in(
+    start_service: StartService, browser: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    service = start_service(log="memory", token_secret_file=tmp_path / "secret")
+    with browser.new_page() as page:
+        page.goto(service.url)
+        page.fill("input[name=token]", Issuer("HS256", None).token())
+        page.fill("input[name=message]", "not watched yet")
+        page.click("#publish button")
+        page.wait_for_selector("#status:has-text('Published.')")
+        page.select_option("select[name=after]", "earliest")
+        page.click("#watch button")
+        page.wait_for_selector("li:has-text('not watched yet')")
+        assert page.text_content("#status") == ""
+
+
+@pytest.mark.parametrize("protocol", ["sse", "websocket"])
+def test_the_live_page_says_why_a_stream_was_refused(
+    start_service: StartService, browser: Browser, protocol: str
+) -> None:
+    service = start_service(log="memory", max_connections=1)
+    with browser.new_page() as page, browser.new_page() as other:
+        page.goto(service.url)
+        page.wait_for_selector("li:has-text('opened')")
+        other.goto(service.url)
+        other.select_option("select[name=protocol]", protocol)
+        other.click("#watch button")
+        other.wait_for_selector("#status:has-text('all 1 places for streams are taken')")
+        assert page.text_content("#status") == ""
+        page.close()
+        service.wait_for_metric(0, "riptide_streaming_active_connections")
+        other.fill("input[name=topic]", "not a topic")
+        other.click("#watch button")
+        other.wait_for_selector("#status:has-text('is not a topic name')")
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"metrics_token_file": "operators"}, "they need the token of the operators"),
+        ({"metrics_port": 0}, "they are on a port of their own"),
+        ({"otel_metrics_exporter": "otlp"}, "or sent elsewhere"),
+    ],
+    ids=["token", "port", "pushed"],
+)
+def test_the_live_page_says_why_it_has_no_numbers(
+    start_service: StartService,
+    browser: Browser,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    why: str,
+) -> None:
+    if "metrics_token_file" in settings:
+        file = tmp_path / settings["metrics_token_file"]
+        file.write_text("the token of operators")
+        settings = {"metrics_token_file": file}
+    service = start_service(log="memory", **settings)
+    with browser.new_page() as page:
+        page.goto(service.url)
+        page.wait_for_selector(f"#numberless:has-text('{why}')")
+        assert page.is_hidden("#numbers")
+        page.wait_for_selector("li:has-text('opened')")
         assert page.text_content("#status") == ""
 
 
@@ -199,4 +265,5 @@ def test_the_live_page_shows_what_is_published_on_it(
         page.click("#publish button")
         page.wait_for_selector("li:has-text('plain text')")
         page.wait_for_selector("#sent:has-text('2')")
+        assert page.is_hidden("#numberless")
         assert page.text_content("#status") == ""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.operations.grafana import DASHBOARDS, ROOT
 from tests.operations.vocabulary import mentioned_metrics, of_catalog, queries
+from tests.programs import require
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GUIDE = (ROOT / "docs" / "operator-guide.md").read_text()
 SECTIONS = (
@@ -68,3 +74,22 @@ def test_links_within_the_repository_lead_somewhere() -> None:
 
 def test_every_metric_in_the_prose_exists() -> None:
     assert mentioned_metrics(GUIDE) <= of_catalog().keys()
+
+
+def test_promtool_accepts_every_configuration_in_it(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("the token of operators")
+    fences = re.findall(
+        r"^```yaml\n(scrape_configs:.*?|global:.*?)^```", GUIDE, re.MULTILINE | re.DOTALL
+    )
+    assert fences
+    for number, fence in enumerate(fences):
+        file = tmp_path / f"{number}.yml"
+        file.write_text(fence.replace("/etc/prometheus/riptide-token", str(token)))
+        done = subprocess.run(
+            [require("promtool"), "check", "config", str(file)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

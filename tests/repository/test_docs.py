@@ -30,3 +30,16 @@ def test_every_setting_that_a_document_names_exists() -> None:
     for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         named = set(re.findall(r"RIPTIDE_[A-Z_]+", document.read_text()))
         assert named <= settings, document.name
+
+
+def test_no_command_of_a_document_has_a_wildcard_that_a_shell_would_take_for_its_own() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]:
+        for block in re.findall(
+            r"^```sh\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL
+        ):
+            for line in block.splitlines():
+                bare = re.sub(r"'[^']*'|\"[^\"]*\"|#.*", "", line)
+                assert not re.search(r"https?:\S*[?*]|localhost\S*[?*]", bare), (
+                    document.name,
+                    line,
+                )

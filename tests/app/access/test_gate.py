@@ -160,3 +160,17 @@ async def test_without_keys_nobody_is_let_in_and_it_is_counted(recorder: Recorde
     with pytest.raises(KeysUnavailableError):
         await gate.admit_consumer(_get(_by_header()), Protocol.SSE, "a")
     assert recorder.of("connection_rejected") == [(Protocol.SSE, RejectReason.UNAUTHENTICATED)]
+
+
+async def test_who_may_read_some_topics_may_list_them_and_refusals_are_no_streams(
+    gate: Gate, open_gate: Gate, recorder: Recorder
+) -> None:
+    assert await open_gate.admit_lister(_get()) is ANYONE
+    header = _by_header({"subscribe": ["news"]})
+    identity = await gate.admit_lister(_get(header))
+    assert identity.grants.allow(Action.SUBSCRIBE, "news")
+    with pytest.raises(ForbiddenError, match="to any topic"):
+        await gate.admit_lister(_get(_by_header({"publish": ["*"]})))
+    with pytest.raises(UnauthenticatedError):
+        await gate.admit_lister(_get())
+    assert recorder.of("connection_rejected") == []

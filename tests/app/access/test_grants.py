@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.access.grants import EVERYTHING, Action, Grants, parse_grants
+from app.access.grants import EVERYTHING, Action, Grants, check_pattern, parse_grants
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,14 @@ def test_a_claim_of_another_shape_is_an_error_and_not_a_right(claim: Any) -> Non
 
 def test_a_pattern_of_many_stars_is_no_way_to_keep_us_busy() -> None:
     assert not Grants(publish=("a*" * 64 + "b",)).allow(Action.PUBLISH, "a" * 128)
+
+
+@pytest.mark.parametrize("pattern", ["*", "orders.*", "a?c", "A~b_c:d-e.f", "x" * 128])
+def test_a_pattern_is_made_of_the_characters_of_topics_and_wildcards(pattern: str) -> None:
+    assert check_pattern(pattern) == pattern
+
+
+@pytest.mark.parametrize("pattern", ["", "a b", "a/b", "[ab]", "café", "x" * 129, "a\n"])
+def test_a_pattern_that_no_topic_can_fit_is_none(pattern: str) -> None:
+    with pytest.raises(ValueError, match="fits no topic"):
+        check_pattern(pattern)

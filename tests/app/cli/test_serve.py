@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from app.settings import PREFIX, Settings
+from app.setting_reference import reference
+from app.settings import PREFIX
 
 if TYPE_CHECKING:
     from tests.app.cli.conftest import Run, Spawn
@@ -15,9 +16,15 @@ if TYPE_CHECKING:
 
 def test_the_help_lists_every_setting_with_its_default(riptide: Run) -> None:
     text = " ".join(riptide("serve", "--help").out.decode().split())
-    for name, field in Settings.model_fields.items():
-        row = text[text.index(f" {PREFIX}{name.upper()} {field.title}: ") :]
-        assert row.partition("[default: ")[2].startswith(f"{field.default}]")
+    for title, entries in reference().items():
+        assert f" {title} (environment variables): " in text
+        for entry in entries:
+            row = text[text.index(f" {entry.variable} {entry.meaning}: {entry.allowed} [") :]
+            shown = row.partition("[default: ")[2].partition("]")[0].replace("- ", "-")
+            assert shown.split(",")[0] == entry.default or shown == "none"
+    for unreadable in ("[default: None]", "[default: ()]", "604800]"):
+        assert unreadable not in text
+    assert "[default: 604800, 7 days]" in text
 
 
 def test_it_serves_what_is_published_until_it_is_told_to_end(

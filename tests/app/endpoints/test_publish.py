@@ -57,7 +57,7 @@ async def test_a_bad_line_in_a_batch_is_named_and_nothing_is_published(app: Star
         ("/topics/a", BATCH, b"\n", 400, "invalid-message"),
         ("/topics/a", JSON, b'"' + b"x" * 100 + b'"', 413, "too-large"),
         ("/topics/a/b", JSON, b"1", 400, "invalid-topic"),
-        ("/topics/", JSON, b"1", 400, "invalid-topic"),
+        ("/topics/", JSON, b"1", 404, "not-found"),
         ("/topics/é", JSON, b"1", 400, "invalid-topic"),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -8,9 +9,11 @@ import pytest
 
 from app.encoding.formats import NDJSON
 from app.errors import LogUnavailableError
+from app.hub import hub as hub_module
 from app.hub.batch import Batch
 from app.hub.hub import Hub
 from app.hub.topic import RingLimits
+from app.log.memory import MemoryLog
 from app.log.message_log import Retention
 from app.message import Edge, MessageId
 from telemetry import DropReason, ReconnectionOutcome
@@ -19,7 +22,6 @@ from tests.app.waiting import turns
 
 if TYPE_CHECKING:
     from app.hub.hub import Start
-    from app.log.memory import MemoryLog
     from app.message import Position
     from tests.app.recorder import Recorder
 
@@ -295,3 +297,45 @@ async def test_a_topic_without_consumers_holds_no_message_even_before_it_is_coll
     assert topic.memory_bytes() == 0
     assert batch() is None
     assert subscription.unaccounted == 0
+
+
+async def test_topics_are_listed_with_what_is_kept_and_who_reads_them(
+    hub: Hub, log: MemoryLog
+) -> None:
+    await hub.publish("b", [b"1", b"2"])
+    await hub.publish("a", [b"1"])
+    start = await _subscribe(hub, Edge.LATEST, "b")
+    await _subscribe(hub, Edge.LATEST, "no messages yet")
+    found, more = await hub.list_topics("", 10, lambda _: True)
+    assert found == [("a", (log.epoch, 1), 1, 0), ("b", (log.epoch, 2), 2, 1)]
+    assert not more
+    hub.unsubscribe(start.subscription)
+    assert (await hub.list_topics("a", 10, lambda _: True))[0][0].consumers == 0
+
+
+async def test_a_list_says_whether_there_is_more_of_what_is_wanted(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fewer than there are, so that the log is asked several times.
+    monkeypatch.setattr(hub_module, "LISTED_AT_ONCE", 2)
+    for name in "abcdefg":
+        await hub.publish(name, [b"1"])
+
+    async def listed(after: str, limit: int, wanted: str) -> tuple[list[str], bool]:
+        found, more = await hub.list_topics(after, limit, wanted.__contains__)
+        return [state.name for state in found], more
+
+    assert await listed("", 2, "bfg") == (["b", "f"], True)
+    assert await listed("f", 2, "bfg") == (["g"], False)
+    assert await listed("", 3, "bfg") == (["b", "f", "g"], False)
+    assert await listed("", 7, "abcdefg") == (list("abcdefg"), False)
+    assert await listed("", 5, "x") == ([], False)
+
+
+async def test_topics_whose_messages_have_expired_are_not_listed(recorder: Recorder) -> None:
+    log = MemoryLog(Retention(1000, 60))
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
+    log.append("old", [b"1"], time.time_ns() - 61_000_000_000)
+    await hub.publish("new", [b"1"])
+    found, _ = await hub.list_topics("", 10, lambda _: True)
+    assert [state.name for state in found] == ["new"]

@@ -217,3 +217,28 @@ async def test_a_topic_whose_messages_have_all_expired_makes_room_and_keeps_its_
 
     assert await append_when_there_is_room("b") == 1
     assert await append_when_there_is_room("a") == 3
+
+
+async def test_topics_are_listed_in_the_order_of_names_with_their_bounds(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log()
+    for topic in ("b", "a.b", "B", "a", "a-b", "c"):
+        await append(log, topic, b"1", b"2")
+    assert [name for name, _ in await log.topics("", 100)] == ["B", "a", "a-b", "a.b", "b", "c"]
+    assert await log.topics("a", 2) == [("a-b", (1, 2)), ("a.b", (1, 2))]
+    assert await log.topics("c", 100) == []
+
+
+async def test_a_topic_whose_messages_have_all_expired_is_listed_as_empty(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    log = await open_log(seconds=60)
+    await log.append("a", [b"0"] * 4, time.time_ns() - 61_000_000_000)
+
+    async def trimmed() -> None:
+        while await log.topics("", 1) != [("a", (5, 4))]:  # noqa: ASYNC110  # the log has no event for it
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(trimmed(), 10)

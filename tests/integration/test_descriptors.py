@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from tests.certificates import make_certificate
 from tests.contract.consumers import TRANSPORTS, RefusedError
 from tests.contract.raw import RawStream
 from tests.service import RIPTIDE, Service
@@ -41,6 +42,12 @@ def limited(tmp_path: Path) -> Iterator[LimitedService]:
     yield service
     assert service.stop() == 0
     assert "Traceback" not in service.log, service.log
+
+
+def _is_ready(service: Service) -> bool:
+    with contextlib.suppress(httpx2.TransportError):
+        return httpx2.get(f"{service.url}/healthz/ready").status_code == 200
+    return False
 
 
 def _warnings(service: Service) -> list[str]:
@@ -107,9 +114,32 @@ def test_connections_that_ask_for_nothing_cannot_use_them_up_in_silence(
         assert b"urn:riptide:problem:connection-limit" in body
         assert FULL in limited.log
         assert "a connection was refused with 503" in limited.log
-    # Nothing is left of it.
+    # Once the service has heard that they have gone, nothing is left of it.
+    deadline = time.monotonic() + 20
+    while not _is_ready(limited):
+        assert time.monotonic() < deadline
     with RawStream(limited, topic, "ndjson") as stream:
         stream.wait_until_open()
+
+
+def test_handshakes_of_tls_that_never_end_cannot_use_them_up_in_silence(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    service = LimitedService(
+        tmp_path,
+        f"ulimit -n {LIMIT}",
+        tls_certificate=certificate,
+        tls_key=key,
+        log="memory",
+    ).start()
+    address = ("127.0.0.1", int(service.settings["PORT"]))
+    with contextlib.ExitStack() as stack:
+        for _ in range(LIMIT):
+            stack.enter_context(socket.create_connection(address, 20))
+        deadline = time.monotonic() + 20
+        while FULL not in service.log:
+            assert time.monotonic() < deadline, service.log
+            time.sleep(0.05)
+    assert service.stop() == 0
 
 
 def test_a_low_limit_that_may_be_raised_is(tmp_path: Path) -> None:

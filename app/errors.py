@@ -25,6 +25,7 @@ RiptideError
     ├── UnsupportedMediaTypeError  415
     ├── MisdirectedError           421
     ├── UnknownHostError           421
+    ├── UpgradeRequiredError       426, Upgrade
     ├── AddressLimitError          429, Retry-After
     ├── IdentityLimitError         429, Retry-After
     ├── AddressRateError           429, Retry-After
@@ -248,6 +249,18 @@ class UnknownHostError(ProblemError):
     title = "Unknown host"
 
 
+class UpgradeRequiredError(ProblemError):
+    """A WebSocket handshake has come without its ``Upgrade`` (RFC 9110, section 15.5.22)."""
+
+    status = HTTPStatus.UPGRADE_REQUIRED
+    slug = "upgrade-required"
+    title = "Upgrade required"
+
+    def headers(self) -> dict[str, str]:
+        """Return what to upgrade to."""
+        return {"Upgrade": "websocket", "Connection": "Upgrade"}
+
+
 class AddressLimitError(ProblemError):
     """One address has as many streams open as it may."""
 
@@ -302,6 +315,10 @@ class ConnectionLimitError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "connection-limit"
     title = "Too many connections"
+
+    def headers(self) -> dict[str, str]:
+        """Return when to come back, and that the connection itself makes room."""
+        return {**super().headers(), "Connection": "close"}
 
 
 class AcceptRateError(ProblemError):

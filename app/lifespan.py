@@ -8,6 +8,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
+from app import descriptors
 from app.allocator import give_back_regularly
 from app.logs import handled_by
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from app.log.message_log import MessageLog
     from app.streaming.drain import Drain
     from app.streaming.heartbeat import Heartbeat
+    from app.streaming.streams import Streams
     from telemetry import EventLoopMonitor, Telemetry
 
 
@@ -44,13 +46,22 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     monitor: EventLoopMonitor = app.state.event_loop_monitor
     drain: Drain = app.state.drain
     telemetry: Telemetry = app.state.telemetry
+    streams: Streams = app.state.streams
+    # Fewer than are asked for, rather than some that get neither a stream nor an answer.
+    streams.limit = descriptors.room_for(streams.limit)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
         stack.enter_context(handled_by(telemetry.log_handler))
         await gate.open()
         await log.open()
         stack.push_async_callback(log.close)
-        for background in (heartbeat.run(), monitor.run(), gate.run(), give_back_regularly()):
+        for background in (
+            heartbeat.run(),
+            monitor.run(),
+            gate.run(),
+            give_back_regularly(),
+            descriptors.watch(),
+        ):
             stack.push_async_callback(_cancel, asyncio.create_task(background))
         # Under our server the drain is over by then; under another one this is it.
         stack.push_async_callback(drain.run)

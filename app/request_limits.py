@@ -1,7 +1,7 @@
 """Limits to how a request may come: the time for its head and its body, and the size of its head.
 
 uvicorn has none of its own. A client that sends a byte now and then, or a header without an end,
-would hold a connection, or our memory, for ever.
+would hold a connection, or our memory, for ever. And none comes in on the last descriptors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from app import descriptors
 from app.errors import (
+    ConnectionLimitError,
     HeadTooLargeError,
     MalformedRequestError,
     ProblemError,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 * 1024
 # Closing a socket that holds unread data resets it, and the answer may be lost.
 LINGER_S = 0.5
+RETRY_AFTER_S = 5
 
 
 class RequestLimits(NamedTuple):
@@ -62,8 +65,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._running: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
-        """Expect a request."""
+        """Expect a request, if there are descriptors left for who may come next."""
         super().connection_made(transport)
+        left = descriptors.left_above(transport.get_extra_info("socket").fileno())
+        if left < descriptors.LAST:
+            descriptors.warn_of_last("a connection was refused with 503")
+            self._refuse(_no_descriptor())
+            if left < descriptors.LAST // 2:
+                # Nor can many linger.
+                transport.close()
+            return
         self._expect_within(self.config.limits.head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -194,11 +205,20 @@ def _too_large() -> HeadTooLargeError:
     return HeadTooLargeError(f"the target and headers are over the limit of {MAX_HEAD_BYTES} bytes")
 
 
+def _no_descriptor() -> ConnectionLimitError:
+    return ConnectionLimitError(
+        "the service has as many files open as it may: try again later, or raise its limit",
+        retry_after=RETRY_AFTER_S,
+    )
+
+
 def _response(problem: ProblemError) -> bytes:
     body = orjson.dumps(problem.body())
-    head = (
-        b"content-type: application/problem+json\r\n"
-        b"content-length: %d\r\n"
-        b"connection: close\r\n\r\n" % len(body)
-    )
-    return STATUS_LINE[problem.status] + head + body
+    headers = {
+        **{name.lower(): value for name, value in problem.headers().items()},
+        "content-type": "application/problem+json",
+        "content-length": str(len(body)),
+        "connection": "close",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return STATUS_LINE[problem.status] + head.encode() + b"\r\n" + body

@@ -21,8 +21,9 @@ Everything that Riptide measures, as Prometheus shows it at `/metrics`. This pag
 `telemetry/catalog.py` (`make kit`); do not edit it.
 
 - Every series exists from the first scrape, at zero, so `rate()` and `increase()` never miss the
-  first event and a missing series always means a missing service. The one exception is the
-  `topic` label: its values are the prefixes in `RIPTIDE_TOPIC_LABELS`, and `other`.
+  first event and a missing series always means a missing service. The one exception are the metrics
+  with the label `topic` (`riptide_topic_…`): without `RIPTIDE_TOPIC_LABELS` there are none, and
+  queries for them are empty; with it, the label's values are the prefixes in it, and `other`.
 - Label values come from closed sets; there is no way for a client to add a series.
 - A message is *sent* when the transport of a consumer whose connection is up has taken it. That is
   not yet *received*: see [architecture.md](architecture.md).

@@ -31,7 +31,8 @@ scrape_configs:
 class Prometheus:
     """A Prometheus server that scrapes one service, or what its configuration says.
 
-    ``ITSELF`` in a configuration stands for the server's own address.
+    ``ITSELF`` in a configuration stands for the server's own address. It is written to ``file``,
+    where there may be others that it names.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class Prometheus:
         *,
         program: str = "",
         flags: Iterable[str] = (),
+        file: Path | None = None,
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        file = directory / "prometheus.yml"
+        file = file or directory / "prometheus.yml"
         target = "" if service is None else service.url.removeprefix("http://")
         text = configuration or CONFIGURATION.format(target=target)
         file.write_text(text.replace("ITSELF", self.url.removeprefix("http://")))

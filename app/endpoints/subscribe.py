@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from app.admission.client import client_of
-from app.errors import NotAcceptableError, ProblemError
+from app.errors import NotAcceptableError, ProblemError, UpgradeRequiredError
 from app.message import check_topic
 from app.streaming import control
 from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
@@ -31,10 +31,11 @@ class Subscribe:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a stream to its end; raises what was wrong with the request before it begins."""
         # Nothing of the request is kept but what the stream needs: it may stay open for days.
+        streams: Streams = scope["app"].state.streams
+        _check_upgrade(Headers(scope=scope), streams)
         http_format = negotiate(Headers(scope=scope).get("accept"))
         topic = scope["path_params"]["topic"]
         gate: Gate = scope["app"].state.gate
-        streams: Streams = scope["app"].state.streams
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
             identity = await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
@@ -61,6 +62,22 @@ class Subscribe:
             await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
 
 
+def _check_upgrade(headers: Headers, streams: Streams) -> None:
+    """Tell a WebSocket client that it has come as another one, which it would wait for in vain.
+
+    Raises:
+        UpgradeRequiredError: its handshake lacks what says so; it has been counted.
+
+    """
+    if "sec-websocket-key" in headers:
+        problem = UpgradeRequiredError(
+            "this is a WebSocket handshake without its headers Upgrade and Connection: a proxy on "
+            "the way has removed them and has to be told to pass them on"
+        )
+        streams.count_refusal(Protocol.WEBSOCKET, problem)
+        raise problem
+
+
 def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemError) -> Response:
     """Refuse an ``EventSource`` that reconnects, in-band.
 
@@ -74,6 +91,8 @@ def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemErro
     )
     response = Response(http_format.encoding.encode_control(record))
     response.raw_headers += response_headers(http_format)
+    # Where places are scarce, so are descriptors.
+    response.headers["Connection"] = "close"
     return response
 
 

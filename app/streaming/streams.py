@@ -24,6 +24,7 @@ from app.errors import (
     ProblemError,
     UnauthenticatedError,
     UnknownHostError,
+    UpgradeRequiredError,
 )
 from app.message import check_topic
 from app.streaming.session import StreamSession
@@ -33,7 +34,7 @@ from telemetry import RejectReason
 if TYPE_CHECKING:
     from app.hub.hub import Hub
     from app.streaming.outlet import Outlet
-    from telemetry import Lifecycle
+    from telemetry import Lifecycle, Protocol
 
 # What an open stream adds to the resident set when idle, its write buffer aside: measured over
 # 2,000 streams as 17.6 kB with HTTP and 20.0 kB with WebSocket, the server's own objects included.
@@ -54,6 +55,7 @@ REJECTIONS: dict[type[ProblemError], RejectReason] = {
     OriginError: RejectReason.ORIGIN,
     UnauthenticatedError: RejectReason.UNAUTHENTICATED,
     UnknownHostError: RejectReason.ORIGIN,
+    UpgradeRequiredError: RejectReason.INVALID_REQUEST,
 }
 
 
@@ -116,9 +118,7 @@ class Streams:
                     self._hub.unsubscribe(start.subscription)
                     self._check_room()
             except ProblemError as problem:
-                self._lifecycle.connection_rejected(
-                    outlet.encoding.protocol, REJECTIONS[type(problem)]
-                )
+                self.count_refusal(outlet.encoding.protocol, problem)
                 raise
             session = StreamSession(outlet, self._hub, self._lifecycle, self._retry_s)
             session.expires_at = expires_at
@@ -134,6 +134,10 @@ class Streams:
             self._places_taken -= 1
             if entered:
                 self._admission.leave(client)
+
+    def count_refusal(self, protocol: Protocol, problem: ProblemError) -> None:
+        """Record that a stream was refused, and why."""
+        self._lifecycle.connection_rejected(protocol, REJECTIONS[type(problem)])
 
     async def wait_until_empty(self) -> None:
         """Return when no session is open."""
@@ -153,6 +157,6 @@ class Streams:
         if self._places_taken > self.limit:
             raise ConnectionLimitError(
                 f"all {self.limit} places for streams are taken: try again later, "
-                "or raise RIPTIDE_MAX_CONNECTIONS",
+                "or raise RIPTIDE_MAX_CONNECTIONS (or the limit of open files, if that is lower)",
                 retry_after=RETRY_AFTER_S,
             )

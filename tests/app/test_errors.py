@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app import errors
-from app.errors import ConnectionLimitError, InvalidMessageError, ProblemError, RiptideError
+from app.errors import AcceptRateError, InvalidMessageError, ProblemError, RiptideError
 
 
 def _tree() -> list[tuple[int, str, str]]:
@@ -68,6 +68,4 @@ def test_a_problem_is_an_object_of_rfc_9457() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 5])
 def test_a_wait_that_is_asked_for_becomes_a_header(seconds: int) -> None:
-    assert ConnectionLimitError("full", retry_after=seconds).headers() == {
-        "Retry-After": str(seconds)
-    }
+    assert AcceptRateError("full", retry_after=seconds).headers() == {"Retry-After": str(seconds)}

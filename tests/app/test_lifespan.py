@@ -4,10 +4,12 @@ import asyncio
 import dataclasses
 import gc
 import logging
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
 
+from app import descriptors
 from app.errors import StartError
 from app.lifespan import COLLECTOR_THRESHOLDS, lifespan
 from app.log.message_log import Retention
@@ -102,6 +104,13 @@ async def test_telemetry_is_shut_down_last_and_once(
         pass
     assert order == ["closed, 0 shutdowns"]
     assert telemetry.calls == 1
+
+
+async def test_there_are_no_more_places_than_descriptors(stored: Starlette) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    stored.state.streams.limit = limit
+    async with lifespan(stored):
+        assert stored.state.streams.limit == limit - descriptors.RESERVE
 
 
 async def test_a_fault_within_is_passed_on_after_everything_was_closed(

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
+import socket
 from typing import TYPE_CHECKING
 
 import orjson
@@ -8,6 +11,7 @@ import pytest
 from uvicorn.server import ServerState
 
 from app import request_limits
+from app.descriptors import LAST
 from app.request_limits import MAX_HEAD_BYTES, LimitedConfig, LimitedHttpProtocol, RequestLimits
 from app.server import StreamingHttpProtocol, listen
 from tests.app.waiting import eventually
@@ -99,6 +103,41 @@ def _problem(answer: bytes) -> tuple[int, str]:
     problem = orjson.loads(body)
     assert head.startswith(b"HTTP/1.1 %d " % problem["status"])
     return problem["status"], problem["type"].rpartition(":")[2]
+
+
+@pytest.mark.parametrize("left", [0, LAST - 1])
+async def test_a_connection_on_one_of_the_last_descriptors_is_answered_and_sent_away(
+    exchange: Exchange, caplog: pytest.LogCaptureFixture, left: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    before, writer = await exchange.open()
+    # Its answer is to come when all is over.
+    exchange.app.reading.clear()
+    writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    await eventually(lambda: exchange.state.tasks)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(("127.0.0.1", exchange.port)) as client:
+        # It waits to be accepted, and gets the lowest descriptor that is free.
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1 + left, limits[1]))
+        client.setblocking(False)  # socket's signature
+        answer = b""
+        try:
+            while piece := await asyncio.wait_for(loop.sock_recv(client, 10_000), 10):
+                answer += piece
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert _problem(answer) == (503, "connection-limit")
+    assert b"retry-after: 5" in answer
+    assert answer.lower().count(b"connection:") == 1
+    assert "refused with 503" in caplog.text
+    # Who was there before goes on, and who comes after is let in.
+    exchange.app.reading.set()
+    assert (await asyncio.wait_for(before.read(), 10)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+    after = await exchange.answer(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert after.startswith(b"HTTP/1.1 200 ")
 
 
 def test_the_protocol_that_we_serve_with_has_the_limits() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from app import descriptors
+from app.settings import Settings
+from operations.alerts import alerts
+from operations.rules import Alert
+from telemetry import catalog
 from tests.operations.grafana import DASHBOARDS, ROOT
 from tests.operations.vocabulary import mentioned_metrics, of_catalog, queries
 from tests.programs import require
+from tests.service import RIPTIDE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 GUIDE = (ROOT / "docs" / "operator-guide.md").read_text()
 SECTIONS = (
     "## Install",
+    "## Behind a proxy",
     "## Scrape it",
     "## Dashboards",
     "## Alerts",
@@ -43,6 +51,10 @@ def _section(heading: str) -> str:
 def test_the_guide_has_its_sections_in_order() -> None:
     headings = re.findall(r"^##+ .*$", GUIDE, re.MULTILINE)
     assert tuple(heading for heading in headings if heading in SECTIONS) == SECTIONS
+
+
+def _fences(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("heading", [section for section in SECTIONS if section[:3] == "###"])
@@ -74,6 +86,77 @@ def test_links_within_the_repository_lead_somewhere() -> None:
 
 def test_every_metric_in_the_prose_exists() -> None:
     assert mentioned_metrics(GUIDE) <= of_catalog().keys()
+
+
+@pytest.mark.parametrize(("language", "name"), [("nginx", "nginx.conf"), ("caddy", "Caddyfile")])
+def test_the_configurations_of_proxies_are_the_ones_that_are_tested(
+    language: str, name: str
+) -> None:
+    assert _fences(language) == [(ROOT / "proxies" / name).read_text()]
+    assert f"../proxies/{name}" in GUIDE
+
+
+def test_what_is_to_be_set_before_the_rules_are_loaded_is_where_and_as_it_is_said() -> None:
+    table = _section("### Set these before you load the rules")
+    rows = re.findall(r"^\| `(\w+)` \| `(\S+)\.py` \| `?([^|`]+)`? \|", table, re.MULTILINE)
+    assert {name for name, _, _ in rows} == {
+        "CONNECTION_DURATION_P99",
+        "ACTIVE_CONNECTIONS",
+        "THROUGHPUT_LOW",
+        "RUNBOOKS",
+        "DASHBOARD",
+    }
+    for name, module, value in rows:
+        setting = getattr(importlib.import_module(module.replace("/", ".")), name)
+        assert str(setting) == value.strip(), name
+    # What it may be raised to is what the histogram can still tell.
+    assert catalog.CONNECTION_DURATION.bounds[-1] == 3600
+    assert "3600" in table
+
+
+def test_alerts_and_rules_are_counted_right() -> None:
+    rules = [rule for group in alerts() for rule in group.rules if isinstance(rule, Alert)]
+    windows = [rule for rule in rules if "window" in rule.labels]
+    names = {rule.name for rule in rules}
+    assert f"({len(names)} alerts are {len(rules)} rules" in GUIDE
+    assert len({rule.name for rule in windows}) == 2
+    assert len(windows) == 2 * 4
+    assert f"{len(names)} alerts" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
+    (unit,) = _fences("ini")
+    # Both ways of the unit: with the lines for a secret, and without.
+    for name, text in {"plain": unit, "secret": re.sub(r"(?m)^# (?=\w+=)", "", unit)}.items():
+        file = tmp_path / f"{name}.service"
+        file.write_text(text.replace("/opt/riptide/bin/riptide", str(RIPTIDE)))
+        done = subprocess.run(
+            [require("systemd-analyze"), "verify", "--man=no", file],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert text.count("LoadCredential=") == 1
+
+
+def test_supervisors_wait_for_the_drain_and_give_descriptors_for_all_connections() -> None:
+    drain = Settings.model_fields["drain_seconds"].default
+    wanted = Settings.model_fields["max_connections"].default + descriptors.RESERVE
+    (unit,) = _fences("ini")
+    for pattern, text in ((r"TimeoutStopSec=(\d+)", unit), (r"--stop-timeout (\d+)", GUIDE)):
+        (seconds,) = re.findall(pattern, text)
+        assert int(seconds) > drain
+    for pattern, text in ((r"LimitNOFILE=(\d+)", unit), (r"--ulimit nofile=(\d+):", GUIDE)):
+        (files,) = re.findall(pattern, text)
+        assert int(files) >= wanted
+    assert f"{descriptors.RESERVE} besides" in unit
+    assert f"{descriptors.RESERVE} above" in GUIDE
+
+
+def test_the_secret_is_given_to_the_user_of_the_image() -> None:
+    (user,) = re.findall(r"--uid (\d+)", (ROOT / "Dockerfile").read_text())
+    assert f"chown {user} secret" in GUIDE
 
 
 def test_promtool_accepts_every_configuration_in_it(tmp_path: Path) -> None:

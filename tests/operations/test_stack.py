@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+import pytest
 import yaml
 
 from app.settings import Settings
 from tests.operations.grafana import ROOT
 from tests.programs import require
+from tests.prometheus import Prometheus
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import StartService
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 PROMETHEUS = ROOT / "alert-rules" / "prometheus.yml"
+STACK = ROOT / "alert-rules" / "prometheus-stack.yml"
+GUIDE = (ROOT / "docs" / "operator-guide.md").read_text()
 HEALTH_CHECK = re.compile(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", re.MULTILINE)
 COPIES = re.compile(r"^COPY (?!--from)(.*) (/source/\S*)$", re.MULTILINE)
 PIP_OPTIONS = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
@@ -76,30 +81,88 @@ def test_the_stack_waits_for_the_drain() -> None:
     assert int(grace["stop_grace_period"].removesuffix("s")) > drain
 
 
-def test_promtool_has_nothing_to_say_about_the_configuration_of_prometheus() -> None:
+@pytest.mark.parametrize("file", [PROMETHEUS, STACK], ids=lambda file: file.stem)
+def test_promtool_has_nothing_to_say_about_the_configuration_of_prometheus(file: Path) -> None:
     done = subprocess.run(
-        [require("promtool"), "check", "config", PROMETHEUS],
+        [require("promtool"), "check", "config", file],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("rules found") == 2
 
 
-def test_prometheus_scrapes_and_alerts_whom_the_stack_has() -> None:
-    configuration = yaml.safe_load(PROMETHEUS.read_text())
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    named = {
-        target.partition(":")[0]
+def _targets(configuration: dict[str, Any]) -> list[dict[str, list[str]]]:
+    return [
+        static
         for holder in (
             *configuration["scrape_configs"],
             *configuration["alerting"]["alertmanagers"],
         )
         for static in holder["static_configs"]
+    ]
+
+
+def test_prometheus_scrapes_and_alerts_whom_the_stack_has() -> None:
+    configuration = yaml.safe_load(STACK.read_text())
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert f"/etc/riptide/{STACK.name}" in str(services["prometheus"]["command"])
+    named = {
+        target.partition(":")[0]
+        for static in _targets(configuration)
         for target in static["targets"]
     }
     assert named - {"localhost"} <= services.keys()
     assert "riptide" in named
+
+
+def test_without_the_stack_all_are_on_this_machine_and_nothing_else_differs() -> None:
+    alone, stack = (yaml.safe_load(file.read_text()) for file in (PROMETHEUS, STACK))
+    for static in _targets(stack):
+        static["targets"] = [
+            f"localhost:{target.rpartition(':')[2]}" for target in static["targets"]
+        ]
+    assert alone == stack
+
+
+def test_the_command_of_the_guide_scrapes_a_service_on_this_machine_and_loads_the_rules(
+    tmp_path: Path, start_service: StartService
+) -> None:
+    command = _command_of_the_guide("prometheus")
+    folder = tmp_path / "alert-rules"
+    shutil.copytree(PROMETHEUS.parent, folder, ignore=shutil.ignore_patterns("tests", "runbooks"))
+    assert f"--config.file={PROMETHEUS.relative_to(ROOT)}" in command
+    # Its ports and its folder may be somebody else's here, and nobody is to wait.
+    service = start_service(log="memory")
+    configuration = PROMETHEUS.read_text().replace(":8080", f":{service.settings['PORT']}")
+    prometheus = Prometheus(
+        tmp_path,
+        configuration=configuration.replace("localhost:9090", "ITSELF").replace(" 15s", " 1s"),
+        file=folder / "prometheus.yml",
+        flags=[
+            flag
+            for flag in command[1:]
+            if not flag.startswith(("--config.", "--storage.tsdb.path"))
+        ],
+    )
+    try:
+        prometheus.wait_for_scrape()
+        assert [value for _, value in prometheus.series('up{job="riptide"}')] == [1]
+        assert prometheus.series("riptide_build_info")
+        rules = httpx2.get(f"{prometheus.url}/api/v1/rules").json()["data"]["groups"]
+        assert {Path(group["file"]).name for group in rules} == {
+            "alerts.yaml",
+            "recording-rules.yaml",
+        }
+    finally:
+        prometheus.close()
+
+
+def _command_of_the_guide(program: str) -> list[str]:
+    """Return the words of the command that begins with a program's name."""
+    (text,) = re.findall(rf"^{program} (?:.*\\\n)*.*$", GUIDE, re.MULTILINE)
+    return shlex.split(text.replace("\\\n", ""))
 
 
 def test_the_image_is_not_run_by_root_and_sets_what_settings_there_are() -> None:

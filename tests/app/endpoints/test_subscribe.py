@@ -129,6 +129,29 @@ async def test_a_bad_request_is_answered_with_what_is_wrong(
     assert (answer.status, answer.problem) == (status, problem)
 
 
+async def test_a_websocket_handshake_that_has_lost_its_upgrade_is_told_what_is_missing(
+    app: Starlette,
+) -> None:
+    # As nginx passes it on that knows nothing of WebSockets.
+    headers = [
+        ("Connection", "close"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Accept", "text/html"),
+    ]
+    answer = await ask(app, "GET", "/topics/a", headers=headers)
+    assert (answer.status, answer.problem) == (426, "upgrade-required")
+    assert answer.headers["upgrade"] == "websocket"
+    assert answer.headers["connection"] == "Upgrade"
+    assert "proxy" in answer.json["detail"]
+    metrics = await ask(app, "GET", "/metrics")
+    counted = (
+        b"riptide_streaming_connections_rejected_total"
+        b'{protocol="websocket",reason="invalid_request"} 1.0'
+    )
+    assert counted in metrics.body
+
+
 async def test_streams_over_the_limit_and_while_draining_are_told_when_to_come_back(
     app: Starlette,
 ) -> None:

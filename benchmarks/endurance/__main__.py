@@ -21,7 +21,7 @@ def main() -> None:
 
 @main.command("churn")
 @click.option("--minutes", type=float, default=30, show_default=True, help="How long.")
-@click.option("--warm-up", type=float, default=2, show_default=True, help="Minutes before that.")
+@click.option("--warm-up", type=float, default=5, show_default=True, help="Minutes before that.")
 @click.option("--clients", type=int, default=200, show_default=True, help="How many at a time.")
 def churn_command(minutes: float, warm_up: float, clients: int) -> None:
     """Consumers connect, read and vanish, on all transports."""

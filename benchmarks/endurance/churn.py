@@ -45,7 +45,8 @@ class Plan(NamedTuple):
 
     clients: int = 200
     seconds: float = 1800.0
-    warm_up_s: float = 120.0
+    # As long as it takes the heap to find its shape.
+    warm_up_s: float = 300.0
     # In which the service gives freed memory back to the system.
     rest_s: float = 2 * INTERVAL_S
 

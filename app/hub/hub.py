@@ -126,9 +126,10 @@ class Hub:
         try:
             if position is Edge.LATEST and topic.loaded:
                 return self._start(topic, encoding, topic.head, finite=finite)
+            known = await self._known(name, position)
             bounds = await self._log.bounds(name)
             topic.advance_to(bounds.head)
-            return self._locate(topic, encoding, position, bounds, finite=finite)
+            return self._locate(topic, encoding, position, bounds, known=known, finite=finite)
         finally:
             self._pinned[name] -= 1
             self._release(topic)
@@ -221,13 +222,24 @@ class Hub:
                 ]
             )
 
-    def _locate(
+    async def _known(self, name: str, position: Position) -> bool:
+        """Return whether a position is one of this log's: not of another, nor of a lost future.
+
+        Of this life of it, all are; those ahead of the head are seen later.
+        """
+        if isinstance(position, Edge) or position.epoch == self._log.epoch:
+            return True
+        end = await self._log.end_of(position.epoch, name)
+        return end is not None and position.sequence <= end
+
+    def _locate(  # noqa: PLR0913  # what a place is made of
         self,
         topic: Topic,
         encoding: Encoding,
         position: Position,
         bounds: Bounds,
         *,
+        known: bool,
         finite: bool,
     ) -> Start:
         earliest = bounds.earliest - 1
@@ -235,9 +247,8 @@ class Hub:
             return self._start(topic, encoding, topic.head, finite=finite)
         if position is Edge.EARLIEST:
             return self._start(topic, encoding, earliest, finite=finite)
-        # A position of another life of the log, or ahead of this one (a restored backup).
-        head = max(bounds.head, topic.head)
-        if position.epoch != self._log.epoch or position.sequence > head:
+        # Ahead of everything there is no message that anybody could have seen.
+        if not known or position.sequence > max(bounds.head, topic.head):
             start = self._start(topic, encoding, earliest, finite=finite)
             return start._replace(reconnection=ReconnectionOutcome.RESET)
         if position.sequence >= earliest:

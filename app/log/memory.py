@@ -72,6 +72,10 @@ class MemoryLog:
         messages = self._expire(topic)
         return Bounds(messages[0].sequence if messages else head + 1, head)
 
+    async def end_of(self, epoch: str, topic: str) -> int | None:
+        """Return the topic's head for this life, and None for all others."""
+        return self._heads.get(topic, 0) if epoch == self.epoch else None
+
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
         messages = self._expire(topic)

@@ -59,7 +59,8 @@ class Retention(NamedTuple):
 class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
-    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever it starts empty.
+    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever it is opened. A
+    message keeps that of the life in which it was published.
     """
 
     epoch: str
@@ -94,6 +95,17 @@ class MessageLog(Protocol):
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic there are.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+
+    async def end_of(self, epoch: str, topic: str) -> int | None:
+        """Return the last sequence number that the topic had in a life of this log.
+
+        Up to there, what that life had is what this one has or had; None if it is not known. In a
+        log that has lost its end, that is the last that was not lost.
 
         Raises:
             LogUnavailableError: the log cannot be read.

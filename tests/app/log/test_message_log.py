@@ -242,3 +242,13 @@ async def test_a_topic_whose_messages_have_all_expired_is_listed_as_empty(
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(trimmed(), 10)
+
+
+async def test_this_life_ends_at_the_head_and_one_of_another_log_is_not_known(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log()
+    assert await log.end_of(log.epoch, "a") == 0
+    await append(log, "a", b"1", b"2")
+    assert await log.end_of(log.epoch, "a") == 2
+    assert await log.end_of("ffffffff", "a") is None

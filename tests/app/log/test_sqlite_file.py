@@ -36,10 +36,9 @@ def _make(directory: Path) -> str:
 def test_a_missing_directory_is_created_and_its_log_begins_a_new_life_each_time(
     tmp_path: Path,
 ) -> None:
-    directory = tmp_path / "a" / "b"
+    file = SqliteFile(tmp_path / "a" / "b")
     epochs = []
     for _ in range(3):
-        file = SqliteFile(directory)
         epochs.append(file.open())
         assert file.lives == {epoch: number for number, epoch in enumerate(epochs, 1)}
         file.close()

@@ -19,6 +19,7 @@ from app.log.message_log import Retention
 from app.log.schema import SCHEMA_VERSION
 from app.log.sqlite import SqliteLog
 from tests.app.log.appending import append
+from tests.app.log.old_logs import OLD_SCHEMAS, make_old
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -287,12 +288,30 @@ async def test_what_a_killed_service_left_beside_the_old_log_does_not_get_into_t
     assert await _payloads(tmp_path / "old") == [b"1"]
 
 
-async def test_a_log_too_damaged_to_be_opened_can_be_replaced(tmp_path: Path) -> None:
+async def test_a_log_too_damaged_to_be_opened_can_be_replaced_with_all_that_is_beside_it(
+    tmp_path: Path,
+) -> None:
     await _make(tmp_path / "data", b"1")
     back_up(tmp_path / "data", tmp_path / "copy")
-    _text(tmp_path / "data" / "riptide.db")
-    restore(tmp_path / "copy", tmp_path / "data", replace=True)
-    assert await _payloads(tmp_path / "data") == [b"1"]
+    (tmp_path / "old").mkdir()
+    async with _opened(tmp_path / "running") as log:
+        await append(log, "a", b"old", b"old too")
+        shutil.copy(tmp_path / "running" / "riptide.db-wal", tmp_path / "old" / "riptide.db-wal")
+    _text(tmp_path / "old" / "riptide.db")
+    restore(tmp_path / "copy", tmp_path / "old", replace=True)
+    assert await _payloads(tmp_path / "old") == [b"1"]
+
+
+@pytest.mark.parametrize("version", OLD_SCHEMAS)
+async def test_an_older_log_is_copied_as_it_is_and_brought_up_when_it_is_opened(
+    tmp_path: Path, version: int
+) -> None:
+    make_old(tmp_path / "data", version)
+    back_up(tmp_path / "data", tmp_path / "copy")
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy")) as copy:
+        assert copy.execute("PRAGMA user_version").fetchone() == (version,)
+    restore(tmp_path / "copy", tmp_path / "new", replace=False)
+    assert await _payloads(tmp_path / "new") == [b"1", b"2", b"3"]
 
 
 async def test_nothing_is_restored_under_a_service(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,61 +8,15 @@ import pytest
 from app.errors import StartError
 from app.log import schema
 from app.log.message_log import Retention
-from app.log.schema import APPLICATION_ID, SCHEMA_VERSION, begin_life, find_fault
+from app.log.schema import SCHEMA_VERSION, begin_life, find_fault
 from app.log.sqlite import SqliteLog
 from app.log.sqlite_file import SqliteFile
+from tests.app.log.old_logs import OLD_EPOCH, OLD_SCHEMAS, make_old
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
-
-# As the versions before this one made them.
-OLD_SCHEMAS = {
-    1: """
-CREATE TABLE log (epoch TEXT NOT NULL);
-CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
-CREATE TABLE messages (
-    topic_id INTEGER NOT NULL REFERENCES topics (id),
-    sequence INTEGER NOT NULL,
-    accepted_at INTEGER NOT NULL,
-    payload BLOB NOT NULL,
-    PRIMARY KEY (topic_id, sequence)
-) WITHOUT ROWID
-""",
-    2: """
-CREATE TABLE log (epoch TEXT NOT NULL);
-CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
-CREATE TABLE messages (
-    topic_id INTEGER NOT NULL REFERENCES topics (id),
-    sequence INTEGER NOT NULL,
-    accepted_at INTEGER NOT NULL,
-    payload BLOB NOT NULL,
-    traceparent TEXT,
-    PRIMARY KEY (topic_id, sequence)
-) WITHOUT ROWID
-""",
-}
-OLD_EPOCH = "0a1b2c3d"
-FAR_FUTURE_NS = 10**19 // 2
-
-
-def _make_old(directory: Path, version: int) -> SqliteFile:
-    """Make a log with three messages as an older version had it."""
-    file = SqliteFile(directory)
-    directory.mkdir(exist_ok=True)
-    connection = sqlite3.connect(file.path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(OLD_SCHEMAS[version])
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {version}")
-    connection.execute("INSERT INTO log VALUES (?)", (OLD_EPOCH,))
-    connection.execute("INSERT INTO topics VALUES (1, 'a', 3)")
-    connection.executemany(
-        "INSERT INTO messages (topic_id, sequence, accepted_at, payload) VALUES (1, ?, ?, ?)",
-        [(n, FAR_FUTURE_NS, b"%d" % n) for n in range(1, 4)],
-    )
-    connection.close()
-    return file
 
 
 @contextlib.contextmanager
@@ -86,7 +39,7 @@ def test_an_older_log_is_brought_up_in_place_with_all_its_messages(
     tmp_path: Path, version: int
 ) -> None:
     assert OLD_SCHEMAS.keys() == schema.MIGRATIONS.keys()
-    file = _make_old(tmp_path, version)
+    file = make_old(tmp_path, version)
     for _ in range(2):
         assert file.open() != OLD_EPOCH
         with _looking_into(file) as connection:
@@ -104,7 +57,7 @@ def test_an_older_log_is_brought_up_in_place_with_all_its_messages(
 async def test_the_ids_of_an_older_log_stay_those_of_its_messages(
     tmp_path: Path, version: int
 ) -> None:
-    _make_old(tmp_path, version)
+    make_old(tmp_path, version)
     log = SqliteLog(tmp_path, Retention(1000, 3600))
     await log.open()
     assert [str(message.id) for message in await log.read("a", 0)] == [
@@ -117,7 +70,7 @@ async def test_the_ids_of_an_older_log_stay_those_of_its_messages(
 def test_a_migration_that_fails_leaves_the_log_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = _make_old(tmp_path, 1)
+    file = make_old(tmp_path, 1)
     before = _tables(file)
     monkeypatch.setitem(schema.MIGRATIONS, 2, (*schema.MIGRATIONS[2], "no such statement"))
     with pytest.raises(StartError):

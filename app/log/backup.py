@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # A megabyte, then others have their turn: the writer of the log, and Ctrl-C.
 STEP_PAGES = 64
+# With a write-ahead log a backup would be three files as soon as somebody looked into it.
+AT_REST, IN_USE = "DELETE", "WAL"
 
 
 def back_up(data_directory: Path, file: Path) -> int:
@@ -44,7 +46,7 @@ def back_up(data_directory: Path, file: Path) -> int:
             )
         with _partial(file) as partial:
             _copy(f"{directory.database.absolute().as_uri()}?mode=rw", partial)
-            fault = _check(partial)
+            fault = _finish(partial, AT_REST)
             if fault is not None:
                 raise BackupError(
                     f"{directory.database} is damaged or is not a log of this version of Riptide "
@@ -88,7 +90,7 @@ def _restore(file: Path, directory: DataDirectory, *, replace: bool) -> None:
         )
     with _partial(directory.database) as partial:
         _copy(_uri_at_rest(file), partial)
-        fault = _check(partial)
+        fault = _finish(partial, IN_USE)
         if fault is not None:
             raise BackupError(
                 f"{file} is damaged or is not a log of this version of Riptide ({fault}): "
@@ -168,12 +170,12 @@ def _take_turns(_status: int, _remaining: int, _total: int) -> None:
     """Let Python handle its signals between two steps."""
 
 
-def _check(partial: Path) -> str | None:
-    """Make the copy one file, on the disk, and return what is wrong with it."""
+def _finish(partial: Path, journal_mode: str) -> str | None:
+    """Check the copy and bring it to the disk; return what is wrong with it."""
     with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy:
-        # With a write-ahead log it would be three as soon as somebody looks into it.
-        copy.execute("PRAGMA journal_mode = DELETE")
         fault = find_fault(copy)
+        if fault is None:
+            copy.execute(f"PRAGMA journal_mode = {journal_mode}")
     _sync(partial)
     return fault
 

@@ -62,8 +62,13 @@ async def test_a_copy_of_a_log_in_use_is_one_file_that_is_a_whole_log(tmp_path: 
     assert size == file.stat().st_size
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert _names(tmp_path) == {"copy", "data"}
-    assert await asyncio.to_thread(file.read_bytes)
+    with contextlib.closing(sqlite3.connect(file)) as copy:
+        assert copy.execute("SELECT payload FROM messages").fetchall() == [(b"1",), (b"2",)]
+        assert _names(tmp_path) == {"copy", "data"}
     restore(file, tmp_path / "new", replace=False)
+    # As the service leaves it, any version of it.
+    with contextlib.closing(sqlite3.connect(tmp_path / "new" / "riptide.db")) as log_at_rest:
+        assert log_at_rest.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert await _payloads(tmp_path / "new") == [b"1", b"2"]
     # And the copy is as good as before.
     restore(file, tmp_path / "another", replace=False)
@@ -300,6 +305,17 @@ async def test_a_log_too_damaged_to_be_opened_can_be_replaced_with_all_that_is_b
     _text(tmp_path / "old" / "riptide.db")
     restore(tmp_path / "copy", tmp_path / "old", replace=True)
     assert await _payloads(tmp_path / "old") == [b"1"]
+
+
+async def test_a_backup_put_in_place_by_hand_is_used_with_a_write_ahead_log_again(
+    tmp_path: Path,
+) -> None:
+    await _make(tmp_path / "data", b"1")
+    (tmp_path / "new").mkdir()
+    back_up(tmp_path / "data", tmp_path / "new" / "riptide.db")
+    async with _opened(tmp_path / "new") as log:
+        await append(log, "a", b"2")
+        assert (tmp_path / "new" / "riptide.db-wal").exists()
 
 
 @pytest.mark.parametrize("version", OLD_SCHEMAS)

@@ -22,7 +22,8 @@ NOBODY = 65534
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o377], ids=oct)
-def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
+def _umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    assert tmp_path.exists(), "it is made before"
     before = os.umask(request.param)
     yield
     os.umask(before)

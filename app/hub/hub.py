@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from app.encoding.formats import Encoding
-    from app.log.message_log import Bounds, MessageLog
+    from app.log.message_log import Bounds, ListedTopic, MessageLog
     from app.message import Position
     from app.slow_consumers import SlowConsumerRule
     from telemetry import Lifecycle
@@ -148,15 +148,15 @@ class Hub:
         found: list[TopicState] = []
         while True:
             step = await self._log.topics(after, LISTED_AT_ONCE)
-            for name, bounds in step:
-                if bounds.earliest > bounds.head or not wanted(name):
+            for listed in step:
+                if listed.bounds.earliest > listed.bounds.head or not wanted(listed.name):
                     continue
                 if len(found) == limit:
                     return found, True
-                found.append(self._state_of(name, bounds))
+                found.append(self._state_of(listed))
             if len(step) < LISTED_AT_ONCE:
                 return found, False
-            after = step[-1][0]
+            after = step[-1].name
             # Others get their turn: there may be any number of names that are not wanted.
             await asyncio.sleep(0)
 
@@ -187,11 +187,12 @@ class Hub:
         rings = sum(topic.memory_bytes() for topic in list(self._topics.values()))
         return rings + self._pending_bytes
 
-    def _state_of(self, name: str, bounds: Bounds) -> TopicState:
+    def _state_of(self, listed: ListedTopic) -> TopicState:
+        name, bounds, epoch = listed
         topic = self._topics.get(name)
         return TopicState(
             name,
-            MessageId(self._log.epoch, bounds.head),
+            MessageId(epoch, bounds.head),
             bounds.head - bounds.earliest + 1,
             len(topic.subscriptions) if topic else 0,
         )

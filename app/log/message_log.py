@@ -29,6 +29,14 @@ class Bounds(NamedTuple):
     head: int
 
 
+class ListedTopic(NamedTuple):
+    """A topic, which messages of it there are, and the epoch of the newest."""
+
+    name: str
+    bounds: Bounds
+    epoch: str
+
+
 class Retention(NamedTuple):
     """What a log keeps of each topic: at most so many messages, none older than that.
 
@@ -123,7 +131,7 @@ class MessageLog(Protocol):
 
         """
 
-    async def topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
         """Return the topics whose names come after ``after``, in the order of names.
 
         At most so many. Those whose messages have all expired are among them, for the log

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from app.errors import LogUnavailableError
-from app.log.message_log import READ_BYTES, READ_MESSAGES, Bounds, monotonic_from_unix
+from app.log.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic, monotonic_from_unix
 from app.log.sqlite_file import SqliteFile
 from app.log.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
 from app.message import Message
@@ -73,7 +73,7 @@ class SqliteLog:
         """Return the messages that follow ``after``."""
         return await self._on_reader(self._select_messages, topic, after)
 
-    async def topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
         """Return the topics whose names come after ``after``."""
         return await self._on_reader(self._select_topics, after, limit)
 
@@ -111,16 +111,18 @@ class SqliteLog:
         ).fetchone()[0]
         return Bounds(head + 1 if earliest is None else earliest, head)
 
-    def _select_topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+    def _select_topics(self, after: str, limit: int) -> list[ListedTopic]:
         rows = self._execute(
-            "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id) "
+            "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id), "
+            "(SELECT epoch FROM beginnings JOIN lives ON number = life "
+            "WHERE topic_id = topics.id AND first <= head ORDER BY first DESC LIMIT 1) "
             "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
             after,
             limit,
         )
         return [
-            (name, Bounds(head + 1 if earliest is None else earliest, head))
-            for name, head, earliest in rows
+            ListedTopic(name, Bounds(head + 1 if earliest is None else earliest, head), epoch)
+            for name, head, earliest, epoch in rows
         ]
 
     def _select_end(self, life: int, topic: str) -> int:

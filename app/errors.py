@@ -8,6 +8,7 @@ RiptideError
 │   ├── AddressError
 │   ├── ExposedError
 │   └── KeyFileError
+├── BackupError                    a backup cannot be made or restored; one line, exit code 1
 └── ProblemError                   an answer of HTTP: RFC 9457 problem details
     ├── InvalidTopicError          400
     ├── InvalidPositionError       400
@@ -76,6 +77,10 @@ class ExposedError(StartError):
 
 class KeyFileError(StartError):
     """A file of keys, of a token or of a certificate cannot be used."""
+
+
+class BackupError(RiptideError):
+    """A backup cannot be made or restored; the log is as it was."""
 
 
 class ProblemError(RiptideError):

@@ -24,7 +24,9 @@ OVERHEAD_BYTES = 320
 
 
 class MessageId(NamedTuple):
-    """``<epoch>-<sequence>``: the epoch names one life of the log, the sequence counts from 1.
+    """``<epoch>-<sequence>``: the life of the log that it was published in, and its number.
+
+    Sequence numbers count from 1 in each topic, and go on from life to life.
 
     As the position of a consumer it means "everything after this one"; sequence 0 is the
     place before the first message.

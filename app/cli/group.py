@@ -14,7 +14,7 @@ from app.errors import RiptideError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("publish", "serve", "tail", "token", "topics")
+COMMANDS = ("backup", "publish", "restore", "serve", "tail", "token", "topics")
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -57,7 +57,8 @@ def riptide() -> None:
     """Stream messages over NDJSON, Server-Sent Events and WebSocket.
 
     publish, tail and topics talk to the service at --url (or RIPTIDE_URL), http://localhost:8080
-    if neither is given. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    if neither is given; backup and restore work on its files, in RIPTIDE_DATA_DIR.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
 
 

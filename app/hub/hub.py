@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from app.encoding.formats import Encoding
-    from app.log.message_log import Bounds, MessageLog
+    from app.log.message_log import Bounds, ListedTopic, MessageLog
     from app.message import Position
     from app.slow_consumers import SlowConsumerRule
     from telemetry import Lifecycle
@@ -126,9 +126,10 @@ class Hub:
         try:
             if position is Edge.LATEST and topic.loaded:
                 return self._start(topic, encoding, topic.head, finite=finite)
+            known = await self._known(name, position)
             bounds = await self._log.bounds(name)
             topic.advance_to(bounds.head)
-            return self._locate(topic, encoding, position, bounds, finite=finite)
+            return self._locate(topic, encoding, position, bounds, known=known, finite=finite)
         finally:
             self._pinned[name] -= 1
             self._release(topic)
@@ -147,15 +148,15 @@ class Hub:
         found: list[TopicState] = []
         while True:
             step = await self._log.topics(after, LISTED_AT_ONCE)
-            for name, bounds in step:
-                if bounds.earliest > bounds.head or not wanted(name):
+            for listed in step:
+                if listed.bounds.earliest > listed.bounds.head or not wanted(listed.name):
                     continue
                 if len(found) == limit:
                     return found, True
-                found.append(self._state_of(name, bounds))
+                found.append(self._state_of(listed))
             if len(step) < LISTED_AT_ONCE:
                 return found, False
-            after = step[-1][0]
+            after = step[-1].name
             # Others get their turn: there may be any number of names that are not wanted.
             await asyncio.sleep(0)
 
@@ -186,11 +187,12 @@ class Hub:
         rings = sum(topic.memory_bytes() for topic in list(self._topics.values()))
         return rings + self._pending_bytes
 
-    def _state_of(self, name: str, bounds: Bounds) -> TopicState:
+    def _state_of(self, listed: ListedTopic) -> TopicState:
+        name, bounds, epoch = listed
         topic = self._topics.get(name)
         return TopicState(
             name,
-            MessageId(self._log.epoch, bounds.head),
+            MessageId(epoch, bounds.head),
             bounds.head - bounds.earliest + 1,
             len(topic.subscriptions) if topic else 0,
         )
@@ -221,13 +223,24 @@ class Hub:
                 ]
             )
 
-    def _locate(
+    async def _known(self, name: str, position: Position) -> bool:
+        """Return whether a position is one of this log's: not of another, nor of a lost future.
+
+        Of this life of it, all are; those ahead of the head are seen later.
+        """
+        if isinstance(position, Edge) or position.epoch == self._log.epoch:
+            return True
+        end = await self._log.end_of(position.epoch, name)
+        return end is not None and position.sequence <= end
+
+    def _locate(  # noqa: PLR0913  # what a place is made of
         self,
         topic: Topic,
         encoding: Encoding,
         position: Position,
         bounds: Bounds,
         *,
+        known: bool,
         finite: bool,
     ) -> Start:
         earliest = bounds.earliest - 1
@@ -235,9 +248,8 @@ class Hub:
             return self._start(topic, encoding, topic.head, finite=finite)
         if position is Edge.EARLIEST:
             return self._start(topic, encoding, earliest, finite=finite)
-        # A position of another life of the log, or ahead of this one (a restored backup).
-        head = max(bounds.head, topic.head)
-        if position.epoch != self._log.epoch or position.sequence > head:
+        # Ahead of everything there is no message that anybody could have seen.
+        if not known or position.sequence > max(bounds.head, topic.head):
             start = self._start(topic, encoding, earliest, finite=finite)
             return start._replace(reconnection=ReconnectionOutcome.RESET)
         if position.sequence >= earliest:

@@ -14,6 +14,7 @@ from app.log.message_log import (
     READ_BYTES,
     READ_MESSAGES,
     Bounds,
+    ListedTopic,
     Retention,
     monotonic_from_unix,
 )
@@ -72,6 +73,10 @@ class MemoryLog:
         messages = self._expire(topic)
         return Bounds(messages[0].sequence if messages else head + 1, head)
 
+    async def end_of(self, epoch: str, topic: str) -> int | None:
+        """Return the topic's head for this life, and None for all others."""
+        return self._heads.get(topic, 0) if epoch == self.epoch else None
+
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
         messages = self._expire(topic)
@@ -86,10 +91,10 @@ class MemoryLog:
                 break
         return found
 
-    async def topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
         """Return the topics whose names come after ``after``."""
         names = heapq.nsmallest(limit, (name for name in self._heads if name > after))
-        return [(name, await self.bounds(name)) for name in names]
+        return [ListedTopic(name, await self.bounds(name), self.epoch) for name in names]
 
     def size_bytes(self) -> int:
         """Return the bytes of all payloads."""

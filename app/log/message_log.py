@@ -29,6 +29,14 @@ class Bounds(NamedTuple):
     head: int
 
 
+class ListedTopic(NamedTuple):
+    """A topic, which messages of it there are, and the epoch of the newest."""
+
+    name: str
+    bounds: Bounds
+    epoch: str
+
+
 class Retention(NamedTuple):
     """What a log keeps of each topic: at most so many messages, none older than that.
 
@@ -59,7 +67,8 @@ class Retention(NamedTuple):
 class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
-    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever it starts empty.
+    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever it is opened. A
+    message keeps that of the life in which it was published.
     """
 
     epoch: str
@@ -100,6 +109,17 @@ class MessageLog(Protocol):
 
         """
 
+    async def end_of(self, epoch: str, topic: str) -> int | None:
+        """Return the last sequence number that the topic had in a life of this log.
+
+        Up to there, what that life had is what this one has or had; None if it is not known. In a
+        log that has lost its end, that is the last that was not lost.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow sequence number ``after``, oldest first.
 
@@ -111,7 +131,7 @@ class MessageLog(Protocol):
 
         """
 
-    async def topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
         """Return the topics whose names come after ``after``, in the order of names.
 
         At most so many. Those whose messages have all expired are among them, for the log

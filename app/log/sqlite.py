@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from app.errors import LogUnavailableError
-from app.log.message_log import READ_BYTES, READ_MESSAGES, Bounds, monotonic_from_unix
+from app.log.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic, monotonic_from_unix
 from app.log.sqlite_file import SqliteFile
 from app.log.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
 from app.message import Message
@@ -27,7 +27,7 @@ class SqliteLog:
     """A ``MessageLog`` in ``riptide.db`` of a directory.
 
     An append is acknowledged when its transaction is on the disk; all appends that wait
-    share one transaction and one fsync (group commit).
+    share one transaction and one fsync (group commit). Each time it is opened is a life of its own.
     """
 
     def __init__(self, directory: Path, retention: Retention) -> None:
@@ -64,11 +64,16 @@ class SqliteLog:
         """Return which messages of the topic there are."""
         return await self._on_reader(self._select_bounds, topic)
 
+    async def end_of(self, epoch: str, topic: str) -> int | None:
+        """Return where the topic ended in a life of the log."""
+        life = self._file.lives.get(epoch)
+        return None if life is None else await self._on_reader(self._select_end, life, topic)
+
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
         return await self._on_reader(self._select_messages, topic, after)
 
-    async def topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
         """Return the topics whose names come after ``after``."""
         return await self._on_reader(self._select_topics, after, limit)
 
@@ -106,17 +111,44 @@ class SqliteLog:
         ).fetchone()[0]
         return Bounds(head + 1 if earliest is None else earliest, head)
 
-    def _select_topics(self, after: str, limit: int) -> list[tuple[str, Bounds]]:
+    def _select_topics(self, after: str, limit: int) -> list[ListedTopic]:
         rows = self._execute(
-            "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id) "
+            "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id), "
+            "(SELECT epoch FROM beginnings JOIN lives ON number = life "
+            "WHERE topic_id = topics.id AND first <= head ORDER BY first DESC LIMIT 1) "
             "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
             after,
             limit,
         )
         return [
-            (name, Bounds(head + 1 if earliest is None else earliest, head))
-            for name, head, earliest in rows
+            ListedTopic(name, Bounds(head + 1 if earliest is None else earliest, head), epoch)
+            for name, head, earliest, epoch in rows
         ]
+
+    def _select_end(self, life: int, topic: str) -> int:
+        # In one statement, so that the writer is seen between its commits only.
+        row = self._execute(
+            "SELECT coalesce((SELECT min(first) - 1 FROM beginnings "
+            "WHERE topic_id = topics.id AND life > ?), head) FROM topics WHERE name = ?",
+            life,
+            topic,
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _select_epochs(self, topic: str, after: int) -> list[tuple[int, str]]:
+        """Return from which sequence number on messages have which epoch, the last one first.
+
+        Some of it may be further back than ``after``.
+        """
+        return self._execute(
+            "SELECT first, epoch FROM beginnings JOIN lives ON number = life "
+            "WHERE topic_id = (SELECT id FROM topics WHERE name = ?1) AND first >= coalesce("
+            "(SELECT max(first) FROM beginnings WHERE first <= ?2 "
+            "AND topic_id = (SELECT id FROM topics WHERE name = ?1)), 0) "
+            "ORDER BY first DESC",
+            topic,
+            after + 1,
+        ).fetchall()
 
     def _select_messages(self, topic: str, after: int) -> list[Message]:
         rows = self._execute(
@@ -127,12 +159,17 @@ class SqliteLog:
             after,
             READ_MESSAGES,
         )
+        # After the messages: it may know of newer ones than they are, but not of fewer.
+        epochs = self._select_epochs(topic, after)
         messages, size = [], 0
         clock_offset = monotonic_from_unix(0)
         for sequence, accepted_at, payload, traceparent in rows:
             accepted_ns = accepted_at + clock_offset
+            while len(epochs) > 1 and epochs[-2][0] <= sequence:
+                epochs.pop()
+            epoch = epochs[-1][1]
             messages.append(
-                Message(self.epoch, sequence, accepted_at, accepted_ns, payload, traceparent or "")
+                Message(epoch, sequence, accepted_at, accepted_ns, payload, traceparent or "")
             )
             size += len(payload)
             if size >= READ_BYTES:

@@ -52,7 +52,9 @@ class SqliteWriter:
         self._file = file
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
+        # Of the topics that were published to in this life of the log.
         self._heads: dict[str, _Head] = {}
+        self._life = 0
         # Ids of the topics that have messages; the others are but remembered, for their numbers.
         self._live: set[int] = set()
         self._thread: threading.Thread | None = None
@@ -60,6 +62,7 @@ class SqliteWriter:
     def start(self) -> None:
         """Connect, and start the thread; raises what SQLite says against it."""
         connection = self._file.connect()
+        self._life = max(self._file.lives.values())
         self._live = {
             topic_id
             for (topic_id,) in connection.execute(
@@ -127,12 +130,15 @@ class SqliteWriter:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 for append in appends:
-                    head = heads.get(append.topic) or self._find_head(connection, append.topic)
+                    known = heads.get(append.topic) or self._heads.get(append.topic)
+                    head = known or _find_head(connection, append.topic)
                     is_live = head is not None and head.topic_id in live
                     if not is_live and len(live) >= self._retention.topics:
                         firsts.append(None)
                         continue
                     head = head or _create_topic(connection, append.topic)
+                    if known is None:
+                        _begin(connection, head, self._life)
                     firsts.append(head.sequence + 1)
                     heads[append.topic] = _insert(connection, append, head)
                     live.add(head.topic_id)
@@ -156,15 +162,6 @@ class SqliteWriter:
         except RuntimeError:
             logger.warning("%d appends ended after the event loop did", len(appends))
 
-    def _find_head(self, connection: sqlite3.Connection, topic: str) -> _Head | None:
-        head = self._heads.get(topic)
-        if head is None:
-            row = connection.execute(
-                "SELECT id, head FROM topics WHERE name = ?", (topic,)
-            ).fetchone()
-            head = row and _Head(*row)
-        return head
-
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete a step of what retention no longer covers; return whether more is left."""
         oldest = self._retention.oldest_kept()
@@ -185,6 +182,18 @@ class SqliteWriter:
             logger.warning("expired messages could not be deleted: %s", error)
             return False
         return more
+
+
+def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
+    row = connection.execute("SELECT id, head FROM topics WHERE name = ?", (topic,)).fetchone()
+    return row and _Head(*row)
+
+
+def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
+    """Note that what follows in the topic is of another life than what is there."""
+    connection.execute(
+        "INSERT INTO beginnings VALUES (?, ?, ?)", (head.topic_id, head.sequence + 1, life)
+    )
 
 
 def _create_topic(connection: sqlite3.Connection, name: str) -> _Head:
@@ -219,6 +228,12 @@ def _trim_topic(
     deleted = connection.execute(
         "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
     ).rowcount
+    # Lives of which no message is left; who comes with an id of theirs has a gap in any case.
+    connection.execute(
+        "DELETE FROM beginnings WHERE topic_id = ? AND first < "
+        "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
+        (topic_id, topic_id, keep_from),
+    )
     return deleted == TRIM_MESSAGES
 
 

@@ -31,6 +31,8 @@ SECTIONS = (
     "## Alerts",
     "## Tuning",
     "## Capacity planning",
+    "## Back up, restore, move",
+    "## Upgrade and go back",
     "## Troubleshooting",
     "### High error rate",
     "### High drop rate",
@@ -76,7 +78,7 @@ def test_every_board_is_introduced() -> None:
 
 def test_links_within_the_repository_lead_somewhere() -> None:
     anchors = {
-        heading.lstrip("# ").lower().replace(" ", "-")
+        heading.lstrip("# ").lower().replace(",", "").replace(" ", "-")
         for heading in re.findall(r"^##+ .*$", GUIDE, re.MULTILINE)
     }
     for path, anchor in LINK.findall(GUIDE):

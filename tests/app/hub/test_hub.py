@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -15,12 +17,15 @@ from app.hub.hub import Hub
 from app.hub.topic import RingLimits
 from app.log.memory import MemoryLog
 from app.log.message_log import Retention
+from app.log.sqlite import SqliteLog
 from app.message import Edge, MessageId
 from telemetry import DropReason, ReconnectionOutcome
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from app.hub.hub import Start
     from app.message import Position
     from tests.app.recorder import Recorder
@@ -153,6 +158,46 @@ async def test_a_position_of_another_log_or_ahead_of_this_one_begins_anew(
     start = await _subscribe(hub, MessageId(epoch or log.epoch, sequence))
     assert start.reconnection is ReconnectionOutcome.RESET
     assert (start.subscription.queued, start.subscription.dropped) == (3, 0)
+
+
+@pytest.mark.parametrize("republished", [0, 1, 2, 3])
+async def test_a_log_that_has_lost_its_end_resets_whoever_saw_that_and_nobody_else(
+    tmp_path: Path, recorder: Recorder, republished: int
+) -> None:
+    retention = Retention(1000, 3600)
+    log = SqliteLog(tmp_path / "data", retention)
+    await log.open()
+    lost = log.epoch
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
+    await hub.publish("a", [b"1", b"2"])
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "data" / "riptide.db")) as source,
+        contextlib.closing(sqlite3.connect(tmp_path / "copy")) as copy,
+    ):
+        source.backup(copy)
+    await hub.publish("a", [b"3", b"4"])
+    await log.close()
+    # By hand, as with a snapshot of the disk.
+    (tmp_path / "copy").rename(tmp_path / "data" / "riptide.db")
+    log = SqliteLog(tmp_path / "data", retention)
+    await log.open()
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
+    for _ in range(republished):
+        await hub.publish("a", [b"new"])
+    outcomes = {}
+    for sequence in range(5):
+        start = await _subscribe(hub, MessageId(lost, sequence))
+        outcomes[sequence] = (start.reconnection, start.subscription.queued)
+        hub.unsubscribe(start.subscription)
+    everything = 2 + republished
+    assert outcomes == {
+        0: (ReconnectionOutcome.RESUMED, everything),
+        1: (ReconnectionOutcome.RESUMED, everything - 1),
+        2: (ReconnectionOutcome.RESUMED, everything - 2),
+        3: (ReconnectionOutcome.RESET, everything),
+        4: (ReconnectionOutcome.RESET, everything),
+    }
+    await log.close()
 
 
 @pytest.mark.parametrize(("edge", "queued"), [(Edge.EARLIEST, 2), (Edge.LATEST, 0)])

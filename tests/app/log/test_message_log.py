@@ -225,8 +225,18 @@ async def test_topics_are_listed_in_the_order_of_names_with_their_bounds(
     log = await open_log()
     for topic in ("b", "a.b", "B", "a", "a-b", "c"):
         await append(log, topic, b"1", b"2")
-    assert [name for name, _ in await log.topics("", 100)] == ["B", "a", "a-b", "a.b", "b", "c"]
-    assert await log.topics("a", 2) == [("a-b", (1, 2)), ("a.b", (1, 2))]
+    assert [listed.name for listed in await log.topics("", 100)] == [
+        "B",
+        "a",
+        "a-b",
+        "a.b",
+        "b",
+        "c",
+    ]
+    assert await log.topics("a", 2) == [
+        ("a-b", (1, 2), log.epoch),
+        ("a.b", (1, 2), log.epoch),
+    ]
     assert await log.topics("c", 100) == []
 
 
@@ -238,7 +248,17 @@ async def test_a_topic_whose_messages_have_all_expired_is_listed_as_empty(
     await log.append("a", [b"0"] * 4, time.time_ns() - 61_000_000_000)
 
     async def trimmed() -> None:
-        while await log.topics("", 1) != [("a", (5, 4))]:  # noqa: ASYNC110  # the log has no event for it
+        while await log.topics("", 1) != [("a", (5, 4), log.epoch)]:  # noqa: ASYNC110  # the log has no event for it
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(trimmed(), 10)
+
+
+async def test_this_life_ends_at_the_head_and_one_of_another_log_is_not_known(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log()
+    assert await log.end_of(log.epoch, "a") == 0
+    await append(log, "a", b"1", b"2")
+    assert await log.end_of(log.epoch, "a") == 2
+    assert await log.end_of("ffffffff", "a") is None

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import DataDirectoryError, LogUnavailableError
+from app.log import sqlite_writer
 from app.log.message_log import Retention
 from app.log.sqlite import SqliteLog
 from tests.app.log.appending import append
+from tests.app.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,20 +32,91 @@ async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
     await log.close()
 
 
-async def test_messages_heads_and_epoch_survive_a_restart(tmp_path: Path) -> None:
-    first = SqliteLog(tmp_path, RETENTION)
-    await first.open()
-    await append(first, "a", b"1", b"2")
-    await first.close()
-    second = SqliteLog(tmp_path, RETENTION)
-    await second.open()
-    assert second.epoch == first.epoch
-    assert [(m.sequence, m.payload, m.epoch) for m in await second.read("a", 0)] == [
-        (1, b"1", first.epoch),
-        (2, b"2", first.epoch),
+async def test_messages_heads_and_ids_survive_a_restart_and_new_messages_have_a_new_epoch(
+    tmp_path: Path,
+) -> None:
+    epochs = []
+    for start in (1, 3, 5):
+        log = SqliteLog(tmp_path, RETENTION)
+        await log.open()
+        epochs.append(log.epoch)
+        assert await append(log, "a", b"%d" % start, b"%d" % (start + 1)) == start
+        await log.close()
+    assert len(set(epochs)) == 3
+    log = SqliteLog(tmp_path, RETENTION)
+    await log.open()
+    expected = [(epochs[n // 2], n + 1, b"%d" % (n + 1)) for n in range(6)]
+    for after in range(7):
+        read = [(m.epoch, m.sequence, m.payload) for m in await log.read("a", after)]
+        assert read == expected[after:]
+    assert await log.topics("", 1) == [("a", (1, 6), epochs[-1])]
+    await log.close()
+
+
+async def test_each_life_is_known_to_have_ended_where_the_next_one_published(
+    tmp_path: Path,
+) -> None:
+    epochs = []
+    for payloads in ([b"1", b"2"], [], [b"3"]):
+        log = SqliteLog(tmp_path, RETENTION)
+        await log.open()
+        epochs.append(log.epoch)
+        if payloads:
+            await append(log, "a", *payloads)
+        await log.close()
+    log = SqliteLog(tmp_path, RETENTION)
+    await log.open()
+    assert [await log.end_of(epoch, "a") for epoch in epochs] == [2, 2, 3]
+    assert await log.end_of(log.epoch, "a") == 3
+    assert [await log.end_of(epoch, "new") for epoch in epochs] == [0, 0, 0]
+    assert await log.end_of("ffffffff", "a") is None
+    await append(log, "a", b"4")
+    assert await log.end_of(epochs[-1], "a") == 3
+    await log.close()
+
+
+async def test_a_commit_that_was_refused_begins_no_life(tmp_path: Path, log: SqliteLog) -> None:
+    await log.close()
+    log = SqliteLog(tmp_path, RETENTION)
+    await log.open()
+    blocker = sqlite3.connect(tmp_path / "riptide.db", isolation_level=None)
+    blocker.execute("ALTER TABLE messages RENAME TO gone")
+    with pytest.raises(LogUnavailableError):
+        await append(log, "a", b"1")
+    blocker.execute("ALTER TABLE gone RENAME TO messages")
+    assert blocker.execute("SELECT * FROM beginnings").fetchall() == []
+    assert await append(log, "a", b"1") == 1
+    assert blocker.execute("SELECT first FROM beginnings").fetchall() == [(1,)]
+    blocker.close()
+    await log.close()
+
+
+async def test_lives_of_which_every_message_has_expired_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    epochs = []
+    for _ in range(4):
+        log = SqliteLog(tmp_path, Retention(3, 3600))
+        await log.open()
+        epochs.append(log.epoch)
+        await append(log, "a", b"0", b"0")
+        await append(log, "b", b"0")
+        await log.close()
+    log = SqliteLog(tmp_path, Retention(3, 3600))
+    await log.open()
+    looking = sqlite3.connect(tmp_path / "riptide.db", isolation_level=None)
+    rows = "SELECT name, first FROM beginnings JOIN topics ON id = topic_id ORDER BY name, first"
+    # The messages 6 to 8 are left of the one topic, 2 to 4 of the other.
+    left = [("a", 5), ("a", 7), ("b", 2), ("b", 3), ("b", 4)]
+    await eventually(lambda: looking.execute(rows).fetchall() == left)
+    looking.close()
+    assert [(m.epoch, m.sequence) for m in await log.read("a", 0)] == [
+        (epochs[2], 6),
+        (epochs[3], 7),
+        (epochs[3], 8),
     ]
-    assert await append(second, "a", b"3") == 3
-    await second.close()
+    await log.close()
 
 
 async def test_closing_commits_what_waits(tmp_path: Path) -> None:

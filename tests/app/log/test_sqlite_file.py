@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import DataDirectoryError, LogCorruptError, StartError
-from app.log import sqlite_file
-from app.log.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, SqliteFile
+from app.log.schema import APPLICATION_ID, SCHEMA_VERSION
+from app.log.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,17 +33,17 @@ def _make(directory: Path) -> str:
     return epoch
 
 
-def test_a_missing_directory_is_created_and_its_log_opened_again_with_the_same_epoch(
+def test_a_missing_directory_is_created_and_its_log_begins_a_new_life_each_time(
     tmp_path: Path,
 ) -> None:
-    directory = tmp_path / "a" / "b"
-    file = SqliteFile(directory)
-    epoch = file.open()
-    file.close()
-    assert re.fullmatch("[0-9a-f]{8}", epoch)
-    file = SqliteFile(directory)
-    assert file.open() == epoch
-    file.close()
+    file = SqliteFile(tmp_path / "a" / "b")
+    epochs = []
+    for _ in range(3):
+        epochs.append(file.open())
+        assert file.lives == {epoch: number for number, epoch in enumerate(epochs, 1)}
+        file.close()
+    assert all(re.fullmatch("[0-9a-f]{8}", epoch) for epoch in epochs)
+    assert len(set(epochs)) == 3
     header = file.path.read_bytes()[:100]
     assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
     assert int.from_bytes(header[60:64], "big") == SCHEMA_VERSION
@@ -112,70 +112,6 @@ def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
     for leftover in tmp_path.glob("riptide.db-*"):
         leftover.unlink()
     file.open()
-    file.close()
-
-
-FIRST_SCHEMA = """
-CREATE TABLE log (epoch TEXT NOT NULL);
-CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
-CREATE TABLE messages (
-    topic_id INTEGER NOT NULL REFERENCES topics (id),
-    sequence INTEGER NOT NULL,
-    accepted_at INTEGER NOT NULL,
-    payload BLOB NOT NULL,
-    PRIMARY KEY (topic_id, sequence)
-) WITHOUT ROWID
-"""
-
-
-def _make_first(directory: Path) -> SqliteFile:
-    """Make a log as the first version of the schema had it."""
-    file = SqliteFile(directory)
-    connection = sqlite3.connect(file.path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(FIRST_SCHEMA)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("PRAGMA user_version = 1")
-    connection.execute("INSERT INTO log VALUES ('0a1b2c3d')")
-    connection.execute("INSERT INTO topics VALUES (1, 'a', 3)")
-    connection.executemany(
-        "INSERT INTO messages VALUES (1, ?, 7, ?)", [(n, b"%d" % n) for n in range(1, 4)]
-    )
-    connection.close()
-    return file
-
-
-def test_a_log_of_the_first_version_is_brought_up_in_place_with_all_its_messages(
-    tmp_path: Path,
-) -> None:
-    file = _make_first(tmp_path)
-    new: tuple[object, ...] = ()
-    for _ in range(2):
-        assert file.open() == "0a1b2c3d"
-        connection = file.connect()
-        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-        kept = connection.execute("SELECT sequence, payload, traceparent FROM messages").fetchall()
-        assert kept == [(1, b"1", None), (2, b"2", None), (3, b"3", None)]
-        new = tuple(row[1:] for row in connection.execute("PRAGMA table_info(messages)"))
-        connection.close()
-        file.close()
-    fresh = SqliteFile(tmp_path / "fresh")
-    fresh.open()
-    connection = fresh.connect()
-    assert new == tuple(row[1:] for row in connection.execute("PRAGMA table_info(messages)"))
-    connection.close()
-    fresh.close()
-
-
-def test_a_migration_that_fails_leaves_the_log_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = _make_first(tmp_path)
-    monkeypatch.setitem(sqlite_file.MIGRATIONS, 1, f"{sqlite_file.MIGRATIONS[1]} NOT NULL")
-    with pytest.raises(StartError):
-        file.open()
-    monkeypatch.undo()
-    assert file.open() == "0a1b2c3d"
     file.close()
 
 

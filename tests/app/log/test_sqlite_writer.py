@@ -166,7 +166,7 @@ async def test_retention_is_kept_in_steps_between_which_appends_get_through(
     writer.start()
     await append.done
     await eventually(lambda: _sequences(file) == [97, 98, 99, 100, 101])
-    deletes = [s for s in file.statements if s.startswith("DELETE")]
+    deletes = [s for s in file.statements if s.startswith("DELETE FROM messages")]
     writer.stop()
     assert len(deletes) == 10
 

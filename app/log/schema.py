@@ -1,0 +1,127 @@
+"""The tables of the SQLite log: what they are, how old ones become new ones, what can be wrong.
+
+The log begins a new life each time it is opened, and a message keeps the epoch of the life in which
+it was published. So it shows when a log has lost its end, whatever it lost it by (a backup that was
+restored, a snapshot that was rolled back, a disk that lied): numbers that the lost messages had are
+given again in another life, and their ids are never mistaken for those of the new messages.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+logger = logging.getLogger("riptide.log")
+
+# "Rptd", so that `file` and we can tell our databases from others (SQLite file format, 1.3).
+APPLICATION_ID = 0x52707464
+# A row of more than a quarter of a page goes on in pages of its own (SQLite file format, 1.6): of
+# 1.5 kB with pages of 4 kB, the default, it took 4.7 kB on disk, and takes 1.9 kB with these.
+PAGE_BYTES = 16 * 1024
+# Lives without a message that are remembered, for consumers that saw no more than their beginning.
+LIVES_KEPT = 1000
+SCHEMA_VERSION = 3
+LIVES = """
+-- a row each time the log was opened, numbered in that order
+CREATE TABLE lives (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
+
+-- messages of the topic were published in this life from this sequence number on
+CREATE TABLE beginnings (
+    topic_id INTEGER NOT NULL REFERENCES topics (id),
+    first INTEGER NOT NULL,
+    life INTEGER NOT NULL REFERENCES lives (number),
+    PRIMARY KEY (topic_id, first)
+) WITHOUT ROWID
+"""
+SCHEMA = f"""
+-- head: the sequence number of the topic's newest message ever, kept or expired
+CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
+
+-- accepted_at: Unix time in nanoseconds, payload: one line of JSON,
+-- traceparent: of the publish (W3C Trace Context), NULL if it was not traced
+CREATE TABLE messages (
+    topic_id INTEGER NOT NULL REFERENCES topics (id),
+    sequence INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    traceparent TEXT,
+    PRIMARY KEY (topic_id, sequence)
+) WITHOUT ROWID;
+{LIVES}"""
+# What makes the schema of a version that of the next one; no message is touched.
+MIGRATIONS = {
+    1: ("ALTER TABLE messages ADD COLUMN traceparent TEXT",),
+    # There was one epoch for all messages.
+    2: (
+        *LIVES.split(";"),
+        "INSERT INTO lives SELECT 1, epoch FROM log",
+        "INSERT INTO beginnings SELECT id, 1, 1 FROM topics",
+        "DROP TABLE log",
+    ),
+}
+
+
+def find_fault(connection: sqlite3.Connection) -> str | None:
+    """Return why a file is no log that this version can use, or None if it is one.
+
+    Reads all of it.
+    """
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application_id != APPLICATION_ID:
+        return f"application id {application_id:#x} where {APPLICATION_ID:#x} was expected"
+    if version > SCHEMA_VERSION:
+        return (
+            f"a newer version of Riptide wrote it: schema version {version}, where this one knows "
+            f"those up to {SCHEMA_VERSION}"
+        )
+    if version not in {*MIGRATIONS, SCHEMA_VERSION}:
+        return f"schema version {version} where {SCHEMA_VERSION} was expected"
+    fault: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return None if fault == "ok" else fault
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty file."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a log of an older version up to this one, in one transaction."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == SCHEMA_VERSION:
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for step in range(version, SCHEMA_VERSION):
+            for statement in MIGRATIONS[step]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    logger.info("the log was brought from schema version %d to %d", version, SCHEMA_VERSION)
+
+
+def begin_life(connection: sqlite3.Connection) -> dict[str, int]:
+    """Begin a life of the log; return the numbers of all that are known, by epoch, it being last.
+
+    Forgets lives without a message, from the ``LIVES_KEPT``-th back.
+    """
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO lives (epoch) VALUES (?)", (secrets.token_hex(4),))
+        connection.execute(
+            "DELETE FROM lives WHERE number <= (SELECT max(number) FROM lives) - ? "
+            "AND number NOT IN (SELECT life FROM beginnings)",
+            (LIVES_KEPT,),
+        )
+        return dict(connection.execute("SELECT epoch, number FROM lives ORDER BY number"))

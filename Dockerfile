@@ -9,7 +9,7 @@ COPY telemetry /source/telemetry
 RUN /opt/riptide/bin/pip install --no-cache-dir --no-deps --no-build-isolation /source
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home riptide && install --directory --owner riptide /data
+RUN useradd --system --uid 10001 --no-create-home riptide && install --directory --owner riptide --mode 0700 /data
 COPY --from=build /opt/riptide /opt/riptide
 ENV PATH=/opt/riptide/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

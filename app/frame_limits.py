@@ -7,16 +7,14 @@ nobody else while small frames come as fast as they can be sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-
-if TYPE_CHECKING:
-    from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 
 MAX_FRAGMENTS = 64
-# Hellos, their fragments, pings and pongs together. A client has reason for one now and then.
+# Hellos, pings and pongs together. A client has reason for one now and then.
 MAX_FRAMES_A_SECOND = 200
 # What is parsed in one turn of the event loop: up to 700 frames, for the smallest have 6 bytes.
 PIECE_BYTES = 4 * 1024
@@ -73,7 +71,10 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
         if now >= self._frames_until:
             self._frames_until = now + 1
             self._recent_frames = 0
-        self._recent_frames += len(self.conn.events)
+        self._recent_frames += sum(
+            isinstance(event, Frame) and event.opcode is not Opcode.CONT
+            for event in self.conn.events
+        )
         if self._recent_frames > MAX_FRAMES_A_SECOND:
             self._fail(POLICY_VIOLATION, f"more than {MAX_FRAMES_A_SECOND} frames in a second")
         else:

@@ -229,7 +229,7 @@ async def test_too_many_frames_after_our_last_word_end_the_wait_for_the_clients(
     conversation: Conversation,
 ) -> None:
     await conversation.protocol.send({"type": "websocket.close", "code": 1000})
-    assert not conversation.transport.closed
+    assert not conversation.transport.is_closing()
     conversation.send_at_once(Opcode.PONG, b"", MAX_FRAMES_A_SECOND + 1)
     assert conversation.transport.closed
     assert conversation.close_code() == 1000

@@ -174,8 +174,9 @@ class Ingest:
         for number, line in lines:
             payloads.append(self._check(line, number if batch else None))
             checked += MESSAGE_BYTES + len(line)
-            if checked >= SLICE_BYTES:
-                checked = 0
+            # After a large one several turns, for what others are at may take them more than one.
+            while checked >= SLICE_BYTES:
+                checked -= SLICE_BYTES
                 await asyncio.sleep(0)
         return payloads
 

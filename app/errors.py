@@ -36,6 +36,7 @@ RiptideError
     ├── ConnectionLimitError       503, Retry-After
     ├── AcceptRateError            503, Retry-After
     ├── TopicLimitError            503, Retry-After
+    ├── BodyLimitError             503, Retry-After
     ├── DrainingError              503, Retry-After
     ├── KeysUnavailableError       503, Retry-After
     └── LogUnavailableError        503, Retry-After
@@ -223,7 +224,7 @@ class RequestTimeoutError(ProblemError):
 
 
 class TooLargeError(ProblemError):
-    """A body, or one message of it, is over its limit."""
+    """A body, one message of it, or the number of them is over its limit."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     slug = "too-large"
@@ -340,6 +341,14 @@ class TopicLimitError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "topic-limit"
     title = "Too many topics"
+
+
+class BodyLimitError(ProblemError):
+    """The bodies that are being read hold as many bytes as they may."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "body-limit"
+    title = "Too many bodies at once"
 
 
 class DrainingError(ProblemError):

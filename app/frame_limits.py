@@ -1,25 +1,84 @@
 """Limits to what a WebSocket client may send, beside the size of its messages.
 
 A hello is one short frame. uvicorn's protocol checks the size of a message, but would keep any
-number of empty fragments, and answer any number of pings to a client that reads no answer.
+number of empty fragments, answer any number of pings to a client that reads no answer, and hear
+nobody else while small frames come as fast as they can be sent.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-
-if TYPE_CHECKING:
-    from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 
 MAX_FRAGMENTS = 64
-TOO_BIG, INVALID_DATA = 1009, 1007
+# Hellos, pings and pongs together. A client has reason for one now and then.
+MAX_FRAMES_A_SECOND = 200
+# What is parsed in one turn of the event loop: up to 700 frames, for the smallest have 6 bytes.
+PIECE_BYTES = 4 * 1024
+TOO_BIG, INVALID_DATA, POLICY_VIOLATION = 1009, 1007, 1008
 
 
 class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
     """WebSocket within limits; who exceeds one gets a close frame with its code."""
+
+    # Slots for the reason that ``LimitedHttpProtocol`` has.
+    __slots__ = ("_frames_until", "_recent_frames", "_unparsed")
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        # The frames of the second that ends then, by the clock of the loop.
+        self._recent_frames = 0
+        self._frames_until = 0.0
+        self._unparsed = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; of much, a piece a turn of the event loop, and read no more meanwhile."""
+        if self._unparsed:
+            self._unparsed += data
+            self.transport.pause_reading()
+        elif self.handshake_initiated and len(data) > PIECE_BYTES:
+            self._unparsed = data
+            self.transport.pause_reading()
+            self._parse_piece()
+        else:
+            super().data_received(data)
+
+    def _parse_piece(self) -> None:
+        if self.transport.is_closing():
+            self._unparsed = b""
+            return
+        piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
+        super().data_received(piece)
+        if self._unparsed:
+            self.loop.call_soon(self._parse_piece)
+        elif not (self.read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    async def receive(self) -> Any:
+        """Return the next message."""
+        message = await super().receive()
+        if self._unparsed:
+            # uvicorn may have begun to read on.
+            self.transport.pause_reading()
+        return message
+
+    def handle_events(self) -> None:
+        """Deal with the frames that came, unless they are too many."""
+        now = self.loop.time()
+        if now >= self._frames_until:
+            self._frames_until = now + 1
+            self._recent_frames = 0
+        self._recent_frames += sum(
+            isinstance(event, Frame) and event.opcode is not Opcode.CONT
+            for event in self.conn.events
+        )
+        if self._recent_frames > MAX_FRAMES_A_SECOND:
+            self._fail(POLICY_VIOLATION, f"more than {MAX_FRAMES_A_SECOND} frames in a second")
+        else:
+            super().handle_events()
 
     def handle_cont(self, event: Frame) -> None:
         """Take a fragment of a message, if it has not too many."""
@@ -46,7 +105,17 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
                 return
         super().send_receive_event_to_app()
 
+    def handle_parser_exception(self) -> None:
+        """End the connection with the close frame of whoever found the fault."""
+        if self.conn.close_sent is None:
+            # The handshake has not been answered: there is nobody yet to send a frame to.
+            self.transport.close()
+        else:
+            super().handle_parser_exception()
+
     def _fail(self, code: int, reason: str) -> None:
-        if not self.close_sent:
+        if self.close_sent:
+            self.transport.close()
+        else:
             self.conn.fail(code, reason)
             self.handle_parser_exception()

@@ -90,6 +90,14 @@ def create_app(
         retry_s=settings.retry_seconds,
         admission=admission,
     )
+    ingest = Ingest(
+        hub,
+        lifecycle,
+        max_body_bytes=settings.max_body_bytes,
+        max_message_bytes=settings.max_message_bytes,
+        max_batch_messages=settings.max_batch_messages,
+        admission=admission,
+    )
     telemetry.observe(
         {
             catalog.CONNECTION_LIMIT: lambda: streams.limit,
@@ -97,7 +105,9 @@ def create_app(
             catalog.DRAINING: lambda: streams.draining,
             catalog.EVENT_LOOP_LAG: monitor.lag_seconds,
             catalog.LOG_SIZE: log.size_bytes,
-            catalog.MEMORY_USAGE: lambda: hub.memory_bytes() + streams.memory_bytes(),
+            catalog.MEMORY_USAGE: lambda: (
+                hub.memory_bytes() + streams.memory_bytes() + ingest.bodies.held_bytes
+            ),
             catalog.QUEUED_MESSAGES: hub.queued_messages,
             catalog.TOPICS: hub.topics,
         }
@@ -131,13 +141,7 @@ def create_app(
     )
     app.state.event_loop_monitor = monitor
     app.state.streams = streams
-    app.state.ingest = Ingest(
-        hub,
-        lifecycle,
-        max_body_bytes=settings.max_body_bytes,
-        max_message_bytes=settings.max_message_bytes,
-        admission=admission,
-    )
+    app.state.ingest = ingest
     app.state.heartbeat = Heartbeat(
         streams,
         interval_s=settings.heartbeat_seconds,

@@ -172,6 +172,12 @@ class Settings(BaseSettings):
         title="largest single message",
         description="a whole number of bytes from 1",
     )
+    max_batch_messages: int = Field(
+        10_000,
+        ge=1,
+        title="lines of the largest batch that is published at once",
+        description="a whole number from 1",
+    )
     max_body_bytes: int = Field(
         8 * MEBIBYTE,
         ge=1,

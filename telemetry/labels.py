@@ -44,6 +44,7 @@ class PublishOutcome(ClosedSet):
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
     TOPIC_LIMIT = "topic_limit"
+    BODY_LIMIT = "body_limit"
     LOG_FAILURE = "log_failure"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
@@ -193,6 +194,14 @@ class CloseReason(ClosedSet):
         ErrorType.PROTOCOL,
         False,
         "a WebSocket client sent a frame over the size limit",
+    )
+    TOO_MANY_FRAMES = (
+        "too_many_frames",
+        1008,
+        StreamOutcome.FAILED,
+        ErrorType.PROTOCOL,
+        False,
+        "a WebSocket client sent more frames in a second than it may",
     )
     LOG_FAILURE = (
         "log_failure",

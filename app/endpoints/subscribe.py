@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-import mimeparse
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from app.admission.client import client_of
 from app.errors import NotAcceptableError, ProblemError, UpgradeRequiredError
+from app.media_types import best_match
 from app.message import check_topic
 from app.streaming import control
 from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
@@ -108,10 +108,7 @@ def negotiate(accept: str | None) -> HttpFormat:
     """
     # Of several that fit equally well, the last one wins.
     supported = [http_format.media_type for http_format in reversed(FORMATS)]
-    try:
-        best = mimeparse.best_match(supported, (accept or "*/*").lower())
-    except mimeparse.MimeTypeParseException:
-        best = ""
+    best = best_match(supported, accept or "*/*")
     for http_format in FORMATS:
         if http_format.media_type == best:
             return http_format

@@ -216,10 +216,14 @@ class Hub:
         topic = self._topics.get(name)
         if topic is not None:
             epoch = self._log.epoch
+            # What the ring has no room for would leave it at once, with all that is in it.
+            skipped = max(0, len(payloads) - self._limits.messages)
+            if skipped:
+                topic.clear()
             topic.push(
                 [
                     Message(epoch, sequence, accepted_at, accepted_ns, payload, traceparent)
-                    for sequence, payload in enumerate(payloads, first)
+                    for sequence, payload in enumerate(payloads[skipped:], first + skipped)
                 ]
             )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NoReturn
-
-import mimeparse
 
 from app.admission.admission import Admission, Limits
 from app.admission.client import UNKNOWN, Client
 from app.encoding import ndjson
 from app.errors import (
+    BodyLimitError,
     InvalidMessageError,
     LogUnavailableError,
     PublishRateError,
@@ -17,34 +17,45 @@ from app.errors import (
     TopicLimitError,
     UnsupportedMediaTypeError,
 )
+from app.hub.bodies import Bodies
+from app.media_types import essence
 from app.message import parse_payload
 from telemetry import PublishOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from app.hub.hub import Hub, Receipt
     from telemetry import Lifecycle, Publishing
 
 JSON = "application/json"
+# Bodies of the largest size that may be on their way at the same time.
+LARGEST_BODIES = 16
+# Messages are checked by so many bytes at a time, then others get their turn of the event loop;
+# what each one costs beside its bytes is put on top of them.
+SLICE_BYTES = 128 * 1024
+MESSAGE_BYTES = 128
 
 
 class Ingest:
     """The way into the hub: a body of one JSON message, or an NDJSON batch, all or none of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what is put together, and the limits to what is sent
         self,
         hub: Hub,
         lifecycle: Lifecycle,
         *,
         max_body_bytes: int,
         max_message_bytes: int,
+        max_batch_messages: int = 10_000,
         admission: Admission | None = None,
     ) -> None:
+        self.bodies = Bodies(LARGEST_BODIES * max_body_bytes)
         self._hub = hub
         self._lifecycle = lifecycle
         self._max_body_bytes = max_body_bytes
         self._max_message_bytes = max_message_bytes
+        self._max_batch_messages = max_batch_messages
         self._admission = admission or Admission(Limits())
 
     async def publish(  # noqa: PLR0913, PLR0917  # what a request to publish is made of
@@ -63,8 +74,9 @@ class Ingest:
         Raises:
             PublishRateError: the client has published too much of late; the body is not read.
             UnsupportedMediaTypeError: the body is neither JSON nor NDJSON.
-            TooLargeError: the body, or a message of it, is over its limit; a body that is too
-                large is not read to its end.
+            BodyLimitError: too much of other bodies is on its way; it is not read to its end.
+            TooLargeError: the body, a message of it or their number is over its limit; a body
+                that is too large is not read to its end.
             InvalidMessageError: it does not parse; names the line.
             TopicLimitError: it would be one topic too many.
             LogUnavailableError: the log did not take it.
@@ -92,12 +104,19 @@ class Ingest:
     ) -> Receipt:
         batch = _is_batch(content_type)
         text = await self._read(content_length, body)
-        lines = list(enumerate(text.split(b"\n") if batch else [text], 1))
-        if batch:
-            lines = [(number, line) for number, line in lines if line.strip()]
-        self._admission.charge_publish(client, len(lines))
         try:
-            payloads = [self._check(line, number if batch else None) for number, line in lines]
+            return await self._publish_text(topic, text, publishing, client, batch=batch)
+        finally:
+            self.bodies.give_back(len(text))
+
+    async def _publish_text(
+        self, topic: str, text: bytes, publishing: Publishing, client: Client, *, batch: bool
+    ) -> Receipt:
+        lines = self._split(text) if batch else [(1, text)]
+        self._admission.charge_publish(client, len(lines))
+        lines = [(number, line) for number, line in lines if line.strip() or not batch]
+        try:
+            payloads = await self._check_all(lines, batch=batch)
         except InvalidMessageError:
             self._lifecycle.messages_published(PublishOutcome.INVALID, len(lines))
             raise
@@ -122,11 +141,44 @@ class Ingest:
         if content_length is not None and content_length > self._max_body_bytes:
             self._refuse_body()
         chunks = bytearray()
-        async for chunk in body:
-            chunks += chunk
-            if len(chunks) > self._max_body_bytes:
-                self._refuse_body()
+        try:
+            async for chunk in body:
+                size = len(chunks) + len(chunk)
+                if size > self._max_body_bytes:
+                    self._refuse_body()
+                self.bodies.take(len(chunk), size)
+                chunks += chunk
+        except BaseException as error:
+            self.bodies.give_back(len(chunks))
+            if isinstance(error, BodyLimitError):
+                # As there.
+                self._lifecycle.messages_published(PublishOutcome.BODY_LIMIT, 1)
+            raise
         return bytes(chunks)
+
+    def _split(self, text: bytes) -> list[tuple[int, bytes]]:
+        """Return the lines of a batch with their numbers, if it may have so many."""
+        # What is beyond the limit, which may be millions of them, is left in one piece.
+        lines = text.split(b"\n", self._max_batch_messages)
+        if len(lines) > self._max_batch_messages and lines.pop():
+            self._lifecycle.messages_published(PublishOutcome.TOO_LARGE, len(lines))
+            raise TooLargeError(
+                f"the batch is over the limit of {self._max_batch_messages} lines; nothing was "
+                "published: send it in smaller batches, or raise RIPTIDE_MAX_BATCH_MESSAGES"
+            )
+        return list(enumerate(lines, 1))
+
+    async def _check_all(self, lines: Sequence[tuple[int, bytes]], *, batch: bool) -> list[bytes]:
+        payloads: list[bytes] = []
+        checked = 0
+        for number, line in lines:
+            payloads.append(self._check(line, number if batch else None))
+            checked += MESSAGE_BYTES + len(line)
+            # After a large one several turns, for what others are at may take them more than one.
+            while checked >= SLICE_BYTES:
+                checked -= SLICE_BYTES
+                await asyncio.sleep(0)
+        return payloads
 
     def _check(self, line: bytes, number: int | None) -> bytes:
         where = "" if number is None else f"line {number}: "
@@ -153,10 +205,7 @@ class Ingest:
 
 
 def _is_batch(content_type: str) -> bool:
-    try:
-        kind = "/".join(mimeparse.parse_mime_type(content_type.lower())[:2])
-    except mimeparse.MimeTypeParseException:
-        kind = ""
+    kind = essence(content_type)
     if kind not in {JSON, ndjson.MEDIA_TYPE}:
         raise UnsupportedMediaTypeError(
             f"{content_type[:64] or 'no Content-Type'!r} cannot be published: send {JSON} (one "

@@ -26,6 +26,7 @@ REASON_BYTES = 123
 PARSER_CODES = {
     1002: CloseReason.INVALID_FRAME,
     1007: CloseReason.INVALID_FRAME,
+    1008: CloseReason.TOO_MANY_FRAMES,
     1009: CloseReason.FRAME_TOO_LARGE,
 }
 HELLO_HELP = 'say {"after": "earliest", "latest" or an id}, optionally with "until": "latest"'

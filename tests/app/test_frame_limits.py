@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,15 +11,22 @@ from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 from websockets.uri import parse_uri
 
-from app.frame_limits import MAX_FRAGMENTS, LimitedWebSocketProtocol
+from app.frame_limits import (
+    MAX_FRAGMENTS,
+    MAX_FRAMES_A_SECOND,
+    PIECE_BYTES,
+    LimitedWebSocketProtocol,
+)
 from app.server import StreamingWebSocketProtocol
+from tests.app.waiting import eventually, turns
 
 
 class Transport:
-    """The least of a transport: what was written, and how much of it waits."""
+    """The least of a transport: what was written, how much of it waits, whether it is read."""
 
     def __init__(self) -> None:
         self.written = b""
+        self.reading = True
         self.waiting = 0
         self.closed = False
 
@@ -34,9 +42,11 @@ class Transport:
     def is_closing(self) -> bool:
         return self.closed
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reading = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def get_extra_info(self, _name: str) -> None: ...
 
@@ -65,13 +75,26 @@ class Conversation:
         self.transport.closed = False
 
     def send(self, opcode: Opcode, data: bytes, *, fin: bool = True) -> None:
+        self.prepare(opcode, data, fin=fin)
+        self._pass_on()
+
+    def send_at_once(self, opcode: Opcode, data: bytes, count: int) -> int:
+        """Send the frame so many times in one piece; return how long that is."""
+        for _ in range(count):
+            self.prepare(opcode, data)
+        piece = b"".join(self.client.data_to_send())
+        self.protocol.data_received(piece)
+        return len(piece)
+
+    def prepare(self, opcode: Opcode, data: bytes, *, fin: bool = True) -> None:
         if opcode is Opcode.PING:
             self.client.send_ping(data)
+        elif opcode is Opcode.PONG:
+            self.client.send_pong(data)
         elif opcode is Opcode.CONT:
             self.client.send_continuation(data, fin=fin)
         else:
             self.client.send_text(data, fin=fin)
-        self._pass_on()
 
     def _pass_on(self) -> None:
         for data in self.client.data_to_send():
@@ -151,3 +174,112 @@ async def test_a_ping_is_answered_while_answers_are_read(conversation: Conversat
     conversation.transport.waiting = 0
     conversation.send(Opcode.PING, b"x")
     assert len(conversation.transport.written) == 2 * answered
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.TEXT])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_more_frames_in_a_second_than_a_client_may_send_end_the_connection(
+    conversation: Conversation, opcode: Opcode, *, at_once: bool
+) -> None:
+    clock = Clock(conversation)
+    conversation.send_at_once(opcode, b"", MAX_FRAMES_A_SECOND)
+    assert conversation.close_code() is None
+    # Another second, another two hundred.
+    clock.now += 1
+    if at_once:
+        conversation.send_at_once(opcode, b"", MAX_FRAMES_A_SECOND + 1)
+    else:
+        for _ in range(MAX_FRAMES_A_SECOND):
+            conversation.send(opcode, b"")
+        assert not conversation.transport.closed
+        clock.now += 0.9
+        conversation.send(opcode, b"")
+    assert conversation.transport.closed
+    assert conversation.close_code() == 1008
+
+
+class Clock:
+    """Stands in for the clock of the protocol's loop."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.now = conversation.protocol.loop.time() + 10
+        self.call_soon = conversation.protocol.loop.call_soon
+        conversation.protocol.loop = self  # type: ignore[assignment]  # as much as it uses
+
+    def time(self) -> float:
+        return self.now
+
+
+async def test_too_many_frames_before_the_handshake_is_answered_end_it_without_a_frame(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    conversation = Conversation()
+    conversation.client.send_request(conversation.client.connect())
+    conversation.protocol.data_received(b"".join(conversation.client.data_to_send()))
+    # A masked ping; the client of the library would wait for the answer.
+    conversation.protocol.data_received(b"\x89\x80\0\0\0\0" * (MAX_FRAMES_A_SECOND + 1))
+    assert conversation.transport.closed
+    assert conversation.transport.written == b""
+    for task in list(conversation.protocol.tasks):
+        task.cancel()
+    assert "Traceback" not in caplog.text
+
+
+async def test_too_many_frames_after_our_last_word_end_the_wait_for_the_clients(
+    conversation: Conversation,
+) -> None:
+    await conversation.protocol.send({"type": "websocket.close", "code": 1000})
+    assert not conversation.transport.is_closing()
+    conversation.send_at_once(Opcode.PONG, b"", MAX_FRAMES_A_SECOND + 1)
+    assert conversation.transport.closed
+    assert conversation.close_code() == 1000
+
+
+async def test_much_at_once_is_parsed_a_piece_a_turn_and_no_more_is_read_meanwhile(
+    conversation: Conversation,
+) -> None:
+    size = conversation.send_at_once(Opcode.TEXT, b"x" * 60_000, 1)
+    turns_of_others = 0
+    while not (messages := conversation.messages()):
+        assert not conversation.transport.reading
+        await asyncio.sleep(0)
+        turns_of_others += 1
+    assert messages == ["x" * 60_000]
+    assert turns_of_others >= size // PIECE_BYTES - 1
+    # uvicorn reads on when the application has taken the message.
+    assert not conversation.transport.reading
+
+
+async def test_what_still_comes_while_a_piece_is_parsed_follows_it(
+    conversation: Conversation,
+) -> None:
+    # TLS hands on what it has, whether reading is paused or not.
+    pings = PIECE_BYTES // 100
+    conversation.send_at_once(Opcode.PING, b"x" * 100, pings)
+    conversation.send_at_once(Opcode.PING, b"last", 1)
+    assert not conversation.transport.reading
+    await eventually(lambda: b"last" in conversation.transport.written)
+    assert conversation.transport.written.count(b"x" * 100) == pings
+    assert conversation.transport.reading
+
+
+async def test_a_message_that_is_taken_does_not_let_more_be_read_before_the_rest_is_parsed(
+    conversation: Conversation,
+) -> None:
+    conversation.prepare(Opcode.TEXT, b"first")
+    conversation.prepare(Opcode.TEXT, b"second" * PIECE_BYTES)
+    conversation.protocol.data_received(b"".join(conversation.client.data_to_send()))
+    assert (await conversation.protocol.receive())["type"] == "websocket.connect"
+    assert (await conversation.protocol.receive())["text"] == "first"
+    assert not conversation.transport.reading
+    assert (await conversation.protocol.receive())["text"] == "second" * PIECE_BYTES
+    assert conversation.transport.reading
+
+
+async def test_the_rest_of_what_came_is_forgotten_with_the_connection(
+    conversation: Conversation,
+) -> None:
+    conversation.send_at_once(Opcode.TEXT, b"x" * 60_000, 1)
+    conversation.transport.close()
+    await turns()
+    assert conversation.messages() == []

@@ -47,6 +47,23 @@ async def test_a_slow_consumer_shows_in_waits_lag_and_backpressure_before_it_los
         assert dropped == slow.missed()
 
 
+@pytest.mark.parametrize("policy", ["disconnect", "drop_oldest"])
+async def test_a_batch_larger_than_the_ring_reaches_whoever_keeps_up(
+    start_service: StartService, transport: Transport, topic: str, policy: str
+) -> None:
+    service = start_service(log="memory", ring_messages=10, slow_consumer=policy)
+    async with transport.open(service, topic) as consumer:
+        await consumer.next("opened")
+        service.publish(topic, 0)
+        assert [record["data"] for record in await consumer.messages(1)] == [0]
+        service.publish(topic, *range(1, 2001))
+        service.publish(topic, 2001)
+        assert [record["data"] for record in await consumer.messages(2001)] == [*range(1, 2002)]
+    assert service.metric(DROPPED) == 0
+    closed = "riptide_streaming_connections_closed_total"
+    assert service.metric(closed, reason="slow_consumer") == 0
+
+
 @pytest.mark.parametrize(
     ("policy", "reason"), [("drop_oldest", "slow_consumer"), ("latest", "conflated")]
 )
@@ -107,8 +124,9 @@ async def test_each_topic_has_the_policy_of_the_first_pattern_that_fits(
     for topic, way in ways.items():
         with RawStream(service, topic, transport.name) as slow:
             slow.wait_until_open()
-            for _ in range(24):
-                service.publish(topic, *[PAYLOAD] * 500)
+            # None of them more than the ring holds.
+            for _ in range(60):
+                service.publish(topic, *[PAYLOAD] * 200)
             service.publish(topic, "the last")
             slow.read_until(way)
             if topic != "orders":

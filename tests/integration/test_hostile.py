@@ -24,6 +24,8 @@ import orjson
 import pytest
 from websockets.frames import CloseCode, Opcode
 
+from app.frame_limits import MAX_FRAMES_A_SECOND
+from app.hub.ingest import LARGEST_BODIES
 from tests.contract.consumers import TRANSPORTS
 from tests.contract.raw import RawStream
 from tests.service import Service
@@ -31,6 +33,7 @@ from tests.service import Service
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.conftest import StartService
     from tests.contract.consumers import Transport
 
 MEBIBYTE = 1024 * 1024
@@ -144,6 +147,14 @@ class Attacker:
         with contextlib.suppress(ConnectionError):
             while chunk := self.socket.recv(65536):
                 self.received += chunk
+        return self.received
+
+    def rest_of_answer(self) -> bytes:
+        """Read to the end of an answer, whether the service closes then or not; a JSON object."""
+        while not self.received.endswith(b"}"):
+            chunk = self.socket.recv(65536)
+            assert chunk, self.received
+            self.received += chunk
         return self.received
 
     @property
@@ -310,6 +321,81 @@ def test_one_request_is_not_smuggled_inside_another(target: Service) -> None:
     ):
         (attacker,) = _ask(target, POST + framing + inner)
         assert attacker.received.count(b"HTTP/1.1 2") == 0, attacker.received
+
+
+QUADRATIC = b';"' + b";" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("head", "problem"),
+    [
+        (
+            b"GET /topics/a HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream%s\r\n\r\n",
+            (406, "not-acceptable"),
+        ),
+        (POST.rstrip() + b"%s\r\nContent-Length: 1\r\n\r\n1", (415, "unsupported-media-type")),
+    ],
+)
+def test_a_media_type_that_takes_long_to_read_is_not_read(
+    target: Service, head: bytes, problem: tuple[int, str]
+) -> None:
+    with Attacker(target) as attacker:
+        attacker.send(head % QUADRATIC)
+        attacker.rest_of_answer()
+        assert (attacker.status, attacker.problem()) == problem
+
+
+@pytest.mark.parametrize("line", [b"\n", b"1\n", b" \n"])
+def test_a_batch_of_more_lines_than_the_limit_is_refused_unread(
+    target: Service, line: bytes
+) -> None:
+    memory = _resident_bytes(target)
+    published = "riptide_streaming_messages_published_total"
+    before = target.metric(published, outcome="accepted")
+    answer = httpx2.post(
+        target.topic("hostile"),
+        content=line * (MEBIBYTE // len(line)),
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    assert answer.status_code == 413
+    assert answer.json()["type"] == "urn:riptide:problem:too-large"
+    assert "RIPTIDE_MAX_BATCH_MESSAGES" in answer.json()["detail"]
+    assert target.metric(published, outcome="accepted") == before
+    assert _resident_bytes(target) < memory + 16 * MEBIBYTE
+
+
+def test_bodies_that_are_held_back_are_bounded_and_others_go_on_publishing(
+    start_service: StartService, topic: str
+) -> None:
+    service = start_service(log="memory", max_body_bytes=256 * 1024)
+    held = "riptide_streaming_memory_usage_bytes"
+    body = b'"' + b"x" * (256 * 1024 - 3)
+    head = POST + b"Content-Length: %d\r\n\r\n" % (len(body) + 1)
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(Attacker(service)) for _ in range(LARGEST_BODIES)]
+        for attacker in crowd:
+            attacker.send(head + body)
+        service.wait_for_metric(LARGEST_BODIES * len(body), held)
+        refused = stack.enter_context(Attacker(service))
+        refused.send(head + body)
+        refused.rest_of_answer()
+        assert (refused.status, refused.problem()) == (503, "body-limit")
+        assert b"\r\nretry-after: " in refused.received.lower()
+        # What most clients publish gets through.
+        service.publish(topic, "small")
+        # So does each of the bodies, once it is whole.
+        crowd[0].send(b'"')
+        crowd[0].rest_of_answer()
+        assert crowd[0].status == 202
+        # And there is room again.
+        late = stack.enter_context(Attacker(service))
+        late.send(head + body + b'"')
+        late.rest_of_answer()
+        assert late.status == 202
+    service.wait_for_metric(0, held)
+    published = "riptide_streaming_messages_published_total"
+    assert service.metric(published, outcome="body_limit") == 1
+    assert service.metric(published, outcome="accepted") == 3
 
 
 # --- topics, ids and data that want to be something else
@@ -605,17 +691,38 @@ def test_a_message_in_endless_fragments_is_cut_off(
         assert attacker.close_code() == 1009
 
 
-def test_pings_to_which_nobody_reads_the_answers_pile_up_nowhere(
-    target: Service, topic: str
+FLOODS = {
+    "pings": _frame(Opcode.PING, b""),
+    "pings with data": _frame(Opcode.PING, b"x" * 125),
+    "pongs": _frame(Opcode.PONG, b""),
+    "hellos": _frame(Opcode.TEXT, b"{}"),
+    "large hellos": _frame(Opcode.TEXT, b"{%s}" % (b" " * 1000)),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_of_frames_is_cut_off_whether_its_answers_are_read_or_not(
+    target: Service, topic: str, flood: str
 ) -> None:
     memory = _resident_bytes(target)
-    ping = _frame(Opcode.PING, b"x" * 125) * 500
-    with WebSocketAttacker(target, topic) as attacker, contextlib.suppress(TimeoutError):
-        attacker.socket.settimeout(1)
-        for _ in range(500):
-            attacker.send(ping)
+    closed = "riptide_streaming_connections_closed_total"
+    before = target.metric(closed, reason="too_many_frames")
+    frames = FLOODS[flood] * 500
+    with WebSocketAttacker(target, topic) as reading:
+        reading.send_until_cut_off(frames)
+    with WebSocketAttacker(target, topic) as deaf, contextlib.suppress(ConnectionError):
+        for _ in range(MEBIBYTE * 8 // len(frames)):
+            deaf.send(frames)
+    target.wait_for_metric(before + 2, closed, reason="too_many_frames")
     assert _resident_bytes(target) < memory + 16 * MEBIBYTE
-    target.wait_for_metric(0, ACTIVE)
+
+
+def test_a_frame_more_than_a_client_may_send_in_a_second_has_its_code(
+    target: Service, topic: str
+) -> None:
+    with WebSocketAttacker(target, topic) as attacker:
+        attacker.send(FLOODS["pongs"] * (MAX_FRAMES_A_SECOND + 1))
+        assert attacker.close_code() == 1008
 
 
 def test_a_handshake_that_is_none_is_refused(target: Service) -> None:

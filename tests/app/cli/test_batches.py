@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from app.cli import batches
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from tests.app.cli.scripted_service import ScriptedService
 
 UNUSUAL = 'a\r\n\n\u2028b\u2029\x85c\x0b\x0c\x1cé \U0001f30a\0"\\\nlast'
+
+
+def test_a_batch_is_within_what_a_service_takes_by_default() -> None:
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    assert defaults["max_batch_messages"] >= batches.BATCH_LINES
+    assert defaults["max_body_bytes"] >= batches.BATCH_BYTES
 
 
 def test_each_line_becomes_a_message_and_only_a_line_feed_ends_it(

@@ -8,6 +8,7 @@ import pytest
 from app.admission.admission import Admission, Limits
 from app.admission.client import Client
 from app.errors import (
+    BodyLimitError,
     InvalidMessageError,
     LogUnavailableError,
     PublishRateError,
@@ -16,7 +17,7 @@ from app.errors import (
     UnsupportedMediaTypeError,
 )
 from app.hub.hub import Hub
-from app.hub.ingest import Ingest
+from app.hub.ingest import LARGEST_BODIES, SLICE_BYTES, Ingest
 from app.hub.topic import RingLimits
 from app.log.memory import MemoryLog
 from app.log.message_log import Retention
@@ -252,3 +253,123 @@ async def test_a_batch_for_a_topic_too_many_is_counted_by_its_messages(recorder:
     with pytest.raises(TopicLimitError):
         await _publish(ingest, BATCH, b"1\n2\n")
     assert recorder.of("messages_published") == [(PublishOutcome.TOPIC_LIMIT, 2)]
+
+
+@pytest.fixture
+def strict(hub: Hub, recorder: Recorder) -> Ingest:
+    """Takes batches of three lines."""
+    return Ingest(
+        hub, recorder.lifecycle, max_body_bytes=1000, max_message_bytes=1000, max_batch_messages=3
+    )
+
+
+@pytest.mark.parametrize("body", [b"1\n2\n3", b"1\n2\n3\n", b"\n\n3"])
+async def test_as_many_lines_as_the_limit_are_a_batch(strict: Ingest, body: bytes) -> None:
+    assert (await _publish(strict, BATCH, body)).first.sequence == 1
+
+
+@pytest.mark.parametrize("body", [b"1\n2\n3\n4", b"\n\n\n1", b"\n" * 1000, b"1\n2\n3\n\n"])
+async def test_a_line_more_is_too_large_and_blank_lines_are_lines(
+    strict: Ingest, log: MemoryLog, recorder: Recorder, body: bytes
+) -> None:
+    with pytest.raises(TooLargeError, match=r"3 lines.*RIPTIDE_MAX_BATCH_MESSAGES"):
+        await _publish(strict, BATCH, body)
+    assert await _kept(log) == []
+    # At least so many; the others have not been looked at.
+    assert recorder.of("messages_published") == [(PublishOutcome.TOO_LARGE, 3)]
+
+
+async def test_the_lines_of_a_single_message_are_not_limited(strict: Ingest) -> None:
+    await _publish(strict, JSON, b"[\n1,\n2,\n3,\n4\n]")
+
+
+async def test_blank_lines_are_charged_to_who_sends_them(hub: Hub, recorder: Recorder) -> None:
+    ingest = Ingest(
+        hub,
+        recorder.lifecycle,
+        max_body_bytes=1000,
+        max_message_bytes=20,
+        admission=Admission(Limits(publish_rate=1)),
+    )
+    client = Client("192.0.2.1")
+    with pytest.raises(InvalidMessageError, match="batch is empty"):
+        await ingest.publish("a", BATCH, None, aiter(Body(b"\n" * 50)), client=client)
+    with pytest.raises(PublishRateError):
+        await ingest.publish("a", JSON, None, aiter(Body(b"1")), client=client)
+
+
+@pytest.mark.parametrize(("line", "count"), [(b'"' + b"x" * 1000 + b'"\n', 1000), (b"1\n", 10_000)])
+async def test_others_get_their_turn_while_a_large_batch_is_checked(
+    hub: Hub, recorder: Recorder, line: bytes, count: int
+) -> None:
+    ingest = Ingest(
+        hub, recorder.lifecycle, max_body_bytes=len(line) * count, max_message_bytes=2000
+    )
+    loop = asyncio.get_running_loop()
+    turns_of_others = 0
+
+    def turn() -> None:
+        nonlocal turns_of_others
+        turns_of_others += 1
+        loop.call_soon(turn)
+
+    loop.call_soon(turn)
+    publishing = asyncio.create_task(_publish(ingest, BATCH, line * count))
+    assert (await publishing).last.sequence == count
+    assert turns_of_others > len(line) * count // SLICE_BYTES
+    assert turns_of_others >= 8
+
+
+class HeldBody:
+    """A body of which the last byte is long in coming."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.arrive = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'"' + b"x" * (self._size - 2)
+        await self.arrive.wait()
+        yield b'"'
+
+
+async def test_bodies_that_are_held_back_cannot_hold_more_than_their_limit(
+    hub: Hub, log: MemoryLog, recorder: Recorder
+) -> None:
+    size = 100_000
+    ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=size, max_message_bytes=size)
+    held = [HeldBody(size) for _ in range(LARGEST_BODIES)]
+    publishing = [asyncio.create_task(ingest.publish("a", JSON, None, aiter(b))) for b in held]
+    await turns()
+    assert ingest.bodies.held_bytes == LARGEST_BODIES * (size - 1)
+    with pytest.raises(BodyLimitError):
+        await _publish(ingest, JSON, b'"' + b"x" * 50_000, b"x" * 20_000 + b'"')
+    assert recorder.of("messages_published") == [(PublishOutcome.BODY_LIMIT, 1)]
+    # What most clients send gets through.
+    await _publish(ingest, JSON, b"1")
+    publishing.pop().cancel()
+    await turns()
+    await _publish(ingest, JSON, b'"' + b"x" * 70_000 + b'"')
+    for body in held:
+        body.arrive.set()
+    await asyncio.gather(*publishing)
+    assert ingest.bodies.held_bytes == 0
+    assert (await log.bounds("a")).head == LARGEST_BODIES + 1
+
+
+async def test_bytes_of_bodies_are_held_until_the_log_has_them_and_no_longer(
+    recorder: Recorder,
+) -> None:
+    log = HeldLog(Retention(10, 60))
+    hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), parse_rules("latest"))
+    ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
+    publishing = asyncio.create_task(_publish(ingest, BATCH, b"1\n2"))
+    await turns()
+    assert ingest.bodies.held_bytes == 3
+    log.refuse()
+    with pytest.raises(LogUnavailableError):
+        await publishing
+    for kind, body in ((BATCH, b"{\n"), (JSON, b"1" * 101), (BATCH, b"1" * 21)):
+        with pytest.raises((InvalidMessageError, TooLargeError)):
+            await _publish(ingest, kind, body)
+    assert ingest.bodies.held_bytes == 0

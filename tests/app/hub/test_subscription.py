@@ -159,6 +159,25 @@ async def test_a_consumer_whose_next_message_is_the_oldest_of_the_ring_is_not_to
 
 
 @pytest.mark.parametrize("policy", list(SlowConsumerPolicy))
+async def test_a_batch_larger_than_the_ring_makes_nobody_slow_who_waited_for_it(
+    log: MemoryLog, recorder: Recorder, policy: SlowConsumerPolicy
+) -> None:
+    hub = _hub(log, recorder, policy)
+    subscription = await _subscribe(hub)
+    await _publish(hub, 1, 1)
+    assert _data(await _take(subscription)) == [1]
+    waiting = asyncio.create_task(subscription.next())
+    await turns()
+    await hub.publish("a", [b"%d" % number for number in range(2, 12)])
+    assert await waiting is None
+    assert _data(await _take(subscription)) == list(range(2, 9))
+    assert _data(await _take(subscription)) == [9, 10, 11]
+    # What comes while it does not wait is its own doing.
+    await _publish(hub, 12, 21)
+    assert isinstance(await _take(subscription), Missed | Overrun)
+
+
+@pytest.mark.parametrize("policy", list(SlowConsumerPolicy))
 async def test_a_consumer_that_still_catches_up_from_the_log_is_never_too_slow(
     log: MemoryLog, recorder: Recorder, policy: SlowConsumerPolicy
 ) -> None:

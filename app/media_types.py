@@ -1,0 +1,38 @@
+"""What clients say of media types in Content-Type and Accept (RFC 9110, 8.3 and 12.5.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mimeparse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Browsers say 150 characters or so. Some that are quoted take the parser a time that grows with the
+# square of their number: 3 s for as many as a head may have, 1 ms for these.
+MAX_CHARACTERS = 1000
+
+
+def essence(content_type: str) -> str:
+    """Return the type and subtype in lower case, empty if they cannot be read."""
+    if len(content_type) > MAX_CHARACTERS:
+        return ""
+    try:
+        return "/".join(mimeparse.parse_mime_type(content_type.lower())[:2])
+    except mimeparse.MimeTypeParseException:
+        return ""
+
+
+def best_match(supported: Iterable[str], accept: str) -> str:
+    """Return the type that the client likes best, empty if there is none or it cannot be read.
+
+    Of several that fit equally well, the last one wins.
+    """
+    if len(accept) > MAX_CHARACTERS:
+        return ""
+    try:
+        best: str = mimeparse.best_match(supported, accept.lower())
+    except mimeparse.MimeTypeParseException:
+        return ""
+    return best

@@ -17,9 +17,10 @@ from app.request_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
 from app.streaming.connection import EXTENSION, ClientConnection
 from app.streaming.waiting import Mailbox
 from app.tls import follow_renewals
+from app.write_timeout import enforce_write_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
     from types import FrameType
 
     from starlette.applications import Starlette
@@ -186,8 +187,18 @@ async def _run(
     metrics: _MetricsServer | None,
     tls: Tls | None,
 ) -> None:
-    configs = [each.config for each in (server, metrics) if each is not None]
-    async with lifespan(app), _following(tls, configs):
+    servers = [each for each in (server, metrics) if each is not None]
+    limits: RequestLimits = app.state.request_limits
+
+    def connections() -> list[ClientConnection]:
+        states = [each.server_state for each in servers]
+        return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are ours
+
+    background = [enforce_write_timeout(connections, app.state.streams, limits.write_timeout_s)]
+    if tls is not None:
+        contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
+        background.append(follow_renewals(tls, contexts))
+    async with lifespan(app), _beside(background):
         if metrics is None:
             await server.serve(sockets=[listener])
             return
@@ -198,16 +209,13 @@ async def _run(
 
 
 @contextlib.asynccontextmanager
-async def _following(tls: Tls | None, configs: Iterable[uvicorn.Config]) -> AsyncIterator[None]:
-    if tls is None:
-        yield
-        return
-    contexts = [config.ssl for config in configs if config.ssl is not None]
-    following = asyncio.create_task(follow_renewals(tls, contexts))
+async def _beside(background: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in background]
     try:
         yield
     finally:
-        following.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) -> uvicorn.Config:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import struct
+import termios
 from typing import TYPE_CHECKING, Any
 
 from app.streaming.waiting import Gate
@@ -52,6 +56,21 @@ class ClientConnection:
     def buffered_bytes(self) -> int:
         """Return how much waits in the write buffer."""
         return 0 if self.transport is None or self.lost else self.transport.get_write_buffer_size()
+
+    def untaken_bytes(self) -> int:
+        """Return how much the client has not taken yet, of the write buffer and the kernel's.
+
+        The kernel asks for more only when it has sent a good part of what it has: a slow client
+        may have taken megabytes before the write buffer shows it.
+        """
+        buffered = self.buffered_bytes()
+        socket: Any = None if self.transport is None else self.transport.get_extra_info("socket")
+        # Not every system tells; and the socket may be closed already.
+        with contextlib.suppress(OSError, ValueError):
+            if buffered and socket is not None:
+                queued = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4))
+                buffered += struct.unpack("i", queued)[0]
+        return buffered
 
 
 def connection_of(scope: Any) -> ClientConnection:

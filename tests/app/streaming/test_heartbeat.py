@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from app.streaming import heartbeat as heartbeat_module
-from app.streaming.heartbeat import NANOSECONDS, Heartbeat
+from app.streaming.heartbeat import Heartbeat
+from app.streaming.patience import NANOSECONDS
 from telemetry import CloseReason
 from tests.app.waiting import eventually, turns
 

@@ -207,6 +207,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                     return
                 (end,) = upgrade.args
                 data = self._head_without_upgrade() + data[end:]
+                # The one that is there takes nothing more if the client wants to close.
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             else:
                 return
 

@@ -21,7 +21,7 @@ class Unframed:
         self._has_length = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application; uvicorn gets to see all but the bytes of such a body."""
+        """Run the application; uvicorn gets to see the beginning and the end of such a body."""
 
         async def send_unframed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -31,6 +31,9 @@ class Unframed:
                     self._cycle.chunked_encoding = False
             elif not self._has_length:
                 await self._write(message.get("body", b""))
+                if message.get("more_body", False):
+                    # uvicorn would wait until the client has taken what it got just now.
+                    return
                 message = {**message, "body": b""}
             await send(message)
 

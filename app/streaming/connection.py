@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import struct
-import termios
+from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Any
 
 from app.streaming.waiting import Gate
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
 EXTENSION = "riptide.connection"
 """The key under ``scope["extensions"]`` where our server puts the ``ClientConnection``."""
+# Linux, <linux/tcp.h>: tcpi_bytes_acked in struct tcp_info.
+TCP_INFO = 11
+BYTES_ACKED = struct.Struct("120xQ")
 
 
 class ClientConnection:
@@ -57,20 +59,22 @@ class ClientConnection:
         """Return how much waits in the write buffer."""
         return 0 if self.transport is None or self.lost else self.transport.get_write_buffer_size()
 
-    def untaken_bytes(self) -> int:
-        """Return how much the client has not taken yet, of the write buffer and the kernel's.
+    def taken_bytes(self) -> int:
+        """Return a number that grows when the client takes something.
 
-        The kernel asks for more only when it has sent a good part of what it has: a slow client
-        may have taken megabytes before the write buffer shows it.
+        The write buffer may not show it for megabytes: the kernel, and TLS, have their own, and ask
+        for more only when they have little left.
         """
-        buffered = self.buffered_bytes()
-        socket: Any = None if self.transport is None else self.transport.get_extra_info("socket")
-        # Not every system tells; and the socket may be closed already.
-        with contextlib.suppress(OSError, ValueError):
-            if buffered and socket is not None:
-                queued = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4))
-                buffered += struct.unpack("i", queued)[0]
-        return buffered
+        if self.transport is None:
+            return 0
+        socket = self.transport.get_extra_info("socket")
+        # Not every system tells, and nothing is told of a socket that is closed.
+        with contextlib.suppress(AttributeError, OSError, ValueError, struct.error):
+            acknowledged: int = BYTES_ACKED.unpack(
+                socket.getsockopt(IPPROTO_TCP, TCP_INFO, BYTES_ACKED.size)
+            )[0]
+            return acknowledged
+        return -self.transport.get_write_buffer_size()
 
 
 def connection_of(scope: Any) -> ClientConnection:

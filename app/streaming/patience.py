@@ -11,7 +11,7 @@ NANOSECONDS = 1_000_000_000
 
 
 class Patience:
-    """Remembers, from one round of looking at connections to the next, what waits for the client.
+    """Remembers, from one round of looking at connections to the next, what clients have taken.
 
     Only of connections that were looked at in the round before is anything kept.
     """
@@ -31,8 +31,8 @@ class Patience:
 
         Where it is known since when something waits for it, no time before that counts.
         """
-        untaken = connection.untaken_bytes()
-        untaken_before, taken_ns = self._before.get(connection, (untaken, since_ns or now_ns))
-        taken_ns = now_ns if untaken < untaken_before else max(taken_ns, since_ns)
-        self._seen[connection] = untaken, taken_ns
+        taken = connection.taken_bytes()
+        taken_before, taken_ns = self._before.get(connection, (taken, since_ns or now_ns))
+        taken_ns = now_ns if taken > taken_before else max(taken_ns, since_ns)
+        self._seen[connection] = taken, taken_ns
         return now_ns - taken_ns >= self._timeout_ns

@@ -6,7 +6,7 @@ from tests.app.streaming.pipe import PipeTransport
 
 
 class Client:
-    """A connection whose client takes what the test says, looked at each second."""
+    """A connection with as much left in its buffer as the test says, looked at each second."""
 
     def __init__(self, timeout_s: float = 3) -> None:
         self.transport = PipeTransport()

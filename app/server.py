@@ -20,7 +20,7 @@ from app.tls import follow_renewals
 from app.write_timeout import enforce_write_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
     from types import FrameType
 
     from starlette.applications import Starlette
@@ -188,17 +188,7 @@ async def _run(
     tls: Tls | None,
 ) -> None:
     servers = [each for each in (server, metrics) if each is not None]
-    limits: RequestLimits = app.state.request_limits
-
-    def connections() -> list[ClientConnection]:
-        states = [each.server_state for each in servers]
-        return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are ours
-
-    background = [enforce_write_timeout(connections, app.state.streams, limits.write_timeout_s)]
-    if tls is not None:
-        contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
-        background.append(follow_renewals(tls, contexts))
-    async with lifespan(app), _beside(background):
+    async with lifespan(app), _beside(*_background(app, servers, tls)):
         if metrics is None:
             await server.serve(sockets=[listener])
             return
@@ -208,8 +198,23 @@ async def _run(
         await serving
 
 
+def _background(
+    app: Starlette, servers: Sequence[uvicorn.Server], tls: Tls | None
+) -> Iterator[Coroutine[Any, Any, None]]:
+    limits: RequestLimits = app.state.request_limits
+
+    def connections() -> list[ClientConnection]:
+        states = [each.server_state for each in servers]
+        return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are ours
+
+    yield enforce_write_timeout(connections, app.state.streams, limits.write_timeout_s)
+    if tls is not None:
+        contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
+        yield follow_renewals(tls, contexts)
+
+
 @contextlib.asynccontextmanager
-async def _beside(background: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def _beside(*background: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(each) for each in background]
     try:
         yield

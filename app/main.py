@@ -137,7 +137,9 @@ def create_app(
     app.state.metrics_app.state = app.state
     app.state.gate = make_gate(settings, lifecycle)
     app.state.request_limits = RequestLimits(
-        settings.head_timeout_seconds, settings.body_timeout_seconds
+        settings.head_timeout_seconds,
+        settings.body_timeout_seconds,
+        settings.write_timeout_seconds,
     )
     app.state.event_loop_monitor = monitor
     app.state.streams = streams

@@ -17,9 +17,10 @@ from app.request_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
 from app.streaming.connection import EXTENSION, ClientConnection
 from app.streaming.waiting import Mailbox
 from app.tls import follow_renewals
+from app.write_timeout import enforce_write_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
     from types import FrameType
 
     from starlette.applications import Starlette
@@ -186,8 +187,8 @@ async def _run(
     metrics: _MetricsServer | None,
     tls: Tls | None,
 ) -> None:
-    configs = [each.config for each in (server, metrics) if each is not None]
-    async with lifespan(app), _following(tls, configs):
+    servers = [each for each in (server, metrics) if each is not None]
+    async with lifespan(app), _beside(*_background(app, servers, tls)):
         if metrics is None:
             await server.serve(sockets=[listener])
             return
@@ -197,17 +198,29 @@ async def _run(
         await serving
 
 
+def _background(
+    app: Starlette, servers: Sequence[uvicorn.Server], tls: Tls | None
+) -> Iterator[Coroutine[Any, Any, None]]:
+    limits: RequestLimits = app.state.request_limits
+
+    def connections() -> list[ClientConnection]:
+        states = [each.server_state for each in servers]
+        return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are ours
+
+    yield enforce_write_timeout(connections, app.state.streams, limits.write_timeout_s)
+    if tls is not None:
+        contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
+        yield follow_renewals(tls, contexts)
+
+
 @contextlib.asynccontextmanager
-async def _following(tls: Tls | None, configs: Iterable[uvicorn.Config]) -> AsyncIterator[None]:
-    if tls is None:
-        yield
-        return
-    contexts = [config.ssl for config in configs if config.ssl is not None]
-    following = asyncio.create_task(follow_renewals(tls, contexts))
+async def _beside(*background: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in background]
     try:
         yield
     finally:
-        following.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) -> uvicorn.Config:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
+from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Any
 
 from app.streaming.waiting import Gate
@@ -11,6 +14,9 @@ if TYPE_CHECKING:
 
 EXTENSION = "riptide.connection"
 """The key under ``scope["extensions"]`` where our server puts the ``ClientConnection``."""
+# Linux, <linux/tcp.h>: tcpi_bytes_acked in struct tcp_info.
+TCP_INFO = 11
+BYTES_ACKED = struct.Struct("120xQ")
 
 
 class ClientConnection:
@@ -52,6 +58,23 @@ class ClientConnection:
     def buffered_bytes(self) -> int:
         """Return how much waits in the write buffer."""
         return 0 if self.transport is None or self.lost else self.transport.get_write_buffer_size()
+
+    def taken_bytes(self) -> int:
+        """Return a number that grows when the client takes something.
+
+        The write buffer may not show it for megabytes: the kernel, and TLS, have their own, and ask
+        for more only when they have little left.
+        """
+        if self.transport is None:
+            return 0
+        socket = self.transport.get_extra_info("socket")
+        # Not every system tells, and nothing is told of a socket that is closed.
+        with contextlib.suppress(AttributeError, OSError, ValueError, struct.error):
+            acknowledged: int = BYTES_ACKED.unpack(
+                socket.getsockopt(IPPROTO_TCP, TCP_INFO, BYTES_ACKED.size)
+            )[0]
+            return acknowledged
+        return -self.transport.get_write_buffer_size()
 
 
 def connection_of(scope: Any) -> ClientConnection:

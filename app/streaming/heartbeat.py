@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from app.streaming.patience import NANOSECONDS, Patience
 from telemetry import CloseReason
 
 if TYPE_CHECKING:
     from app.streaming.session import StreamSession
     from app.streaming.streams import Streams
 
-NANOSECONDS = 1_000_000_000
 # Sessions looked at before others get their turn.
 SLICE = 500
 
@@ -27,7 +27,7 @@ class Heartbeat:
     def __init__(self, streams: Streams, *, interval_s: float, write_timeout_s: float) -> None:
         self._streams = streams
         self._interval_ns = interval_s * NANOSECONDS
-        self._write_timeout_ns = write_timeout_s * NANOSECONDS
+        self._patience = Patience(write_timeout_s)
         self._pause_s = min(1.0, interval_s / 4, write_timeout_s / 4)
         self._last_round_ns = 0
         self._holding: set[StreamSession] = set()
@@ -41,6 +41,7 @@ class Heartbeat:
     async def _go_round(self) -> None:
         began_ns, held_before = time.monotonic_ns(), self._holding
         self._holding, total = set(), 0
+        self._patience.begin_round()
         for position, session in enumerate(list(self._streams.sessions), 1):
             self._look_at(session, time.monotonic_ns())
             if (
@@ -60,7 +61,7 @@ class Heartbeat:
         if session.expires_at <= time.time():
             session.end(CloseReason.TOKEN_EXPIRED)
         if session.writer.blocked_since_ns is not None:
-            if now_ns - session.writer.blocked_since_ns >= self._write_timeout_ns:
+            if self._patience.is_over(session.connection, now_ns, session.writer.blocked_since_ns):
                 session.end(CloseReason.CLIENT_STALLED)
                 session.connection.abort()
         elif now_ns - session.writer.last_write_ns >= self._interval_ns:

@@ -48,7 +48,8 @@ class HttpOutlet:
     def __init__(self, scope: Scope, receive: Receive, send: Send, http_format: HttpFormat) -> None:
         self.encoding = http_format.encoding
         self.connection = connection_of(scope)
-        self.direct = self.connection.transport is not None
+        # To HTTP/1.0 nothing may go in chunks, as the encodings have it.
+        self.direct = self.connection.transport is not None and scope["http_version"] != "1.0"
         self._format = http_format
         self._receive = receive
         self._send = send

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from uvicorn.server import ServerState
 
 from app import request_limits
 from app.descriptors import LAST
-from app.request_limits import MAX_HEAD_BYTES, LimitedConfig, LimitedHttpProtocol, RequestLimits
-from app.server import StreamingHttpProtocol, listen
+from app.request_limits import MAX_HEAD_BYTES, MAX_WAITING, LimitedHttpProtocol, RequestLimits
+from app.server import StreamingHttpProtocol
+from tests.app.exchange import Exchange, serve
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.bodies: list[int | None] = []
+        self.headers: list[dict[bytes, bytes]] = []
         self.reading = asyncio.Event()
         self.reading.set()
 
@@ -41,59 +42,18 @@ class Counting:
             size += len(message["body"])
             more = message["more_body"]
         self.bodies.append(size)
+        self.headers.append(dict(scope["headers"]))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"%d" % size})
 
 
-class Exchange:
-    """The application behind the protocol, on a real socket."""
-
-    def __init__(self, port: int, app: Counting, state: ServerState) -> None:
-        self.port = port
-        self.app = app
-        self.state = state
-
-    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def answer(self, *pieces: bytes) -> bytes:
-        """Send, and read until the other side closes."""
-        reader, writer = await self.open()
-        for piece in pieces:
-            writer.write(piece)
-        answer = await asyncio.wait_for(reader.read(), 10)
-        writer.close()
-        return answer
-
-
 @pytest.fixture
-async def exchange(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Exchange]:
+async def exchange(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Exchange[Counting]]:
     monkeypatch.setattr(request_limits, "LINGER_S", 0.05)
     app = Counting()
-    config = LimitedConfig(
-        app,
-        RequestLimits(head_timeout_s=0.15, body_timeout_s=0.15),
-        http=StreamingHttpProtocol,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-    )
-    config.load()
-    state = ServerState()
-    loop = asyncio.get_running_loop()
-    with listen("127.0.0.1", 0) as listener:
-        server = await loop.create_server(
-            lambda: StreamingHttpProtocol(config=config, server_state=state, app_state={}),
-            sock=listener,
-        )
-        yield Exchange(listener.getsockname()[1], app, state)
+    async with serve(app, RequestLimits(head_timeout_s=0.15, body_timeout_s=0.15)) as exchange:
+        yield exchange
         app.reading.set()
-        for connection in list(state.connections):
-            assert isinstance(connection, LimitedHttpProtocol)
-            connection.transport.abort()
-        await eventually(lambda: not state.connections)
-        server.close()
-        await server.wait_closed()
 
 
 def _problem(answer: bytes) -> tuple[int, str]:
@@ -107,7 +67,7 @@ def _problem(answer: bytes) -> tuple[int, str]:
 
 @pytest.mark.parametrize("left", [0, LAST - 1])
 async def test_a_connection_on_one_of_the_last_descriptors_is_answered_and_sent_away(
-    exchange: Exchange, caplog: pytest.LogCaptureFixture, left: int
+    exchange: Exchange[Counting], caplog: pytest.LogCaptureFixture, left: int
 ) -> None:
     loop = asyncio.get_running_loop()
     before, writer = await exchange.open()
@@ -144,17 +104,17 @@ def test_the_protocol_that_we_serve_with_has_the_limits() -> None:
     assert issubclass(StreamingHttpProtocol, LimitedHttpProtocol)
 
 
-async def test_a_head_that_takes_too_long_is_cut_off(exchange: Exchange) -> None:
+async def test_a_head_that_takes_too_long_is_cut_off(exchange: Exchange[Counting]) -> None:
     assert _problem(await exchange.answer(b"GET / HT")) == (408, "request-timeout")
     assert exchange.app.bodies == []
 
 
-async def test_who_says_nothing_is_told_nothing(exchange: Exchange) -> None:
+async def test_who_says_nothing_is_told_nothing(exchange: Exchange[Counting]) -> None:
     assert await exchange.answer() == b""
 
 
 async def test_a_body_that_takes_too_long_is_cut_off_and_the_application_hears_of_it(
-    exchange: Exchange,
+    exchange: Exchange[Counting],
 ) -> None:
     answer = await exchange.answer(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123")
     assert _problem(answer) == (408, "request-timeout")
@@ -162,7 +122,9 @@ async def test_a_body_that_takes_too_long_is_cut_off_and_the_application_hears_o
     assert exchange.app.bodies == [None]
 
 
-async def test_an_answer_that_was_given_is_not_followed_by_another(exchange: Exchange) -> None:
+async def test_an_answer_that_was_given_is_not_followed_by_another(
+    exchange: Exchange[Counting],
+) -> None:
     answer = await exchange.answer(
         b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123"
     )
@@ -170,7 +132,7 @@ async def test_an_answer_that_was_given_is_not_followed_by_another(exchange: Exc
     assert answer.count(b"HTTP/1.1") == 1
 
 
-async def test_a_client_is_not_blamed_for_our_own_slowness(exchange: Exchange) -> None:
+async def test_a_client_is_not_blamed_for_our_own_slowness(exchange: Exchange[Counting]) -> None:
     exchange.app.reading.clear()
     body = b"x" * 1_000_000
     reader, writer = await exchange.open()
@@ -181,7 +143,7 @@ async def test_a_client_is_not_blamed_for_our_own_slowness(exchange: Exchange) -
     writer.close()
 
 
-async def test_every_request_of_a_connection_has_its_time(exchange: Exchange) -> None:
+async def test_every_request_of_a_connection_has_its_time(exchange: Exchange[Counting]) -> None:
     reader, writer = await exchange.open()
     for _ in range(3):
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -193,7 +155,9 @@ async def test_every_request_of_a_connection_has_its_time(exchange: Exchange) ->
 
 
 @pytest.mark.parametrize("over", [False, True])
-async def test_a_head_may_be_as_large_as_its_limit(exchange: Exchange, *, over: bool) -> None:
+async def test_a_head_may_be_as_large_as_its_limit(
+    exchange: Exchange[Counting], *, over: bool
+) -> None:
     known = len("/") + len("host") + len("x") + len("connection") + len("close") + len("x-a")
     value = b"y" * (MAX_HEAD_BYTES - known + over)
     answer = await exchange.answer(
@@ -205,7 +169,9 @@ async def test_a_head_may_be_as_large_as_its_limit(exchange: Exchange, *, over: 
         assert answer.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_head_that_never_ends_is_refused_before_it_does(exchange: Exchange) -> None:
+async def test_a_head_that_never_ends_is_refused_before_it_does(
+    exchange: Exchange[Counting],
+) -> None:
     answer = await exchange.answer(b"GET / HTTP/1.1\r\nX-A: ", b"y" * (2 * MAX_HEAD_BYTES))
     assert _problem(answer) == (431, "head-too-large")
     assert exchange.app.bodies == []
@@ -220,7 +186,7 @@ async def test_a_head_that_never_ends_is_refused_before_it_does(exchange: Exchan
     ],
 )
 async def test_a_bad_request_after_a_good_one_has_an_answer_of_its_own(
-    exchange: Exchange, second: bytes, status: int
+    exchange: Exchange[Counting], second: bytes, status: int
 ) -> None:
     reader, writer = await exchange.open()
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -230,12 +196,12 @@ async def test_a_bad_request_after_a_good_one_has_an_answer_of_its_own(
     writer.close()
 
 
-async def test_what_is_not_http_is_told_so(exchange: Exchange) -> None:
+async def test_what_is_not_http_is_told_so(exchange: Exchange[Counting]) -> None:
     assert _problem(await exchange.answer(b"HELO\r\n\r\n")) == (400, "malformed-request")
 
 
 async def test_what_follows_a_request_and_is_none_does_not_write_into_its_answer(
-    exchange: Exchange,
+    exchange: Exchange[Counting],
 ) -> None:
     exchange.app.reading.clear()
     answer = await exchange.answer(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00\x00\r\n\r\n")
@@ -243,21 +209,20 @@ async def test_what_follows_a_request_and_is_none_does_not_write_into_its_answer
     assert answer.count(b"HTTP/1.1") <= 1
 
 
-async def test_a_handshake_of_bytes_beyond_ascii_is_refused(exchange: Exchange) -> None:
+async def test_a_handshake_of_bytes_beyond_ascii_is_refused(exchange: Exchange[Counting]) -> None:
     head = b"Host: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     answer = await exchange.answer(b"GET /\xff HTTP/1.1\r\n" + head)
     assert _problem(answer) == (400, "malformed-request")
 
 
 async def test_a_client_that_goes_is_gone_for_the_request_that_runs_and_not_only_the_newest(
-    exchange: Exchange,
+    exchange: Exchange[Counting],
 ) -> None:
     exchange.app.reading.clear()
     _, writer = await exchange.open()
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
     await eventually(lambda: exchange.state.tasks)
-    (protocol,) = exchange.state.connections
-    assert isinstance(protocol, LimitedHttpProtocol)
+    protocol = exchange.protocol
     assert protocol._running is not protocol.cycle
     protocol.transport.abort()
     await eventually(lambda: not exchange.state.connections)
@@ -267,13 +232,185 @@ async def test_a_client_that_goes_is_gone_for_the_request_that_runs_and_not_only
     writer.close()
 
 
-async def test_a_client_that_goes_leaves_no_timer_behind(exchange: Exchange) -> None:
+async def test_a_client_that_goes_leaves_no_timer_behind(exchange: Exchange[Counting]) -> None:
     _, writer = await exchange.open()
     writer.write(b"GET / HT")
     await eventually(lambda: exchange.state.connections)
-    (protocol,) = exchange.state.connections
-    assert isinstance(protocol, LimitedHttpProtocol)
+    protocol = exchange.protocol
     assert protocol._deadline is not None
     writer.transport.abort()
     await eventually(lambda: not exchange.state.connections)
     assert protocol._deadline is None
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n"
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n"
+)
+H2C = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+
+
+async def test_a_trailer_is_no_header(exchange: Exchange[Counting]) -> None:
+    reader, writer = await exchange.open()
+    writer.write(CHUNKED + b"Authorization: x\r\nHost: y\r\n\r\n")
+    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    assert exchange.app.headers == [{b"host": b"x", b"transfer-encoding": b"chunked"}]
+    writer.close()
+
+
+@pytest.mark.parametrize("trailers", [b"a:b\r\n" * 20_000, b"a:" + b"b" * 100_000])
+@pytest.mark.parametrize("split", [False, True])
+async def test_trailers_have_the_limit_of_a_head(
+    exchange: Exchange[Counting], trailers: bytes, *, split: bool
+) -> None:
+    reader, writer = await exchange.open()
+    writer.write(CHUNKED)
+    await asyncio.sleep(0.02)
+    for start in range(0, len(trailers), 10_001) if split else ():
+        writer.write(trailers[start : start + 10_001])
+        await asyncio.sleep(0.001)
+    if not split:
+        writer.write(trailers)
+    assert _problem(await asyncio.wait_for(reader.read(), 10)) == (431, "head-too-large")
+    writer.close()
+
+
+async def test_a_chunked_body_of_small_pieces_is_not_taken_for_trailers(
+    exchange: Exchange[Counting],
+) -> None:
+    answer = await exchange.answer(
+        b"POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"1\r\nx\r\n" * 30_000
+        + b"0\r\n\r\n"
+    )
+    assert b"30000" in answer
+
+
+async def test_of_many_requests_at_once_some_wait_and_the_rest_is_not_heard(
+    exchange: Exchange[Counting],
+) -> None:
+    exchange.app.reading.clear()
+    reader, writer = await exchange.open()
+    writer.write(GET * (MAX_WAITING + 50))
+    await eventually(lambda: exchange.state.connections and exchange.protocol._deaf)
+    assert len(exchange.protocol.pipeline) == MAX_WAITING
+    exchange.app.reading.set()
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.count(b"HTTP/1.1 200") == MAX_WAITING + 1
+    *others, last = answer.split(b"HTTP/1.1 ")
+    assert b"connection: close" in last
+    assert all(b"connection: close" not in each for each in others)
+    writer.close()
+
+
+async def test_heads_that_wait_have_the_limit_of_one(exchange: Exchange[Counting]) -> None:
+    exchange.app.reading.clear()
+    reader, writer = await exchange.open()
+    writer.write(GET.replace(b"Host", b"X: " + b"y" * (MAX_HEAD_BYTES // 2) + b"\r\nHost") * 4)
+    await eventually(lambda: exchange.state.connections and exchange.protocol._deaf)
+    exchange.app.reading.set()
+    assert (await asyncio.wait_for(reader.read(), 10)).count(b"HTTP/1.1 200") == 2
+    writer.close()
+
+
+async def test_a_client_that_goes_takes_the_requests_that_wait_along(
+    exchange: Exchange[Counting],
+) -> None:
+    exchange.app.reading.clear()
+    _, writer = await exchange.open()
+    writer.write(GET * 5)
+    await eventually(lambda: exchange.state.connections and len(exchange.protocol.pipeline) == 4)
+    protocol = exchange.protocol
+    # Though none of them is read any more, that the client goes is seen at once.
+    writer.close()
+    await eventually(lambda: not exchange.state.connections)
+    assert not protocol.pipeline
+
+
+async def test_an_answer_that_is_under_way_keeps_its_connection_from_a_websocket(
+    exchange: Exchange[Counting],
+) -> None:
+    exchange.app.reading.clear()
+    reader, writer = await exchange.open()
+    writer.write(GET)
+    await eventually(lambda: exchange.state.tasks)
+    protocol = exchange.protocol
+    writer.write(HANDSHAKE + b"\x81\x80\x00\x00\x00\x00")
+    await eventually(lambda: protocol._deaf)
+    exchange.app.reading.set()
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.count(b"HTTP/1.1") == 1
+    await eventually(lambda: protocol.connection.lost)
+    writer.close()
+
+
+@pytest.mark.parametrize("rest", [b"\r\n", b"\n\r\n"])
+async def test_a_blank_line_is_no_sign_of_life(exchange: Exchange[Counting], rest: bytes) -> None:
+    reader, writer = await exchange.open()
+    writer.write(GET)
+    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    writer.write(rest)
+    assert await asyncio.wait_for(reader.read(), 3) == b""
+    writer.close()
+
+
+async def test_the_end_of_a_body_that_was_answered_before_is_no_sign_of_life(
+    exchange: Exchange[Counting],
+) -> None:
+    reader, writer = await exchange.open()
+    writer.write(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n12")
+    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    writer.write(b"34")
+    assert await asyncio.wait_for(reader.read(), 3) == b""
+    writer.close()
+
+
+async def test_a_connection_that_was_told_of_a_blank_line_takes_requests(
+    exchange: Exchange[Counting],
+) -> None:
+    reader, writer = await exchange.open()
+    for _ in range(3):
+        writer.write(b"\r\n" + GET)
+        assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+        writer.write(b"\r\n")
+        await asyncio.sleep(0.03)
+    writer.close()
+
+
+async def test_an_upgrade_that_is_not_offered_counts_as_not_asked_for(
+    exchange: Exchange[Counting],
+) -> None:
+    reader, writer = await exchange.open()
+    post = b"POST / HTTP/1.1\r\n" + H2C + b"Content-Length: %d\r\n\r\n%s"
+    # What is in the body is no request, whether it comes at once or later.
+    writer.write(post % (len(GET), GET) + post % (2, b"12"))
+    for size in (len(GET), 2):
+        assert b"%d\r\n0\r\n\r\n" % size in await asyncio.wait_for(
+            reader.readuntil(b"0\r\n\r\n"), 10
+        )
+    writer.write(post % (len(GET), b""))
+    await asyncio.sleep(0.05)
+    writer.write(GET + GET)
+    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    assert exchange.app.bodies == [len(GET), 2, len(GET), 0]
+    assert all(b"upgrade" not in headers for headers in exchange.app.headers)
+    writer.close()
+
+
+async def test_a_client_that_wants_an_upgrade_or_else_to_close_gets_the_latter(
+    exchange: Exchange[Counting],
+) -> None:
+    head = b"POST / HTTP/1.1\r\n" + H2C.replace(b"Upgrade,", b"close, Upgrade,")
+    answer = await exchange.answer(head + b"Content-Length: 3\r\n\r\n123")
+    assert b"connection: close" in answer
+    assert exchange.app.bodies == [3]
+
+
+async def test_a_tunnel_is_refused(exchange: Exchange[Counting]) -> None:
+    for target in (b"/", b"x:443"):
+        answer = await exchange.answer(b"CONNECT " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert _problem(answer) == (400, "malformed-request")

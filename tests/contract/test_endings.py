@@ -136,7 +136,7 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
 async def test_a_slow_consumer_is_disconnected_and_resumes_without_loss(
     start_service: StartService, transport: Transport, topic: str
 ) -> None:
-    service = start_service(ring_messages=200)
+    service = start_service(ring_messages=600)
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
         for start in range(0, 12_000, 500):
@@ -161,7 +161,7 @@ async def test_a_slow_consumer_is_disconnected_and_resumes_without_loss(
 async def test_a_slow_consumer_is_told_how_many_messages_were_dropped(
     start_service: StartService, transport: Transport, topic: str, policy: str, reason: str
 ) -> None:
-    service = start_service(log="memory", ring_messages=200, slow_consumer=policy)
+    service = start_service(log="memory", ring_messages=600, slow_consumer=policy)
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
         for _ in range(24):

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tests.contract.consumers import Transport
 
 MEBIBYTE = 1024 * 1024
+# As many as may be on their way at once.
+PIPELINED = 16
 # Room for what the allocator keeps of the largest bodies that are taken.
 MEMORY_BYTES = 64 * MEBIBYTE
 UNACCOUNTED = b"riptide_streaming_messages_unaccounted"
@@ -106,6 +108,13 @@ class Attacker:
         url = httpx2.URL(service.url)
         self.socket = socket.create_connection((url.host, url.port), timeout=20)
         self.received = b""
+
+    def read_until(self, text: bytes) -> None:
+        """Read until the text has come."""
+        while text not in self.received:
+            chunk = self.socket.recv(65536)
+            assert chunk, self.received[-1000:]
+            self.received += chunk
 
     def __enter__(self) -> Self:
         return self
@@ -208,8 +217,7 @@ def test_slow_headers_are_cut_off_however_steadily_they_trickle(target: Service)
 def test_slow_headers_on_a_connection_that_was_good_before_are_cut_off(target: Service) -> None:
     with Attacker(target) as attacker:
         attacker.send(b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        while b"}" not in attacker.received:
-            attacker.received += attacker.socket.recv(65536)
+        attacker.read_until(b"}")
         attacker.received = b""
         attacker.send(b"GET /healthz/live HT")
         attacker.rest()
@@ -267,6 +275,44 @@ def test_half_open_connections_are_given_up(target: Service, topic: str) -> None
         for _ in range(12):
             target.publish_lines(topic, [b'"%s"' % (b"x" * 1000)] * 800)
         target.wait_for_metric(0, ACTIVE)
+
+
+def test_a_blank_line_after_an_answer_keeps_no_connection_open(target: Service) -> None:
+    for upgrade in (b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"):
+        with Attacker(target) as attacker:
+            attacker.send(b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % upgrade)
+            attacker.read_until(b"}")
+            attacker.send(b"\r\n")
+            assert attacker.rest().endswith(b"}")
+
+
+def test_what_is_left_of_a_stream_that_is_over_is_not_kept_for_who_does_not_read_it(
+    target: Service, topic: str
+) -> None:
+    files = _open_files(target)
+    lines = [b'"%s"' % (b"x" * 50_000)] * 10
+    ids = [target.publish_lines(topic, lines) for _ in range(12)]
+    epoch, _, last = ids[-1][1].partition("-")
+    closed = "riptide_streaming_connections_closed_total"
+    ends = {"protocol": "ndjson", "reason": "completed"}
+    before = target.metric(closed, **ends)
+    with contextlib.ExitStack() as stack:
+        # From what the kernel's buffers take to what they do not, in steps of what ours takes.
+        for behind in range(20, 120, 2):
+            url = httpx2.URL(target.topic(topic))
+            client = stack.enter_context(contextlib.closing(socket.socket()))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((url.host, url.port))
+            client.sendall(
+                b"GET %s?until=latest&after=%s-%d HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                % (url.raw_path, epoch.encode(), int(last) - behind)
+            )
+        target.wait_for_metric(0, ACTIVE)
+        assert 0 < target.metric(closed, **ends) - before < 50
+        deadline = time.monotonic() + 15
+        while _open_files(target) > files:
+            assert time.monotonic() < deadline, "a connection is kept"
+            time.sleep(0.1)
 
 
 # --- requests that are too large, or none at all
@@ -398,6 +444,62 @@ def test_bodies_that_are_held_back_are_bounded_and_others_go_on_publishing(
     assert service.metric(published, outcome="accepted") == 3
 
 
+def test_a_request_is_not_smuggled_in_the_body_of_one_that_asks_for_an_upgrade(
+    target: Service, topic: str
+) -> None:
+    inner = b"POST /topics/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1"
+    body = orjson.dumps(inner.decode())
+    head = (
+        POST.replace(b"hostile", topic.encode())
+        + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+        + b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    with Attacker(target) as together, Attacker(target) as apart:
+        last = head.replace(b"Upgrade, ", b"close, Upgrade, ")
+        together.send(head + body + last + body)
+        apart.send(last)
+        time.sleep(0.1)
+        apart.send(body)
+        for attacker, requests in ((together, 2), (apart, 1)):
+            attacker.rest()
+            assert attacker.received.count(b"HTTP/1.1 202") == requests
+            assert attacker.received.count(b"HTTP/1.1") == requests
+    replay = httpx2.get(f"{target.topic(topic)}?after=earliest&until=latest").text
+    assert replay.count('"data":') == 3
+
+
+def test_trailers_are_no_headers_and_have_an_end(target: Service) -> None:
+    memory = _resident_bytes(target)
+    head = b"POST /topics/hostile HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    (attacker,) = _ask(
+        target, head + b"1\r\n1\r\n0\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    )
+    assert (attacker.status, attacker.problem()) == (415, "unsupported-media-type")
+    for endless in (b"a:b\r\n" * 13_000, b"x" * 65_000):
+        with Attacker(target) as attacker:
+            attacker.send(head.replace(b"Host", b"Content-Type: application/json\r\nHost"))
+            attacker.send(b"1\r\n1\r\n0\r\na:")
+            attacker.send_until_cut_off(endless)
+    assert _resident_bytes(target) < memory + 16 * MEBIBYTE
+
+
+def test_requests_behind_a_stream_take_no_memory(target: Service, topic: str) -> None:
+    memory = _resident_bytes(target)
+    with contextlib.ExitStack() as stack:
+        attackers = [stack.enter_context(Attacker(target)) for _ in range(10)]
+        for attacker in attackers:
+            attacker.send(b"GET /topics/%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % topic.encode())
+            attacker.read_until(b'"opened"')
+            attacker.send(b"GET / HTTP/1.1\r\n\r\n" * 50_000)
+        target.wait_for_metric(10, ACTIVE)
+        assert _resident_bytes(target) < memory + 16 * MEBIBYTE
+        # The streams are none the worse for it.
+        target.publish(topic, "after all")
+        for attacker in attackers:
+            attacker.read_until(b'"after all"')
+    target.wait_for_metric(0, ACTIVE)
+
+
 # --- topics, ids and data that want to be something else
 
 
@@ -432,6 +534,8 @@ def test_a_topic_cannot_be_a_path_or_a_header(target: Service, method: bytes) ->
     ]
     for name, attacker in zip(NAMES, _ask(target, *requests), strict=True):
         # A line break is in no path that leads anywhere, and without a name there is no topic.
+
+        # A line break is in no path that leads anywhere, nor does one end in a slash.
         nowhere = "%0d" in name or not name
         problem = (404, "not-found") if nowhere else (400, "invalid-topic")
         assert (attacker.status, attacker.problem()) == problem, name
@@ -564,15 +668,15 @@ def test_thousands_of_topics_are_no_burden(target: Service) -> None:
     memory = _resident_bytes(target)
     for method in (b"GET", b"POST"):
         with Attacker(target) as attacker:
-            for block in range(0, 2000, 100):
-                for number in range(block, block + 100):
+            for block in range(0, 2000, PIPELINED):
+                for number in range(block, block + PIPELINED):
                     attacker.send(
                         b"%s /topics/topic-%d?until=latest HTTP/1.1\r\nHost: localhost\r\n"
                         % (method, number)
                         + b"Content-Type: application/json\r\nContent-Length: 1\r\n\r\n1"
                     )
                 attacker.received = b""
-                while len(re.findall(rb"HTTP/1\.1 20[02]", attacker.received)) < 100:
+                while len(re.findall(rb"HTTP/1\.1 20[02]", attacker.received)) < PIPELINED:
                     chunk = attacker.socket.recv(65536)
                     assert chunk, attacker.received[-1000:]
                     attacker.received += chunk
@@ -603,10 +707,7 @@ class WebSocketAttacker(Attacker):
     def __init__(self, service: Service, topic: str) -> None:
         super().__init__(service)
         self.send(_handshake(f"/topics/{topic}".encode()))
-        while b'"opened"' not in self.received:
-            chunk = self.socket.recv(65536)
-            assert chunk, self.received
-            self.received += chunk
+        self.read_until(b'"opened"')
         self.received = b""
 
     def close_code(self) -> int:
@@ -740,6 +841,22 @@ def test_a_handshake_that_is_none_is_refused(target: Service) -> None:
     ]
     for attacker in _ask(target, *handshakes):
         assert 400 <= attacker.status < 500, attacker.received
+
+
+@pytest.mark.parametrize("path", [b"/topics/other", b"/nothing"])
+@pytest.mark.parametrize("between", [b"", b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_stream_keeps_its_connection_from_a_websocket(
+    target: Service, topic: str, path: bytes, between: bytes
+) -> None:
+    with Attacker(target) as attacker:
+        attacker.send(b"GET /topics/%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % topic.encode())
+        attacker.read_until(b'"opened"')
+        attacker.send(between + _handshake(path) + _frame(Opcode.TEXT, b"{}"))
+        target.publish(topic, "still a stream")
+        attacker.read_until(b'"still a stream"')
+        assert attacker.received.count(b"HTTP/1.1") == 1
+        assert target.metric(ACTIVE) == 1
+    target.wait_for_metric(0, ACTIVE)
 
 
 # --- many at once

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+import socket
+
 from app.streaming.connection import EXTENSION, ClientConnection, connection_of
 from tests.app.streaming.pipe import PipeTransport
+from tests.app.waiting import eventually
 
 
 def test_a_closing_transport_means_that_writing_is_pointless() -> None:
@@ -21,6 +25,33 @@ def test_what_is_buffered_is_known_until_the_connection_is_lost() -> None:
     assert connection.buffered_bytes() == 0
 
 
+async def test_what_a_client_takes_is_seen_before_the_write_buffer_shows_it() -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listener.getsockname())
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=listener.accept()[0])
+        connection = ClientConnection(transport)
+        connection.write(b"x" * 16_000_000)
+        await eventually(lambda: connection.taken_bytes() > 0)
+        buffered, taken = connection.buffered_bytes(), connection.taken_bytes()
+        assert buffered > 0
+        for _ in range(20):
+            client.recv(4096)
+        await eventually(lambda: connection.taken_bytes() > taken)
+        assert connection.buffered_bytes() == buffered
+        transport.abort()
+
+
+def test_where_the_system_does_not_tell_the_write_buffer_does() -> None:
+    transport = PipeTransport()
+    connection = ClientConnection(transport)
+    transport.buffered = 1000
+    before = connection.taken_bytes()
+    transport.buffered = 999
+    assert connection.taken_bytes() > before
+
+
 def test_aborting_drops_the_transport() -> None:
     transport = PipeTransport()
     ClientConnection(transport).abort()
@@ -37,7 +68,7 @@ def test_under_another_server_nothing_is_known_and_nothing_breaks() -> None:
         connection = connection_of(scope)
         connection.abort()
         assert not connection.is_gone()
-        assert connection.buffered_bytes() == 0
+        assert connection.buffered_bytes() == connection.taken_bytes() == 0
         assert connection.writable.is_open
 
 

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from app.streaming import heartbeat as heartbeat_module
-from app.streaming.heartbeat import NANOSECONDS, Heartbeat
+from app.streaming.heartbeat import Heartbeat
+from app.streaming.patience import NANOSECONDS
 from telemetry import CloseReason
 from tests.app.waiting import eventually, turns
 
@@ -85,6 +86,27 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
     assert recorder.closed == [CloseReason.CLIENT_STALLED]
     # No heartbeat had been queued behind what the client does not take.
     assert opened.pipe.events() == ["opened"]
+
+
+async def test_a_client_that_takes_a_little_is_slow_and_not_stalled(
+    open_stream: OpenStream, streams: Streams, hub: Hub
+) -> None:
+    opened = await open_stream()
+    opened.pipe.stop_taking()
+    await hub.publish("a", [b"1"])
+    await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
+    now_ns = time.monotonic_ns()
+    heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
+    for untaken in range(100, 50, -1):
+        opened.pipe.transport.buffered = untaken
+        heartbeat._patience.begin_round()
+        heartbeat._look_at(opened.session, now_ns)
+        now_ns += 20 * NANOSECONDS
+    await turns()
+    assert not opened.task.done()
+    heartbeat._patience.begin_round()
+    heartbeat._look_at(opened.session, now_ns + 30 * NANOSECONDS)
+    await opened.ended()
 
 
 async def test_a_goodbye_that_is_not_taken_is_cut_off_too_and_keeps_its_reason(

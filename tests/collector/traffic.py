@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.service import Service
 
 # For the service that serves it: a stalled reader is dropped messages, and topics are a label.
-SETTINGS = {"ring_messages": 100, "slow_consumer": "drop_oldest", "topic_labels": "orders,test"}
+SETTINGS = {"ring_messages": 600, "slow_consumer": "drop_oldest", "topic_labels": "orders,test"}
 MESSAGES = 40
 
 

@@ -58,7 +58,7 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
     }
     service = start_service(
         **exports,
-        ring_messages=100,
+        ring_messages=600,
         slow_consumer="drop_oldest",
         max_connections=2,
         drain_seconds=5,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from app import descriptors
 from app.allocator import give_back_regularly
+from app.background import beside
 from app.logs import handled_by
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await gate.open()
         await log.open()
         stack.push_async_callback(log.close)
-        for background in (
+        background = beside(
             heartbeat.run(),
             monitor.run(),
             gate.run(),
             give_back_regularly(),
             descriptors.watch(),
-        ):
-            stack.push_async_callback(_cancel, asyncio.create_task(background))
+        )
+        await stack.enter_async_context(background)
         # Under our server the drain is over by then; under another one this is it.
         stack.push_async_callback(drain.run)
         # A scrape works on a thread of its own: it is to hold the loop up in small pieces.
@@ -73,8 +74,3 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         stack.callback(gc.set_threshold, *gc.get_threshold())
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
         yield
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from app.background import beside
 from app.errors import AddressError, KeyFileError
 from app.frame_limits import LimitedWebSocketProtocol
 from app.lifespan import lifespan
@@ -20,7 +21,7 @@ from app.tls import follow_renewals
 from app.write_timeout import enforce_write_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
     from types import FrameType
 
     from starlette.applications import Starlette
@@ -188,7 +189,7 @@ async def _run(
     tls: Tls | None,
 ) -> None:
     servers = [each for each in (server, metrics) if each is not None]
-    async with lifespan(app), _beside(*_background(app, servers, tls)):
+    async with lifespan(app), beside(*_background(app, servers, tls)):
         if metrics is None:
             await server.serve(sockets=[listener])
             return
@@ -211,16 +212,6 @@ def _background(
     if tls is not None:
         contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
         yield follow_renewals(tls, contexts)
-
-
-@contextlib.asynccontextmanager
-async def _beside(*background: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(each) for each in background]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) -> uvicorn.Config:

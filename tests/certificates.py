@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_certificate(directory: Path, password: bytes | None = None) -> tuple[Path, Path]:
-    """Write a certificate for 127.0.0.1, signed by itself, and its key; the key comes last."""
+    """Write a certificate for this machine, signed by itself, and its key; the key comes last."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "riptide test")])
     now = dt.datetime.now(dt.UTC)
@@ -30,7 +30,9 @@ def make_certificate(directory: Path, password: bytes | None = None) -> tuple[Pa
         .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            x509.SubjectAlternativeName(
+                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            ),
             critical=False,
         )
         .sign(key, hashes.SHA256())

@@ -2,15 +2,9 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -20,6 +14,7 @@ from telemetry.export_health import ExportHealth
 from telemetry.exports import PushingReader
 from telemetry.labels import Protocol, Signal, Source
 from telemetry.providers import Telemetry, start_telemetry
+from tests.certificates import make_certificate
 from tests.otlp_receiver import OtlpReceiver, silent_endpoint
 
 if TYPE_CHECKING:
@@ -227,42 +222,18 @@ def test_an_export_that_cannot_be_made_does_not_end_the_exports() -> None:
     assert health.failures == 1
 
 
-def _self_signed() -> tuple[bytes, bytes]:
-    """Return a key and a certificate of localhost that it has signed, both PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        certificate.public_bytes(Encoding.PEM),
-    )
-
-
 def test_a_certificate_of_ones_own_is_trusted_when_it_is_given(
     start: Callable[..., Telemetry], protocol: str, tmp_path: Path
 ) -> None:
-    key, certificate = _self_signed()
-    (tmp_path / "ca.pem").write_bytes(certificate)
-    with OtlpReceiver((key, certificate)) as receiver:
+    certificate, key = make_certificate(tmp_path)
+    with OtlpReceiver((key.read_bytes(), certificate.read_bytes())) as receiver:
         variables = receiver.variables(protocol, "metrics") | {"OTEL_EXPORTER_OTLP_TIMEOUT": "2000"}
         stranger = start(variables)
         health = stranger.export_health[Signal.METRICS]
         receiver.wait_for(lambda: health.failures)
         assert not receiver.requests
         stranger.shutdown()
-        start(variables | {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "ca.pem")})
+        start(variables | {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate)})
         assert receiver.wait_for(receiver.metrics)
 
 

@@ -32,8 +32,7 @@ class Subscribe:
         """Serve a stream to its end; raises what was wrong with the request before it begins."""
         # Nothing of the request is kept but what the stream needs: it may stay open for days.
         streams: Streams = scope["app"].state.streams
-        _check_upgrade(Headers(scope=scope), streams)
-        http_format = negotiate(Headers(scope=scope).get("accept"))
+        http_format = _choose_format(Headers(scope=scope), streams)
         topic = scope["path_params"]["topic"]
         gate: Gate = scope["app"].state.gate
         outlet = HttpOutlet(scope, receive, send, http_format)
@@ -62,11 +61,13 @@ class Subscribe:
             await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
 
 
-def _check_upgrade(headers: Headers, streams: Streams) -> None:
-    """Tell a WebSocket client that it has come as another one, which it would wait for in vain.
+def _choose_format(headers: Headers, streams: Streams) -> HttpFormat:
+    """Return the format that suits the client best, unless it wants none over HTTP.
 
     Raises:
-        UpgradeRequiredError: its handshake lacks what says so; it has been counted.
+        NotAcceptableError: it accepts none.
+        UpgradeRequiredError: it is a WebSocket client that would wait in vain, for its handshake
+            lacks what says so; it has been counted.
 
     """
     if "sec-websocket-key" in headers:
@@ -76,6 +77,7 @@ def _check_upgrade(headers: Headers, streams: Streams) -> None:
         )
         streams.count_refusal(Protocol.WEBSOCKET, problem)
         raise problem
+    return negotiate(headers.get("accept"))
 
 
 def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemError) -> Response:

@@ -95,11 +95,12 @@ class FanOut:
         for _ in range(count):
             subscription = turns.popleft()
             taker, after = subscription.taker, subscription.cursor
-            if after + 1 < tail:
+            overtaken = after + 1 < tail
+            if overtaken:
                 # It waited for this, and more came at once than the ring holds: that makes nobody
                 # slow. The log has it all.
                 subscription.joined = False
-            if taker is None or not subscription.parked or after + 1 < tail:
+            if taker is None or not subscription.parked or overtaken:
                 subscription.wake()
                 continue
             if after >= head:

@@ -229,14 +229,15 @@ async def _churn(server: Server, plan: Plan, *, progress: bool) -> Result:
 
 
 async def _round(server: Server, visitors: Visitors, plan: Plan, seconds: float) -> None:
-    publishing = [
-        asyncio.create_task(Publisher(server.port, topics, "churn", padding).run(batch, interval_s))
-        for topics, (batch, interval_s, padding) in ((TOPICS, TRICKLE), (BURSTING, BURST))
-    ]
-    await visitors.run(plan.clients, seconds)
-    for task in publishing:
-        task.cancel()
-    await asyncio.wait(publishing)
+    async with asyncio.TaskGroup() as publishing:
+        publishers = []
+        for topics, (batch, interval_s, padding) in ((TOPICS, TRICKLE), (BURSTING, BURST)):
+            publisher = Publisher(server.port, topics, "churn", padding)
+            publishers.append(publisher)
+            publishing.create_task(publisher.run(batch, interval_s))
+        await visitors.run(plan.clients, seconds)
+        for publisher in publishers:
+            publisher.stop()
     await asyncio.sleep(plan.rest_s)
 
 

@@ -29,20 +29,28 @@ class Publisher:
         self._name = name
         self._padding = "x" * padding
         self._number = 0
+        self._stopped = False
 
     async def run(self, batch: int, interval_s: float) -> None:
-        """Publish a batch every so often until cancelled; the topics take turns."""
+        """Publish a batch every so often until stopped; the topics take turns."""
         topics = itertools.cycle(self._topics)
-        while True:
+        while not self._stopped:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_connection(HOST, self._port)
                 try:
-                    while True:
+                    while not self._stopped:
                         await self._publish(reader, writer, next(topics), batch)
                         await asyncio.sleep(interval_s)
                 finally:
                     writer.close()
             await asyncio.sleep(RETRY_PAUSE_S)
+
+    def stop(self) -> None:
+        """Publish nothing more; ``run`` returns once what is on its way has been answered.
+
+        One that is cancelled instead may leave a message that the service stores later.
+        """
+        self._stopped = True
 
     async def _publish(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, topic: str, batch: int

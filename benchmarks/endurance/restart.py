@@ -62,8 +62,8 @@ async def _restart(directory: str, plan: Plan) -> Result:
                 await start(port)
                 seconds.append(await following.resumed_beyond(resumed))
             await asyncio.sleep(plan.calm_s)
-            publishing.cancel()
-            await asyncio.wait([publishing])
+            publisher.stop()
+            await publishing
             logs = await following.read_logs()
             await following.caught_up({topic: max(log, default=0) for topic, log in logs.items()})
             figures = following.figures(logs)

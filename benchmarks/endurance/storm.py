@@ -57,8 +57,8 @@ async def _storm(server: Server, plan: Plan) -> Result:
                     follower.connection.reset()
             resumed = [follower.account.resumed for follower in following.followers]
             seconds.append(await following.resumed_beyond(resumed))
-        publishing.cancel()
-        await asyncio.wait([publishing])
+        publisher.stop()
+        await publishing
         logs = await following.read_logs()
         await following.caught_up({topic: max(log, default=0) for topic, log in logs.items()})
         figures = following.figures(logs)

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Self
 
 import httpx2
@@ -18,7 +19,18 @@ if TYPE_CHECKING:
 
 MESSAGE_ID = re.compile(rb'"id":"([0-9a-f]{8}-[0-9]+)","time":"[^"]*","data"')
 MISSED = re.compile(rb'"missed":([0-9]+)')
+BACKPRESSURE = "riptide_streaming_backpressure_events_total"
+WAITS = "riptide_streaming_write_wait_seconds_count"
+LOOKS, LOOK_S = 3, 0.05
+BATCH = 500
+# More than any kernel keeps for a socket.
+ENOUGH = 100_000
 ACCEPT = {"ndjson": "application/x-ndjson", "sse": "text/event-stream"}
+
+
+def large(start: int, count: int) -> list[str]:
+    """Return messages of about a kilobyte that begin with their number."""
+    return [f"{number:06} {'x' * 1000}" for number in range(start, start + count)]
 
 
 class RawStream:
@@ -31,6 +43,9 @@ class RawStream:
         protocol: str,
         extra_headers: Mapping[str, str] | None = None,
     ) -> None:
+        self._service = service
+        self._topic = topic
+        self._protocol = protocol
         url = httpx2.URL(service.topic(topic))
         self.socket = socket.socket()
         # Small, so that a client which does not read is noticed soon.
@@ -57,6 +72,28 @@ class RawStream:
     def wait_until_open(self) -> None:
         """Read the head and the first record."""
         self.read_until(b'"opened"')
+
+    def stall(self) -> int:
+        """Publish until a write to this stream waits for good; return how many messages that took.
+
+        How much the kernel takes before that differs from machine to machine.
+        """
+        published = 0
+        while not self._waits():
+            assert published < ENOUGH, "the stream never stalled"
+            self._service.publish(self._topic, *large(published, BATCH))
+            published += BATCH
+        return published
+
+    def _waits(self) -> bool:
+        """Return whether a write waits, and goes on to: the kernel may yet make room for it."""
+        for _ in range(LOOKS):
+            samples = self._service.metrics()
+            label = f'{{protocol="{self._protocol}"}}'
+            if samples[BACKPRESSURE + label] == samples[WAITS + label]:
+                return False
+            time.sleep(LOOK_S)
+        return True
 
     def read_until(self, text: bytes) -> None:
         """Read until the text has come."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.contract.consumers import RefusedError, SseTransport, numbered
-from tests.contract.raw import RawStream
+from tests.contract.raw import BATCH, RawStream, large
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 CLOSED = "riptide_streaming_connections_closed_total"
 SENT = "riptide_streaming_messages_sent_total"
 DROPPED = "riptide_streaming_messages_dropped_total"
-PAYLOAD = "x" * 1000
 
 
 async def test_a_signal_gives_each_stream_its_last_word_with_cursor_and_retry(
@@ -45,8 +44,7 @@ async def test_new_streams_are_refused_while_draining(
     # A client that takes nothing keeps the drain going until its window is over.
     with RawStream(service, topic, transport.name) as stalled:
         stalled.wait_until_open()
-        for _ in range(20):
-            service.publish(topic, *[PAYLOAD] * 500)
+        stalled.stall()
         assert service.process is not None
         service.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.5)
@@ -101,14 +99,13 @@ async def test_what_a_vanished_client_was_not_given_does_not_count_as_sent(
     service = start_service(log="memory", ring_messages=100_000, ring_bytes=200_000_000)
     with RawStream(service, topic, transport.name) as stream:
         stream.wait_until_open()
-        for _ in range(20):
-            service.publish(topic, *[PAYLOAD] * 500)
+        published = stream.stall()
         # The socket is full: the service is blocked in a write, the rest is queued.
-        service.wait_for_metric(1, "riptide_streaming_active_connections")
+        service.publish(topic, *large(published, BATCH))
         queued = service.metric("riptide_streaming_queued_messages")
         sent = service.metric(SENT)
         assert queued > 0
-        assert sent + queued == 10_000
+        assert sent + queued == published + BATCH
         stream.reset()
     service.wait_for_metric(0, "riptide_streaming_active_connections")
     assert service.metric(SENT) == sent
@@ -124,8 +121,7 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
     )
     with RawStream(service, topic, transport.name) as stream:
         stream.wait_until_open()
-        for _ in range(20):
-            service.publish(topic, *[PAYLOAD] * 500)
+        stream.stall()
         service.wait_for_metric(1, CLOSED, protocol=transport.name, reason="client_stalled")
     assert service.metric("riptide_streaming_active_connections") == 0
     assert service.metric("riptide_streaming_errors_total", error_type="slow_consumer") == 1
@@ -139,19 +135,21 @@ async def test_a_slow_consumer_is_disconnected_and_resumes_without_loss(
     service = start_service(ring_messages=600)
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
-        for start in range(0, 12_000, 500):
-            service.publish(topic, *[f"{n:06} {PAYLOAD}" for n in range(start, start + 500)])
+        published = slow.stall()
+        for _ in range(4):
+            service.publish(topic, *large(published, BATCH))
+            published += BATCH
         slow.read_until(b'"reason":"slow_consumer"')
         last_id = slow.last_message_id()
         taken = slow.messages()
     service.wait_for_metric(1, CLOSED, protocol=transport.name, reason="slow_consumer")
     assert service.metric(SENT) == taken
-    assert 0 < taken < 12_000
+    assert 0 < taken < published
     async with transport.open(service, topic, after=last_id, until="latest") as consumer:
         records = await consumer.rest()
     assert records[0]["event"] == "resumed"
     numbers = [int(record["data"][:6]) for record in records if "data" in record]
-    assert numbers == list(range(taken, 12_000))
+    assert numbers == list(range(taken, published))
     assert service.metric(DROPPED) == 0
 
 
@@ -164,13 +162,15 @@ async def test_a_slow_consumer_is_told_how_many_messages_were_dropped(
     service = start_service(log="memory", ring_messages=600, slow_consumer=policy)
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
-        for _ in range(24):
-            service.publish(topic, *[PAYLOAD] * 500)
+        published = slow.stall()
+        for _ in range(4):
+            service.publish(topic, *large(published, BATCH))
+            published += BATCH
         service.publish(topic, "the last")
         slow.read_until(b'"the last"')
         taken, told = slow.messages(), slow.missed()
     assert told > 0
-    assert taken + told == 12_001
+    assert taken + told == published + 1
     service.wait_for_metric(0, "riptide_streaming_active_connections")
     assert service.metric(SENT, protocol=transport.name) == taken
     assert service.metric(DROPPED, protocol=transport.name, reason=reason) == told
@@ -186,8 +186,7 @@ async def test_an_event_source_that_reconnects_while_draining_is_told_to_come_ba
     first, _ = service.publish(topic, "one")
     with RawStream(service, topic, "sse") as stalled:
         stalled.wait_until_open()
-        for _ in range(20):
-            service.publish(topic, *[PAYLOAD] * 500)
+        stalled.stall()
         assert service.process is not None
         service.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.5)

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contract.raw import RawStream
+from tests.contract.raw import BATCH, WAITS, RawStream, large
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.contract.consumers import Transport
 
 DROPPED = "riptide_streaming_messages_dropped_total"
-BACKPRESSURE = "riptide_streaming_backpressure_events_total"
-WAITS = "riptide_streaming_write_wait_seconds_count"
 LAG = "riptide_streaming_consumer_lag"
-PAYLOAD = "x" * 1000
 # Larger than what these tests publish: the ring loses nothing.
 LARGE_RING = {"ring_messages": 100_000, "ring_bytes": 500_000_000}
 
@@ -28,18 +25,17 @@ async def test_a_slow_consumer_shows_in_waits_lag_and_backpressure_before_it_los
     service = start_service(log="memory", ring_messages=5_000, slow_consumer="drop_oldest")
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
-        for _ in range(8):
-            service.publish(topic, *[PAYLOAD] * 500)
-        service.wait_for_metric(1, BACKPRESSURE, protocol=transport.name)
+        slow.stall()
         assert service.metric(LAG) > 0
-        assert service.metric(WAITS) == 0, "it still waits"
+        # A wait counts as soon as it begins, its time as soon as it ends.
+        ended = service.metric(WAITS, protocol=transport.name)
         # It reads some, so that a write goes through, and stalls again.
         slow.data = slow.socket.recv(16 * 1024)
-        while not service.metric(WAITS, protocol=transport.name):
+        while service.metric(WAITS, protocol=transport.name) == ended:
             slow.data = slow.socket.recv(256 * 1024)
         assert service.metric(DROPPED) == 0
         for _ in range(40):
-            service.publish(topic, *[PAYLOAD] * 500)
+            service.publish(topic, *large(0, BATCH))
         service.publish(topic, "the last")
         slow.read_until(b'"the last"')
         assert slow.missed() > 0
@@ -78,15 +74,15 @@ async def test_a_consumer_that_lags_too_long_skips_though_the_ring_has_all_of_it
     )
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
-        for _ in range(24):
-            service.publish(topic, *[PAYLOAD] * 500)
-        service.wait_for_metric(1, BACKPRESSURE)
+        published = slow.stall()
+        # Among them some that only the ring has.
+        service.publish(topic, *large(published, BATCH))
         await asyncio.sleep(1.1)
         service.publish(topic, "the last")
         slow.read_until(b'"the last"')
         taken, told = slow.messages(), slow.missed()
     assert told > 0
-    assert taken + told == 12_001
+    assert taken + told == published + BATCH + 1
     service.wait_for_metric(0, "riptide_streaming_active_connections")
     assert service.metric(DROPPED, protocol=transport.name, reason=reason) == told
     assert service.metric("riptide_streaming_messages_unaccounted") == 0
@@ -98,9 +94,7 @@ async def test_a_consumer_that_lags_too_long_is_told_so_and_resumes_without_loss
     service = start_service(max_lag_seconds=1, **LARGE_RING)
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
-        for _ in range(24):
-            service.publish(topic, *[PAYLOAD] * 500)
-        service.wait_for_metric(1, BACKPRESSURE)
+        published = slow.stall()
         await asyncio.sleep(1.1)
         slow.read_until(b"the client is more than 1 s behind")
         last_id, taken = slow.last_message_id(), slow.messages()
@@ -108,7 +102,7 @@ async def test_a_consumer_that_lags_too_long_is_told_so_and_resumes_without_loss
     async with transport.open(service, topic, after=last_id, until="latest") as consumer:
         records = await consumer.rest()
     assert records[0]["event"] == "resumed"
-    assert sum("data" in record for record in records) == 12_000 - taken
+    assert sum("data" in record for record in records) == published - taken
 
 
 async def test_each_topic_has_the_policy_of_the_first_pattern_that_fits(
@@ -116,7 +110,7 @@ async def test_each_topic_has_the_policy_of_the_first_pattern_that_fits(
 ) -> None:
     service = start_service(
         log="memory",
-        ring_messages=200,
+        ring_messages=BATCH,
         slow_consumer="prices.*=latest,logs.*=drop_oldest,*=disconnect",
     )
     ways = {"prices.eur": b'"reason":"conflated"', "logs.app": b'"reason":"slow_consumer"'}
@@ -124,9 +118,10 @@ async def test_each_topic_has_the_policy_of_the_first_pattern_that_fits(
     for topic, way in ways.items():
         with RawStream(service, topic, transport.name) as slow:
             slow.wait_until_open()
+            published = slow.stall()
             # None of them more than the ring holds.
-            for _ in range(60):
-                service.publish(topic, *[PAYLOAD] * 200)
+            for start in range(published, published + 1_000, 200):
+                service.publish(topic, *large(start, 200))
             service.publish(topic, "the last")
             slow.read_until(way)
             if topic != "orders":

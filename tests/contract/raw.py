@@ -50,6 +50,8 @@ class RawStream:
         self.socket = socket.socket()
         # Small, so that a client which does not read is noticed soon.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        # Segments as on a network: the sender's kernel grows its buffer by their size.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
         self.socket.settimeout(20)
         self.socket.connect((url.host, url.port))
         headers = [f"GET {url.raw_path.decode()} HTTP/1.1", f"Host: {url.host}"]

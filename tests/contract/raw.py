@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 import httpx2
 
+from tests.slow_socket import slow_socket
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,11 +30,6 @@ ENOUGH = 100_000
 ACCEPT = {"ndjson": "application/x-ndjson", "sse": "text/event-stream"}
 
 
-def large(start: int, count: int) -> list[str]:
-    """Return messages of about a kilobyte that begin with their number."""
-    return [f"{number:06} {'x' * 1000}" for number in range(start, start + count)]
-
-
 class RawStream:
     """One stream; what was read of it stands in ``data``, framing of the transport included."""
 
@@ -47,12 +44,7 @@ class RawStream:
         self._topic = topic
         self._protocol = protocol
         url = httpx2.URL(service.topic(topic))
-        self.socket = socket.socket()
-        # Small, so that a client which does not read is noticed soon.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
-        # Segments as on a network: the sender's kernel grows its buffer by their size.
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
-        self.socket.settimeout(20)
+        self.socket = slow_socket()
         self.socket.connect((url.host, url.port))
         headers = [f"GET {url.raw_path.decode()} HTTP/1.1", f"Host: {url.host}"]
         if protocol == "websocket":
@@ -64,6 +56,8 @@ class RawStream:
         headers += [f"{name}: {value}" for name, value in (extra_headers or {}).items()]
         self.socket.sendall("\r\n".join([*headers, "", ""]).encode())
         self.data = b""
+        # How many messages it has published.
+        self.published = 0
 
     def __enter__(self) -> Self:
         return self
@@ -75,17 +69,22 @@ class RawStream:
         """Read the head and the first record."""
         self.read_until(b'"opened"')
 
-    def stall(self) -> int:
-        """Publish until a write to this stream waits for good; return how many messages that took.
+    def publish(self, count: int) -> None:
+        """Publish so many messages to its topic, each a kilobyte that begins with its number."""
+        until = self.published + count
+        for start in range(self.published, until, BATCH):
+            numbers = range(start, min(start + BATCH, until))
+            self._service.publish(self._topic, *[f"{n:06} {'x' * 1000}" for n in numbers])
+        self.published = until
+
+    def stall(self) -> None:
+        """Publish until a write to this stream waits for good.
 
         How much the kernel takes before that differs from machine to machine.
         """
-        published = 0
         while not self._waits():
-            assert published < ENOUGH, "the stream never stalled"
-            self._service.publish(self._topic, *large(published, BATCH))
-            published += BATCH
-        return published
+            assert self.published < ENOUGH, "the stream never stalled"
+            self.publish(BATCH)
 
     def _waits(self) -> bool:
         """Return whether a write waits, and goes on to: the kernel may yet make room for it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contract.raw import BATCH, WAITS, RawStream, large
+from tests.contract.raw import BACKPRESSURE, BATCH, WAITS, RawStream
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
@@ -29,13 +29,14 @@ async def test_a_slow_consumer_shows_in_waits_lag_and_backpressure_before_it_los
         assert service.metric(LAG) > 0
         # A wait counts as soon as it begins, its time as soon as it ends.
         ended = service.metric(WAITS, protocol=transport.name)
+        begun = service.metric(BACKPRESSURE, protocol=transport.name)
+        assert begun == ended + 1, "it still waits"
         # It reads some, so that a write goes through, and stalls again.
         slow.data = slow.socket.recv(16 * 1024)
         while service.metric(WAITS, protocol=transport.name) == ended:
             slow.data = slow.socket.recv(256 * 1024)
         assert service.metric(DROPPED) == 0
-        for _ in range(40):
-            service.publish(topic, *large(0, BATCH))
+        slow.publish(20_000)
         service.publish(topic, "the last")
         slow.read_until(b'"the last"')
         assert slow.missed() > 0
@@ -74,15 +75,15 @@ async def test_a_consumer_that_lags_too_long_skips_though_the_ring_has_all_of_it
     )
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
-        published = slow.stall()
-        # Among them some that only the ring has.
-        service.publish(topic, *large(published, BATCH))
+        slow.stall()
+        # Some that only the ring has.
+        slow.publish(BATCH)
         await asyncio.sleep(1.1)
         service.publish(topic, "the last")
         slow.read_until(b'"the last"')
         taken, told = slow.messages(), slow.missed()
     assert told > 0
-    assert taken + told == published + BATCH + 1
+    assert taken + told == slow.published + 1
     service.wait_for_metric(0, "riptide_streaming_active_connections")
     assert service.metric(DROPPED, protocol=transport.name, reason=reason) == told
     assert service.metric("riptide_streaming_messages_unaccounted") == 0
@@ -94,7 +95,7 @@ async def test_a_consumer_that_lags_too_long_is_told_so_and_resumes_without_loss
     service = start_service(max_lag_seconds=1, **LARGE_RING)
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
-        published = slow.stall()
+        slow.stall()
         await asyncio.sleep(1.1)
         slow.read_until(b"the client is more than 1 s behind")
         last_id, taken = slow.last_message_id(), slow.messages()
@@ -102,7 +103,7 @@ async def test_a_consumer_that_lags_too_long_is_told_so_and_resumes_without_loss
     async with transport.open(service, topic, after=last_id, until="latest") as consumer:
         records = await consumer.rest()
     assert records[0]["event"] == "resumed"
-    assert sum("data" in record for record in records) == published - taken
+    assert sum("data" in record for record in records) == slow.published - taken
 
 
 async def test_each_topic_has_the_policy_of_the_first_pattern_that_fits(
@@ -110,6 +111,7 @@ async def test_each_topic_has_the_policy_of_the_first_pattern_that_fits(
 ) -> None:
     service = start_service(
         log="memory",
+        # No batch is more than the ring holds.
         ring_messages=BATCH,
         slow_consumer="prices.*=latest,logs.*=drop_oldest,*=disconnect",
     )
@@ -118,10 +120,8 @@ async def test_each_topic_has_the_policy_of_the_first_pattern_that_fits(
     for topic, way in ways.items():
         with RawStream(service, topic, transport.name) as slow:
             slow.wait_until_open()
-            published = slow.stall()
-            # None of them more than the ring holds.
-            for start in range(published, published + 1_000, 200):
-                service.publish(topic, *large(start, 200))
+            slow.stall()
+            slow.publish(1_000)
             service.publish(topic, "the last")
             slow.read_until(way)
             if topic != "orders":

@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from tests.certificates import make_certificate
 from tests.service import RIPTIDE, SERVING, Service
+from tests.slow_socket import slow_socket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,8 +122,8 @@ def test_a_reader_that_stalls_is_held_back_and_cut_off_and_costs_bounded_memory(
     secure: SecureService, topic: str, protocol: str
 ) -> None:
     url = httpx2.URL(secure.url)
-    raw = socket.create_connection((url.host, url.port), timeout=20)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    raw = slow_socket()
+    raw.connect((url.host, url.port))
     before = secure.sample(
         b'riptide_streaming_backpressure_events_total{protocol="%s"}' % protocol.encode()
     )

@@ -229,15 +229,11 @@ async def _churn(server: Server, plan: Plan, *, progress: bool) -> Result:
 
 
 async def _round(server: Server, visitors: Visitors, plan: Plan, seconds: float) -> None:
-    async with asyncio.TaskGroup() as publishing:
-        publishers = []
+    async with contextlib.AsyncExitStack() as stack:
         for topics, (batch, interval_s, padding) in ((TOPICS, TRICKLE), (BURSTING, BURST)):
             publisher = Publisher(server.port, topics, "churn", padding)
-            publishers.append(publisher)
-            publishing.create_task(publisher.run(batch, interval_s))
+            await stack.enter_async_context(publisher.publishing(batch, interval_s))
         await visitors.run(plan.clients, seconds)
-        for publisher in publishers:
-            publisher.stop()
     await asyncio.sleep(plan.rest_s)
 
 

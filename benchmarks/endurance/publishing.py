@@ -12,7 +12,7 @@ import orjson
 from benchmarks.service import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
 ACCEPTED = b"HTTP/1.1 202"
 RETRY_PAUSE_S = 0.1
@@ -29,28 +29,34 @@ class Publisher:
         self._name = name
         self._padding = "x" * padding
         self._number = 0
-        self._stopped = False
 
-    async def run(self, batch: int, interval_s: float) -> None:
-        """Publish a batch every so often until stopped; the topics take turns."""
+    @contextlib.asynccontextmanager
+    async def publishing(self, batch: int, interval_s: float) -> AsyncIterator[None]:
+        """Publish a batch every so often meanwhile; the topics take turns.
+
+        In the end what is on its way is answered first: given up, it might be stored later.
+        """
+        over = asyncio.Event()
+        task = asyncio.create_task(self._run(batch, interval_s, over))
+        try:
+            yield
+            over.set()
+            await task
+        finally:
+            task.cancel()
+
+    async def _run(self, batch: int, interval_s: float, over: asyncio.Event) -> None:
         topics = itertools.cycle(self._topics)
-        while not self._stopped:
+        while not over.is_set():
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_connection(HOST, self._port)
                 try:
-                    while not self._stopped:
+                    while not over.is_set():
                         await self._publish(reader, writer, next(topics), batch)
                         await asyncio.sleep(interval_s)
                 finally:
                     writer.close()
             await asyncio.sleep(RETRY_PAUSE_S)
-
-    def stop(self) -> None:
-        """Publish nothing more; ``run`` returns once what is on its way has been answered.
-
-        One that is cancelled instead may leave a message that the service stores later.
-        """
-        self._stopped = True
 
     async def _publish(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, topic: str, batch: int

@@ -54,16 +54,14 @@ async def _restart(directory: str, plan: Plan) -> Result:
         port = (await start(0)).port
         publisher = Publisher(port, TOPICS, "restart")
         async with Following(port, plan.consumers, TOPICS) as following:
-            publishing = asyncio.create_task(publisher.run(BATCH, INTERVAL_S))
-            for _ in range(plan.restarts):
+            async with publisher.publishing(BATCH, INTERVAL_S):
+                for _ in range(plan.restarts):
+                    await asyncio.sleep(plan.calm_s)
+                    resumed = [follower.account.resumed for follower in following.followers]
+                    await asyncio.to_thread(service.close)
+                    await start(port)
+                    seconds.append(await following.resumed_beyond(resumed))
                 await asyncio.sleep(plan.calm_s)
-                resumed = [follower.account.resumed for follower in following.followers]
-                await asyncio.to_thread(service.close)
-                await start(port)
-                seconds.append(await following.resumed_beyond(resumed))
-            await asyncio.sleep(plan.calm_s)
-            publisher.stop()
-            await publishing
             logs = await following.read_logs()
             await following.caught_up({topic: max(log, default=0) for topic, log in logs.items()})
             figures = following.figures(logs)

@@ -49,16 +49,14 @@ async def _storm(server: Server, plan: Plan) -> Result:
     publisher = Publisher(server.port, TOPICS, "storm")
     seconds = []
     async with Following(server.port, plan.consumers, TOPICS) as following:
-        publishing = asyncio.create_task(publisher.run(BATCH, INTERVAL_S))
-        for _ in range(plan.storms):
-            await asyncio.sleep(plan.calm_s)
-            for follower in following.followers:
-                if follower.connection is not None:
-                    follower.connection.reset()
-            resumed = [follower.account.resumed for follower in following.followers]
-            seconds.append(await following.resumed_beyond(resumed))
-        publisher.stop()
-        await publishing
+        async with publisher.publishing(BATCH, INTERVAL_S):
+            for _ in range(plan.storms):
+                await asyncio.sleep(plan.calm_s)
+                for follower in following.followers:
+                    if follower.connection is not None:
+                        follower.connection.reset()
+                resumed = [follower.account.resumed for follower in following.followers]
+                seconds.append(await following.resumed_beyond(resumed))
         logs = await following.read_logs()
         await following.caught_up({topic: max(log, default=0) for topic, log in logs.items()})
         figures = following.figures(logs)

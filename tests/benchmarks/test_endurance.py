@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ import pytest
 from app.encoding.formats import NDJSON, SSE, WEBSOCKET
 from benchmarks.endurance import churn, restart, storm
 from benchmarks.endurance.account import Account, Ledger
+from benchmarks.endurance.publishing import Publisher
 from benchmarks.endurance.wire import FrameRecords, client_frame, records_of
+from benchmarks.service import HOST
 from tests.app.messages import make_messages
 
 if TYPE_CHECKING:
@@ -48,6 +51,28 @@ def test_after_a_storm_every_consumer_has_all_messages_once() -> None:
     result = storm.run(storm.Plan(consumers=90, storms=2, calm_s=0.5))
     assert _value(result, "resumed") >= 180
     assert set(_missed_bars(result)) <= {"until all had resumed"}
+
+
+async def test_a_publisher_ends_once_what_is_on_its_way_is_answered() -> None:
+    arrived, answer = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b'"]')
+        arrived.set()
+        await answer.wait()
+        writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+
+    async with await asyncio.start_server(answer_late, HOST, 0) as server:
+        publisher = Publisher(server.sockets[0].getsockname()[1], ["a"], "publisher")
+        publishing = publisher.publishing(1, 0)
+        await publishing.__aenter__()
+        await arrived.wait()
+        ending = asyncio.create_task(publishing.__aexit__(None, None, None))
+        await asyncio.wait([ending], timeout=0.1)
+        assert not ending.done()
+        answer.set()
+        await ending
+    assert publisher.acknowledged == [("a", 0)]
 
 
 def _message(sequence: int, number: int) -> dict[str, object]:

@@ -54,13 +54,16 @@ def test_after_a_storm_every_consumer_has_all_messages_once() -> None:
 
 
 async def test_a_publisher_ends_once_what_is_on_its_way_is_answered() -> None:
-    arrived, answer = asyncio.Event(), asyncio.Event()
+    arrived, answer, answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b'"]')
         arrived.set()
         await answer.wait()
         writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        answered.set()
 
     async with await asyncio.start_server(answer_late, HOST, 0) as server:
         publisher = Publisher(server.sockets[0].getsockname()[1], ["a"], "publisher")
@@ -72,6 +75,7 @@ async def test_a_publisher_ends_once_what_is_on_its_way_is_answered() -> None:
         assert not ending.done()
         answer.set()
         await ending
+        await answered.wait()
     assert publisher.acknowledged == [("a", 0)]
 
 

@@ -8,22 +8,22 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from app import descriptors
-from app.allocator import give_back_regularly
-from app.background import beside
-from app.logs import handled_by
+from riptide import descriptors
+from riptide.allocator import give_back_regularly
+from riptide.background import beside
+from riptide.logs import handled_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.applications import Starlette
 
-    from app.access.gate import Gate
-    from app.log.message_log import MessageLog
-    from app.streaming.drain import Drain
-    from app.streaming.heartbeat import Heartbeat
-    from app.streaming.streams import Streams
-    from telemetry import EventLoopMonitor, Telemetry
+    from riptide.access.gate import Gate
+    from riptide.log.message_log import MessageLog
+    from riptide.streaming.drain import Drain
+    from riptide.streaming.heartbeat import Heartbeat
+    from riptide.streaming.streams import Streams
+    from riptide_telemetry import EventLoopMonitor, Telemetry
 
 
 SWITCH_INTERVAL_S = 0.0005

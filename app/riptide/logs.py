@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from app.log_limit import LogLimit
-from telemetry import log_trace
+from riptide.log_limit import LogLimit
+from riptide_telemetry import log_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,37 +12,37 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.access.build import make_gate
-from app.access.credentials import TokenOutOfQuery
-from app.access.operators import OperatorsOnly, read_token
-from app.access.origins import ANY
-from app.admission.admission import Admission, Limits
-from app.endpoints.metrics import metrics
-from app.endpoints.problems import EXCEPTION_HANDLERS
-from app.errors import InvalidSettingsError
-from app.hub.hub import Hub
-from app.hub.ingest import Ingest
-from app.hub.topic import RingLimits
-from app.lifespan import lifespan
-from app.log.memory import MemoryLog
-from app.log.message_log import Retention
-from app.log.sqlite import SqliteLog
-from app.request_limits import RequestLimits
-from app.routes import OPERATORS, make_routes
-from app.settings import load_settings
-from app.slow_consumers import parse_rules
-from app.streaming.drain import Drain
-from app.streaming.heartbeat import Heartbeat
-from app.streaming.streams import Streams
-from telemetry import EventLoopMonitor, InvalidTelemetryError, catalog, start_telemetry
+from riptide.access.build import make_gate
+from riptide.access.credentials import TokenOutOfQuery
+from riptide.access.operators import OperatorsOnly, read_token
+from riptide.access.origins import ANY
+from riptide.admission.admission import Admission, Limits
+from riptide.endpoints.metrics import metrics
+from riptide.endpoints.problems import EXCEPTION_HANDLERS
+from riptide.errors import InvalidSettingsError
+from riptide.hub.hub import Hub
+from riptide.hub.ingest import Ingest
+from riptide.hub.topic import RingLimits
+from riptide.lifespan import lifespan
+from riptide.log.memory import MemoryLog
+from riptide.log.message_log import Retention
+from riptide.log.sqlite import SqliteLog
+from riptide.request_limits import RequestLimits
+from riptide.routes import OPERATORS, make_routes
+from riptide.settings import load_settings
+from riptide.slow_consumers import parse_rules
+from riptide.streaming.drain import Drain
+from riptide.streaming.heartbeat import Heartbeat
+from riptide.streaming.streams import Streams
+from riptide_telemetry import EventLoopMonitor, InvalidTelemetryError, catalog, start_telemetry
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-    from app.log.message_log import MessageLog
-    from app.settings import Settings
-    from app.targets import MetricsTargets
-    from telemetry import Telemetry
+    from riptide.log.message_log import MessageLog
+    from riptide.settings import Settings
+    from riptide.targets import MetricsTargets
+    from riptide_telemetry import Telemetry
 
 DISTRIBUTION = "riptide-streaming"
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from app.errors import InvalidMessageError, InvalidPositionError, InvalidTopicError
+from riptide.errors import InvalidMessageError, InvalidPositionError, InvalidTopicError
 
 MAX_TOPIC_LENGTH = 128
 _TOPIC = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~:-]{{0,{MAX_TOPIC_LENGTH - 1}}}")

@@ -15,15 +15,15 @@ import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app import descriptors
-from app.errors import (
+from riptide import descriptors
+from riptide.errors import (
     ConnectionLimitError,
     HeadTooLargeError,
     MalformedRequestError,
     ProblemError,
     RequestTimeoutError,
 )
-from app.http_1_0 import Unframed
+from riptide.http_1_0 import Unframed
 
 if TYPE_CHECKING:
     import asyncio

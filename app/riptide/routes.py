@@ -9,16 +9,16 @@ from opentelemetry.trace import NoOpTracerProvider
 from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute, request_response
 
-from app.access.operators import OperatorsOnly
-from app.endpoints.health import live, ready
-from app.endpoints.metrics import metrics, misdirected, targets
-from app.endpoints.openapi import openapi
-from app.endpoints.page import page
-from app.endpoints.publish import publish
-from app.endpoints.subscribe import Subscribe
-from app.endpoints.topics import topics
-from app.endpoints.websocket import SubscribeWebSocket
-from app.errors import NotFoundError
+from riptide.access.operators import OperatorsOnly
+from riptide.endpoints.health import live, ready
+from riptide.endpoints.metrics import metrics, misdirected, targets
+from riptide.endpoints.openapi import openapi
+from riptide.endpoints.page import page
+from riptide.endpoints.publish import publish
+from riptide.endpoints.subscribe import Subscribe
+from riptide.endpoints.topics import topics
+from riptide.endpoints.websocket import SubscribeWebSocket
+from riptide.errors import NotFoundError
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from app.background import beside
-from app.errors import AddressError, KeyFileError
-from app.frame_limits import LimitedWebSocketProtocol
-from app.lifespan import lifespan
-from app.request_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
-from app.streaming.connection import EXTENSION, ClientConnection
-from app.streaming.waiting import Mailbox
-from app.tls import follow_renewals
-from app.write_timeout import enforce_write_timeout
+from riptide.background import beside
+from riptide.errors import AddressError, KeyFileError
+from riptide.frame_limits import LimitedWebSocketProtocol
+from riptide.lifespan import lifespan
+from riptide.request_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
+from riptide.streaming.connection import EXTENSION, ClientConnection
+from riptide.streaming.waiting import Mailbox
+from riptide.tls import follow_renewals
+from riptide.write_timeout import enforce_write_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from app.streaming.drain import Drain
-    from app.tls import Tls
+    from riptide.streaming.drain import Drain
+    from riptide.tls import Tls
 
 # A hello is a short sentence; nothing else is ever sent to us in a frame.
 MAX_FRAME_BYTES = 64 * 1024

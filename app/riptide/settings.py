@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.errors import InvalidSettingsError, InvalidTopicError
-from app.message import check_topic
-from app.slow_consumers import parse_rules
-from telemetry import TopicLabels
+from riptide.errors import InvalidSettingsError, InvalidTopicError
+from riptide.message import check_topic
+from riptide.slow_consumers import parse_rules
+from riptide_telemetry import TopicLabels
 
 PREFIX = "RIPTIDE_"
 # Read by the command line and by the test suite, not by the service.

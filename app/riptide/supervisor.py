@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.access.exposure import check_exposure
-from app.errors import InvalidSettingsError, StartError
-from app.server import address_of, listen
-from app.targets import MetricsTargets
-from app.tls import tls_of
-from app.worker import START_FAILED
+from riptide.access.exposure import check_exposure
+from riptide.errors import InvalidSettingsError, StartError
+from riptide.server import address_of, listen
+from riptide.targets import MetricsTargets
+from riptide.tls import tls_of
+from riptide.worker import START_FAILED
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from app.settings import Settings
+    from riptide.settings import Settings
 
 logger = logging.getLogger("riptide.supervisor")
 
@@ -75,7 +75,7 @@ class Supervisor:
             raise StartError("a worker could not start")
 
     def _start(self, slot: int) -> None:
-        command = [sys.executable, "-m", "app.worker", str(slot), str(self._listener_fd)]
+        command = [sys.executable, "-m", "riptide.worker", str(slot), str(self._listener_fd)]
         worker = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [*command, str(self._directory)],
             # A worker ends when this pipe does: it must not outlive us.

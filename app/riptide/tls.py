@@ -7,13 +7,13 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.errors import KeyFileError
+from riptide.errors import KeyFileError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from app.settings import Settings
+    from riptide.settings import Settings
 
 logger = logging.getLogger("riptide.tls")
 

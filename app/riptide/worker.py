@@ -1,6 +1,6 @@
 """One of several processes that share the service's port; the supervisor starts it.
 
-usage: python -m app.worker SLOT LISTENER_FD TARGETS_DIRECTORY
+usage: python -m riptide.worker SLOT LISTENER_FD TARGETS_DIRECTORY
 
 It ends as at SIGTERM when its standard input does, that is, when the supervisor is gone.
 """
@@ -14,13 +14,13 @@ import sys
 import threading
 from pathlib import Path
 
-from app.errors import StartError
-from app.logs import configure_logs
-from app.main import create_app
-from app.server import listen, serve
-from app.settings import load_settings
-from app.targets import MetricsTargets
-from app.tls import tls_of
+from riptide.errors import StartError
+from riptide.logs import configure_logs
+from riptide.main import create_app
+from riptide.server import listen, serve
+from riptide.settings import load_settings
+from riptide.targets import MetricsTargets
+from riptide.tls import tls_of
 
 START_FAILED = 3
 

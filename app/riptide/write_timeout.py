@@ -10,13 +10,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from app.streaming.patience import Patience
+from riptide.streaming.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from app.streaming.connection import ClientConnection
-    from app.streaming.streams import Streams
+    from riptide.streaming.connection import ClientConnection
+    from riptide.streaming.streams import Streams
 
 ROUNDS = 4
 # Connections looked at before others get their turn.

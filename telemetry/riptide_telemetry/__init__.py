@@ -1,13 +1,13 @@
 """The recording layer: tell a ``Lifecycle`` what happens to streams, scrape what follows."""
 
-from telemetry import catalog
-from telemetry.asgi import StreamTelemetryMiddleware
-from telemetry.bucket_histogram import Moments
-from telemetry.event_loop import EventLoopMonitor
-from telemetry.events import Event, EventName
-from telemetry.export_settings import InvalidTelemetryError
-from telemetry.exposition import Exposition, Scrape
-from telemetry.labels import (
+from riptide_telemetry import catalog
+from riptide_telemetry.asgi import StreamTelemetryMiddleware
+from riptide_telemetry.bucket_histogram import Moments
+from riptide_telemetry.event_loop import EventLoopMonitor
+from riptide_telemetry.events import Event, EventName
+from riptide_telemetry.export_settings import InvalidTelemetryError
+from riptide_telemetry.exposition import Exposition, Scrape
+from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
@@ -19,14 +19,14 @@ from telemetry.labels import (
     Source,
     StreamOutcome,
 )
-from telemetry.lifecycle import Lifecycle
-from telemetry.lifecycle_manager import StreamLifecycleManager
-from telemetry.log_export import log_trace
-from telemetry.providers import Telemetry, start_telemetry
-from telemetry.streaming_metrics import StreamingMetrics
-from telemetry.topic_metrics import TopicLabels
-from telemetry.trace_context import sampled_trace
-from telemetry.tracing import ConnectionTotals, Publishing
+from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.log_export import log_trace
+from riptide_telemetry.providers import Telemetry, start_telemetry
+from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.topic_metrics import TopicLabels
+from riptide_telemetry.trace_context import sampled_trace
+from riptide_telemetry.tracing import ConnectionTotals, Publishing
 
 __all__ = [
     "CloseReason",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry.http_stream import HttpStream
-from telemetry.labels import CloseReason
-from telemetry.websocket_stream import WebSocketStream
+from riptide_telemetry.http_stream import HttpStream
+from riptide_telemetry.labels import CloseReason
+from riptide_telemetry.websocket_stream import WebSocketStream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from telemetry.lifecycle import Lifecycle
+    from riptide_telemetry.lifecycle import Lifecycle
 
 
 class StreamTelemetryMiddleware:

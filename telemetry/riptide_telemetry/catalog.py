@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
-from telemetry.labels import (
+from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telemetry.labels import Signal
+    from riptide_telemetry.labels import Signal
 
 logger = logging.getLogger("riptide.export")
 

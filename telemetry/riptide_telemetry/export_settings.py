@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 
-from telemetry.labels import Signal
+from riptide_telemetry.labels import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

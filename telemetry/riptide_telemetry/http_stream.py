@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry.connection_record import ConnectionRecord
-from telemetry.guard import guarded, report_failure
-from telemetry.labels import CloseReason
-from telemetry.stream_recognition import recognise
-from telemetry.suspension import begin
+from riptide_telemetry.connection_record import ConnectionRecord
+from riptide_telemetry.guard import guarded, report_failure
+from riptide_telemetry.labels import CloseReason
+from riptide_telemetry.stream_recognition import recognise
+from riptide_telemetry.suspension import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from starlette.types import Message, Receive, Send
 
-    from telemetry.lifecycle import Lifecycle
-    from telemetry.stream_recognition import RecognisedStream
+    from riptide_telemetry.lifecycle import Lifecycle
+    from riptide_telemetry.stream_recognition import RecognisedStream
 
 
 class HttpStream:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry.tracing import Publishing, Tracing
+from riptide_telemetry.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.trace import SpanContext
 
-    from telemetry.labels import (
+    from riptide_telemetry.labels import (
         CloseReason,
         DropReason,
         ErrorType,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         RejectReason,
         Source,
     )
-    from telemetry.tracing import ConnectionTotals
+    from riptide_telemetry.tracing import ConnectionTotals
 
 _UNTRACED = Tracing()
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.export import Histogram
 from opentelemetry.trace import format_span_id, format_trace_id
 from prometheus_client.samples import Exemplar
 
-from telemetry.catalog import CATALOG
+from riptide_telemetry.catalog import CATALOG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry import catalog
-from telemetry.bucket_histogram import BucketHistogram
-from telemetry.labels import (
+from riptide_telemetry import catalog
+from riptide_telemetry.bucket_histogram import BucketHistogram
+from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
@@ -16,7 +16,7 @@ from telemetry.labels import (
     Source,
     StreamOutcome,
 )
-from telemetry.sliding_window import Totals
+from riptide_telemetry.sliding_window import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,16 +11,16 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 
-from telemetry.export_settings import read_export_settings
-from telemetry.exports import Exports
-from telemetry.exposition import Exposition
-from telemetry.lifecycle import Lifecycle
-from telemetry.lifecycle_manager import StreamLifecycleManager
-from telemetry.process_metrics import ProcessMetrics
-from telemetry.producer import SCOPE, ProducingReader
-from telemetry.prometheus_reader import PrometheusReader
-from telemetry.riptide_metrics import RiptideMetrics
-from telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.export_settings import read_export_settings
+from riptide_telemetry.exports import Exports
+from riptide_telemetry.exposition import Exposition
+from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.process_metrics import ProcessMetrics
+from riptide_telemetry.producer import SCOPE, ProducingReader
+from riptide_telemetry.prometheus_reader import PrometheusReader
+from riptide_telemetry.riptide_metrics import RiptideMetrics
+from riptide_telemetry.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
     import logging
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider as AnyMeterProvider
     from opentelemetry.trace import TracerProvider
 
-    from telemetry.catalog import MetricDefinition
-    from telemetry.export_health import ExportHealth
-    from telemetry.labels import Signal
+    from riptide_telemetry.catalog import MetricDefinition
+    from riptide_telemetry.export_health import ExportHealth
+    from riptide_telemetry.labels import Signal
 
 DEFAULT_SERVICE_NAME = "riptide"
 

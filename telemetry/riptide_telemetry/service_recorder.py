@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from telemetry.guard import guarded, report_failure
-from telemetry.labels import PublishOutcome, Source
-from telemetry.lifecycle import Lifecycle
-from telemetry.tracing import Publishing, Tracing
+from riptide_telemetry.guard import guarded, report_failure
+from riptide_telemetry.labels import PublishOutcome, Source
+from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.trace import SpanContext
 
-    from telemetry.labels import Protocol, RejectReason
-    from telemetry.streaming_metrics import StreamingMetrics
+    from riptide_telemetry.labels import Protocol, RejectReason
+    from riptide_telemetry.streaming_metrics import StreamingMetrics
 
 logger = logging.getLogger("riptide.stream")
 

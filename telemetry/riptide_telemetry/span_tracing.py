@@ -19,9 +19,9 @@ from opentelemetry.trace import (
     use_span,
 )
 
-from telemetry.labels import Source
-from telemetry.trace_context import context_of, write_traceparent
-from telemetry.tracing import ConnectionTotals, Publishing, Tracing
+from riptide_telemetry.labels import Source
+from riptide_telemetry.trace_context import context_of, write_traceparent
+from riptide_telemetry.tracing import ConnectionTotals, Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace.span import TraceState
     from opentelemetry.util.types import Attributes
 
-    from telemetry.labels import CloseReason, Protocol
+    from riptide_telemetry.labels import CloseReason, Protocol
 
 # Spans of deliveries in a second: a topic of a thousand consumers would make as many as it has
 # slices, for each message.

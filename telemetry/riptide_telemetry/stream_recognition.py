@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telemetry.labels import Protocol
-from telemetry.message_counters import Chunks, MessageCounter, NdjsonLines, SseEvents, Uncounted
+from riptide_telemetry.labels import Protocol
+from riptide_telemetry.message_counters import (
+    Chunks,
+    MessageCounter,
+    NdjsonLines,
+    SseEvents,
+    Uncounted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

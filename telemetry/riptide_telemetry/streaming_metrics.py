@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from telemetry import catalog
-from telemetry.bucket_histogram import BucketHistogram
-from telemetry.labels import CloseReason, Protocol, PublishOutcome
-from telemetry.protocol_metrics import ProtocolMetrics
-from telemetry.sliding_window import SlidingWindow, Totals
-from telemetry.topic_metrics import TopicLabels
+from riptide_telemetry import catalog
+from riptide_telemetry.bucket_histogram import BucketHistogram
+from riptide_telemetry.labels import CloseReason, Protocol, PublishOutcome
+from riptide_telemetry.protocol_metrics import ProtocolMetrics
+from riptide_telemetry.sliding_window import SlidingWindow, Totals
+from riptide_telemetry.topic_metrics import TopicLabels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from telemetry.labels import DropReason, ErrorType, ReconnectionOutcome
+    from riptide_telemetry.labels import DropReason, ErrorType, ReconnectionOutcome
 
 
 class StreamingMetrics:

@@ -9,13 +9,13 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
 )
 
-from telemetry.catalog import CATALOG
-from telemetry.export_health import ExportHealth
-from telemetry.labels import Signal
-from telemetry.lifecycle_manager import StreamLifecycleManager
-from telemetry.producer import SCOPE, ProducingReader
-from telemetry.riptide_metrics import RiptideMetrics
-from telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.catalog import CATALOG
+from riptide_telemetry.export_health import ExportHealth
+from riptide_telemetry.labels import Signal
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.producer import SCOPE, ProducingReader
+from riptide_telemetry.riptide_metrics import RiptideMetrics
+from riptide_telemetry.streaming_metrics import StreamingMetrics
 
 NANOSECONDS = 1_000_000_000
 

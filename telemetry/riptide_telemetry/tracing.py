@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from telemetry.trace_context import read_traceparent, write_traceparent
+from riptide_telemetry.trace_context import read_traceparent, write_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.trace import SpanContext
 
-    from telemetry.labels import CloseReason, Protocol, Source
+    from riptide_telemetry.labels import CloseReason, Protocol, Source
 
 
 class ConnectionTotals(NamedTuple):

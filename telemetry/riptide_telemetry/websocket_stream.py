@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry.connection_record import ConnectionRecord
-from telemetry.guard import guarded, report_failure
-from telemetry.labels import CloseReason, Protocol
-from telemetry.suspension import begin
+from riptide_telemetry.connection_record import ConnectionRecord
+from riptide_telemetry.guard import guarded, report_failure
+from riptide_telemetry.labels import CloseReason, Protocol
+from riptide_telemetry.suspension import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Send
 
-    from telemetry.lifecycle import Lifecycle
+    from riptide_telemetry.lifecycle import Lifecycle
 
 _NORMAL_CLOSURE = 1000
 _NO_STATUS = 1005

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.access.exposure import has_access_control
-from app.access.gate import Gate
-from app.access.hosts import ANY, Hosts
-from app.access.origins import Origins
+from riptide.access.exposure import has_access_control
+from riptide.access.gate import Gate
+from riptide.access.hosts import ANY, Hosts
+from riptide.access.origins import Origins
 
 if TYPE_CHECKING:
-    from app.access.tokens import TokenVerifier
-    from app.settings import Settings
-    from telemetry import Lifecycle
+    from riptide.access.tokens import TokenVerifier
+    from riptide.settings import Settings
+    from riptide_telemetry import Lifecycle
 
 
 def make_gate(settings: Settings, lifecycle: Lifecycle) -> Gate:
@@ -37,9 +37,9 @@ def _make_hosts(settings: Settings) -> Hosts:
 
 def _make_verifier(settings: Settings) -> TokenVerifier:
     # Here, because a service that asks for no tokens need not load the cryptography.
-    from app.access.keyring import Keyring  # noqa: PLC0415  # as above
-    from app.access.sources import JwksFile, JwksUrl, KeySource, SecretFile  # noqa: PLC0415  # as above
-    from app.access.tokens import TokenVerifier  # noqa: PLC0415  # as above
+    from riptide.access.keyring import Keyring  # noqa: PLC0415  # as above
+    from riptide.access.sources import JwksFile, JwksUrl, KeySource, SecretFile  # noqa: PLC0415  # as above
+    from riptide.access.tokens import TokenVerifier  # noqa: PLC0415  # as above
 
     sources: list[KeySource] = []
     if settings.token_secret_file is not None:

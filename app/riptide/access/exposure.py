@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from app.errors import ExposedError, InvalidSettingsError
+from riptide.errors import ExposedError, InvalidSettingsError
 
 if TYPE_CHECKING:
-    from app.settings import Settings
+    from riptide.settings import Settings
 
 
 def has_access_control(settings: Settings) -> bool:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.access.credentials import credentials_of
-from app.access.grants import Action
-from app.access.identity import ANYONE, Identity
-from app.errors import (
+from riptide.access.credentials import credentials_of
+from riptide.access.grants import Action
+from riptide.access.identity import ANYONE, Identity
+from riptide.errors import (
     ForbiddenError,
     OriginError,
     ProblemError,
     UnauthenticatedError,
     UnknownHostError,
 )
-from app.streaming.streams import REJECTIONS
-from telemetry import PublishOutcome
+from riptide.streaming.streams import REJECTIONS
+from riptide_telemetry import PublishOutcome
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from app.access.credentials import Credentials
-    from app.access.hosts import Hosts
-    from app.access.origins import Origins
-    from app.access.tokens import TokenVerifier
-    from telemetry import Lifecycle, Protocol
+    from riptide.access.credentials import Credentials
+    from riptide.access.hosts import Hosts
+    from riptide.access.origins import Origins
+    from riptide.access.tokens import TokenVerifier
+    from riptide_telemetry import Lifecycle, Protocol
 
 PUBLISH_OUTCOMES: dict[type[ProblemError], PublishOutcome] = {
     ForbiddenError: PublishOutcome.FORBIDDEN,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-from app.errors import UnknownHostError
+from riptide.errors import UnknownHostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from app.access.grants import EVERYTHING, Grants
+from riptide.access.grants import EVERYTHING, Grants
 
 
 class Identity(NamedTuple):

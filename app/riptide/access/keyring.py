@@ -7,13 +7,13 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from app.errors import KeyFileError, KeysUnavailableError
+from riptide.errors import KeyFileError, KeysUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.access.keys import Key
-    from app.access.sources import KeySource
+    from riptide.access.keys import Key
+    from riptide.access.sources import KeySource
 
 logger = logging.getLogger("riptide.access")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
-from app.errors import KeyFileError, UnauthenticatedError
+from riptide.errors import KeyFileError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from pathlib import Path

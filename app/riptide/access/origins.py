@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-from app.errors import OriginError
+from riptide.errors import OriginError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

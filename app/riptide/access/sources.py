@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from app.access.keys import Key, parse_jwk_set, secret_key
+from riptide.access.keys import Key, parse_jwk_set, secret_key
 
 if TYPE_CHECKING:
     import ssl

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from app.access.grants import CLAIM, parse_grants
-from app.access.identity import ANYONE, Identity
-from app.access.keys import ALGORITHMS
-from app.errors import UnauthenticatedError
+from riptide.access.grants import CLAIM, parse_grants
+from riptide.access.identity import ANYONE, Identity
+from riptide.access.keys import ALGORITHMS
+from riptide.errors import UnauthenticatedError
 
 if TYPE_CHECKING:
-    from app.access.keyring import Keyring
+    from riptide.access.keyring import Keyring
 
 MAX_LENGTH = 8192
 # Verifying one takes a good part of what a publish takes; publishers come again with the same.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.admission.places import Places
-from app.admission.rate_limit import RateLimit
-from app.errors import (
+from riptide.admission.places import Places
+from riptide.admission.rate_limit import RateLimit
+from riptide.errors import (
     AcceptRateError,
     AddressLimitError,
     AddressRateError,
@@ -16,7 +16,7 @@ from app.errors import (
 )
 
 if TYPE_CHECKING:
-    from app.admission.client import Client
+    from riptide.admission.client import Client
 
 RETRY_AFTER_S = 5
 # All streams there are share one bucket, beside one for each address.

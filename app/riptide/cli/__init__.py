@@ -1,3 +1,3 @@
-from app.cli.group import main
+from riptide.cli.group import main
 
 __all__ = ["main"]

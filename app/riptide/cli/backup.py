@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from app.cli.data_directory import data_directory
-from app.cli.errors import Interrupted
-from app.cli.terminal import interruptible, say
+from riptide.cli.data_directory import data_directory
+from riptide.cli.errors import Interrupted
+from riptide.cli.terminal import interruptible, say
 
 EXAMPLES = """\b
 Examples:
@@ -28,7 +28,7 @@ def backup(file: Path) -> None:
 
     riptide restore brings it back.
     """
-    from app.log.backup import back_up  # noqa: PLC0415  # --help opens nothing
+    from riptide.log.backup import back_up  # noqa: PLC0415  # --help opens nothing
 
     directory = data_directory()
     try:

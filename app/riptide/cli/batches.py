@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.cli.errors import BadLineError, CommandError
-from app.cli.lines import LineSplitter
+from riptide.cli.errors import BadLineError, CommandError
+from riptide.cli.lines import LineSplitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.cli.errors import CommandError
+from riptide.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ def data_directory() -> Path:
         InvalidSettingsError: a setting has a value that is not allowed.
 
     """
-    from app.settings import load_settings  # noqa: PLC0415  # loads pydantic
+    from riptide.settings import load_settings  # noqa: PLC0415  # loads pydantic
 
     settings = load_settings()
     if settings.log == "memory":

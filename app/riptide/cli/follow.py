@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from app.cli import retrying
-from app.cli.errors import BrokenStreamError, CommandError, TemporaryError
-from app.cli.records import parse
-from app.cli.transports import open_stream
+from riptide.cli import retrying
+from riptide.cli.errors import BrokenStreamError, CommandError, TemporaryError
+from riptide.cli.records import parse
+from riptide.cli.transports import open_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.errors import CommandError, Interrupted, OutputClosed
-from app.cli.terminal import abandon_stdout, say
-from app.errors import RiptideError
+from riptide.cli.errors import CommandError, Interrupted, OutputClosed
+from riptide.cli.terminal import abandon_stdout, say
+from riptide.errors import RiptideError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"app.cli.{cmd_name}"), cmd_name)
+        command = getattr(importlib.import_module(f"riptide.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101  # an invariant of this package
         return command
 

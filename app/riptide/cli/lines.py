@@ -6,7 +6,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-from app.cli.errors import CommandError
+from riptide.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from typing import Protocol

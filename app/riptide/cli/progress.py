@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from app.cli.terminal import say, stderr_is_terminal
+from riptide.cli.terminal import say, stderr_is_terminal
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
-from app.cli.errors import CommandError, Interrupted
-from app.cli.service import open_client, token_option, url_option
-from app.cli.terminal import interruptible, say
+from riptide.cli.errors import CommandError, Interrupted
+from riptide.cli.service import open_client, token_option, url_option
+from riptide.cli.terminal import interruptible, say
 
 if TYPE_CHECKING:
-    from app.cli.batches import Batch, Batcher
-    from app.cli.lines import Readable
-    from app.cli.progress import Progress
-    from app.cli.publisher import Publisher
+    from riptide.cli.batches import Batch, Batcher
+    from riptide.cli.lines import Readable
+    from riptide.cli.progress import Progress
+    from riptide.cli.publisher import Publisher
 
 LINGER = 0.1
 ANSWER_TIMEOUT = 60.0
@@ -98,10 +98,10 @@ def publish(  # noqa: PLR0913  # one parameter an option
     acknowledged a batch, publish stops, and says which lines are certain and which --skip
     continues from there.
     """
-    from app.cli.batches import Batcher, line_encoder  # noqa: PLC0415  # as in open_client
-    from app.cli.progress import Progress  # noqa: PLC0415  # --help has no progress to show
-    from app.cli.publisher import Publisher  # noqa: PLC0415  # --help publishes nothing
-    from app.cli.retrying import attempts  # noqa: PLC0415  # --help tries nothing
+    from riptide.cli.batches import Batcher, line_encoder  # noqa: PLC0415  # as in open_client
+    from riptide.cli.progress import Progress  # noqa: PLC0415  # --help has no progress to show
+    from riptide.cli.publisher import Publisher  # noqa: PLC0415  # --help publishes nothing
+    from riptide.cli.retrying import attempts  # noqa: PLC0415  # --help tries nothing
 
     as_text = form == "lines" or (form == "auto" and not file.endswith(NDJSON_SUFFIXES))
     batcher = Batcher(line_encoder(encoding, as_text=as_text), encoding=encoding, skip=skip)
@@ -132,7 +132,7 @@ def publish(  # noqa: PLR0913  # one parameter an option
 
 def _run(stream: Readable, batcher: Batcher, publisher: Publisher, progress: Progress) -> None:
     """Publish the whole input: in full batches, or what there is when no more comes for now."""
-    from app.cli.lines import END, BackgroundReader  # noqa: PLC0415  # as in open_client
+    from riptide.cli.lines import END, BackgroundReader  # noqa: PLC0415  # as in open_client
 
     def send(batch: Batch) -> None:
         before = publisher.acknowledged

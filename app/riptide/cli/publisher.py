@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from app.cli.errors import BadLineError, CommandError, OutcomeUnknownError, TemporaryError
-from app.cli.service import explain, problem_of, retry_after, topic_url, unreachable
+from riptide.cli.errors import BadLineError, CommandError, OutcomeUnknownError, TemporaryError
+from riptide.cli.service import explain, problem_of, retry_after, topic_url, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import httpx2
     import stamina
 
-    from app.cli.batches import Batch
+    from riptide.cli.batches import Batch
 
 ACCEPTED, TOO_LARGE = 202, 413
 LINE_FAULTS = frozenset({TOO_LARGE, 422})

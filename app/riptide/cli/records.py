@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from app.cli.errors import CommandError
+from riptide.cli.errors import CommandError
 
 _DATA = b',"data":'
 

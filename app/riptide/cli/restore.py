@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from app.cli.data_directory import data_directory
-from app.cli.errors import Interrupted
-from app.cli.terminal import interruptible, say
+from riptide.cli.data_directory import data_directory
+from riptide.cli.errors import Interrupted
+from riptide.cli.terminal import interruptible, say
 
 EXAMPLES = """\b
 Examples:
@@ -29,7 +29,7 @@ def restore(file: Path, *, replace: bool) -> None:
     Consumers go on where they were if the backup has their last message; those that saw more are
     told so (reset) and begin at its beginning.
     """
-    from app.log.backup import restore as bring_back  # noqa: PLC0415  # --help opens nothing
+    from riptide.log.backup import restore as bring_back  # noqa: PLC0415  # --help opens nothing
 
     directory = data_directory()
     try:

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from app.cli.errors import TemporaryError
+from riptide.cli.errors import TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

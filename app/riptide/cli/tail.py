@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.errors import Interrupted
-from app.cli.service import open_client, token_option, url_option
-from app.cli.terminal import interruptible, say, stderr_is_terminal, write_stdout
+from riptide.cli.errors import Interrupted
+from riptide.cli.service import open_client, token_option, url_option
+from riptide.cli.terminal import interruptible, say, stderr_is_terminal, write_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +96,8 @@ def tail(  # noqa: PLR0913  # one parameter an option
     tail ends with exit code 0 after --count messages, at --until, or when the reader of its
     output goes away.
     """
-    from app.cli.follow import Follower, Subscription  # noqa: PLC0415  # as in open_client
-    from app.cli.transports import SILENCE  # noqa: PLC0415  # --help opens no stream
+    from riptide.cli.follow import Follower, Subscription  # noqa: PLC0415  # as in open_client
+    from riptide.cli.transports import SILENCE  # noqa: PLC0415  # --help opens no stream
 
     subscription = Subscription(
         url=url,
@@ -128,7 +128,7 @@ class Printer:
     """Writes what arrived together at once: promptly when it trickles, fast when it pours."""
 
     def __init__(self, output: str, count: int | None, *, verbose: bool, talkative: bool) -> None:
-        from app.cli.records import FORMATS, ROUTINE, WARNINGS, describe  # noqa: PLC0415  # as in open_client
+        from riptide.cli.records import FORMATS, ROUTINE, WARNINGS, describe  # noqa: PLC0415  # as in open_client
 
         self._format = FORMATS[output]
         self._left = count

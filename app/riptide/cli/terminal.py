@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from app.cli.errors import CommandError, Interrupted, OutputClosed
+from riptide.cli.errors import CommandError, Interrupted, OutputClosed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

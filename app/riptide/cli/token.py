@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.errors import CommandError
-from app.cli.terminal import write_stdout
+from riptide.cli.errors import CommandError
+from riptide.cli.terminal import write_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def _check_duration(_ctx: click.Context, _param: click.Parameter, value: str) ->
 def _check_patterns(
     _ctx: click.Context, _param: click.Parameter, patterns: tuple[str, ...]
 ) -> tuple[str, ...]:
-    from app.access.grants import check_pattern  # noqa: PLC0415  # --help does not need it
+    from riptide.access.grants import check_pattern  # noqa: PLC0415  # --help does not need it
 
     try:
         return tuple(map(check_pattern, patterns))
@@ -130,8 +130,8 @@ def token(  # noqa: PLR0913  # one parameter an option
 def _sign(claims: dict[str, Any], file: Path) -> str:
     import jwt  # noqa: PLC0415  # slow to import, and --help does not need it
 
-    from app.access.keys import secret_key  # noqa: PLC0415  # as jwt
-    from app.access.tokens import MAX_LENGTH  # noqa: PLC0415  # as jwt
+    from riptide.access.keys import secret_key  # noqa: PLC0415  # as jwt
+    from riptide.access.tokens import MAX_LENGTH  # noqa: PLC0415  # as jwt
 
     try:
         key = secret_key(file.read_bytes())

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.errors import CommandError
-from app.cli.service import explain, open_client, token_option, unreachable, url_option
-from app.cli.terminal import interruptible, write_stdout
+from riptide.cli.errors import CommandError
+from riptide.cli.service import explain, open_client, token_option, unreachable, url_option
+from riptide.cli.terminal import interruptible, write_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

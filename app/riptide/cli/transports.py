@@ -7,8 +7,8 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from app.cli.errors import BrokenStreamError, CommandError, TemporaryError
-from app.cli.service import explain, retry_after, topic_url, unreachable
+from riptide.cli.errors import BrokenStreamError, CommandError, TemporaryError
+from riptide.cli.service import explain, retry_after, topic_url, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from app.message import Message
+    from riptide.message import Message
 
 Control = dict[str, Any]
 """A control record: ``event`` names it; ``id``, where present, is the consumer's cursor."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.encoding import framing, ndjson, sse, websocket
-from telemetry import Protocol
+from riptide.encoding import framing, ndjson, sse, websocket
+from riptide_telemetry import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from app.encoding.envelope import Control
-    from app.message import Message
+    from riptide.encoding.envelope import Control
+    from riptide.message import Message
 
 
 class Encoding(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.encoding import envelope
+from riptide.encoding import envelope
 
 if TYPE_CHECKING:
-    from app.message import Message
+    from riptide.message import Message
 
 MEDIA_TYPE = "application/x-ndjson"
 

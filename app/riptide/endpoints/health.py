@@ -10,9 +10,9 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from app.log.message_log import MessageLog
-    from app.streaming.streams import Streams
-    from telemetry import Telemetry
+    from riptide.log.message_log import MessageLog
+    from riptide.streaming.streams import Streams
+    from riptide_telemetry import Telemetry
 
 
 async def live(request: Request) -> Response:  # noqa: ARG001  # Starlette's signature

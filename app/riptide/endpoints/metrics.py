@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.responses import Response
 
-from app.errors import MisdirectedError, NotFoundError
+from riptide.errors import MisdirectedError, NotFoundError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from app.targets import MetricsTargets
-    from telemetry import Telemetry
+    from riptide.targets import MetricsTargets
+    from riptide_telemetry import Telemetry
 
 
 async def metrics(request: Request) -> Response:

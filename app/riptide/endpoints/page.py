@@ -11,7 +11,7 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from app.access.gate import Gate
+    from riptide.access.gate import Gate
 
 COOKIE = b"riptide_token"
 """The name of the cookie in the page's file, which the settings may want otherwise."""

@@ -11,7 +11,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.errors import InternalError, MethodNotAllowedError, NotFoundError, ProblemError
+from riptide.errors import InternalError, MethodNotAllowedError, NotFoundError, ProblemError
 
 if TYPE_CHECKING:
     from starlette.requests import Request

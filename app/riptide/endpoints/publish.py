@@ -8,15 +8,15 @@ import orjson
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from app.admission.client import client_of
-from app.errors import UnsupportedMediaTypeError
-from app.message import check_topic
+from riptide.admission.client import client_of
+from riptide.errors import UnsupportedMediaTypeError
+from riptide.message import check_topic
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from app.access.gate import Gate
-    from app.hub.ingest import Ingest
+    from riptide.access.gate import Gate
+    from riptide.hub.ingest import Ingest
 
 
 async def publish(request: Request) -> Response:

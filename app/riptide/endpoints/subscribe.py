@@ -9,20 +9,20 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from app.admission.client import client_of
-from app.errors import NotAcceptableError, ProblemError, UpgradeRequiredError
-from app.media_types import best_match
-from app.message import check_topic
-from app.streaming import control
-from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
-from app.streaming.streams import REJECTIONS
-from telemetry import Protocol
+from riptide.admission.client import client_of
+from riptide.errors import NotAcceptableError, ProblemError, UpgradeRequiredError
+from riptide.media_types import best_match
+from riptide.message import check_topic
+from riptide.streaming import control
+from riptide.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
+from riptide.streaming.streams import REJECTIONS
+from riptide_telemetry import Protocol
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from app.access.gate import Gate
-    from app.streaming.streams import Streams
+    from riptide.access.gate import Gate
+    from riptide.streaming.streams import Streams
 
 
 class Subscribe:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.responses import Response
 
-from app.access.grants import Action
-from app.errors import InvalidLimitError
-from app.message import check_topic
+from riptide.access.grants import Action
+from riptide.errors import InvalidLimitError
+from riptide.message import check_topic
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from app.access.gate import Gate
-    from app.hub.hub import Hub, TopicState
+    from riptide.access.gate import Gate
+    from riptide.hub.hub import Hub, TopicState
 
 MAX_LIMIT = 1000
 

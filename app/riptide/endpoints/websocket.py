@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
-from app.admission.client import client_of
-from app.endpoints.problems import problem_response
-from app.endpoints.subscribe import asked_range, traceparent_of
-from app.errors import ProblemError
-from app.streaming.websocket_outlet import WebSocketOutlet
-from telemetry import Protocol
+from riptide.admission.client import client_of
+from riptide.endpoints.problems import problem_response
+from riptide.endpoints.subscribe import asked_range, traceparent_of
+from riptide.errors import ProblemError
+from riptide.streaming.websocket_outlet import WebSocketOutlet
+from riptide_telemetry import Protocol
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from app.access.gate import Gate
-    from app.streaming.streams import Streams
+    from riptide.access.gate import Gate
+    from riptide.streaming.streams import Streams
 
 
 class SubscribeWebSocket:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from telemetry import Moments, sampled_trace
+from riptide_telemetry import Moments, sampled_trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.encoding.formats import Encoding
-    from app.message import Message
+    from riptide.encoding.formats import Encoding
+    from riptide.message import Message
 
 
 class Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.errors import BodyLimitError
+from riptide.errors import BodyLimitError
 
 RETRY_AFTER_S = 5
 # As much of each connection the server holds anyway, before anybody reads it. So what most clients

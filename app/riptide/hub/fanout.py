@@ -8,10 +8,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from app.hub.batch import Batch
-    from app.hub.subscription import Subscription
-    from app.hub.topic import Topic
-    from telemetry import Lifecycle
+    from riptide.hub.batch import Batch
+    from riptide.hub.subscription import Subscription
+    from riptide.hub.topic import Topic
+    from riptide_telemetry import Lifecycle
 
 # Consumers served before the loop sees to publishers, scrapes and newcomers again.
 SLICE = 64

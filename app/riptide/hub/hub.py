@@ -6,20 +6,20 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.hub.subscription import Subscription
-from app.hub.topic import RingLimits, Topic
-from app.message import Edge, Message, MessageId
-from app.slow_consumers import policy_for
-from telemetry import DropReason, ReconnectionOutcome
+from riptide.hub.subscription import Subscription
+from riptide.hub.topic import RingLimits, Topic
+from riptide.message import Edge, Message, MessageId
+from riptide.slow_consumers import policy_for
+from riptide_telemetry import DropReason, ReconnectionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from app.encoding.formats import Encoding
-    from app.log.message_log import Bounds, ListedTopic, MessageLog
-    from app.message import Position
-    from app.slow_consumers import SlowConsumerRule
-    from telemetry import Lifecycle
+    from riptide.encoding.formats import Encoding
+    from riptide.log.message_log import Bounds, ListedTopic, MessageLog
+    from riptide.message import Position
+    from riptide.slow_consumers import SlowConsumerRule
+    from riptide_telemetry import Lifecycle
 
 # Names that are asked of the log at once: its reader serves replays, too.
 LISTED_AT_ONCE = 1000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
-from app.admission.admission import Admission, Limits
-from app.admission.client import UNKNOWN, Client
-from app.encoding import ndjson
-from app.errors import (
+from riptide.admission.admission import Admission, Limits
+from riptide.admission.client import UNKNOWN, Client
+from riptide.encoding import ndjson
+from riptide.errors import (
     BodyLimitError,
     InvalidMessageError,
     LogUnavailableError,
@@ -17,16 +17,16 @@ from app.errors import (
     TopicLimitError,
     UnsupportedMediaTypeError,
 )
-from app.hub.bodies import Bodies
-from app.media_types import essence
-from app.message import parse_payload
-from telemetry import PublishOutcome
+from riptide.hub.bodies import Bodies
+from riptide.media_types import essence
+from riptide.message import parse_payload
+from riptide_telemetry import PublishOutcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from app.hub.hub import Hub, Receipt
-    from telemetry import Lifecycle, Publishing
+    from riptide.hub.hub import Hub, Receipt
+    from riptide_telemetry import Lifecycle, Publishing
 
 JSON = "application/json"
 # Bodies of the largest size that may be on their way at the same time.

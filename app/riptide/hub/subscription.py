@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.hub.batch import Batch
-from app.slow_consumers import SlowConsumerPolicy
-from telemetry import DropReason, Source
+from riptide.hub.batch import Batch
+from riptide.slow_consumers import SlowConsumerPolicy
+from riptide_telemetry import DropReason, Source
 
 if TYPE_CHECKING:
-    from app.encoding.formats import Encoding
-    from app.hub.fanout import Taker
-    from app.hub.topic import Topic
-    from app.log.message_log import MessageLog
+    from riptide.encoding.formats import Encoding
+    from riptide.hub.fanout import Taker
+    from riptide.hub.topic import Topic
+    from riptide.log.message_log import MessageLog
 
 
 class Missed(NamedTuple):

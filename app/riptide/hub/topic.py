@@ -8,17 +8,17 @@ from bisect import bisect_left
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.hub.batch import Batch
-from app.hub.fanout import FanOut
-from app.message import NANOSECONDS
+from riptide.hub.batch import Batch
+from riptide.hub.fanout import FanOut
+from riptide.message import NANOSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from app.encoding.formats import Encoding
-    from app.hub.subscription import Subscription
-    from app.message import Message
-    from telemetry import Lifecycle
+    from riptide.encoding.formats import Encoding
+    from riptide.hub.subscription import Subscription
+    from riptide.message import Message
+    from riptide_telemetry import Lifecycle
 
 # One write of this size keeps a socket busy without holding the loop for long.
 BATCH_BYTES = 256 * 1024

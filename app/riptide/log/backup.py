@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.errors import BackupError
-from app.log.data_directory import DataDirectory, adopt
-from app.log.schema import find_fault
+from riptide.errors import BackupError
+from riptide.log.data_directory import DataDirectory, adopt
+from riptide.log.schema import find_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from app.errors import DataDirectoryError
+from riptide.errors import DataDirectoryError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from app.log.message_log import (
+from riptide.log.message_log import (
     READ_BYTES,
     READ_MESSAGES,
     Bounds,
@@ -18,7 +18,7 @@ from app.log.message_log import (
     Retention,
     monotonic_from_unix,
 )
-from app.message import Message
+from riptide.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

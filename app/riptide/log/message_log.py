@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from app.errors import TopicLimitError
-from app.message import NANOSECONDS
+from riptide.errors import TopicLimitError
+from riptide.message import NANOSECONDS
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from app.message import Message
+    from riptide.message import Message
 
 READ_MESSAGES = 1000
 READ_BYTES = 1024 * 1024

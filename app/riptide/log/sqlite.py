@@ -7,17 +7,23 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
-from app.errors import LogUnavailableError
-from app.log.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic, monotonic_from_unix
-from app.log.sqlite_file import SqliteFile
-from app.log.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
-from app.message import Message
+from riptide.errors import LogUnavailableError
+from riptide.log.message_log import (
+    READ_BYTES,
+    READ_MESSAGES,
+    Bounds,
+    ListedTopic,
+    monotonic_from_unix,
+)
+from riptide.log.sqlite_file import SqliteFile
+from riptide.log.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
+from riptide.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from app.log.message_log import Retention
+    from riptide.log.message_log import Retention
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")

@@ -6,9 +6,9 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from app.errors import DataDirectoryError, LogCorruptError
-from app.log.data_directory import DataDirectory
-from app.log.schema import begin_life, create, find_fault, migrate
+from riptide.errors import DataDirectoryError, LogCorruptError
+from riptide.log.data_directory import DataDirectory
+from riptide.log.schema import begin_life, create, find_fault, migrate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,14 +9,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.errors import LogUnavailableError
+from riptide.errors import LogUnavailableError
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from app.log.message_log import Retention
-    from app.log.sqlite_file import SqliteFile
+    from riptide.log.message_log import Retention
+    from riptide.log.sqlite_file import SqliteFile
 
 logger = logging.getLogger("riptide.log")
 

@@ -7,7 +7,7 @@ import struct
 from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Any
 
-from app.streaming.waiting import Gate
+from riptide.streaming.waiting import Gate
 
 if TYPE_CHECKING:
     import asyncio

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from telemetry import DropReason
+from riptide_telemetry import DropReason
 
 if TYPE_CHECKING:
-    from app.encoding.envelope import Control
-    from app.hub.hub import Start
-    from app.hub.subscription import Missed
-    from app.message import MessageId
-    from telemetry import CloseReason, RejectReason
+    from riptide.encoding.envelope import Control
+    from riptide.hub.hub import Start
+    from riptide.hub.subscription import Missed
+    from riptide.message import MessageId
+    from riptide_telemetry import CloseReason, RejectReason
 
 
 def opening(start: Start, cursor: MessageId, topic: str, retry_ms: int) -> Control:

@@ -8,10 +8,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from telemetry import CloseReason
+from riptide_telemetry import CloseReason
 
 if TYPE_CHECKING:
-    from app.streaming.streams import Streams
+    from riptide.streaming.streams import Streams
 
 logger = logging.getLogger("riptide.drain")
 

@@ -6,12 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from app.streaming.patience import NANOSECONDS, Patience
-from telemetry import CloseReason
+from riptide.streaming.patience import NANOSECONDS, Patience
+from riptide_telemetry import CloseReason
 
 if TYPE_CHECKING:
-    from app.streaming.session import StreamSession
-    from app.streaming.streams import Streams
+    from riptide.streaming.session import StreamSession
+    from riptide.streaming.streams import Streams
 
 # Sessions looked at before others get their turn.
 SLICE = 500

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.encoding import ndjson, sse
-from app.encoding.formats import NDJSON, SSE, Encoding
-from app.streaming.connection import connection_of
-from telemetry import CloseReason
+from riptide.encoding import ndjson, sse
+from riptide.encoding.formats import NDJSON, SSE, Encoding
+from riptide.streaming.connection import connection_of
+from riptide_telemetry import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import Receive, Scope, Send
 
-    from app.streaming.stream_request import StreamRequest
+    from riptide.streaming.stream_request import StreamRequest
 
 
 class HttpFormat(NamedTuple):

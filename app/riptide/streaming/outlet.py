@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.encoding.formats import Encoding
-    from app.streaming.connection import ClientConnection
-    from app.streaming.stream_request import StreamRequest
-    from telemetry import CloseReason
+    from riptide.encoding.formats import Encoding
+    from riptide.streaming.connection import ClientConnection
+    from riptide.streaming.stream_request import StreamRequest
+    from riptide_telemetry import CloseReason
 
 
 class Outlet(Protocol):

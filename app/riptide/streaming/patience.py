@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.streaming.connection import ClientConnection
+    from riptide.streaming.connection import ClientConnection
 
 NANOSECONDS = 1_000_000_000
 

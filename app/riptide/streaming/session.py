@@ -10,21 +10,21 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from app.errors import LogUnavailableError
-from app.hub.batch import Batch
-from app.hub.subscription import Finished, Missed, Overrun
-from app.streaming import control
-from app.streaming.writer import Writer
-from telemetry import CloseReason, ConnectionTotals, DropReason, Source
+from riptide.errors import LogUnavailableError
+from riptide.hub.batch import Batch
+from riptide.hub.subscription import Finished, Missed, Overrun
+from riptide.streaming import control
+from riptide.streaming.writer import Writer
+from riptide_telemetry import CloseReason, ConnectionTotals, DropReason, Source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from app.encoding.envelope import Control
-    from app.hub.hub import Hub, Start
-    from app.streaming.outlet import Outlet
-    from app.streaming.stream_request import StreamRequest
-    from telemetry import Lifecycle
+    from riptide.encoding.envelope import Control
+    from riptide.hub.hub import Hub, Start
+    from riptide.streaming.outlet import Outlet
+    from riptide.streaming.stream_request import StreamRequest
+    from riptide_telemetry import Lifecycle
 
 logger = logging.getLogger("riptide.stream")
 

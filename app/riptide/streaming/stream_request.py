@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.errors import InvalidPositionError
-from app.message import Edge, Position, parse_position
+from riptide.errors import InvalidPositionError
+from riptide.message import Edge, Position, parse_position
 
 
 class StreamRequest(NamedTuple):

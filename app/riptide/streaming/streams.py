@@ -6,9 +6,9 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from app.admission.admission import Admission, Limits
-from app.admission.client import UNKNOWN, Client
-from app.errors import (
+from riptide.admission.admission import Admission, Limits
+from riptide.admission.client import UNKNOWN, Client
+from riptide.errors import (
     AcceptRateError,
     AddressLimitError,
     AddressRateError,
@@ -26,15 +26,15 @@ from app.errors import (
     UnknownHostError,
     UpgradeRequiredError,
 )
-from app.message import check_topic
-from app.streaming.session import StreamSession
-from app.streaming.stream_request import parse_request
-from telemetry import RejectReason
+from riptide.message import check_topic
+from riptide.streaming.session import StreamSession
+from riptide.streaming.stream_request import parse_request
+from riptide_telemetry import RejectReason
 
 if TYPE_CHECKING:
-    from app.hub.hub import Hub
-    from app.streaming.outlet import Outlet
-    from telemetry import Lifecycle, Protocol
+    from riptide.hub.hub import Hub
+    from riptide.streaming.outlet import Outlet
+    from riptide_telemetry import Lifecycle, Protocol
 
 # What an open stream adds to the resident set when idle, its write buffer aside: measured over
 # 2,000 streams as 17.6 kB with HTTP and 20.0 kB with WebSocket, the server's own objects included.

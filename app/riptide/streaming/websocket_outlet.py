@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from app.encoding.formats import WEBSOCKET
-from app.errors import InvalidPositionError
-from app.streaming.connection import connection_of
-from app.streaming.stream_request import parse_request
-from telemetry import CloseReason
+from riptide.encoding.formats import WEBSOCKET
+from riptide.errors import InvalidPositionError
+from riptide.streaming.connection import connection_of
+from riptide.streaming.stream_request import parse_request
+from riptide_telemetry import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import Message as AsgiMessage
     from starlette.types import Receive, Scope, Send
 
-    from app.streaming.stream_request import StreamRequest
+    from riptide.streaming.stream_request import StreamRequest
 
 # What a close frame has room for, its code aside (RFC 6455, section 5.5).
 REASON_BYTES = 123

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from app.streaming.outlet import Outlet
-    from telemetry import Lifecycle
+    from riptide.streaming.outlet import Outlet
+    from riptide_telemetry import Lifecycle
 
 
 class Writer:

@@ -1,4 +1,4 @@
-# The service alone: Python, the locked requirements, app/ and telemetry/.
+# The service alone: Python, the locked requirements, and the two distributions of this repository.
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/riptide
 COPY requirements/run.txt /source/requirements/
@@ -6,7 +6,7 @@ RUN /opt/riptide/bin/pip install --no-cache-dir --require-hashes --requirement /
 COPY pyproject.toml README.md LICENSE /source/
 COPY app /source/app
 COPY telemetry /source/telemetry
-RUN /opt/riptide/bin/pip install --no-cache-dir --no-deps --no-build-isolation /source
+RUN /opt/riptide/bin/pip install --no-cache-dir --no-deps --no-build-isolation /source/telemetry /source
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home riptide && install --directory --owner riptide --mode 0700 /data

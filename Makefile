@@ -23,7 +23,7 @@ bench: install-test
 install: $(VENV)/installed-run
 install-test: $(VENV)/installed-test
 
-$(VENV)/installed-%: requirements/%.txt pyproject.toml
+$(VENV)/installed-%: requirements/%.txt pyproject.toml telemetry/pyproject.toml
 	scripts/install $(PYTHON) $(VENV) $<
 	touch $@
 

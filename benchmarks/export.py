@@ -65,5 +65,5 @@ def _measure(load: Load, condition: Callable[[], AbstractContextManager[Destinat
             "OTEL_EXPORTER_OTLP_ENDPOINT": destination.endpoint,
             "OTEL_METRIC_EXPORT_INTERVAL": str(INTERVAL_MS),
         }
-        with running(["-m", "app.cli", "serve"], environment) as server:
+        with running(["-m", "riptide.cli", "serve"], environment) as server:
             return measure_on(server, load, halfway=destination.halfway).deliveries_per_s

@@ -11,7 +11,7 @@ import secrets
 import tracemalloc
 
 from benchmarks.figures import Bar, Figure, Result
-from telemetry import CloseReason, Protocol, StreamingMetrics, StreamLifecycleManager
+from riptide_telemetry import CloseReason, Protocol, StreamingMetrics, StreamLifecycleManager
 
 QUICK_CONNECTIONS = 1_000
 CONNECTIONS = 10_000

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from benchmarks import machine
 from benchmarks.figures import RATIO, Bar, Figure, Result, ratios
-from telemetry import (
+from riptide_telemetry import (
     CloseReason,
     DropReason,
     ErrorType,

@@ -67,7 +67,7 @@ def running(arguments: Sequence[str], environment: dict[str, str]) -> Iterator[S
 def riptide(*, telemetry: bool = True, **settings: object) -> Iterator[Server]:
     """Run ``riptide serve`` with a log in memory; ``ring_bytes=…`` sets RIPTIDE_RING_BYTES."""
     with running(
-        ["-m", "app.cli", "serve"], environment_of(telemetry=telemetry, **settings)
+        ["-m", "riptide.cli", "serve"], environment_of(telemetry=telemetry, **settings)
     ) as server:
         yield server
 

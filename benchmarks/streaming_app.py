@@ -26,7 +26,7 @@ from starlette.routing import Route
 from starlette_exporter import PrometheusMiddleware
 
 from benchmarks.service import HOST
-from telemetry import start_telemetry
+from riptide_telemetry import start_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -71,7 +71,7 @@ def fastapi_instrumentator(app: Starlette) -> None:
 
 def riptide(app: Starlette) -> None:
     """Add Riptide's own."""
-    module = importlib.import_module("telemetry.asgi")
+    module = importlib.import_module("riptide_telemetry.asgi")
     app.add_middleware(
         module.StreamTelemetryMiddleware, lifecycle=start_telemetry("benchmark").lifecycle
     )
@@ -84,8 +84,8 @@ CONTENDERS: dict[str, Callable[[Starlette], None]] = {
     "starlette-exporter": starlette_exporter,
     "prometheus-fastapi-instrumentator": fastapi_instrumentator,
 }
-if importlib.util.find_spec("telemetry.asgi") is not None:
-    CONTENDERS["telemetry.asgi.StreamTelemetryMiddleware"] = riptide
+if importlib.util.find_spec("riptide_telemetry.asgi") is not None:
+    CONTENDERS["riptide_telemetry.asgi.StreamTelemetryMiddleware"] = riptide
 
 
 def make_app(contender: str, messages: int) -> Starlette:

@@ -16,8 +16,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from app.cli import main as riptide
-from telemetry import StreamLifecycleManager
+from riptide.cli import main as riptide
+from riptide_telemetry import StreamLifecycleManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,5 +61,5 @@ class TimedManager(StreamLifecycleManager):
 
 
 if __name__ == "__main__":
-    with mock.patch("telemetry.providers.StreamLifecycleManager", TimedManager):
+    with mock.patch("riptide_telemetry.providers.StreamLifecycleManager", TimedManager):
         riptide(["serve"])

@@ -13,8 +13,8 @@ import time
 from typing import Any
 from unittest import mock
 
-from app.cli import main as riptide
-from telemetry import EventLoopMonitor
+from riptide.cli import main as riptide
+from riptide_telemetry import EventLoopMonitor
 
 INTERVAL_S = 0.001
 
@@ -48,5 +48,5 @@ class WatchingMonitor(EventLoopMonitor):
 
 
 if __name__ == "__main__":
-    with mock.patch("app.main.EventLoopMonitor", WatchingMonitor):
+    with mock.patch("riptide.main.EventLoopMonitor", WatchingMonitor):
         riptide(["serve"])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telemetry import catalog
-from telemetry.catalog import CATALOG, Kind, MetricDefinition
+from riptide_telemetry import catalog
+from riptide_telemetry.catalog import CATALOG, Kind, MetricDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from telemetry.catalog import Label
+    from riptide_telemetry.catalog import Label
 
 FILE: Final = "docs/metrics.md"
 
@@ -18,7 +18,7 @@ INTRODUCTION: Final = """\
 # Metrics
 
 Everything that Riptide measures, as Prometheus shows it at `/metrics`. This page is generated from
-`telemetry/catalog.py` (`make kit`); do not edit it.
+`telemetry/riptide_telemetry/catalog.py` (`make kit`); do not edit it.
 
 - Every series exists from the first scrape, at zero, so `rate()` and `increase()` never miss the
   first event and a missing series always means a missing service. The one exception are the metrics

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from app.setting_reference import reference
+from riptide.setting_reference import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from app.setting_reference import Entry
+    from riptide.setting_reference import Entry
 
 FILE: Final = "docs/settings.md"
 
@@ -17,7 +17,7 @@ INTRODUCTION: Final = """\
 # Settings
 
 All settings of the service, which are environment variables. This page is generated from
-`app/settings.py` (`make kit`); do not edit it. `riptide serve --help` says the same.
+`app/riptide/settings.py` (`make kit`); do not edit it. `riptide serve --help` says the same.
 
 - A value that is not allowed ends the start with a line that says what is. A variable that begins
   with `RIPTIDE_` and means nothing is pointed out.

@@ -13,13 +13,13 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.allocator import INTERVAL_S
 from benchmarks.endurance import holdings, wire
 from benchmarks.endurance.account import Account, Ledger
 from benchmarks.endurance.consumer import Connection, connect
 from benchmarks.endurance.publishing import Publisher
 from benchmarks.figures import Bar, Figure, Result
 from benchmarks.service import HOST, environment_of, running
+from riptide.allocator import INTERVAL_S
 
 if TYPE_CHECKING:
     from benchmarks.service import Server

@@ -15,10 +15,10 @@ from unittest import mock
 
 import orjson
 
-from app.admission.admission import Admission
-from app.cli import main as riptide
-from app.streaming.streams import Streams
-from telemetry import EventLoopMonitor
+from riptide.admission.admission import Admission
+from riptide.cli import main as riptide
+from riptide.streaming.streams import Streams
+from riptide_telemetry import EventLoopMonitor
 
 
 class CountingMonitor(EventLoopMonitor):
@@ -77,8 +77,8 @@ async def _count(loop: asyncio.AbstractEventLoop) -> None:
 
 if __name__ == "__main__":
     with (
-        mock.patch("app.main.EventLoopMonitor", CountingMonitor),
-        mock.patch("app.main.Streams", CountedStreams),
-        mock.patch("app.main.Admission", CountedAdmission),
+        mock.patch("riptide.main.EventLoopMonitor", CountingMonitor),
+        mock.patch("riptide.main.Streams", CountedStreams),
+        mock.patch("riptide.main.Admission", CountedAdmission),
     ):
         riptide(["serve"])

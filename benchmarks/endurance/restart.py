@@ -15,7 +15,7 @@ from benchmarks.service import Server, environment_of, running
 
 TOPICS = ("restart.0", "restart.1", "restart.2")
 BATCH, INTERVAL_S = 2, 0.02
-COMMAND = ["-m", "app.cli", "serve"]
+COMMAND = ["-m", "riptide.cli", "serve"]
 
 
 class Plan(NamedTuple):

@@ -37,7 +37,7 @@ def run(plan: Plan) -> Result:
     with (
         tempfile.TemporaryDirectory() as directory,
         running(
-            ["-m", "app.cli", "serve"],
+            ["-m", "riptide.cli", "serve"],
             environment_of(log="sqlite", data_dir=directory, max_connections=consumers + 10),
         ) as server,
         machine.pinned_to(machine.client_cores()),

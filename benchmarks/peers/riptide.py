@@ -29,7 +29,7 @@ def serve(**settings: object) -> Iterator[Serving]:
             if not name.startswith(("RIPTIDE", "OTEL"))
         }
         with started(
-            [sys.executable, "-m", "app.cli", "serve"],
+            [sys.executable, "-m", "riptide.cli", "serve"],
             log,
             inherited
             | environment_of(

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
 from operations.dashboards.panels import DATASOURCE
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from operations.dashboards.board import board, price, protocol
 from operations.dashboards.panels import THIRD, Column, Query, graph, stat, table
 from operations.dashboards.queries import RANGE, increase, rate
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
     from operations.dashboards.board import Panel

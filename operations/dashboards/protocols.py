@@ -16,7 +16,7 @@ from operations.dashboards.queries import (
     success,
     total,
 )
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
     from operations.dashboards.board import Panel

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
-    from telemetry.catalog import MetricDefinition
+    from riptide_telemetry.catalog import MetricDefinition
 
 TARGET: Final = 'job=~"$job", instance=~"$instance"'
 PROTOCOL: Final = 'protocol=~"$protocol"'

@@ -8,7 +8,7 @@ from operations import thresholds
 from operations.dashboards.board import board, protocol
 from operations.dashboards.panels import Limits, Query, graph
 from operations.dashboards.queries import quantile, rate, select, total, whole
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
     from operations.dashboards.board import Panel

@@ -19,7 +19,7 @@ from operations.dashboards.queries import (
     total,
     whole,
 )
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
     from operations.dashboards.board import Panel

@@ -8,7 +8,7 @@ from operations import thresholds
 from operations.dashboards.board import board, collector
 from operations.dashboards.panels import THIRD, Limits, Query, graph, stat
 from operations.dashboards.queries import INSTANCE, WINDOW, rate, select, total, whole
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
     from operations.dashboards.board import Panel

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import signal
 
-from app.logs import configure_logs
-from app.main import create_app
-from app.server import address_of, listen, serve
-from app.settings import load_settings
+from riptide.logs import configure_logs
+from riptide.main import create_app
+from riptide.server import address_of, listen, serve
+from riptide.settings import load_settings
 
 MISSING = 3
 

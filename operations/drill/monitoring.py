@@ -13,7 +13,7 @@ from operations import alertmanager
 from operations.drill.processes import DrillError, Process, free_port, program
 from operations.rule_files import rule_files
 from operations.rules import to_yaml
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
     from pathlib import Path

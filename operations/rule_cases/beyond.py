@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from operations.rule_cases.case import INSTANCE, JOB, PROCESS, Case, Firing, Series, named, series
-from telemetry import catalog
+from riptide_telemetry import catalog
 
 OF_JOB: Final = {"job": JOB}
 LIVE: Final = {"protocol": "sse", "source": "live"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from telemetry.catalog import MetricDefinition
+    from riptide_telemetry.catalog import MetricDefinition
 
 JOB: Final = "riptide"
 INSTANCE: Final = "riptide-1:8080"

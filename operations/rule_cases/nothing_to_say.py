@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from operations.rule_cases.case import Series, named, series
-from telemetry import catalog
-from telemetry.catalog import CATALOG, Kind
+from riptide_telemetry import catalog
+from riptide_telemetry.catalog import CATALOG, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telemetry.catalog import MetricDefinition
+    from riptide_telemetry.catalog import MetricDefinition
 
 _CONSUMERS: Final = 100
 _LATENCY_S: Final = 0.1

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.hub.hub import Hub
-from app.hub.topic import RingLimits
-from app.lifespan import lifespan
-from app.log.memory import MemoryLog
-from app.log.message_log import Retention
-from app.main import create_app
-from app.settings import Settings
+from riptide.hub.hub import Hub
+from riptide.hub.topic import RingLimits
+from riptide.lifespan import lifespan
+from riptide.log.memory import MemoryLog
+from riptide.log.message_log import Retention
+from riptide.main import create_app
+from riptide.settings import Settings
 from tests.app.recorder import Recorder
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.errors import LogUnavailableError
-from app.log.memory import MemoryLog
+from riptide.errors import LogUnavailableError
+from riptide.log.memory import MemoryLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.log.message_log import Bounds, Retention
-    from app.message import Message
+    from riptide.log.message_log import Bounds, Retention
+    from riptide.message import Message
 
 
 class HeldLog(MemoryLog):

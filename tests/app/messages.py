@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.message import Message
+from riptide.message import Message
 
 EPOCH = "0a1b2c3d"
 # 2023-11-14T22:13:20.123Z

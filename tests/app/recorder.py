@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telemetry import Lifecycle
+from riptide_telemetry import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from telemetry import (
+    from riptide_telemetry import (
         CloseReason,
         DropReason,
         ErrorType,

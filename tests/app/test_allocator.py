@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app import allocator
+from riptide import allocator
 from tests.app.waiting import eventually
 
 MEBIBYTE = 1024 * 1024

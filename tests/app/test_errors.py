@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from app import errors
-from app.errors import AcceptRateError, InvalidMessageError, ProblemError, RiptideError
+from riptide import errors
+from riptide.errors import AcceptRateError, InvalidMessageError, ProblemError, RiptideError
 
 
 def _tree() -> list[tuple[int, str, str]]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import descriptors
-from app.errors import StartError
-from app.lifespan import COLLECTOR_THRESHOLDS, lifespan
-from app.log.message_log import Retention
-from app.log.sqlite import SqliteLog
-from app.main import create_app
-from app.settings import Settings
+from riptide import descriptors
+from riptide.errors import StartError
+from riptide.lifespan import COLLECTOR_THRESHOLDS, lifespan
+from riptide.log.message_log import Retention
+from riptide.log.sqlite import SqliteLog
+from riptide.main import create_app
+from riptide.settings import Settings
 from tests.app.endpoints.answers import publish
 from tests.asgi import AsgiExchange, http_scope
 

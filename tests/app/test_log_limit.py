@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from app.log_limit import KINDS, LIBRARY, RECORDS, WINDOW_S, LogLimit
+from riptide.log_limit import KINDS, LIBRARY, RECORDS, WINDOW_S, LogLimit
 
 
 class Clock:

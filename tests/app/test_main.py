@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import InvalidSettingsError
-from app.log.memory import MemoryLog
-from app.log.sqlite import SqliteLog
-from app.main import create_app
-from app.settings import Settings
+from riptide.errors import InvalidSettingsError
+from riptide.log.memory import MemoryLog
+from riptide.log.sqlite import SqliteLog
+from riptide.main import create_app
+from riptide.settings import Settings
 from tests.app.endpoints.answers import ask, publish
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.media_types import MAX_CHARACTERS, best_match, essence
+from riptide.media_types import MAX_CHARACTERS, best_match, essence
 
 SUPPORTED = ["text/event-stream", "application/x-ndjson"]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidMessageError, InvalidPositionError, InvalidTopicError
-from app.message import (
+from riptide.errors import InvalidMessageError, InvalidPositionError, InvalidTopicError
+from riptide.message import (
     MAX_TOPIC_LENGTH,
     Edge,
     Message,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from app import request_limits
-from app.descriptors import LAST
-from app.request_limits import MAX_HEAD_BYTES, MAX_WAITING, LimitedHttpProtocol, RequestLimits
-from app.server import StreamingHttpProtocol
+from riptide import request_limits
+from riptide.descriptors import LAST
+from riptide.request_limits import MAX_HEAD_BYTES, MAX_WAITING, LimitedHttpProtocol, RequestLimits
+from riptide.server import StreamingHttpProtocol
 from tests.app.exchange import Exchange, serve
 from tests.app.waiting import eventually
 

@@ -9,8 +9,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import NoOpTracerProvider
 from starlette.applications import Starlette
 
-from app.endpoints.problems import EXCEPTION_HANDLERS
-from app.routes import make_routes
+from riptide.endpoints.problems import EXCEPTION_HANDLERS
+from riptide.routes import make_routes
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
 

@@ -12,10 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.datastructures import Headers
 
-from app.errors import AddressError
-from app.request_limits import RequestLimits
-from app.server import DrainingServer, _configure, address_of, listen
-from app.streaming.connection import EXTENSION, ClientConnection
+from riptide.errors import AddressError
+from riptide.request_limits import RequestLimits
+from riptide.server import DrainingServer, _configure, address_of, listen
+from riptide.streaming.connection import EXTENSION, ClientConnection
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import Message, Receive, Scope, Send
 
-    from app.streaming.drain import Drain
+    from riptide.streaming.drain import Drain
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.setting_reference import reference
-from app.settings import GROUPS, Settings
+from riptide.setting_reference import reference
+from riptide.settings import GROUPS, Settings
 
 ENTRIES = {entry.variable: entry for entries in reference().values() for entry in entries}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.errors import InvalidSettingsError
-from app.settings import Settings, load_settings, unknown_variables
+from riptide.errors import InvalidSettingsError
+from riptide.settings import Settings, load_settings, unknown_variables
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

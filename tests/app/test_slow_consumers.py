@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.slow_consumers import SlowConsumerPolicy, SlowConsumerRule, parse_rules, policy_for
+from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule, parse_rules, policy_for
 
 RULES = "prices.*=latest, logs.*=drop_oldest,prices.log=disconnect"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import StartError
-from app.supervisor import Supervisor
-from app.worker import START_FAILED
+from riptide.errors import StartError
+from riptide.supervisor import Supervisor
+from riptide.worker import START_FAILED
 from tests.service import RIPTIDE
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import tls
-from app.errors import KeyFileError
-from app.settings import Settings
-from app.tls import Tls, follow_renewals, tls_of
+from riptide import tls
+from riptide.errors import KeyFileError
+from riptide.settings import Settings
+from riptide.tls import Tls, follow_renewals, tls_of
 from tests.app.waiting import eventually
 from tests.certificates import make_certificate
 

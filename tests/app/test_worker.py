@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from app.targets import MetricsTargets
-from app.worker import START_FAILED
+from riptide.targets import MetricsTargets
+from riptide.worker import START_FAILED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def _start(listener: socket.socket, directory: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "app.worker", "3", str(listener.fileno()), str(directory)],
+        [sys.executable, "-m", "riptide.worker", "3", str(listener.fileno()), str(directory)],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=[listener.fileno()],

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from app import write_timeout
-from app.request_limits import RequestLimits
-from app.write_timeout import enforce_write_timeout
+from riptide import write_timeout
+from riptide.request_limits import RequestLimits
+from riptide.write_timeout import enforce_write_timeout
 from tests.app.exchange import Exchange, serve
 from tests.app.waiting import eventually
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from app.streaming.connection import ClientConnection
-    from app.streaming.streams import Streams
+    from riptide.streaming.connection import ClientConnection
+    from riptide.streaming.streams import Streams
 
 BODY = b"x" * 16_000_000
 TIMEOUT_S = 0.4

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from app.encoding.formats import NDJSON, SSE, WEBSOCKET
 from benchmarks.endurance import churn, restart, storm
 from benchmarks.endurance.account import Account, Ledger
 from benchmarks.endurance.publishing import Publisher
 from benchmarks.endurance.wire import FrameRecords, client_frame, records_of
 from benchmarks.service import HOST
+from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET
 from tests.app.messages import make_messages
 
 if TYPE_CHECKING:
-    from app.encoding.formats import Encoding
     from benchmarks.figures import Result
+    from riptide.encoding.formats import Encoding
 
 EPOCH = "0" * 8
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from telemetry import catalog
+from riptide_telemetry import catalog
 from tests.collector.collector import wait_until
 from tests.collector.exposition import OPENMETRICS, TEXT, Family, read_families
 from tests.collector.pushing import pushing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from telemetry import catalog
+from riptide_telemetry import catalog
 from tests.collector.collector import wait_until
 from tests.collector.exposition import IDENTITY, as_bound, read_families
 from tests.collector.test_parity import HTTP, MOVING

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from telemetry import catalog
+from riptide_telemetry import catalog
 from tests.contract.consumers import WebSocketTransport
 from tests.contract.raw import RawStream
 

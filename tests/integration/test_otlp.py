@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from telemetry import CloseReason
+from riptide_telemetry import CloseReason
 from tests.contract.consumers import TRANSPORTS
 from tests.otlp_receiver import OtlpReceiver, silent_endpoint
 from tests.service import RIPTIDE

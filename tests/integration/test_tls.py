@@ -55,7 +55,7 @@ class RenewingService(SecureService):
     command = (
         sys.executable,
         "-c",
-        "from app import cli, tls; tls.CHECK_INTERVAL_S = 0.05; cli.main(['serve'])",
+        "from riptide import cli, tls; tls.CHECK_INTERVAL_S = 0.05; cli.main(['serve'])",
     )
 
 

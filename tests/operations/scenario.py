@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from telemetry import catalog
+from riptide_telemetry import catalog
 from tests.contract.raw import RawStream
 
 if TYPE_CHECKING:

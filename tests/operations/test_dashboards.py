@@ -9,10 +9,10 @@ import promql_parser
 import pytest
 import yaml
 
-from app.settings import Settings
 from operations import thresholds
-from telemetry import catalog
-from telemetry.catalog import CATALOG
+from riptide.settings import Settings
+from riptide_telemetry import catalog
+from riptide_telemetry.catalog import CATALOG
 from tests.operations.grafana import DASHBOARDS, ROOT, VARIABLE, interpolate, load, targets
 from tests.operations.vocabulary import mentioned_metrics
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from operations.rule_files import ALERTS, RECORDING_RULES
-from telemetry import catalog
+from riptide_telemetry import catalog
 from tests.contract.consumers import TRANSPORTS
 from tests.operations.test_runbooks import FILES
 from tests.operations.vocabulary import OF_ITSELF, of_prometheus, queries, unknown_words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operations.metric_reference import EXAMPLES, FILE, generate
-from telemetry.catalog import CATALOG
+from riptide_telemetry.catalog import CATALOG
 from tests.operations.vocabulary import (
     mentioned_metrics,
     of_catalog,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import descriptors
-from app.settings import Settings
 from operations.alerts import alerts
 from operations.rules import Alert
-from telemetry import catalog
+from riptide import descriptors
+from riptide.settings import Settings
+from riptide_telemetry import catalog
 from tests.operations.grafana import DASHBOARDS, ROOT
 from tests.operations.vocabulary import mentioned_metrics, of_catalog, queries
 from tests.programs import require

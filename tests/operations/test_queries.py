@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telemetry import catalog
+from riptide_telemetry import catalog
 from tests.operations.grafana import ROOT, Target, interpolate, targets
 from tests.operations.scenario import (
     CONSUMERS,

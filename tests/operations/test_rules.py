@@ -16,7 +16,7 @@ from operations.recording_rules import recording_rules
 from operations.rule_files import ALERTS, RECORDING_RULES, rule_files
 from operations.rule_tests import CASES, WATCHDOG, cases_by_alert
 from operations.rules import Alert, RecordingRule, Severity
-from telemetry import catalog
+from riptide_telemetry import catalog
 from tests.operations.vocabulary import (
     OF_ITSELF,
     of_catalog,

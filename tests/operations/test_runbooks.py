@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.settings import Settings
 from operations.alerts import alerts
 from operations.recording_rules import recording_rules
 from operations.rule_files import RECORDING_RULES
 from operations.rules import Alert
-from telemetry.catalog import CATALOG
+from riptide.settings import Settings
+from riptide_telemetry.catalog import CATALOG
 from tests.operations.vocabulary import (
     OF_ITSELF,
     mentioned_metrics,

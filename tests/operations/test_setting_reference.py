@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.settings import GROUPS, Settings
 from operations.setting_reference import FILE, generate
+from riptide.settings import GROUPS, Settings
 
 
 def test_every_setting_has_its_row_in_the_section_of_its_group() -> None:

@@ -17,10 +17,11 @@ import httpx2
 import pytest
 import yaml
 
-from app.settings import Settings
+from riptide.settings import Settings
 from tests.operations.grafana import ROOT
 from tests.programs import require
 from tests.prometheus import Prometheus
+from tests.repository.sources import PACKAGES
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
@@ -32,6 +33,7 @@ GUIDE = (ROOT / "docs" / "operator-guide.md").read_text()
 HEALTH_CHECK = re.compile(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", re.MULTILINE)
 COPIES = re.compile(r"^COPY (?!--from)(.*) (/source/\S*)$", re.MULTILINE)
 PIP_OPTIONS = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+PIP_WHEEL = (sys.executable, "-m", "pip", "wheel", *PIP_OPTIONS)
 ENVIRONMENT = re.compile(r"(RIPTIDE_[A-Z_]+)=(\S+)")
 
 
@@ -202,21 +204,25 @@ def test_the_files_that_the_image_gets_are_all_that_the_service_needs(tmp_path: 
                 shutil.copy(file, target)
     source = tmp_path / "source"
     built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", *PIP_OPTIONS, "--wheel-dir", tmp_path, source],
+        [*PIP_WHEEL, "--wheel-dir", tmp_path, source / "telemetry", source],
         capture_output=True,
         text=True,
         check=False,
     )
     assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
+    packed = {
+        name for wheel in tmp_path.glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()
+    }
     needed = {
-        str(file.relative_to(ROOT))
-        for package in ("app", "telemetry")
-        for file in (ROOT / package).rglob("*")
+        str(file.relative_to(ROOT / folder))
+        for folder, package in PACKAGES.items()
+        for file in (ROOT / folder / package).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
     assert needed <= packed
+    # Nothing else lands beside other people's packages.
+    top = {name.partition("/")[0] for name in packed}
+    assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES.values())
 
 
 def test_the_health_check_of_the_image_tells_a_service_that_lives_from_one_that_does_not(

@@ -16,7 +16,7 @@ import promql_parser
 import yaml
 from promql_parser import AggregateExpr, BinaryExpr, Call, MatchOp, StringLiteral, VectorSelector
 
-from telemetry.catalog import CATALOG, Kind
+from riptide_telemetry.catalog import CATALOG, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

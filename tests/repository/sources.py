@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("app", "telemetry")
+# The two project roots, each with the one package that it distributes.
+PACKAGES = {"app": "riptide", "telemetry": "riptide_telemetry"}
 
 
 @functools.cache
@@ -31,6 +32,11 @@ def python_files(*folders: str) -> list[Path]:
         for file in repository_files()
         if file.suffix == ".py" and (not folders or file.parts[0] in folders)
     ]
+
+
+def module_name(file: Path) -> str:
+    """Return the name under which a source of ours is imported."""
+    return ".".join(file.with_suffix("").parts[1:])
 
 
 def modules() -> list[Path]:

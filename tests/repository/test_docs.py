@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import OTHER_VARIABLES, Settings
-from telemetry import CloseReason
+from riptide.settings import OTHER_VARIABLES, Settings
+from riptide_telemetry import CloseReason
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import telemetry
-from tests.repository.sources import ROOT, python_files
+import riptide_telemetry
+from tests.repository.sources import PACKAGES, ROOT, module_name, python_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # Imports the modules named on the command line and prints what they did meanwhile that a module
 # has no business doing.
@@ -20,7 +21,7 @@ WATCH = """
 import importlib, os, sys, threading
 
 quiet = True
-ours = tuple(os.path.join(sys.argv[1], name) + os.sep for name in ("app", "telemetry"))
+ours = tuple(folder + os.sep for folder in sys.argv[1].split(os.pathsep))
 
 def by_us():
     frame = sys._getframe(2)
@@ -104,8 +105,8 @@ def test_the_service_uses_only_what_telemetry_offers() -> None:
         f"{file}: {module} {name}"
         for file in python_files("app")
         for module, name in _imports(file)
-        if module.partition(".")[0] == "telemetry"
-        and not (module == "telemetry" and name in telemetry.__all__)
+        if module.partition(".")[0] == "riptide_telemetry"
+        and not (module == "riptide_telemetry" and name in riptide_telemetry.__all__)
     ]
     assert others == []
 
@@ -123,16 +124,17 @@ def test_imports_name_their_module_in_full() -> None:
 def test_sources_do_not_import_tests() -> None:
     assert [
         str(file)
-        for file in python_files("app", "telemetry")
+        for file in python_files(*PACKAGES)
         for module, _ in _imports(file)
         if module.partition(".")[0] in {"tests", "pytest", "hypothesis"}
     ] == []
 
 
-def _watch(*names: str, root: Path = ROOT) -> str:
+def _watch(*names: str, folders: Iterable[Path], cwd: Path = ROOT) -> str:
+    """Return what the modules, which are in these folders, did while they were imported."""
     return subprocess.run(
-        [sys.executable, "-c", WATCH, root, *names],
-        cwd=root,
+        [sys.executable, "-c", WATCH, os.pathsep.join(map(str, folders)), *names],
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=True,
@@ -141,31 +143,32 @@ def _watch(*names: str, root: Path = ROOT) -> str:
 
 def test_nothing_happens_at_import() -> None:
     names = [
-        ".".join(file.with_suffix("").parts)
-        for file in python_files("app", "telemetry")
+        module_name(file)
+        for file in python_files(*PACKAGES)
         if file.name not in {"__init__.py", "__main__.py"}
     ]
-    assert "app.main" in names
-    assert _watch(*names) == ""
+    assert "riptide.main" in names
+    folders = [ROOT / folder / package for folder, package in PACKAGES.items()]
+    assert _watch(*names, folders=folders) == ""
 
 
 def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
-    package = tmp_path / "app"
+    package = tmp_path / "riptide"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "bad.py").write_text(
         "import os, socket, threading\n"
         "os.environ.get('HOME')\n"
         "os.environ['PATH']\n"
-        "from app.settings import Settings\n"
+        "from riptide.settings import Settings\n"
         "Settings()\n"
         "open(__file__).close()\n"
         "socket.socket().close()\n"
         "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
     for name in ("settings.py", "errors.py", "message.py", "slow_consumers.py"):
-        (package / name).write_text((ROOT / "app" / name).read_text())
-    seen = _watch("app.bad", root=tmp_path)
+        (package / name).write_text((ROOT / "app" / "riptide" / name).read_text())
+    seen = _watch("riptide.bad", folders=[package], cwd=tmp_path)
     for deed in (
         "os.environ HOME",
         "os.environ RIPTIDE_*",

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telemetry.testing import InMemoryTelemetry
+from riptide_telemetry.testing import InMemoryTelemetry
 
 if TYPE_CHECKING:
-    from telemetry.lifecycle_manager import StreamLifecycleManager
-    from telemetry.testing import ManualClock
+    from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+    from riptide_telemetry.testing import ManualClock
 
 
 @pytest.fixture

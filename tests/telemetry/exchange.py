@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from telemetry.asgi import StreamTelemetryMiddleware
+from riptide_telemetry.asgi import StreamTelemetryMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from telemetry.lifecycle import Lifecycle
+    from riptide_telemetry.lifecycle import Lifecycle
 
     Channel = Callable[..., Awaitable[Any]]
     App = Callable[[Any, Channel, Channel], Awaitable[None]]

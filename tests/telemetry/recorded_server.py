@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 if TYPE_CHECKING:
-    from telemetry.providers import Telemetry
+    from riptide_telemetry.providers import Telemetry
 
 SENT = "riptide_streaming_messages_sent_total"
 

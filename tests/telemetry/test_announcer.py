@@ -5,9 +5,9 @@ import logging
 import pytest
 from opentelemetry.trace import SpanContext
 
-from telemetry.announcer import Announcer
-from telemetry.events import Event, EventName
-from telemetry.labels import CloseReason
+from riptide_telemetry.announcer import Announcer
+from riptide_telemetry.events import Event, EventName
+from riptide_telemetry.labels import CloseReason
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.bucket_histogram import BucketHistogram, Moments
-from telemetry.testing import NANOSECONDS
+from riptide_telemetry.bucket_histogram import BucketHistogram, Moments
+from riptide_telemetry.testing import NANOSECONDS
 
 BOUNDS = (0.01, 0.1, 1.0)
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry import catalog
-from telemetry.catalog import CATALOG, Kind, MetricDefinition
-from telemetry.labels import DropReason, Protocol
+from riptide_telemetry import catalog
+from riptide_telemetry.catalog import CATALOG, Kind, MetricDefinition
+from riptide_telemetry.labels import DropReason, Protocol
 
 CONTRACT_DURATION_BOUNDS = (
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry.connection_record import ConnectionRecord
-from telemetry.labels import CloseReason, Protocol
+from riptide_telemetry.connection_record import ConnectionRecord
+from riptide_telemetry.labels import CloseReason, Protocol
 
 if TYPE_CHECKING:
     import pytest
 
-    from telemetry.lifecycle_manager import StreamLifecycleManager
-    from telemetry.testing import InMemoryTelemetry
+    from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+    from riptide_telemetry.testing import InMemoryTelemetry
 
 SENT = "riptide_streaming_messages_sent_total"
 LATENCY = "riptide_streaming_delivery_latency_seconds"

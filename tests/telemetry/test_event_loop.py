@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from telemetry.event_loop import INTERVAL_S, MEMORY_S, EventLoopMonitor
-from telemetry.testing import ManualClock
+from riptide_telemetry.event_loop import INTERVAL_S, MEMORY_S, EventLoopMonitor
+from riptide_telemetry.testing import ManualClock
 
 
 class Loop:

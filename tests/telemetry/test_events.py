@@ -2,18 +2,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry.events import Event, EventName
-from telemetry.labels import (
+from riptide_telemetry.events import Event, EventName
+from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
     Protocol,
     ReconnectionOutcome,
 )
-from telemetry.lifecycle import Lifecycle
+from riptide_telemetry.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from telemetry.testing import InMemoryTelemetry
+    from riptide_telemetry.testing import InMemoryTelemetry
 
 
 def test_events_bear_the_names_of_the_lifecycle_s_verbs() -> None:

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from telemetry.export_health import REPORT_INTERVAL_S, ExportHealth
-from telemetry.labels import Signal
-from telemetry.testing import ManualClock
+from riptide_telemetry.export_health import REPORT_INTERVAL_S, ExportHealth
+from riptide_telemetry.labels import Signal
+from riptide_telemetry.testing import ManualClock
 
 
 def make(clock: ManualClock | None = None) -> ExportHealth:

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telemetry.export_settings import (
+from riptide_telemetry.export_settings import (
     InvalidTelemetryError,
     OtlpProtocol,
     OtlpSettings,
     QueueSettings,
     read_export_settings,
 )
-from telemetry.labels import Signal
+from riptide_telemetry.labels import Signal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,12 @@ import pytest
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from telemetry import catalog
-from telemetry.catalog import Kind
-from telemetry.export_health import ExportHealth
-from telemetry.exports import PushingReader
-from telemetry.labels import Protocol, Signal, Source
-from telemetry.providers import Telemetry, start_telemetry
+from riptide_telemetry import catalog
+from riptide_telemetry.catalog import Kind
+from riptide_telemetry.export_health import ExportHealth
+from riptide_telemetry.exports import PushingReader
+from riptide_telemetry.labels import Protocol, Signal, Source
+from riptide_telemetry.providers import Telemetry, start_telemetry
 from tests.certificates import make_certificate
 from tests.otlp_receiver import OtlpReceiver, silent_endpoint
 

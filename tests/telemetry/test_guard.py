@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from telemetry.guard import guarded
-from telemetry.labels import (
+from riptide_telemetry.guard import guarded
+from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
@@ -22,8 +22,8 @@ from telemetry.labels import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telemetry.lifecycle_manager import StreamLifecycleManager
-    from telemetry.testing import InMemoryTelemetry
+    from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+    from riptide_telemetry.testing import InMemoryTelemetry
 
     Call = Callable[[StreamLifecycleManager], None]
 

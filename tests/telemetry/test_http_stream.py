@@ -8,8 +8,8 @@ import pytest
 from tests.telemetry.exchange import Exchange
 
 if TYPE_CHECKING:
-    from telemetry.lifecycle_manager import StreamLifecycleManager
-    from telemetry.testing import InMemoryTelemetry
+    from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+    from riptide_telemetry.testing import InMemoryTelemetry
 
 SENT = "riptide.streaming.messages_sent"
 CLOSED = "riptide.streaming.connections_closed"

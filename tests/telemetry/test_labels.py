@@ -5,8 +5,8 @@ from enum import StrEnum
 
 import pytest
 
-from telemetry import labels
-from telemetry.labels import CloseReason, ErrorType, Protocol, StreamOutcome
+from riptide_telemetry import labels
+from riptide_telemetry.labels import CloseReason, ErrorType, Protocol, StreamOutcome
 
 ENUMS: list[type[StrEnum]] = [
     value

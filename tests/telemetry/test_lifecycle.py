@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telemetry.labels import CloseReason, ErrorType, Protocol, Source
-from telemetry.lifecycle import Lifecycle
-from telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.labels import CloseReason, ErrorType, Protocol, Source
+from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from opentelemetry.trace import SpanContext
 
-from telemetry import catalog
-from telemetry.bucket_histogram import BucketHistogram, Moments
-from telemetry.labels import (
+from riptide_telemetry import catalog
+from riptide_telemetry.bucket_histogram import BucketHistogram, Moments
+from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
@@ -16,12 +16,12 @@ from telemetry.labels import (
     Source,
     StreamOutcome,
 )
-from telemetry.lifecycle_manager import StreamLifecycleManager
-from telemetry.streaming_metrics import StreamingMetrics
-from telemetry.testing import ManualClock
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.testing import ManualClock
 
 if TYPE_CHECKING:
-    from telemetry.testing import InMemoryTelemetry
+    from riptide_telemetry.testing import InMemoryTelemetry
 
 DURATION = "riptide_streaming_connection_duration_seconds"
 LATENCY = "riptide_streaming_delivery_latency_seconds"

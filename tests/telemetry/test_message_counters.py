@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.message_counters import Chunks, MessageCounter, NdjsonLines, SseEvents, Uncounted
+from riptide_telemetry.message_counters import (
+    Chunks,
+    MessageCounter,
+    NdjsonLines,
+    SseEvents,
+    Uncounted,
+)
 
 # Pieces that bodies are made of, line ends of every kind among them.
 SSE_PIECES = [b"data: x", b"data:", b"data", b"database: x", b"id: 1", b"retry: 5", b": data:"]

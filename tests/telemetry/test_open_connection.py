@@ -4,10 +4,10 @@ import tracemalloc
 
 import pytest
 
-from telemetry.labels import Protocol
-from telemetry.open_connection import OpenConnection
-from telemetry.protocol_metrics import ProtocolMetrics
-from telemetry.testing import InMemoryTelemetry
+from riptide_telemetry.labels import Protocol
+from riptide_telemetry.open_connection import OpenConnection
+from riptide_telemetry.protocol_metrics import ProtocolMetrics
+from riptide_telemetry.testing import InMemoryTelemetry
 
 BYTES_PER_CONNECTION = 200
 CONNECTIONS = 10_000

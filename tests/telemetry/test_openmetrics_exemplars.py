@@ -4,8 +4,8 @@ import pytest
 from opentelemetry.trace import SpanContext
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from telemetry.labels import Protocol, Source
-from telemetry.providers import Telemetry, start_telemetry
+from riptide_telemetry.labels import Protocol, Source
+from riptide_telemetry.providers import Telemetry, start_telemetry
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TRACE = SpanContext(trace_id=0xABC, span_id=0xDEF, is_remote=True)

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
-from telemetry.export_health import ExportHealth
-from telemetry.export_settings import InvalidTelemetryError, OtlpProtocol, OtlpSettings
-from telemetry.labels import Signal
-from telemetry.otlp_exporters import make_log_exporter, make_metric_exporter, make_span_exporter
+from riptide_telemetry.export_health import ExportHealth
+from riptide_telemetry.export_settings import InvalidTelemetryError, OtlpProtocol, OtlpSettings
+from riptide_telemetry.labels import Signal
+from riptide_telemetry.otlp_exporters import (
+    make_log_exporter,
+    make_metric_exporter,
+    make_span_exporter,
+)
 
 MAKERS: dict[Signal, Any] = {
     Signal.METRICS: make_metric_exporter,
@@ -39,7 +43,9 @@ def test_what_the_exporter_does_not_take_is_told_in_one_line(
 
 
 def test_prometheus_alone_loads_neither_grpc_nor_a_client_of_http() -> None:
-    loaded = "import sys, app.main; print([m for m in ('grpc', 'requests') if m in sys.modules])"
+    loaded = (
+        "import sys, riptide.main; print([m for m in ('grpc', 'requests') if m in sys.modules])"
+    )
     result = subprocess.run(
         [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
     )

@@ -12,9 +12,9 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 
-from telemetry import catalog
-from telemetry.bucket_histogram import BucketHistogram
-from telemetry.producer import SCOPE, HistogramProducer, ProducingReader
+from riptide_telemetry import catalog
+from riptide_telemetry.bucket_histogram import BucketHistogram
+from riptide_telemetry.producer import SCOPE, HistogramProducer, ProducingReader
 
 
 class InMemory(ProducingReader, InMemoryMetricReader):

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.labels import CloseReason, DropReason, ErrorType, Protocol, ReconnectionOutcome
-from telemetry.protocol_metrics import ProtocolMetrics
-from telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.labels import (
+    CloseReason,
+    DropReason,
+    ErrorType,
+    Protocol,
+    ReconnectionOutcome,
+)
+from riptide_telemetry.protocol_metrics import ProtocolMetrics
+from riptide_telemetry.streaming_metrics import StreamingMetrics
 
 
 @pytest.mark.parametrize("protocol", Protocol)

@@ -8,13 +8,13 @@ from opentelemetry import metrics as global_metrics
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry import catalog
-from telemetry.export_settings import InvalidTelemetryError
-from telemetry.labels import CloseReason, Protocol, Signal, Source
-from telemetry.lifecycle import Lifecycle
-from telemetry.lifecycle_manager import StreamLifecycleManager
-from telemetry.producer import ProducingReader
-from telemetry.providers import Telemetry, start_telemetry
+from riptide_telemetry import catalog
+from riptide_telemetry.export_settings import InvalidTelemetryError
+from riptide_telemetry.labels import CloseReason, Protocol, Signal, Source
+from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.producer import ProducingReader
+from riptide_telemetry.providers import Telemetry, start_telemetry
 
 
 class Reader(ProducingReader, InMemoryMetricReader):

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 from opentelemetry.sdk.metrics.export import NumberDataPoint
 
-from telemetry import catalog
-from telemetry.catalog import CATALOG, Kind, MetricDefinition
-from telemetry.labels import Signal
+from riptide_telemetry import catalog
+from riptide_telemetry.catalog import CATALOG, Kind, MetricDefinition
+from riptide_telemetry.labels import Signal
 
 if TYPE_CHECKING:
-    from telemetry.testing import InMemoryTelemetry
+    from riptide_telemetry.testing import InMemoryTelemetry
 
 
 # Which topics there are, an allow-list says: see test_topic_metrics.

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry.labels import Protocol, PublishOutcome, RejectReason
-from telemetry.lifecycle_manager import StreamLifecycleManager
-from telemetry.streaming_metrics import StreamingMetrics
-from telemetry.tracing import Publishing, Tracing
+from riptide_telemetry.labels import Protocol, PublishOutcome, RejectReason
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     import pytest
 
-    from telemetry.testing import InMemoryTelemetry
+    from riptide_telemetry.testing import InMemoryTelemetry
 
 
 def test_what_concerns_no_connection_is_counted_too(

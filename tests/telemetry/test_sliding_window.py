@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from telemetry.sliding_window import STEP_S, WINDOW_S, SlidingWindow, Totals
-from telemetry.testing import ManualClock
+from riptide_telemetry.sliding_window import STEP_S, WINDOW_S, SlidingWindow, Totals
+from riptide_telemetry.testing import ManualClock
 
 
 class Source:

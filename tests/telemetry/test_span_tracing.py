@@ -17,13 +17,13 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, get_current_span
 
-from telemetry.labels import CloseReason, Protocol, Source
-from telemetry.lifecycle_manager import StreamLifecycleManager
-from telemetry.span_tracing import DELIVERY_SPANS, LinkedSampler, SpanTracing
-from telemetry.streaming_metrics import StreamingMetrics
-from telemetry.testing import ManualClock
-from telemetry.trace_context import read_traceparent
-from telemetry.tracing import ConnectionTotals
+from riptide_telemetry.labels import CloseReason, Protocol, Source
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.span_tracing import DELIVERY_SPANS, LinkedSampler, SpanTracing
+from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.testing import ManualClock
+from riptide_telemetry.trace_context import read_traceparent
+from riptide_telemetry.tracing import ConnectionTotals
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from telemetry.labels import Protocol
-from telemetry.message_counters import Chunks, NdjsonLines, SseEvents, Uncounted
-from telemetry.stream_recognition import recognise
+from riptide_telemetry.labels import Protocol
+from riptide_telemetry.message_counters import Chunks, NdjsonLines, SseEvents, Uncounted
+from riptide_telemetry.stream_recognition import recognise
 
 
 def start(status: int = 200, **headers: str) -> dict[str, Any]:

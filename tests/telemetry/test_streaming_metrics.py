@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telemetry.labels import (
+from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
@@ -14,11 +14,11 @@ from telemetry.labels import (
     ReconnectionOutcome,
     Source,
 )
-from telemetry.sliding_window import WINDOW_S
-from telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.sliding_window import WINDOW_S
+from riptide_telemetry.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
-    from telemetry.testing import ManualClock
+    from riptide_telemetry.testing import ManualClock
 
 
 @pytest.fixture

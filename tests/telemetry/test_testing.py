@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.labels import Protocol, Source
-from telemetry.testing import InMemoryTelemetry, ManualClock
+from riptide_telemetry.labels import Protocol, Source
+from riptide_telemetry.testing import InMemoryTelemetry, ManualClock
 
 
 def test_a_manual_clock_moves_only_when_it_is_advanced() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from opentelemetry.trace import get_current_span
 
-from telemetry.labels import CloseReason, Protocol, Source
-from telemetry.trace_context import read_traceparent
-from telemetry.tracing import ConnectionTotals, Tracing
+from riptide_telemetry.labels import CloseReason, Protocol, Source
+from riptide_telemetry.trace_context import read_traceparent
+from riptide_telemetry.tracing import ConnectionTotals, Tracing
 
 TEXT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -8,9 +8,9 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from telemetry.export_health import ExportHealth
-from telemetry.labels import Signal
-from telemetry.watched_exporters import (
+from riptide_telemetry.export_health import ExportHealth
+from riptide_telemetry.labels import Signal
+from riptide_telemetry.watched_exporters import (
     REASON_LENGTH,
     WatchedLogExporter,
     WatchedMetricExporter,

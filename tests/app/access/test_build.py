@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.access.build import make_gate
-from app.access.identity import ANYONE
-from app.errors import ForbiddenError, KeyFileError, UnauthenticatedError
-from app.settings import Settings
-from telemetry import Protocol
+from riptide.access.build import make_gate
+from riptide.access.identity import ANYONE
+from riptide.errors import ForbiddenError, KeyFileError, UnauthenticatedError
+from riptide.settings import Settings
+from riptide_telemetry import Protocol
 from tests.asgi import http_scope
 from tests.issuer import SECRET, Issuer, bearer, jwk_set
 from tests.jwks_server import JwksServer
@@ -16,7 +16,7 @@ from tests.jwks_server import JwksServer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.access.gate import Gate
+    from riptide.access.gate import Gate
     from tests.app.recorder import Recorder
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.access.credentials import FROM_QUERY, Credentials, TokenOutOfQuery, credentials_of
+from riptide.access.credentials import FROM_QUERY, Credentials, TokenOutOfQuery, credentials_of
 from tests.asgi import http_scope, websocket_scope
 
 if TYPE_CHECKING:

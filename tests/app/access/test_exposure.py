@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.access.exposure import check_exposure, has_access_control
-from app.errors import ExposedError, InvalidSettingsError
-from app.settings import Settings
+from riptide.access.exposure import check_exposure, has_access_control
+from riptide.errors import ExposedError, InvalidSettingsError
+from riptide.settings import Settings
 
 KEYS: list[dict[str, Any]] = [
     {"token_secret_file": Path("x")},

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.access.credentials import FROM_QUERY
-from app.access.gate import Gate
-from app.access.grants import Action
-from app.access.hosts import Hosts
-from app.access.identity import ANYONE, Identity
-from app.access.keyring import Keyring
-from app.access.keys import secret_key
-from app.access.origins import Origins
-from app.access.tokens import TokenVerifier
-from app.errors import ForbiddenError, KeysUnavailableError, OriginError, UnauthenticatedError
-from telemetry import Protocol, PublishOutcome, RejectReason
+from riptide.access.credentials import FROM_QUERY
+from riptide.access.gate import Gate
+from riptide.access.grants import Action
+from riptide.access.hosts import Hosts
+from riptide.access.identity import ANYONE, Identity
+from riptide.access.keyring import Keyring
+from riptide.access.keys import secret_key
+from riptide.access.origins import Origins
+from riptide.access.tokens import TokenVerifier
+from riptide.errors import ForbiddenError, KeysUnavailableError, OriginError, UnauthenticatedError
+from riptide_telemetry import Protocol, PublishOutcome, RejectReason
 from tests.app.access.test_tokens import Fixed
 from tests.asgi import http_scope, websocket_scope
 from tests.issuer import SECRET, Issuer, bearer

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.access.grants import EVERYTHING, Action, Grants, check_pattern, parse_grants
+from riptide.access.grants import EVERYTHING, Action, Grants, check_pattern, parse_grants
 
 
 @pytest.mark.parametrize(

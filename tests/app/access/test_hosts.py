@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.access.hosts import Hosts
-from app.errors import UnknownHostError
+from riptide.access.hosts import Hosts
+from riptide.errors import UnknownHostError
 from tests.asgi import http_scope
 
 

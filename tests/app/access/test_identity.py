@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import time
 
-from app.access.grants import Action
-from app.access.identity import ANYONE
+from riptide.access.grants import Action
+from riptide.access.identity import ANYONE
 
 
 def test_anyone_may_do_everything_for_ever() -> None:

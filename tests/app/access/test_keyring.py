@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from app.access.keyring import Keyring
-from app.access.keys import Key
-from app.errors import KeyFileError, KeysUnavailableError
+from riptide.access.keyring import Keyring
+from riptide.access.keys import Key
+from riptide.errors import KeyFileError, KeysUnavailableError
 from tests.app.waiting import eventually
 
 ONE, TWO = Key("one", "ES256", None), Key("two", "ES256", None)

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from app.access.keys import Key, parse_jwk_set, secret_key
+from riptide.access.keys import Key, parse_jwk_set, secret_key
 from tests.issuer import ALGORITHMS, ASYMMETRIC, SECRET, Issuer, jwk_set
 
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.access.operators import OperatorsOnly, read_token
-from app.errors import KeyFileError, UnauthenticatedError
+from riptide.access.operators import OperatorsOnly, read_token
+from riptide.errors import KeyFileError, UnauthenticatedError
 from tests.asgi import http_scope
 
 if TYPE_CHECKING:

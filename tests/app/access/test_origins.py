@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.access.origins import Origins
-from app.errors import OriginError
+from riptide.access.origins import Origins
+from riptide.errors import OriginError
 from tests.asgi import http_scope
 
 

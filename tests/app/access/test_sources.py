@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.access import sources
-from app.access.sources import JwksFile, JwksUrl, SecretFile
+from riptide.access import sources
+from riptide.access.sources import JwksFile, JwksUrl, SecretFile
 from tests.issuer import SECRET, Issuer, jwk_set
 from tests.jwks_server import JwksServer
 

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.access import tokens
-from app.access.grants import Action
-from app.access.keyring import Keyring
-from app.access.keys import Key, parse_jwk_set, secret_key
-from app.access.tokens import MAX_LENGTH, TokenVerifier
-from app.errors import UnauthenticatedError
+from riptide.access import tokens
+from riptide.access.grants import Action
+from riptide.access.keyring import Keyring
+from riptide.access.keys import Key, parse_jwk_set, secret_key
+from riptide.access.tokens import MAX_LENGTH, TokenVerifier
+from riptide.errors import UnauthenticatedError
 from tests.issuer import ALGORITHMS, ASYMMETRIC, SECRET, Issuer, jwk_set
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.admission.admission import Admission, Limits
-from app.admission.client import UNKNOWN, Client
-from app.admission.rate_limit import BURST_S
-from app.errors import (
+from riptide.admission.admission import Admission, Limits
+from riptide.admission.client import UNKNOWN, Client
+from riptide.admission.rate_limit import BURST_S
+from riptide.errors import (
     AcceptRateError,
     AddressLimitError,
     AddressRateError,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.admission.client import MAX_ADDRESS_LENGTH, UNKNOWN, Client, client_of
+from riptide.admission.client import MAX_ADDRESS_LENGTH, UNKNOWN, Client, client_of
 
 
 @pytest.mark.parametrize(

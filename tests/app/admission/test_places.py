@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from app.admission.places import Places
+from riptide.admission.places import Places
 
 
 def test_a_key_is_full_at_the_limit_and_others_are_not() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.admission import rate_limit
-from app.admission.rate_limit import BURST_S, RateLimit
+from riptide.admission import rate_limit
+from riptide.admission.rate_limit import BURST_S, RateLimit
 
 
 class Clock:

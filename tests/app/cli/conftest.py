@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from app.cli import main, retrying
+from riptide.cli import main, retrying
 from tests.app.cli.cutting_proxy import CuttingProxy
 from tests.app.cli.scripted_service import ScriptedService, running
 
@@ -76,7 +76,7 @@ def spawn(request: pytest.FixtureRequest) -> Iterator[Spawn]:
 
     def start(*arguments: str, **streams: int) -> subprocess.Popen[bytes]:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | streams
-        command = [sys.executable, "-m", "app.cli", *arguments]
+        command = [sys.executable, "-m", "riptide.cli", *arguments]
         process: subprocess.Popen[bytes] = subprocess.Popen(command, env=environment, **pipes)  # type: ignore[call-overload]  # only streams
         processes.append(process)
         return process

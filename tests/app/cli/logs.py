@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.log.message_log import Retention
-from app.log.sqlite import SqliteLog
+from riptide.log.message_log import Retention
+from riptide.log.sqlite import SqliteLog
 from tests.app.log.appending import append
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from app.cli import batches
-from app.settings import Settings
+from riptide.cli import batches
+from riptide.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

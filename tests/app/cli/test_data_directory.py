@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.cli.data_directory import data_directory
-from app.cli.errors import CommandError
+from riptide.cli.data_directory import data_directory
+from riptide.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli.errors import (
+from riptide.cli.errors import (
     BadLineError,
     BrokenStreamError,
     CommandError,

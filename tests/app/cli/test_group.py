@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.cli.group import COMMANDS
-from app.cli.group import riptide as group
+from riptide.cli.group import COMMANDS
+from riptide.cli.group import riptide as group
 
 if TYPE_CHECKING:
     from tests.app.cli.conftest import Run
@@ -56,7 +56,7 @@ def test_publish_and_tail_never_load_the_service(
     arguments: tuple[str, ...],
 ) -> None:
     script = (
-        "import sys; from app.cli import main; "
+        "import sys; from riptide.cli import main; "
         f"code = main([*{arguments!r}, *sys.argv[1:]]); "
         "print(*sys.modules, file=sys.stderr)"
     )

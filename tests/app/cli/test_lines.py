@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli import lines
-from app.cli.errors import CommandError
-from app.cli.lines import END, BackgroundReader, LineSplitter
+from riptide.cli import lines
+from riptide.cli.errors import CommandError
+from riptide.cli.lines import END, BackgroundReader, LineSplitter
 
 pieces = st.lists(
     st.binary(max_size=8) | st.sampled_from([b"\n", b"\r\n", b"\xe2\x80\xa8", b"\n\n"])

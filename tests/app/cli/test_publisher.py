@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.responses import Response
 
-from app.cli import batches
+from riptide.cli import batches
 from tests.app.cli.scripted_service import problem
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.errors import CommandError
-from app.cli.records import as_data, as_record, as_text, describe, parse
+from riptide.cli.errors import CommandError
+from riptide.cli.records import as_data, as_record, as_text, describe, parse
 from tests.app.cli.scripted_service import message, message_id
 
 json_values = st.recursive(

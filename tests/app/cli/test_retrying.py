@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli import retrying
-from app.cli.errors import CommandError, TemporaryError
+from riptide.cli import retrying
+from riptide.cli.errors import CommandError, TemporaryError
 
 
 def _try(errors: list[Exception], retry_for: float) -> list[str]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from app.setting_reference import reference
-from app.settings import PREFIX
+from riptide.setting_reference import reference
+from riptide.settings import PREFIX
 
 if TYPE_CHECKING:
     from tests.app.cli.conftest import Run, Spawn

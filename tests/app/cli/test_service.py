@@ -6,7 +6,14 @@ import httpx2
 import pytest
 from starlette.responses import Response
 
-from app.cli.service import explain, open_client, problem_of, retry_after, topic_url, unreachable
+from riptide.cli.service import (
+    explain,
+    open_client,
+    problem_of,
+    retry_after,
+    topic_url,
+    unreachable,
+)
 from tests.app.cli.scripted_service import problem
 
 if TYPE_CHECKING:

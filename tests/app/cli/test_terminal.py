@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.cli.errors import Interrupted
-from app.cli.terminal import interruptible, say
+from riptide.cli.errors import Interrupted
+from riptide.cli.terminal import interruptible, say
 
 if TYPE_CHECKING:
     from tests.app.cli.conftest import Spawn
@@ -22,7 +22,7 @@ REPLAY = ("tail", "logs", "--after", "earliest", "--until", "latest")
 def _python(script: str, **streams: int) -> subprocess.CompletedProcess[bytes]:
     pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE) | streams
     # Without variables such as PYTHONUNBUFFERED, which would write at once by themselves.
-    command = [sys.executable, "-E", "-c", f"from app.cli.terminal import *; {script}"]
+    command = [sys.executable, "-E", "-c", f"from riptide.cli.terminal import *; {script}"]
     return subprocess.run(command, check=False, **pipes)  # type: ignore[call-overload,no-any-return]  # only streams
 
 

@@ -8,9 +8,9 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
-from app.cli.errors import BrokenStreamError, CommandError, TemporaryError
-from app.cli.service import open_client
-from app.cli.transports import ndjson_records, open_stream, sse_records
+from riptide.cli.errors import BrokenStreamError, CommandError, TemporaryError
+from riptide.cli.service import open_client
+from riptide.cli.transports import ndjson_records, open_stream, sse_records
 from tests.app.cli.scripted_service import (
     ScriptedService,
     control,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
-    from app.cli.transports import Records
+    from riptide.cli.transports import Records
     from tests.app.cli.conftest import Cutting
 
 OPENED = control("opened", id=message_id(0))

@@ -4,8 +4,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.encoding.envelope import encode_control, encode_message
-from app.message import parse_payload
+from riptide.encoding.envelope import encode_control, encode_message
+from riptide.message import parse_payload
 from tests.app.messages import make_message
 
 

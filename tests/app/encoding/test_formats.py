@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
+from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
 from tests.app.messages import make_message, make_messages
 
 ALL = pytest.mark.parametrize("encoding", [NDJSON, SSE, WEBSOCKET], ids=["ndjson", "sse", "ws"])

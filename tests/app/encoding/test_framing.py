@@ -6,7 +6,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from app.encoding.framing import http_chunk, websocket_text
+from riptide.encoding.framing import http_chunk, websocket_text
 
 
 def test_a_chunk_says_its_length_in_hexadecimal() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import orjson
 
-from app.encoding.ndjson import encode_control, encode_message
+from riptide.encoding.ndjson import encode_control, encode_message
 from tests.app.messages import make_message
 
 

@@ -6,8 +6,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.encoding.sse import encode_control, encode_message
-from app.message import parse_payload
+from riptide.encoding.sse import encode_control, encode_message
+from riptide.message import parse_payload
 from tests.app.messages import make_message
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import orjson
 
-from app.encoding import envelope
-from app.encoding.websocket import encode_control, encode_message
+from riptide.encoding import envelope
+from riptide.encoding.websocket import encode_control, encode_message
 from tests.app.messages import make_message
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry import Signal
+from riptide_telemetry import Signal
 from tests.app.endpoints.answers import ask
 
 if TYPE_CHECKING:

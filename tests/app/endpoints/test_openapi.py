@@ -8,10 +8,10 @@ import orjson
 import pytest
 from starlette.routing import Route
 
-from app import errors, message
-from app.endpoints.openapi import document
-from app.errors import ProblemError
-from app.settings import Settings
+from riptide import errors, message
+from riptide.endpoints.openapi import document
+from riptide.errors import ProblemError
+from riptide.settings import Settings
 from tests.app.endpoints.answers import ask
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.datastructures import Headers
 
-from app.endpoints import problems
-from app.endpoints.problems import MEDIA_TYPE, problem_response
-from app.errors import DrainingError
+from riptide.endpoints import problems
+from riptide.endpoints.problems import MEDIA_TYPE, problem_response
+from riptide.errors import DrainingError
 from tests.app.endpoints.answers import PROBLEM, ask, read_answer
 from tests.asgi import AsgiExchange, http_scope
 

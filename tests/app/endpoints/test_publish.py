@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import LogUnavailableError
+from riptide.errors import LogUnavailableError
 from tests.app.endpoints.answers import ask
 from tests.asgi import AsgiExchange, http_scope
 

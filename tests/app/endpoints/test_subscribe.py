@@ -8,9 +8,9 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from app.encoding import ndjson, sse
-from app.endpoints.subscribe import asked_range, negotiate
-from app.errors import NotAcceptableError
+from riptide.encoding import ndjson, sse
+from riptide.endpoints.subscribe import asked_range, negotiate
+from riptide.errors import NotAcceptableError
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.access.keyring import Keyring
-from app.access.keys import secret_key
-from app.access.tokens import TokenVerifier
+from riptide.access.keyring import Keyring
+from riptide.access.keys import secret_key
+from riptide.access.tokens import TokenVerifier
 from tests.app.access.test_tokens import Fixed
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
-from app.hub.batch import Batch
+from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
+from riptide.hub.batch import Batch
 from tests.app.messages import make_messages
 
 

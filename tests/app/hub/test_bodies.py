@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.errors import BodyLimitError
-from app.hub.bodies import SMALL_BODY_BYTES, Bodies
+from riptide.errors import BodyLimitError
+from riptide.hub.bodies import SMALL_BODY_BYTES, Bodies
 
 LARGE = SMALL_BODY_BYTES + 1
 

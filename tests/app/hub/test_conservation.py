@@ -23,20 +23,20 @@ from hypothesis.stateful import (
     rule,
 )
 
-from app.encoding.formats import NDJSON, WEBSOCKET
-from app.hub.batch import Batch
-from app.hub.hub import Hub, Start
-from app.hub.subscription import Finished, Missed, Overrun
-from app.hub.topic import RingLimits
-from app.log.message_log import Retention
-from app.message import Edge, MessageId
-from app.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
+from riptide.encoding.formats import NDJSON, WEBSOCKET
+from riptide.hub.batch import Batch
+from riptide.hub.hub import Hub, Start
+from riptide.hub.subscription import Finished, Missed, Overrun
+from riptide.hub.topic import RingLimits
+from riptide.log.message_log import Retention
+from riptide.message import Edge, MessageId
+from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from tests.app.held_log import HeldLog
 from tests.app.recorder import Recorder
 from tests.app.waiting import turns
 
 if TYPE_CHECKING:
-    from app.hub.subscription import Subscription
+    from riptide.hub.subscription import Subscription
 
 TOPIC = "a"
 Step = Batch | Missed | Overrun | Finished | None

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
-from app.hub import fanout
-from app.hub.subscription import Subscription
-from app.hub.topic import RingLimits, Topic
-from app.slow_consumers import SlowConsumerPolicy
-from telemetry import Lifecycle, Protocol
+from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
+from riptide.hub import fanout
+from riptide.hub.subscription import Subscription
+from riptide.hub.topic import RingLimits, Topic
+from riptide.slow_consumers import SlowConsumerPolicy
+from riptide_telemetry import Lifecycle, Protocol
 from tests.app.messages import make_messages
 from tests.app.waiting import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from app.hub.batch import Batch
-    from app.log.memory import MemoryLog
+    from riptide.hub.batch import Batch
+    from riptide.log.memory import MemoryLog
     from tests.app.recorder import Recorder
 
 
@@ -116,7 +116,7 @@ async def test_whom_the_ring_has_overtaken_is_woken(
 async def test_more_than_one_write_takes_more_than_one_turn(
     log: MemoryLog, consumers: list[Consumer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.hub.topic.BATCH_BYTES", 10)
+    monkeypatch.setattr("riptide.hub.topic.BATCH_BYTES", 10)
     topic = _topic(RingLimits(10, 100_000))
     consumers += [Consumer(topic, log), Consumer(topic, log)]
     await turns(2)

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.encoding.formats import NDJSON
-from app.errors import LogUnavailableError
-from app.hub import hub as hub_module
-from app.hub.batch import Batch
-from app.hub.hub import Hub
-from app.hub.topic import RingLimits
-from app.log.memory import MemoryLog
-from app.log.message_log import Retention
-from app.log.sqlite import SqliteLog
-from app.message import Edge, MessageId
-from telemetry import DropReason, ReconnectionOutcome
+from riptide.encoding.formats import NDJSON
+from riptide.errors import LogUnavailableError
+from riptide.hub import hub as hub_module
+from riptide.hub.batch import Batch
+from riptide.hub.hub import Hub
+from riptide.hub.topic import RingLimits
+from riptide.log.memory import MemoryLog
+from riptide.log.message_log import Retention
+from riptide.log.sqlite import SqliteLog
+from riptide.message import Edge, MessageId
+from riptide_telemetry import DropReason, ReconnectionOutcome
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.hub.hub import Start
-    from app.message import Position
+    from riptide.hub.hub import Start
+    from riptide.message import Position
     from tests.app.recorder import Recorder
 
 

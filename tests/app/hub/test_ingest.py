@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.admission.admission import Admission, Limits
-from app.admission.client import Client
-from app.errors import (
+from riptide.admission.admission import Admission, Limits
+from riptide.admission.client import Client
+from riptide.errors import (
     BodyLimitError,
     InvalidMessageError,
     LogUnavailableError,
@@ -16,20 +16,20 @@ from app.errors import (
     TopicLimitError,
     UnsupportedMediaTypeError,
 )
-from app.hub.hub import Hub
-from app.hub.ingest import LARGEST_BODIES, SLICE_BYTES, Ingest
-from app.hub.topic import RingLimits
-from app.log.memory import MemoryLog
-from app.log.message_log import Retention
-from app.slow_consumers import parse_rules
-from telemetry import Lifecycle, Publishing, PublishOutcome
+from riptide.hub.hub import Hub
+from riptide.hub.ingest import LARGEST_BODIES, SLICE_BYTES, Ingest
+from riptide.hub.topic import RingLimits
+from riptide.log.memory import MemoryLog
+from riptide.log.message_log import Retention
+from riptide.slow_consumers import parse_rules
+from riptide_telemetry import Lifecycle, Publishing, PublishOutcome
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.hub.hub import Receipt
+    from riptide.hub.hub import Receipt
     from tests.app.recorder import Recorder
 
 BATCH = "application/x-ndjson"

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.encoding.formats import NDJSON, WEBSOCKET
-from app.errors import LogUnavailableError
-from app.hub.batch import Batch
-from app.hub.hub import Hub
-from app.hub.subscription import Finished, Missed, Overrun, Subscription
-from app.hub.topic import RingLimits
-from app.log.message_log import Retention
-from app.message import Edge
-from app.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
-from telemetry import DropReason, Source
+from riptide.encoding.formats import NDJSON, WEBSOCKET
+from riptide.errors import LogUnavailableError
+from riptide.hub.batch import Batch
+from riptide.hub.hub import Hub
+from riptide.hub.subscription import Finished, Missed, Overrun, Subscription
+from riptide.hub.topic import RingLimits
+from riptide.log.message_log import Retention
+from riptide.message import Edge
+from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
+from riptide_telemetry import DropReason, Source
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns
 
 if TYPE_CHECKING:
-    from app.log.memory import MemoryLog
-    from app.message import Position
+    from riptide.log.memory import MemoryLog
+    from riptide.message import Position
     from tests.app.recorder import Recorder
 
 Step = Batch | Missed | Overrun | Finished | None

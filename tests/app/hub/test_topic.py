@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.encoding.formats import NDJSON, WEBSOCKET
-from app.hub import topic as topic_module
-from app.hub.topic import RingLimits, Topic
-from telemetry import Lifecycle
+from riptide.encoding.formats import NDJSON, WEBSOCKET
+from riptide.hub import topic as topic_module
+from riptide.hub.topic import RingLimits, Topic
+from riptide_telemetry import Lifecycle
 from tests.app.messages import make_messages
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from app.log.schema import APPLICATION_ID
-from app.log.sqlite_file import SqliteFile
+from riptide.log.schema import APPLICATION_ID
+from riptide.log.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
     from pathlib import Path

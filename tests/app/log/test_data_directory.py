@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import DataDirectoryError
-from app.log.data_directory import DataDirectory
-from app.log.message_log import Retention
-from app.log.sqlite import SqliteLog
+from riptide.errors import DataDirectoryError
+from riptide.log.data_directory import DataDirectory
+from riptide.log.message_log import Retention
+from riptide.log.sqlite import SqliteLog
 from tests.app.log.appending import append
 
 if TYPE_CHECKING:

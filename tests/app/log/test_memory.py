@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from app.log.memory import MemoryLog
-from app.log.message_log import Retention
+from riptide.log.memory import MemoryLog
+from riptide.log.message_log import Retention
 from tests.app.log.appending import append
 
 

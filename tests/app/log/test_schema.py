@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import StartError
-from app.log import schema
-from app.log.message_log import Retention
-from app.log.schema import SCHEMA_VERSION, begin_life, find_fault
-from app.log.sqlite import SqliteLog
-from app.log.sqlite_file import SqliteFile
+from riptide.errors import StartError
+from riptide.log import schema
+from riptide.log.message_log import Retention
+from riptide.log.schema import SCHEMA_VERSION, begin_life, find_fault
+from riptide.log.sqlite import SqliteLog
+from riptide.log.sqlite_file import SqliteFile
 from tests.app.log.old_logs import OLD_EPOCH, OLD_SCHEMAS, make_old
 
 if TYPE_CHECKING:

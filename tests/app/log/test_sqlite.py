@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import DataDirectoryError, LogUnavailableError
-from app.log import sqlite_writer
-from app.log.message_log import Retention
-from app.log.sqlite import SqliteLog
+from riptide.errors import DataDirectoryError, LogUnavailableError
+from riptide.log import sqlite_writer
+from riptide.log.message_log import Retention
+from riptide.log.sqlite import SqliteLog
 from tests.app.log.appending import append
 from tests.app.waiting import eventually
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import LogUnavailableError, TopicLimitError
-from app.log import sqlite_writer
-from app.log.message_log import Retention
-from app.log.sqlite_file import SqliteFile
-from app.log.sqlite_writer import Append, SqliteWriter
+from riptide.errors import LogUnavailableError, TopicLimitError
+from riptide.log import sqlite_writer
+from riptide.log.message_log import Retention
+from riptide.log.sqlite_file import SqliteFile
+from riptide.log.sqlite_writer import Append, SqliteWriter
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.streaming.streams import Streams
+from riptide.streaming.streams import Streams
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.encoding.formats import Encoding
-    from app.hub.hub import Hub
-    from app.streaming.session import StreamSession
+    from riptide.encoding.formats import Encoding
+    from riptide.hub.hub import Hub
+    from riptide.streaming.session import StreamSession
     from tests.app.recorder import Recorder
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from app.encoding.formats import NDJSON, Encoding
-from app.streaming.connection import ClientConnection
-from telemetry import CloseReason
+from riptide.encoding.formats import NDJSON, Encoding
+from riptide.streaming.connection import ClientConnection
+from riptide_telemetry import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.streaming.stream_request import StreamRequest
+    from riptide.streaming.stream_request import StreamRequest
 
 
 class PipeTransport(asyncio.Transport):

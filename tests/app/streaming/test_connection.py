@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from app.streaming.connection import EXTENSION, ClientConnection, connection_of
+from riptide.streaming.connection import EXTENSION, ClientConnection, connection_of
 from tests.app.streaming.pipe import PipeTransport
 from tests.app.waiting import eventually
 

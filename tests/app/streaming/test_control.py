@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.encoding.formats import NDJSON
-from app.hub.subscription import Missed
-from app.message import Edge, MessageId
-from app.streaming import control
-from telemetry import CloseReason, DropReason, ReconnectionOutcome
+from riptide.encoding.formats import NDJSON
+from riptide.hub.subscription import Missed
+from riptide.message import Edge, MessageId
+from riptide.streaming import control
+from riptide_telemetry import CloseReason, DropReason, ReconnectionOutcome
 
 if TYPE_CHECKING:
-    from app.hub.hub import Hub, Start
+    from riptide.hub.hub import Hub, Start
 
 CURSOR = MessageId("0a1b2c3d", 7)
 

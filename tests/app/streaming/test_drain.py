@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import DrainingError
-from app.streaming import drain as drain_module
-from app.streaming.drain import Drain
-from telemetry import CloseReason
+from riptide.errors import DrainingError
+from riptide.streaming import drain as drain_module
+from riptide.streaming.drain import Drain
+from riptide_telemetry import CloseReason
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually, turns
 
 if TYPE_CHECKING:
-    from app.hub.hub import Hub
-    from app.streaming.streams import Streams
+    from riptide.hub.hub import Hub
+    from riptide.streaming.streams import Streams
     from tests.app.recorder import Recorder
     from tests.app.streaming.conftest import OpenStream
 
@@ -72,7 +72,7 @@ async def test_closes_are_spread_over_the_window(
         pauses.append(delay)
         await sleep(0)
 
-    monkeypatch.setattr("app.streaming.drain.asyncio.sleep", watched)
+    monkeypatch.setattr("riptide.streaming.drain.asyncio.sleep", watched)
     await Drain(streams, 0.05).run()
     assert len(pauses) >= 10
     assert pauses[:10] == [pytest.approx(0.8 * 0.05 / 10)] * 10

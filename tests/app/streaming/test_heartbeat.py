@@ -5,10 +5,10 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from app.streaming import heartbeat as heartbeat_module
-from app.streaming.heartbeat import Heartbeat
-from app.streaming.patience import NANOSECONDS
-from telemetry import CloseReason
+from riptide.streaming import heartbeat as heartbeat_module
+from riptide.streaming.heartbeat import Heartbeat
+from riptide.streaming.patience import NANOSECONDS
+from riptide_telemetry import CloseReason
 from tests.app.waiting import eventually, turns
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from app.hub.hub import Hub
-    from app.streaming.streams import Streams
+    from riptide.hub.hub import Hub
+    from riptide.streaming.streams import Streams
     from tests.app.recorder import Recorder
     from tests.app.streaming.conftest import OpenStream
 

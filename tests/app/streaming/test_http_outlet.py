@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.streaming.connection import EXTENSION, ClientConnection
-from app.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
-from telemetry import CloseReason, Protocol
+from riptide.streaming.connection import EXTENSION, ClientConnection
+from riptide.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
+from riptide_telemetry import CloseReason, Protocol
 
 if TYPE_CHECKING:
     from starlette.types import Message

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.streaming.connection import EXTENSION, ClientConnection
-from app.streaming.http_outlet import FORMATS, HttpOutlet
-from app.streaming.outlet import Outlet
-from app.streaming.websocket_outlet import WebSocketOutlet
-from telemetry import CloseReason
+from riptide.streaming.connection import EXTENSION, ClientConnection
+from riptide.streaming.http_outlet import FORMATS, HttpOutlet
+from riptide.streaming.outlet import Outlet
+from riptide.streaming.websocket_outlet import WebSocketOutlet
+from riptide_telemetry import CloseReason
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import turns
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from app.streaming.connection import ClientConnection
-from app.streaming.patience import NANOSECONDS, Patience
+from riptide.streaming.connection import ClientConnection
+from riptide.streaming.patience import NANOSECONDS, Patience
 from tests.app.streaming.pipe import PipeTransport
 
 

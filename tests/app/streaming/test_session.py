@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from app.encoding.formats import WEBSOCKET
-from app.hub.hub import Hub
-from app.hub.topic import RingLimits
-from app.log.message_log import Retention
-from app.message import Edge, MessageId
-from app.slow_consumers import parse_rules
-from app.streaming import session as session_module
-from app.streaming.stream_request import StreamRequest
-from app.streaming.streams import Streams
-from telemetry import CloseReason, DropReason, ReconnectionOutcome, Source
+from riptide.encoding.formats import WEBSOCKET
+from riptide.hub.hub import Hub
+from riptide.hub.topic import RingLimits
+from riptide.log.message_log import Retention
+from riptide.message import Edge, MessageId
+from riptide.slow_consumers import parse_rules
+from riptide.streaming import session as session_module
+from riptide.streaming.stream_request import StreamRequest
+from riptide.streaming.streams import Streams
+from riptide_telemetry import CloseReason, DropReason, ReconnectionOutcome, Source
 from tests.app.held_log import HeldLog
 from tests.app.streaming.conftest import OpenStream
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually, turns
 
 if TYPE_CHECKING:
-    from app.log.memory import MemoryLog
+    from riptide.log.memory import MemoryLog
     from tests.app.recorder import Recorder
 
 
@@ -101,7 +101,7 @@ async def test_a_long_replay_says_how_far_it_is(
     open_stream: OpenStream, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "PROGRESS_INTERVAL_S", 0)
-    monkeypatch.setattr("app.log.memory.READ_MESSAGES", 10)
+    monkeypatch.setattr("riptide.log.memory.READ_MESSAGES", 10)
     await _publish(hub, 1, 30)
     opened = await open_stream(until="latest")
     await opened.ended()

@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.encoding.formats import NDJSON, WEBSOCKET
-from app.message import Edge
-from app.streaming.stream_request import StreamRequest
-from app.streaming.streams import Streams
-from telemetry import ConnectionTotals, Lifecycle
+from riptide.encoding.formats import NDJSON, WEBSOCKET
+from riptide.message import Edge
+from riptide.streaming.stream_request import StreamRequest
+from riptide.streaming.streams import Streams
+from riptide_telemetry import ConnectionTotals, Lifecycle
 from tests.app.streaming.conftest import OpenStream
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:
-    from app.hub.hub import Hub
+    from riptide.hub.hub import Hub
 
 
 class Closings(Lifecycle):

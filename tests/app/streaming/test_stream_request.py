@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.errors import InvalidPositionError
-from app.message import Edge, MessageId
-from app.streaming.stream_request import parse_request
+from riptide.errors import InvalidPositionError
+from riptide.message import Edge, MessageId
+from riptide.streaming.stream_request import parse_request
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.admission.admission import Admission, Limits
-from app.admission.client import Client
-from app.errors import (
+from riptide.admission.admission import Admission, Limits
+from riptide.admission.client import Client
+from riptide.errors import (
     ConnectionLimitError,
     DrainingError,
     InvalidPositionError,
@@ -15,12 +15,12 @@ from app.errors import (
     LogUnavailableError,
     ProblemError,
 )
-from app.hub.hub import Hub
-from app.hub.topic import RingLimits
-from app.log.message_log import Retention
-from app.streaming.drain import Drain
-from app.streaming.streams import REJECTIONS, SESSION_BYTES, Streams
-from telemetry import CloseReason, Protocol, RejectReason
+from riptide.hub.hub import Hub
+from riptide.hub.topic import RingLimits
+from riptide.log.message_log import Retention
+from riptide.streaming.drain import Drain
+from riptide.streaming.streams import REJECTIONS, SESSION_BYTES, Streams
+from riptide_telemetry import CloseReason, Protocol, RejectReason
 from tests.app.held_log import HeldLog
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually, turns

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.streaming.waiting import Gate, Mailbox
+from riptide.streaming.waiting import Gate, Mailbox
 from tests.app.waiting import turns
 
 

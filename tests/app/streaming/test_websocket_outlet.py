@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import InvalidPositionError
-from app.message import Edge, MessageId
-from app.streaming.connection import EXTENSION, ClientConnection
-from app.streaming.websocket_outlet import WebSocketOutlet, parse_hello
-from telemetry import CloseReason
+from riptide.errors import InvalidPositionError
+from riptide.message import Edge, MessageId
+from riptide.streaming.connection import EXTENSION, ClientConnection
+from riptide.streaming.websocket_outlet import WebSocketOutlet, parse_hello
+from riptide_telemetry import CloseReason
 
 if TYPE_CHECKING:
     from starlette.types import Message
 
-    from app.streaming.stream_request import StreamRequest
+    from riptide.streaming.stream_request import StreamRequest
 
 
 class Exchange:

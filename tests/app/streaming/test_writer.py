@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.encoding.formats import NDJSON
-from app.streaming.writer import Writer
+from riptide.encoding.formats import NDJSON
+from riptide.streaming.writer import Writer
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually, turns
 

@@ -1,3 +1,0 @@
-from app.cli.group import main
-
-__all__ = ["main"]

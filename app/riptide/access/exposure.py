@@ -1,0 +1,41 @@
+"""That nobody opens their messages to a network by accident."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from riptide.errors import ExposedError, InvalidSettingsError
+
+if TYPE_CHECKING:
+    from riptide.settings import Settings
+
+
+def has_access_control(settings: Settings) -> bool:
+    """Return whether tokens are asked for."""
+    return any((settings.token_secret_file, settings.jwks_file, settings.jwks_url))
+
+
+def check_exposure(settings: Settings, address: str) -> None:
+    """Check that it is meant to serve on the address, which is one of IP.
+
+    Raises:
+        ExposedError: others can reach it, and there is no access control.
+        InvalidSettingsError: everybody is to be let in, and to be asked for a token.
+
+    """
+    if has_access_control(settings):
+        if settings.allow_anonymous:
+            raise InvalidSettingsError(
+                "RIPTIDE_ALLOW_ANONYMOUS is set, and so is where the keys of tokens are: "
+                "leave out one of the two"
+            )
+        return
+    # A link-local address carries its interface.
+    if settings.allow_anonymous or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return
+    raise ExposedError(
+        f"anybody who can reach {address} could read and publish every message: set "
+        "RIPTIDE_TOKEN_SECRET_FILE, RIPTIDE_JWKS_FILE or RIPTIDE_JWKS_URL to ask for tokens, "
+        "or RIPTIDE_ALLOW_ANONYMOUS=true if that is meant"
+    )

@@ -1,0 +1,112 @@
+"""The keys at hand: cached, read again in time, and when a token names one that is unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from riptide.errors import KeyFileError, KeysUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from riptide.access.keys import Key
+    from riptide.access.sources import KeySource
+
+logger = logging.getLogger("riptide.access")
+
+# Unknown keys make us ask again this often at most, however many tokens name one.
+MIN_PAUSE_S = 10.0
+RETRY_AFTER_S = 5
+
+
+class Keyring:
+    """All keys of all sources; a source that fails keeps the keys that it had."""
+
+    def __init__(
+        self, sources: Sequence[KeySource], refresh_s: float, min_pause_s: float = MIN_PAUSE_S
+    ) -> None:
+        self._sources = sources
+        self._refresh_s = refresh_s
+        self._min_pause_s = min_pause_s
+        self.readings = 0
+        """How often keys have been read: what was verified with older ones may no longer hold."""
+        self._keys: dict[str, list[Key]] = {}
+        self._read_at = -float("inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Read all keys for the first time; those behind a URL may come later.
+
+        Raises:
+            KeyFileError: a file cannot be read, or holds no keys.
+
+        """
+        for source in self._sources:
+            if source.remote:
+                await self._read_one(source)
+                continue
+            try:
+                self._keys[source.name] = await source.read()
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise KeyFileError(
+                    f"{source.name} has no keys to verify tokens with ({why})"
+                ) from None
+        self._read_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Read the keys again and again until cancelled, so that old ones go and new ones come."""
+        while True:
+            # An issuer that was away at the start is not left alone for long.
+            known = len(self._keys) == len(self._sources)
+            await asyncio.sleep(
+                self._refresh_s if known else min(self._refresh_s, self._min_pause_s)
+            )
+            await self._read()
+
+    async def find(self, algorithm: str, key_id: str | None) -> list[Key]:
+        """Return the keys that may have signed a token; asks the sources if there is none.
+
+        Raises:
+            KeysUnavailableError: there are no keys yet.
+
+        """
+        found = self._matching(algorithm, key_id)
+        if not found and time.monotonic() - self._read_at >= self._min_pause_s:
+            await self._read()
+            found = self._matching(algorithm, key_id)
+        if not self._keys:
+            raise KeysUnavailableError(
+                "the keys to verify tokens with cannot be fetched just now: try again later",
+                retry_after=RETRY_AFTER_S,
+            )
+        return found
+
+    def _matching(self, algorithm: str, key_id: str | None) -> list[Key]:
+        return [
+            key
+            for keys in self._keys.values()
+            for key in keys
+            if key.algorithm == algorithm and (key_id is None or key.id in {None, key_id})
+        ]
+
+    async def _read(self) -> None:
+        """Read all sources; whoever comes meanwhile waits for the same reading."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_all())
+        await asyncio.shield(self._reading)
+
+    async def _read_all(self) -> None:
+        await asyncio.gather(*(self._read_one(source) for source in self._sources))
+        self._read_at = time.monotonic()
+
+    async def _read_one(self, source: KeySource) -> None:
+        try:
+            self._keys[source.name] = await source.read()
+            self.readings += 1
+        except (OSError, ValueError) as error:
+            kept = "those from before are kept" if source.name in self._keys else "there are none"
+            logger.warning("no new keys from %s (%s); %s", source.name, error, kept)

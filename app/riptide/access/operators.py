@@ -1,0 +1,62 @@
+"""Metrics and health, for those who have the operators' token."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from riptide.errors import KeyFileError, UnauthenticatedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+MIN_TOKEN_BYTES = 16
+
+
+class OperatorsOnly:
+    """Lets requests through that have the token as ``Authorization: Bearer``. Pure ASGI."""
+
+    def __init__(self, app: ASGIApp, token: bytes) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on.
+
+        Raises:
+            UnauthenticatedError: it has no token, or another one.
+
+        """
+        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise UnauthenticatedError(
+                "the operators' token is needed: send it as Authorization: Bearer TOKEN"
+            )
+        if not secrets.compare_digest(given.strip().encode(), self._token):
+            raise UnauthenticatedError("this is not the operators' token", error="invalid_token")
+        await self._app(scope, receive, send)
+
+
+def read_token(path: Path) -> bytes:
+    """Read the operators' token, white space around it aside.
+
+    Raises:
+        KeyFileError: there is none in the file, or one that could be guessed.
+
+    """
+    try:
+        token = path.read_bytes().strip()
+    except OSError as error:
+        raise KeyFileError(
+            f"the token for metrics, {path}, cannot be read ({error.strerror})"
+        ) from None
+    if len(token) < MIN_TOKEN_BYTES:
+        raise KeyFileError(
+            f"the token for metrics, in {path}, is too short: "
+            f"it has to have at least {MIN_TOKEN_BYTES} characters"
+        )
+    return token

@@ -1,0 +1,117 @@
+"""Tokens: JSON Web Tokens (RFC 7519), verified by the best current practices (RFC 8725)."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from riptide.access.grants import CLAIM, parse_grants
+from riptide.access.identity import ANYONE, Identity
+from riptide.access.keys import ALGORITHMS
+from riptide.errors import UnauthenticatedError
+
+if TYPE_CHECKING:
+    from riptide.access.keyring import Keyring
+
+MAX_LENGTH = 8192
+# Verifying one takes a good part of what a publish takes; publishers come again with the same.
+REMEMBERED = 1024
+INVALID = "invalid_token"
+REFUSALS: dict[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "it has expired: get a new one",
+    jwt.ImmatureSignatureError: "it is not valid yet: check the clocks",
+    jwt.InvalidAudienceError: "it is meant for another audience, see RIPTIDE_TOKEN_AUDIENCE",
+    jwt.InvalidIssuerError: "it comes from another issuer, see RIPTIDE_TOKEN_ISSUER",
+}
+
+
+class TokenVerifier:
+    """Tells who the bearer of a token is and what they may do."""
+
+    def __init__(
+        self, keyring: Keyring, *, audience: str | None, issuer: str | None, leeway_s: float
+    ) -> None:
+        self.keyring = keyring
+        self._audience = audience
+        self._issuer = issuer
+        self._leeway_s = leeway_s
+        self._jwt = jwt.PyJWT()
+        # By a token's hash, in the order of verification, with the reading of the keys it held by.
+        self._verified: dict[bytes, tuple[int, Identity]] = {}
+
+    async def verify(self, token: str) -> Identity:
+        """Return the bearer's identity.
+
+        Raises:
+            UnauthenticatedError: the token does not hold; says why.
+            KeysUnavailableError: it cannot be verified just now.
+
+        """
+        if len(token) > MAX_LENGTH:
+            raise _invalid(f"it is longer than {MAX_LENGTH} characters")
+        digest = hashlib.sha256(token.encode()).digest()
+        reading, identity = self._verified.get(digest, (-1, ANYONE))
+        if reading == self.keyring.readings and time.time() < identity.expires_at:
+            return identity
+        identity = await self._verify(token)
+        self._verified.pop(digest, None)
+        self._verified[digest] = self.keyring.readings, identity
+        if len(self._verified) > REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        return identity
+
+    async def _verify(self, token: str) -> Identity:
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError):
+            raise _invalid("it is not a JSON Web Token") from None
+        algorithm, key_id = header.get("alg"), header.get("kid")
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS.values():
+            raise _invalid(f"it has to be signed by {', '.join(ALGORITHMS.values())}")
+        keys = await self.keyring.find(algorithm, key_id)
+        if not keys:
+            raise _invalid("it is signed by a key that is not known here")
+        for key in keys:
+            # Of keys without an id there may be several.
+            try:
+                return self._identify(token, key.algorithm, key.material)
+            except jwt.InvalidSignatureError:
+                continue
+            except jwt.PyJWTError as error:
+                raise _refusal(error) from None
+        raise _invalid("its signature is not of a key that is trusted here")
+
+    def _identify(self, token: str, algorithm: str, material: Any) -> Identity:
+        claims = self._jwt.decode(
+            token,
+            key=material,
+            # One: that of the key.
+            algorithms=[algorithm],
+            audience=self._audience,
+            issuer=self._issuer,
+            leeway=self._leeway_s,
+            options={"require": ["exp"]},
+        )
+        try:
+            grants = parse_grants(claims.get(CLAIM))
+        except ValueError as error:
+            raise _invalid(str(error)) from None
+        return Identity(
+            str(claims.get("sub", "")), grants, float(int(claims["exp"])) + self._leeway_s
+        )
+
+
+def _refusal(error: jwt.PyJWTError) -> UnauthenticatedError:
+    for kind, meaning in REFUSALS.items():
+        if isinstance(error, kind):
+            return _invalid(meaning)
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return _invalid(f"it has no claim {error.claim!r}")
+    return _invalid("it is malformed")
+
+
+def _invalid(why: str) -> UnauthenticatedError:
+    return UnauthenticatedError(f"the token is not accepted: {why}", error=INVALID)

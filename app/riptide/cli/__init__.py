@@ -1,0 +1,3 @@
+from riptide.cli.group import main
+
+__all__ = ["main"]

@@ -1,0 +1,97 @@
+"""Input as lines: read in the background, split at line feeds and at nothing else."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from riptide.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Readable(Protocol):
+        """A raw stream."""
+
+        def read(self, size: int, /) -> bytes | None:
+            """Return what there is, and nothing only at the end."""
+
+
+CHUNK = 256 * 1024
+# Together they bound the memory of a huge file read faster than it is published.
+CHUNKS_AHEAD = 8
+# Far over what a service accepts by default; only keeps a file without lines out of memory.
+LONGEST_LINE = 64 * 1024 * 1024
+
+END = b""
+
+
+class BackgroundReader:
+    """Reads a stream in a thread, so that its owner can wait for input with a timeout."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self._chunks: queue.Queue[bytes | OSError] = queue.Queue(CHUNKS_AHEAD)
+        # A daemon: an interrupted command does not wait for the next key press.
+        threading.Thread(target=self._run, name="riptide-input", daemon=True).start()
+
+    def _run(self) -> None:
+        chunk: bytes | None = None
+        while chunk != END:
+            try:
+                chunk = self._stream.read(CHUNK) or END
+            except OSError as error:
+                self._chunks.put(error)
+                return
+            self._chunks.put(chunk)
+
+    def read(self, timeout: float | None) -> bytes | None:
+        """Return the next piece of input, ``END`` at its end, None when there is none in time.
+
+        Raises:
+            CommandError: the input cannot be read.
+
+        """
+        try:
+            chunk = self._chunks.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if isinstance(chunk, OSError):
+            raise CommandError(f"cannot read the input: {chunk.strerror}")
+        return chunk
+
+
+class LineSplitter:
+    """Turns pieces of input into lines, without their line feeds.
+
+    Any other character that some call a line break (CR, NEL, U+2028, ...) belongs to its line.
+    """
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+        self._rest_size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that this piece completes.
+
+        Raises:
+            ValueError: a line is too long to be held in memory.
+
+        """
+        head, line_feed, tail = chunk.rpartition(b"\n")
+        lines: list[bytes] = []
+        if line_feed:
+            lines = (b"".join(self._rest) + head).split(b"\n")
+            self._rest.clear()
+            self._rest_size = 0
+        if tail:
+            self._rest.append(tail)
+            self._rest_size += len(tail)
+            if self._rest_size > LONGEST_LINE:
+                raise ValueError(f"is longer than {LONGEST_LINE} bytes: break it up")
+        return lines
+
+    def finish(self) -> list[bytes]:
+        """Return the last line if it has no line feed."""
+        return [b"".join(self._rest)] if self._rest else []

@@ -1,0 +1,75 @@
+"""What a record of a stream says: to the program that reads it, and to a person."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import orjson
+
+from riptide.cli.errors import CommandError
+
+_DATA = b',"data":'
+
+
+def parse(record: bytes) -> dict[str, Any]:
+    """Read a record.
+
+    Raises:
+        CommandError: it is not one.
+
+    """
+    try:
+        members = orjson.loads(record)
+    except orjson.JSONDecodeError as error:
+        raise CommandError(f"the service sent a record that is not JSON: {error}") from None
+    if not isinstance(members, dict) or not ("event" in members or "data" in members):
+        raise CommandError("the service sent JSON that is not a record: check --url")
+    return members
+
+
+def as_data(record: bytes, members: dict[str, Any]) -> bytes:
+    """Return a message's JSON value, as it was published (digits, escapes and order of keys)."""
+    start = record.find(_DATA)
+    # A quote inside of a JSON string is escaped, so this is the member and no text, unless a
+    # value before it has members too. Messages have an id, a time, and their data last.
+    if start < 0 or len(members) != 3 or next(reversed(members)) != "data":  # noqa: PLR2004  # id, time and data
+        return orjson.dumps(members["data"])
+    return record[start + len(_DATA) : -1]
+
+
+def as_text(record: bytes, members: dict[str, Any]) -> bytes:
+    """Return a string's text, and any other JSON value as it was published."""
+    data = members["data"]
+    return data.encode() if isinstance(data, str) else as_data(record, members)
+
+
+def as_record(record: bytes, members: dict[str, Any]) -> bytes:
+    """Return the whole record."""
+    del members
+    return record
+
+
+FORMATS = {"auto": as_text, "data": as_data, "record": as_record}
+
+# Loss is always told; what recurs is for those who ask.
+WARNINGS = frozenset({"gap", "reset", "dropped"})
+ROUTINE = frozenset({"heartbeat", "progress"})
+
+
+_SENTENCES = {
+    "opened": "opened, after {id}",
+    "resumed": "resumed after {id}",
+    "gap": "gap: {missed} messages missed, the log no longer has them; going on after {id}",
+    "dropped": "dropped: {missed} messages missed, this consumer was too slow; going on after {id}",
+    "reset": "reset: the log is a new one; beginning again after {id}",
+    "progress": "progress: {completed} of {total} messages",
+    "end": "ended: {detail}",
+}
+
+
+def describe(control: dict[str, Any]) -> str:
+    """Return a control record as a short line for people."""
+    sentence = _SENTENCES.get(control["event"], "{event}")
+    known = {"id": "the beginning", "missed": "some", "detail": control.get("reason")} | control
+    return sentence.format_map(defaultdict(lambda: "?", known))

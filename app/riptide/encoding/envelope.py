@@ -1,0 +1,40 @@
+"""The JSON object that stands for a message, or for a word of the stream itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from riptide.message import Message
+
+Control = dict[str, Any]
+"""A control record: ``event`` names it; ``id``, where present, is the consumer's cursor."""
+
+
+def encode_message(message: Message) -> bytes:
+    """Return ``{"id": …, "time": …, "data": …}``, the payload as it was published.
+
+    A traced message has a ``traceparent`` before its data (W3C Trace Context), for its consumer
+    to go on from.
+    """
+    if message.traceparent:
+        return b'{"id":"%b-%d","time":"%b","traceparent":"%b","data":%b}' % (
+            message.epoch.encode(),
+            message.sequence,
+            message.time.encode(),
+            message.traceparent.encode(),
+            message.payload,
+        )
+    return b'{"id":"%b-%d","time":"%b","data":%b}' % (
+        message.epoch.encode(),
+        message.sequence,
+        message.time.encode(),
+        message.payload,
+    )
+
+
+def encode_control(record: Control) -> bytes:
+    """Return the record as JSON on one line."""
+    return orjson.dumps(record)

@@ -1,0 +1,56 @@
+"""The three encodings side by side, as the ring and the streams use them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from riptide.encoding import framing, ndjson, sse, websocket
+from riptide_telemetry import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from riptide.encoding.envelope import Control
+    from riptide.message import Message
+
+
+class Encoding(NamedTuple):
+    """How messages and control records look on one transport.
+
+    ``slot`` is the place of this encoding in ``Message.encoded``. ``joins`` says whether
+    neighbours may be written as one body: a piece of an HTTP body may hold any number of
+    records, the payload of a WebSocket frame is one. ``to_wire`` makes of encoded messages the
+    bytes that go to the socket.
+    """
+
+    protocol: Protocol
+    slot: int
+    joins: bool
+    encode_message: Callable[[Message], bytes]
+    encode_control: Callable[[Control], bytes]
+    to_wire: Callable[[Sequence[bytes]], bytes]
+
+    def encode(self, messages: Sequence[Message]) -> list[bytes]:
+        """Encode the messages, each at most once in its life."""
+        slot, encode = self.slot, self.encode_message
+        pieces: list[bytes] = []
+        for message in messages:
+            piece = message.encoded[slot]
+            if piece is None:
+                piece = message.encoded[slot] = encode(message)
+            pieces.append(piece)
+        return pieces
+
+
+NDJSON = Encoding(
+    Protocol.NDJSON, 0, True, ndjson.encode_message, ndjson.encode_control, framing.http_chunk
+)
+SSE = Encoding(Protocol.SSE, 1, True, sse.encode_message, sse.encode_control, framing.http_chunk)
+WEBSOCKET = Encoding(
+    Protocol.WEBSOCKET,
+    2,
+    False,
+    websocket.encode_message,
+    websocket.encode_control,
+    framing.websocket_text,
+)

@@ -1,0 +1,47 @@
+"""GET /healthz/live and /healthz/ready: whether to restart us, whether to send us traffic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from riptide.log.message_log import MessageLog
+    from riptide.streaming.streams import Streams
+    from riptide_telemetry import Telemetry
+
+
+async def live(request: Request) -> Response:  # noqa: ARG001  # Starlette's signature
+    """Answer 200 as long as the event loop turns."""
+    return _answer({"status": "live"}, ok=True)
+
+
+async def ready(request: Request) -> Response:
+    """Answer 200 while new streams are welcome and the log takes messages, 503 otherwise."""
+    streams: Streams = request.app.state.streams
+    log: MessageLog = request.app.state.log
+    telemetry: Telemetry = request.app.state.telemetry
+    failure = log.unavailable_reason()
+    exports = telemetry.export_health.items()
+    checks = {
+        "draining": "yes" if streams.draining else "no",
+        "log": "ok" if failure is None else f"failing: {failure}",
+        "connections": f"{len(streams.sessions)} of {streams.limit}",
+        # Told, and no reason not to be sent traffic: streams flow without a collector.
+        **{f"{signal}_export": health.describe() for signal, health in exports},
+    }
+    ok = failure is None and not streams.draining
+    return _answer({"status": "ready" if ok else "not ready", **checks}, ok=ok)
+
+
+def _answer(body: dict[str, str], *, ok: bool) -> Response:
+    return Response(
+        orjson.dumps(body),
+        status_code=200 if ok else 503,
+        headers={"Cache-Control": "no-store"},
+        media_type="application/json",
+    )

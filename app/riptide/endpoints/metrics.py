@@ -1,0 +1,57 @@
+"""GET /metrics: the Prometheus exposition; GET /metrics/targets: where else there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response
+
+from riptide.errors import MisdirectedError, NotFoundError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from riptide.targets import MetricsTargets
+    from riptide_telemetry import Telemetry
+
+
+async def metrics(request: Request) -> Response:
+    """Answer in the text format, or OpenMetrics, as the scraper accepts.
+
+    404 where metrics are only pushed: a scrape that finds little would look like one that works.
+    """
+    telemetry: Telemetry = request.app.state.telemetry
+    if telemetry.pushes_only:
+        raise NotFoundError(
+            "metrics are not shown here, but sent as OTEL_METRICS_EXPORTER says: "
+            "set it to prometheus, or prometheus,otlp, to have them scraped"
+        )
+    scrape = await telemetry.exposition.scrape(
+        request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
+    )
+    headers = {"Content-Type": scrape.content_type, "Vary": "Accept, Accept-Encoding"}
+    if scrape.content_encoding is not None:
+        headers["Content-Encoding"] = scrape.content_encoding
+    return Response(scrape.body, headers=headers)
+
+
+async def misdirected(request: Request) -> Response:
+    """Refuse to answer with the numbers of whichever worker it is."""
+    raise MisdirectedError(
+        f"several workers share this port and each has metrics of its own: "
+        f"let Prometheus discover them (http_sd_configs) at {request.url.path}/targets"
+    )
+
+
+async def targets(request: Request) -> Response:
+    """Answer with all targets that there are to scrape (Prometheus HTTP service discovery)."""
+    workers: MetricsTargets | None = request.app.state.metrics_targets
+    if workers is None:
+        found: list[dict[str, Any]] = [{"targets": [request.url.netloc], "labels": {}}]
+    else:
+        found = workers.discover(request.url.hostname or "localhost")
+    if request.url.scheme == "https":
+        for group in found:
+            group["labels"]["__scheme__"] = "https"
+    return Response(orjson.dumps(found), media_type="application/json")

@@ -1,0 +1,136 @@
+"""GET /topics/{topic}: the topic as NDJSON or Server-Sent Events, as the client accepts."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from riptide.admission.client import client_of
+from riptide.errors import NotAcceptableError, ProblemError, UpgradeRequiredError
+from riptide.media_types import best_match
+from riptide.message import check_topic
+from riptide.streaming import control
+from riptide.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
+from riptide.streaming.streams import REJECTIONS
+from riptide_telemetry import Protocol
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from riptide.access.gate import Gate
+    from riptide.streaming.streams import Streams
+
+
+class Subscribe:
+    """The streaming half of a topic's path, an ASGI application."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a stream to its end; raises what was wrong with the request before it begins."""
+        # Nothing of the request is kept but what the stream needs: it may stay open for days.
+        streams: Streams = scope["app"].state.streams
+        http_format = _choose_format(Headers(scope=scope), streams)
+        topic = scope["path_params"]["topic"]
+        gate: Gate = scope["app"].state.gate
+        outlet = HttpOutlet(scope, receive, send, http_format)
+        try:
+            identity = await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
+            if scope["method"] == "HEAD":
+                check_topic(topic)
+                response = Response()
+                response.raw_headers = response_headers(http_format)
+                await response(scope, receive, send)
+                return
+            request = HTTPConnection(scope)
+            await streams.serve(
+                outlet,
+                topic,
+                *asked_range(request),
+                traceparent_of(request),
+                client=client_of(scope, identity.subject),
+                expires_at=identity.expires_at,
+            )
+        except ProblemError as refusal:
+            last_id = Headers(scope=scope).get("last-event-id")
+            is_sse = http_format.encoding.protocol is Protocol.SSE
+            if not is_sse or last_id is None or refusal.retry_after is None:
+                raise
+            await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
+
+
+def _choose_format(headers: Headers, streams: Streams) -> HttpFormat:
+    """Return the format that suits the client best, unless it wants none over HTTP.
+
+    Raises:
+        NotAcceptableError: it accepts none.
+        UpgradeRequiredError: it is a WebSocket client that would wait in vain, for its handshake
+            lacks what says so; it has been counted.
+
+    """
+    if "sec-websocket-key" in headers:
+        problem = UpgradeRequiredError(
+            "this is a WebSocket handshake without its headers Upgrade and Connection: a proxy on "
+            "the way has removed them and has to be told to pass them on"
+        )
+        streams.count_refusal(Protocol.WEBSOCKET, problem)
+        raise problem
+    return negotiate(headers.get("accept"))
+
+
+def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemError) -> Response:
+    """Refuse an ``EventSource`` that reconnects, in-band.
+
+    After any other status than 200 it would never try again (WHATWG HTML, section 9.2.3).
+    """
+    record = control.refusal(
+        REJECTIONS[type(refusal)],
+        last_id,
+        refusal.detail,
+        control.jittered_ms(refusal.retry_after or 1),
+    )
+    response = Response(http_format.encoding.encode_control(record))
+    response.raw_headers += response_headers(http_format)
+    # Where places are scarce, so are descriptors.
+    response.headers["Connection"] = "close"
+    return response
+
+
+@functools.lru_cache(maxsize=16)
+def negotiate(accept: str | None) -> HttpFormat:
+    """Choose the format (RFC 9110, section 12.5.1); NDJSON where the client has no preference.
+
+    Clients are of few kinds: what most of them say is looked up and not read again.
+
+    Raises:
+        NotAcceptableError: it accepts neither.
+
+    """
+    # Of several that fit equally well, the last one wins.
+    supported = [http_format.media_type for http_format in reversed(FORMATS)]
+    best = best_match(supported, accept or "*/*")
+    for http_format in FORMATS:
+        if http_format.media_type == best:
+            return http_format
+    raise NotAcceptableError(
+        f"{(accept or '')[:100]!r} fits no format of a stream: accept "
+        + " or ".join(http_format.media_type for http_format in FORMATS)
+        + ", or open a WebSocket"
+    )
+
+
+def traceparent_of(request: HTTPConnection) -> str:
+    """Return what names the client's own span (W3C Trace Context), empty if it has none."""
+    return request.headers.get("traceparent", "")
+
+
+def asked_range(request: HTTPConnection) -> tuple[str | None, str | None]:
+    """Return what the client gave as ``after`` and ``until``.
+
+    ``Last-Event-ID`` goes before ``?after=``: an ``EventSource`` that reconnects repeats its
+    URL, and the header is the newer of the two.
+    """
+    query = request.query_params
+    return request.headers.get("last-event-id") or query.get("after"), query.get("until")

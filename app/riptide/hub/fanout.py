@@ -1,0 +1,145 @@
+"""Passes what a topic gets on to those who wait for it, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from riptide.hub.batch import Batch
+    from riptide.hub.subscription import Subscription
+    from riptide.hub.topic import Topic
+    from riptide_telemetry import Lifecycle
+
+# Consumers served before the loop sees to publishers, scrapes and newcomers again.
+SLICE = 64
+# Writes after which a fan-out that goes on is recorded: until then nobody waits for telemetry.
+RECORDED_WRITES = 4096
+
+# Batches held to be recorded together; beyond that, consumers at as many places would hold more.
+HELD_BATCHES = 8
+
+
+class Taker(Protocol):
+    """A consumer that takes a batch at once where it can, without waking its task."""
+
+    def take(self, batch: Batch, now_ns: int) -> bool:
+        """Write the batch now, or return False: the task is to see to it. Never raises."""
+
+
+class FanOut:
+    """The consumers that wait at the head of a topic, and the slices in which they are served.
+
+    Each is given all that there is by the time of its turn, in one write: the more is published,
+    the more goes into each. What is written is recorded when all have been served, not at each
+    write.
+    """
+
+    def __init__(self, topic: Topic, lifecycle: Lifecycle) -> None:
+        self._topic = topic
+        self._lifecycle = lifecycle
+        # In the order of waiting; a dictionary, so that waiting again adds nothing.
+        self._waiting: dict[Subscription, None] = {}
+        self._turns: deque[Subscription] = deque()
+        # Batches whose writes have not been recorded yet.
+        self._written: list[Batch] = []
+        self._unrecorded = 0
+
+    def wait(self, subscription: Subscription) -> None:
+        """Serve or wake the subscription after the next push."""
+        self._waiting[subscription] = None
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget the subscription."""
+        self._waiting.pop(subscription, None)
+
+    def start(self) -> None:
+        """Begin to serve those who wait; there is something new for them."""
+        if self._waiting:
+            if not self._turns:
+                asyncio.get_running_loop().call_soon(self._serve_slice)
+            self._turns.extend(self._waiting)
+            self._waiting.clear()
+
+    def wrote(self, batch: Batch, now_ns: int) -> None:
+        """Take note of a live batch that a task has written itself; it is recorded with others.
+
+        Not the first of its connection: those are for ``Lifecycle.items_sent``.
+        """
+        if not self._written and not self._turns:
+            asyncio.get_running_loop().call_soon(self._record)
+        self._note(batch, now_ns)
+
+    def not_waiting(self) -> list[Subscription]:
+        """Return the topic's subscriptions that may have something queued; from any thread."""
+        subscriptions = self._topic.subscriptions
+        if len(self._waiting) == len(subscriptions):
+            return []
+        return list(subscriptions.difference(self._waiting.copy()))
+
+    def _serve_slice(self) -> None:
+        try:
+            self._serve(min(SLICE, len(self._turns)))
+        finally:
+            if not self._turns or self._unrecorded >= RECORDED_WRITES:
+                self._record()
+            if self._turns:
+                asyncio.get_running_loop().call_soon(self._serve_slice)
+
+    def _serve(self, count: int) -> None:
+        topic, turns, waiting, clock = self._topic, self._turns, self._waiting, time.monotonic_ns
+        head, tail = topic.head, topic.tail
+        batch: Batch | None = None
+        for _ in range(count):
+            subscription = turns.popleft()
+            taker, after = subscription.taker, subscription.cursor
+            overtaken = after + 1 < tail
+            if overtaken:
+                # It waited for this, and more came at once than the ring holds: that makes nobody
+                # slow. The log has it all.
+                subscription.joined = False
+            if taker is None or not subscription.parked or overtaken:
+                subscription.wake()
+                continue
+            if after >= head:
+                waiting[subscription] = None
+                continue
+            # Most stand at the same place.
+            if batch is None or batch.after != after or batch.encoding is not subscription.encoding:
+                batch = topic.batch(subscription.encoding, after, head)
+            now = clock()
+            if not taker.take(batch, now):
+                subscription.wake()
+                continue
+            self._note(batch, now)
+            subscription.joined = True
+            subscription.advance(batch.messages, batch.last)
+            if batch.last < head:
+                turns.append(subscription)
+            else:
+                waiting[subscription] = None
+
+    def _note(self, batch: Batch, now_ns: int) -> None:
+        if not batch.written_ns:
+            if len(self._written) >= HELD_BATCHES:
+                self._record()
+            self._written.append(batch)
+        batch.written_ns.append(now_ns)
+        self._unrecorded += 1
+
+    def _record(self) -> None:
+        written, self._written, self._unrecorded = self._written, [], 0
+        for batch in written:
+            self._lifecycle.items_fanned_out(
+                batch.encoding.protocol,
+                self._topic.name,
+                batch.messages,
+                batch.size,
+                batch.accepted_ns,
+                batch.written_ns,
+                batch.trace,
+                batch.traced,
+            )
+            batch.written_ns.clear()

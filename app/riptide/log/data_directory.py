@@ -1,0 +1,111 @@
+"""The directory of a log: one process at a time may use it, and nobody else may read it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from riptide.errors import DataDirectoryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+
+
+class DataDirectory:
+    """Takes the lock of a directory, creates what is missing, and keeps it to its user.
+
+    Modes are the same whatever the umask is. A directory that was there is left as it is: its mode
+    is the choice of who made it. Files in it are not: they hold what was published.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = path / "riptide.db"
+        self._lock_file = path / "riptide.lock"
+        self._lock: int | None = None
+
+    def take(self) -> None:
+        """Create the directory if it is missing, and keep other processes out of it.
+
+        Raises:
+            DataDirectoryError: it cannot be written to, or is in use.
+
+        """
+        try:
+            self._create()
+            lock = self._open(self._lock_file, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise DataDirectoryError(
+                f"cannot write to the data directory {self.path} ({error.strerror}): "
+                "set RIPTIDE_DATA_DIR to a directory that this user may write to, "
+                "or RIPTIDE_LOG=memory to keep nothing"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise DataDirectoryError(
+                f"the data directory {self.path} is in use by another Riptide process: "
+                "stop that one, or set RIPTIDE_DATA_DIR to another directory"
+            ) from None
+        self._lock = lock
+
+    def let_go(self) -> None:
+        """Let another process have the directory."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def create_database(self) -> None:
+        """Make sure that there is a database, if only an empty file.
+
+        SQLite gives the files that it puts beside a database the mode and the owner of that.
+
+        Raises:
+            OSError: it cannot be made, as where a directory has its name.
+
+        """
+        with contextlib.suppress(FileExistsError):
+            os.close(self._open(self.database, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+
+    def close_to_others(self) -> None:
+        """Take from others what an older version or a copy by hand has let them have.
+
+        Files of another user's, which are not ours to judge, stay as they are.
+        """
+        for file in (self._lock_file, self.database, *self.beside_database()):
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                if status.st_uid == os.geteuid() and status.st_mode & 0o777 != FILE_MODE:
+                    file.chmod(FILE_MODE)
+
+    def beside_database(self) -> tuple[Path, ...]:
+        """Return the files in which SQLite keeps what is not in the database yet."""
+        return tuple(self.path / f"{self.database.name}{suffix}" for suffix in ("-wal", "-shm"))
+
+    def _create(self) -> None:
+        for directory in (*reversed(self.path.parents), self.path):
+            if not directory.exists():
+                directory.mkdir(DIRECTORY_MODE, exist_ok=True)
+                directory.chmod(DIRECTORY_MODE)
+                adopt(directory)
+
+    def _open(self, file: Path, flags: int) -> int:
+        new = not file.exists()
+        descriptor = os.open(file, flags | os.O_CLOEXEC, FILE_MODE)
+        if new:
+            os.fchmod(descriptor, FILE_MODE)
+            adopt(file)
+        return descriptor
+
+
+def adopt(path: Path) -> None:
+    """Give what root has made to the owner of the directory that it is in."""
+    if os.geteuid() == 0:
+        owner = path.absolute().parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

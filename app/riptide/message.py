@@ -1,0 +1,177 @@
+"""A message, its identity, and the position of a consumer in a topic."""
+
+from __future__ import annotations
+
+import functools
+import re
+from datetime import UTC, datetime
+from enum import Enum
+from typing import NamedTuple
+
+import orjson
+
+from riptide.errors import InvalidMessageError, InvalidPositionError, InvalidTopicError
+
+MAX_TOPIC_LENGTH = 128
+_TOPIC = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~:-]{{0,{MAX_TOPIC_LENGTH - 1}}}")
+_MESSAGE_ID = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,17})")
+# JSON strings cannot hold these raw, so in valid JSON they are insignificant white space.
+_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+NANOSECONDS = 1_000_000_000
+# What a message takes beside its payload and encodings: the object, its list, its integers.
+OVERHEAD_BYTES = 320
+
+
+class MessageId(NamedTuple):
+    """``<epoch>-<sequence>``: the life of the log that it was published in, and its number.
+
+    Sequence numbers count from 1 in each topic, and go on from life to life.
+
+    As the position of a consumer it means "everything after this one"; sequence 0 is the
+    place before the first message.
+    """
+
+    epoch: str
+    sequence: int
+
+    @classmethod
+    def parse(cls, text: str) -> MessageId:
+        """Read an id.
+
+        Raises:
+            InvalidPositionError: the text has not the form of an id.
+
+        """
+        match = _MESSAGE_ID.fullmatch(text)
+        if match is None:
+            raise InvalidPositionError(
+                f"{text[:64]!r} is not a message id: give earliest, latest, or an id "
+                "as it came with a message (like 3f9a1c2e-42)"
+            )
+        return cls(match[1], int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.sequence}"
+
+
+class Edge(Enum):
+    """The two positions that need no id."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+Position = Edge | MessageId
+
+
+def parse_position(text: str) -> Position:
+    """Read ``earliest``, ``latest`` or a message id.
+
+    Raises:
+        InvalidPositionError: it is none of them.
+
+    """
+    try:
+        return Edge(text)
+    except ValueError:
+        return MessageId.parse(text)
+
+
+class Message:
+    """One message as the log keeps it and the ring holds it.
+
+    ``accepted_at`` is Unix time, ``accepted_ns`` the same moment on this process's monotonic
+    clock, both in nanoseconds; ``payload`` is JSON on one line; ``traceparent`` is the W3C trace
+    context of its publish, empty if it is not traced. ``encoded`` has room for what each encoding
+    made of the message, so that it is made once for all consumers.
+    """
+
+    __slots__ = (
+        "accepted_at",
+        "accepted_ns",
+        "encoded",
+        "epoch",
+        "payload",
+        "sequence",
+        "traceparent",
+    )
+
+    def __init__(  # noqa: PLR0913, PLR0917  # what a message is made of, and there are many
+        self,
+        epoch: str,
+        sequence: int,
+        accepted_at: int,
+        accepted_ns: int,
+        payload: bytes,
+        traceparent: str = "",
+    ) -> None:
+        self.epoch = epoch
+        self.sequence = sequence
+        self.accepted_at = accepted_at
+        self.accepted_ns = accepted_ns
+        self.payload = payload
+        self.traceparent = traceparent
+        self.encoded: list[bytes | None] = [None, None, None]
+
+    def held_bytes(self) -> int:
+        """Return how many bytes it takes in memory, with what was encoded of it."""
+        encoded = sum(len(frame) for frame in self.encoded if frame is not None)
+        return OVERHEAD_BYTES + len(self.payload) + len(self.traceparent) + encoded
+
+    @property
+    def sampled(self) -> bool:
+        """Whether its trace is one that is kept (the flag of W3C Trace Context)."""
+        return bool(self.traceparent) and int(self.traceparent[-1], 16) % 2 == 1
+
+    @property
+    def id(self) -> MessageId:
+        """The message's identity."""
+        return MessageId(self.epoch, self.sequence)
+
+    @property
+    def time(self) -> str:
+        """When the message was accepted, as RFC 3339 in UTC with milliseconds."""
+        seconds, nanoseconds = divmod(self.accepted_at, NANOSECONDS)
+        return f"{_in_utc(seconds)}.{nanoseconds // 1_000_000:03d}Z"
+
+
+@functools.lru_cache(maxsize=16)
+def _in_utc(seconds: int) -> str:
+    """Return a second of Unix time as RFC 3339; one is mostly that of the message before."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+def check_topic(name: str) -> str:
+    """Return the name if it is a topic's.
+
+    Raises:
+        InvalidTopicError: it is empty, too long, or has other characters than URLs and
+            file names take without escaping.
+
+    """
+    if _TOPIC.fullmatch(name) is None:
+        raise InvalidTopicError(
+            f"{name[:160]!r} is not a topic name: use 1 to {MAX_TOPIC_LENGTH} of the characters "
+            "A-Z a-z 0-9 . _ ~ : - and begin with a letter or a digit"
+        )
+    return name
+
+
+def parse_payload(text: bytes) -> bytes:
+    """Check that the text is one JSON value (RFC 8259) and return it on one line.
+
+    The value is passed on as it was written: digits of numbers, order and duplicates of keys
+    and escapes in strings stay as they are.
+
+    Raises:
+        InvalidMessageError: it is not JSON.
+
+    """
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidMessageError(
+            f"not valid JSON ({error}): send one JSON value, encoded as UTF-8"
+        ) from None
+    return text.strip().translate(_LINE_BREAKS)

@@ -1,0 +1,412 @@
+"""The settings: RIPTIDE_* environment variables, read once."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from riptide.errors import InvalidSettingsError, InvalidTopicError
+from riptide.message import check_topic
+from riptide.slow_consumers import parse_rules
+from riptide_telemetry import TopicLabels
+
+PREFIX = "RIPTIDE_"
+# Read by the command line and by the test suite, not by the service.
+OTHER_VARIABLES = {"RIPTIDE_TOKEN", "RIPTIDE_URL", "RIPTIDE_TEST_SKIPS"}
+
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
+DAY = 24 * 60 * 60
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+|\*")
+# As browsers write it, in lower case; or any.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
+
+
+class Settings(BaseSettings):
+    """Everything that a deployment can change. A field's description says what is allowed."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        title="address to listen on",
+        description="a host name or IP address",
+    )
+    port: int = Field(
+        8080,
+        ge=0,
+        le=65535,
+        title="port to listen on",
+        description="a whole number from 0 (any free port) to 65535",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        title="processes that share the port; each is a service of its own until there is a broker",
+        description="a whole number from 1 to 1024",
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        title="file with the certificate (PEM, its chain included) to serve TLS with",
+        description="a file",
+    )
+    tls_key: Path | None = Field(
+        None,
+        title="file with the private key (PEM) of the certificate, if it is not in the same one",
+        description="a file",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        title="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+        description="IP addresses and networks, with commas, like 127.0.0.1,10.0.0.0/8",
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        title="whether anybody may use the service beyond loopback without access control",
+        description="true or false",
+    )
+    token_secret_file: Path | None = Field(
+        None,
+        title="file with the secret of HS256 tokens (JWT); with a key, tokens are asked for",
+        description="a file with at least 32 bytes",
+    )
+    jwks_file: Path | None = Field(
+        None,
+        title="file with the keys (a JWK set) of RS256, ES256, EdDSA and HS256 tokens",
+        description="a file",
+    )
+    jwks_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]\S*$",
+        title="where the issuer of tokens publishes its keys (a JWK set)",
+        description="a URL of http or https",
+    )
+    keys_refresh_seconds: float = Field(
+        300,
+        gt=0,
+        allow_inf_nan=False,
+        title="how often keys are read again; an unknown one makes it sooner",
+        description="a number of seconds over 0",
+    )
+    token_audience: str | None = Field(
+        None,
+        min_length=1,
+        title="audience (aud) that tokens must have; without it, they must have none",
+        description="a text",
+    )
+    token_issuer: str | None = Field(
+        None,
+        min_length=1,
+        title="issuer (iss) that tokens must have; without it, any",
+        description="a text",
+    )
+    token_leeway_seconds: float = Field(
+        10,
+        ge=0,
+        le=300,
+        title="how far the clocks of issuers may be off",
+        description="a number of seconds from 0 to 300",
+    )
+    token_cookie: str = Field(
+        "riptide_token",
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        title="cookie that may hold a token, for EventSource and WebSocket in browsers",
+        description="a name of the characters A-Z a-z 0-9 _ . -",
+    )
+    token_in_query: bool = Field(
+        default=False,
+        title="whether a token may be given as ?access_token=, which others may log",
+        description="true or false",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        title="names beside localhost by which topics may be asked for (Host)",
+        description="host names or IP addresses without a port, with commas; or *, any",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        title="other origins whose web pages may use the service (CORS, WebSocket, cookies)",
+        description="origins like https://app.example.com, with commas; or *, any but by cookie",
+    )
+    log: Literal["sqlite", "memory"] = Field(
+        "sqlite",
+        title="where messages are kept",
+        description="sqlite (on disk, in RIPTIDE_DATA_DIR) or memory (gone at exit)",
+    )
+    data_dir: Path = Field(
+        Path("riptide-data"),
+        title="directory of the SQLite log",
+        description="a directory that can be created and written to",
+    )
+    retention_messages: int = Field(
+        1_000_000,
+        ge=1,
+        title="newest messages kept of each topic",
+        description="a whole number from 1",
+    )
+    retention_seconds: float = Field(
+        7 * DAY,
+        gt=0,
+        allow_inf_nan=False,
+        title="age at which a message is deleted",
+        description="a number of seconds over 0",
+    )
+    max_topics: int = Field(
+        10_000,
+        ge=1,
+        title="topics that may have messages at the same time",
+        description="a whole number from 1",
+    )
+    max_message_bytes: int = Field(
+        MEBIBYTE,
+        ge=1,
+        title="largest single message",
+        description="a whole number of bytes from 1",
+    )
+    max_batch_messages: int = Field(
+        10_000,
+        ge=1,
+        title="lines of the largest batch that is published at once",
+        description="a whole number from 1",
+    )
+    max_body_bytes: int = Field(
+        8 * MEBIBYTE,
+        ge=1,
+        title="largest body of a publish request",
+        description="a whole number of bytes from 1",
+    )
+    heartbeat_seconds: float = Field(
+        15,
+        gt=0,
+        allow_inf_nan=False,
+        title="silence after which a stream gets a heartbeat",
+        description="a number of seconds over 0",
+    )
+    write_timeout_seconds: float = Field(
+        30,
+        gt=0,
+        allow_inf_nan=False,
+        title="how long a client may take nothing before it is cut off",
+        description="a number of seconds over 0",
+    )
+    retry_seconds: float = Field(
+        2,
+        gt=0,
+        allow_inf_nan=False,
+        title="wait that clients are asked for before they reconnect (jittered)",
+        description="a number of seconds over 0",
+    )
+    drain_seconds: float = Field(
+        10,
+        ge=0,
+        allow_inf_nan=False,
+        title="time in which streams are closed one by one at shutdown",
+        description="a number of seconds from 0",
+    )
+    ring_messages: int = Field(
+        4096,
+        ge=1,
+        title="newest messages of a topic held in memory (the ring) while it has consumers",
+        description="a whole number from 1",
+    )
+    ring_bytes: int = Field(
+        16 * MEBIBYTE,
+        ge=1,
+        title="bytes that the ring of one topic may hold",
+        description="a whole number of bytes from 1",
+    )
+    slow_consumer: str = Field(
+        "disconnect",
+        title="what happens to a consumer that falls off the ring, or lags too long",
+        description=(
+            "disconnect (it resumes from the log), drop_oldest (it skips what is too old) or "
+            "latest (it skips to the newest message); or one of them a pattern of topics, as in "
+            "prices.*=latest,logs.*=drop_oldest,*=disconnect (the first pattern that matches wins)"
+        ),
+    )
+    max_lag_seconds: float = Field(
+        300,
+        gt=0,
+        title="age of a live message from which on its consumer counts as slow",
+        description="a number of seconds over 0, or inf",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        title="streams open at the same time",
+        description="a whole number from 1",
+    )
+    max_connections_per_address: int = Field(
+        1000,
+        ge=1,
+        title="streams that one client address (of IPv6: one /64) may have open; not loopback",
+        description="a whole number from 1",
+    )
+    max_connections_per_identity: int = Field(
+        1000,
+        ge=1,
+        title="streams that the bearer of one token may have open",
+        description="a whole number from 1",
+    )
+    accept_rate: float = Field(
+        2000,
+        gt=0,
+        title="streams opened in a second; 5 seconds' worth may come at once",
+        description="a number over 0, or inf",
+    )
+    accept_rate_per_address: float = Field(
+        200,
+        gt=0,
+        title="streams that one client address may open in a second, as above; not loopback",
+        description="a number over 0, or inf",
+    )
+    publish_rate: float = Field(
+        10_000,
+        gt=0,
+        title="messages that one client may publish in a second, as above; not loopback",
+        description="a number over 0, or inf",
+    )
+    head_timeout_seconds: float = Field(
+        10,
+        gt=0,
+        allow_inf_nan=False,
+        title="how long a client may take to send the target and headers of a request",
+        description="a number of seconds over 0",
+    )
+    body_timeout_seconds: float = Field(
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        title="how long a client may take to send the body of a request",
+        description="a number of seconds over 0",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        title="port of its own for metrics and health, which then are on no other",
+        description="a whole number from 0 (any free port) to 65535",
+    )
+    metrics_token_file: Path | None = Field(
+        None,
+        title="file with the token that is asked for at metrics and health",
+        description="a file with at least 16 characters",
+    )
+    topic_labels: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        max_length=TopicLabels.MAX_PREFIXES,
+        title="topic prefixes that metrics may have as a label; all else is other",
+        description=f"up to {TopicLabels.MAX_PREFIXES} beginnings of topic names, with commas",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info",
+        title="least severe log record that is printed",
+        description="debug, info, warning or error",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        title="how log records are printed, one a line",
+        description="text or json",
+    )
+
+    @field_validator("slow_consumer")
+    @classmethod
+    def _check_rules(cls, value: str) -> str:
+        parse_rules(value)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # Written as uvicorn takes them: a network with host bits would be no network to it.
+        networks = [ipaddress.ip_network(part, strict=False) for part in value]
+        return tuple(str(network) for network in networks)
+
+    @field_validator(
+        "topic_labels", "allowed_hosts", "allowed_origins", "trusted_proxies", mode="before"
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("topic_labels")
+    @classmethod
+    def _check_topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            try:
+                check_topic(prefix)
+            except InvalidTopicError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if _HOST.fullmatch(host) is None:
+                raise ValueError(f"{host} is not a host name")
+        return tuple(host.lower() for host in value)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"{origin} is not an origin")
+        return value
+
+
+GROUPS = {
+    "Listening": "host",
+    "Access": "allow_anonymous",
+    "Messages": "log",
+    "Streams": "heartbeat_seconds",
+    "Slow consumers": "ring_messages",
+    "Limits": "max_connections",
+    "Metrics and log records": "metrics_port",
+}
+"""The groups of settings, each with its first one; they follow each other as in ``Settings``."""
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        InvalidSettingsError: a value is not allowed; names the variable, what was given and
+            what is allowed.
+
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        fields = {str(fault["loc"][0]): None for fault in error.errors()}
+        raise InvalidSettingsError("; ".join(map(_explain, fields))) from None
+
+
+def unknown_variables() -> list[str]:
+    """Say in a sentence each which RIPTIDE_* variables are set but mean nothing."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    warnings = []
+    for variable in sorted(os.environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            warnings.append(f"{variable} is not a setting of Riptide{hint}")
+    return warnings
+
+
+def _explain(field: str) -> str:
+    variable = f"{PREFIX}{field}".upper()
+    allowed = Settings.model_fields[field].description
+    return f"{variable} is {os.environ.get(variable)!r}, but must be {allowed}"

@@ -1,0 +1,72 @@
+"""The words that a stream says about itself: one function a control record."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from riptide_telemetry import DropReason
+
+if TYPE_CHECKING:
+    from riptide.encoding.envelope import Control
+    from riptide.hub.hub import Start
+    from riptide.hub.subscription import Missed
+    from riptide.message import MessageId
+    from riptide_telemetry import CloseReason, RejectReason
+
+
+def opening(start: Start, cursor: MessageId, topic: str, retry_ms: int) -> Control:
+    """Return the first record: ``opened``, or what became of the position that was given."""
+    record: Control = {
+        "event": "opened" if start.reconnection is None else str(start.reconnection),
+        "id": str(cursor),
+        "topic": topic,
+        "retry": retry_ms,
+    }
+    if start.missed:
+        record["missed"] = start.missed
+    if start.subscription.until is not None:
+        record["total"] = start.subscription.offered - start.subscription.dropped
+    return record
+
+
+def heartbeat(cursor: MessageId, time: str) -> Control:
+    """Return the record that fills a silence."""
+    return {"event": "heartbeat", "id": str(cursor), "time": time}
+
+
+def missed(gap: Missed, cursor: MessageId) -> Control:
+    """Return what the consumer is told of messages that it will not get."""
+    event = "gap" if gap.reason is DropReason.EXPIRED else "dropped"
+    return {"event": event, "id": str(cursor), "missed": gap.messages, "reason": str(gap.reason)}
+
+
+def progress(cursor: MessageId, completed: int, total: int) -> Control:
+    """Return how far a finite stream has come, in messages."""
+    return {"event": "progress", "id": str(cursor), "completed": completed, "total": total}
+
+
+def ending(reason: CloseReason, cursor: MessageId, detail: str, retry_ms: int) -> Control:
+    """Return the last record; ``retry`` says when to come back, in milliseconds."""
+    record = _end(str(reason), str(cursor), detail or reason.meaning)
+    record["reconnect"] = reason.reconnect
+    if reason.reconnect:
+        record["retry"] = retry_ms
+    return record
+
+
+def refusal(reason: RejectReason, last_id: str, detail: str, retry_ms: int) -> Control:
+    """Return the only record of a stream that was refused, for one that should come back."""
+    return _end(str(reason), last_id, detail) | {"reconnect": True, "retry": retry_ms}
+
+
+def jittered_ms(seconds: float) -> int:
+    """Return about so many seconds, in milliseconds.
+
+    Jittered, so that clients which lost us together do not come back together.
+    """
+    return int(seconds * 1000 * random.uniform(0.5, 1.5))  # noqa: S311  # spreads load, guards nothing
+
+
+def _end(reason: str, cursor: str, detail: str) -> Control:
+    return {"event": "end", "id": cursor, "reason": reason, "detail": detail}

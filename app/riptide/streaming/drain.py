@@ -1,0 +1,62 @@
+"""Shutting down without a stampede: from the signal to the last stream's end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from riptide_telemetry import CloseReason
+
+if TYPE_CHECKING:
+    from riptide.streaming.streams import Streams
+
+logger = logging.getLogger("riptide.drain")
+
+# Closes are spread so that clients do not come back all at once: this long for each, but
+# within this share of the window, the rest of which is for slow clients to take their last word.
+CLOSE_SPACING_S = 0.01
+SPREAD_SHARE = 0.8
+ABORT_GRACE_S = 0.5
+
+
+class Drain:
+    """Begins at the signal: new streams are refused, open ones get their last word, then end."""
+
+    def __init__(self, streams: Streams, window_s: float) -> None:
+        self._streams = streams
+        self._window_s = window_s
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the service is on its way out."""
+        return self._streams.draining
+
+    async def run(self) -> None:
+        """Drain; return when no stream is left or the window is over; later calls join in."""
+        if self._task is None:
+            self._streams.draining = True
+            self._task = asyncio.create_task(self._drain())
+        await asyncio.shield(self._task)
+
+    async def _drain(self) -> None:
+        deadline = time.monotonic() + self._window_s
+        sessions = list(self._streams.sessions)
+        logger.info("draining %d streams within %g s", len(sessions), self._window_s)
+        pause = min(CLOSE_SPACING_S, SPREAD_SHARE * self._window_s / max(1, len(sessions)))
+        for session in sessions:
+            session.end(CloseReason.DRAINING)
+            await asyncio.sleep(pause)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._streams.wait_until_empty()
+        if self._streams.sessions:
+            logger.warning("cutting off %d streams", len(self._streams.sessions))
+            for session in list(self._streams.sessions):
+                session.end(CloseReason.DRAINING)
+                session.connection.abort()
+            await asyncio.sleep(ABORT_GRACE_S)
+        logger.info("drained")

@@ -1,0 +1,68 @@
+"""One round of all streams after another: heartbeats, write buffers, and whose time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from riptide.streaming.patience import NANOSECONDS, Patience
+from riptide_telemetry import CloseReason
+
+if TYPE_CHECKING:
+    from riptide.streaming.session import StreamSession
+    from riptide.streaming.streams import Streams
+
+# Sessions looked at before others get their turn.
+SLICE = 500
+
+
+class Heartbeat:
+    """Looks at every session a few times in each interval; one task, no timer per stream.
+
+    A session's write buffer is looked at in a round only if something was written since the last
+    one, or was left in it then: an idle stream has none.
+    """
+
+    def __init__(self, streams: Streams, *, interval_s: float, write_timeout_s: float) -> None:
+        self._streams = streams
+        self._interval_ns = interval_s * NANOSECONDS
+        self._patience = Patience(write_timeout_s)
+        self._pause_s = min(1.0, interval_s / 4, write_timeout_s / 4)
+        self._last_round_ns = 0
+        self._holding: set[StreamSession] = set()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            await asyncio.sleep(self._pause_s)
+            await self._go_round()
+
+    async def _go_round(self) -> None:
+        began_ns, held_before = time.monotonic_ns(), self._holding
+        self._holding, total = set(), 0
+        self._patience.begin_round()
+        for position, session in enumerate(list(self._streams.sessions), 1):
+            self._look_at(session, time.monotonic_ns())
+            if (
+                session.writer.last_write_ns >= self._last_round_ns
+                or session.writer.blocked_since_ns is not None
+                or session in held_before
+            ):
+                buffered = session.connection.buffered_bytes()
+                if buffered:
+                    self._holding.add(session)
+                    total += buffered
+            if not position % SLICE:
+                await asyncio.sleep(0)
+        self._streams.buffered_bytes, self._last_round_ns = total, began_ns
+
+    def _look_at(self, session: StreamSession, now_ns: int) -> None:
+        if session.expires_at <= time.time():
+            session.end(CloseReason.TOKEN_EXPIRED)
+        if session.writer.blocked_since_ns is not None:
+            if self._patience.is_over(session.connection, now_ns, session.writer.blocked_since_ns):
+                session.end(CloseReason.CLIENT_STALLED)
+                session.connection.abort()
+        elif now_ns - session.writer.last_write_ns >= self._interval_ns:
+            session.beat()

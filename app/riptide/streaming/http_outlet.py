@@ -1,0 +1,84 @@
+"""The end of a stream over HTTP: NDJSON or Server-Sent Events in one endless body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from riptide.encoding import ndjson, sse
+from riptide.encoding.formats import NDJSON, SSE, Encoding
+from riptide.streaming.connection import connection_of
+from riptide_telemetry import CloseReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope, Send
+
+    from riptide.streaming.stream_request import StreamRequest
+
+
+class HttpFormat(NamedTuple):
+    """A way to write records into an HTTP body."""
+
+    encoding: Encoding
+    media_type: str
+
+
+FORMATS = (
+    HttpFormat(NDJSON, ndjson.MEDIA_TYPE),
+    HttpFormat(SSE, sse.MEDIA_TYPE),
+)
+
+
+def response_headers(http_format: HttpFormat) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a stream: nobody on the way may store, change or hold it back."""
+    return [
+        (b"content-type", http_format.media_type.encode()),
+        (b"cache-control", b"no-store, no-transform"),
+        (b"x-accel-buffering", b"no"),
+        (b"vary", b"accept"),
+    ]
+
+
+class HttpOutlet:
+    """An ``Outlet`` that writes the body of a response."""
+
+    __slots__ = ("_format", "_receive", "_send", "connection", "direct", "encoding")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, http_format: HttpFormat) -> None:
+        self.encoding = http_format.encoding
+        self.connection = connection_of(scope)
+        # To HTTP/1.0 nothing may go in chunks, as the encodings have it.
+        self.direct = self.connection.transport is not None and scope["http_version"] != "1.0"
+        self._format = http_format
+        self._receive = receive
+        self._send = send
+
+    async def open(self) -> None:
+        """Send the head of the response."""
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": response_headers(self._format),
+            }
+        )
+
+    async def write(self, frame: bytes) -> None:
+        """Hand a piece of the body to the server."""
+        await self._send({"type": "http.response.body", "body": frame, "more_body": True})
+
+    async def close(self, reason: CloseReason, detail: str) -> None:  # noqa: ARG002  # the last record has said it
+        """End the body."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def listen(
+        self,
+        hello: Callable[[StreamRequest], None],  # noqa: ARG002  # HTTP clients cannot speak twice
+    ) -> tuple[CloseReason, str]:
+        """Wait for the client to go."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self.connection.error is not None:
+            return CloseReason.CLIENT_VANISHED, ""
+        return CloseReason.CLIENT_CLOSED, ""

@@ -1,0 +1,61 @@
+"""The recording layer: tell a ``Lifecycle`` what happens to streams, scrape what follows."""
+
+from riptide_telemetry import catalog
+from riptide_telemetry.asgi import StreamTelemetryMiddleware
+from riptide_telemetry.bucket_histogram import Moments
+from riptide_telemetry.event_loop import EventLoopMonitor
+from riptide_telemetry.events import Event, EventName
+from riptide_telemetry.export_settings import InvalidTelemetryError
+from riptide_telemetry.exposition import Exposition, Scrape
+from riptide_telemetry.labels import (
+    CloseReason,
+    DropReason,
+    ErrorType,
+    Protocol,
+    PublishOutcome,
+    ReconnectionOutcome,
+    RejectReason,
+    Signal,
+    Source,
+    StreamOutcome,
+)
+from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.log_export import log_trace
+from riptide_telemetry.providers import Telemetry, start_telemetry
+from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.topic_metrics import TopicLabels
+from riptide_telemetry.trace_context import sampled_trace
+from riptide_telemetry.tracing import ConnectionTotals, Publishing
+
+__all__ = [
+    "CloseReason",
+    "ConnectionTotals",
+    "DropReason",
+    "ErrorType",
+    "Event",
+    "EventLoopMonitor",
+    "EventName",
+    "Exposition",
+    "InvalidTelemetryError",
+    "Lifecycle",
+    "Moments",
+    "Protocol",
+    "PublishOutcome",
+    "Publishing",
+    "ReconnectionOutcome",
+    "RejectReason",
+    "Scrape",
+    "Signal",
+    "Source",
+    "StreamLifecycleManager",
+    "StreamOutcome",
+    "StreamTelemetryMiddleware",
+    "StreamingMetrics",
+    "Telemetry",
+    "TopicLabels",
+    "catalog",
+    "log_trace",
+    "sampled_trace",
+    "start_telemetry",
+]

@@ -1,0 +1,398 @@
+"""Every metric of Riptide, exactly once, as data.
+
+Instrument names follow OpenTelemetry; the names that Prometheus shows follow from them by the
+exporter's rules, and ``prometheus_name`` says which.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from riptide_telemetry.labels import (
+    CloseReason,
+    DropReason,
+    ErrorType,
+    Protocol,
+    PublishOutcome,
+    ReconnectionOutcome,
+    RejectReason,
+    Signal,
+    Source,
+    StreamOutcome,
+)
+
+
+class Kind(Enum):
+    """How a metric behaves. Up-down counters and gauges are both gauges to Prometheus."""
+
+    COUNTER = "counter"
+    UP_DOWN_COUNTER = "up_down_counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Label(NamedTuple):
+    """A label and the closed set of its values; None: the operator's allow-list has them."""
+
+    key: str
+    values: type[StrEnum] | None
+
+
+_UNIT_SUFFIXES = {"s": "_seconds", "By": "_bytes"}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDefinition:
+    """A metric: ``unit`` as UCUM ("s", "By", "{message}"; none on ratios), ``bounds`` in it."""
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    labels: tuple[Label, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def prometheus_name(self) -> str:
+        """The name of the metric's family as Prometheus shows it."""
+        name = self.name.replace(".", "_") + _UNIT_SUFFIXES.get(self.unit, "")
+        return f"{name}_total" if self.kind is Kind.COUNTER else name
+
+    def label_sets(self) -> list[dict[str, str]]:
+        """Return every combination of label values: the series that always exist.
+
+        None of a metric by topic: which there are, the allow-list says.
+        """
+        keys = [label.key for label in self.labels]
+        combinations = itertools.product(*(label.values or () for label in self.labels))
+        return [dict(zip(keys, map(str, values), strict=True)) for values in combinations]
+
+
+_PROTOCOL = Label("protocol", Protocol)
+_TOPIC = Label("topic", None)
+_DURATION_BOUNDS = (
+    *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),
+    *(30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
+)
+# From what a fan-out takes at best to what a replay of old messages shows.
+_LATENCY_BOUNDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86400.0),
+)
+_WAIT_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
+
+# The contract: names, types and labels of these seven never change.
+
+ACTIVE_CONNECTIONS = MetricDefinition(
+    "riptide.streaming.active_connections",
+    Kind.UP_DOWN_COUNTER,
+    "{connection}",
+    "Connections that are open now.",
+    (_PROTOCOL,),
+)
+TOTAL_CONNECTIONS = MetricDefinition(
+    "riptide.streaming.total_connections",
+    Kind.UP_DOWN_COUNTER,
+    "{connection}",
+    "Connections opened since the process started; never falls.",
+    (_PROTOCOL,),
+)
+CONNECTION_DURATION = MetricDefinition(
+    "riptide.streaming.connection_duration",
+    Kind.HISTOGRAM,
+    "s",
+    "How long connections were open, recorded when they close.",
+    (_PROTOCOL,),
+    _DURATION_BOUNDS,
+)
+MESSAGES_SENT = MetricDefinition(
+    "riptide.streaming.messages_sent",
+    Kind.COUNTER,
+    "{message}",
+    "Messages handed to the transport of a consumer whose connection was up.",
+    (_PROTOCOL,),
+)
+MESSAGES_DROPPED = MetricDefinition(
+    "riptide.streaming.messages_dropped",
+    Kind.COUNTER,
+    "{message}",
+    "Messages that a consumer was owed and will not get.",
+    (_PROTOCOL, Label("reason", DropReason)),
+)
+ERROR_RATE = MetricDefinition(
+    "riptide.streaming.error_rate",
+    Kind.GAUGE,
+    "",
+    "Share of the connections of the last 5 minutes that met an error, 0 to 1.",
+)
+MEMORY_USAGE = MetricDefinition(
+    "riptide.streaming.memory_usage",
+    Kind.GAUGE,
+    "By",
+    "Bytes that streaming holds: rings, messages on their way to the log, write buffers, sessions.",
+)
+
+# Derived, over the same window.
+
+DELIVERY_RATIO = MetricDefinition(
+    "riptide.streaming.delivery_ratio",
+    Kind.GAUGE,
+    "",
+    "Messages sent of those sent or dropped in the last 5 minutes; 1 when there were none.",
+)
+RECONNECTION_RATE = MetricDefinition(
+    "riptide.streaming.reconnection_rate",
+    Kind.GAUGE,
+    "",
+    "Reconnections per connection opened in the last 5 minutes, 0 to 1.",
+)
+HEALTH_RATIO = MetricDefinition(
+    "riptide.streaming.health_ratio",
+    Kind.GAUGE,
+    "",
+    "Share of the connections of the last 5 minutes that met no error: 1 - error rate.",
+)
+ITEMS_PER_CONNECTION = MetricDefinition(
+    "riptide.streaming.items_per_connection",
+    Kind.GAUGE,
+    "{message}",
+    "Messages sent per connection that was open in the last 5 minutes.",
+)
+
+# Connections and streams.
+
+CONNECTIONS_OPENED = MetricDefinition(
+    "riptide.streaming.connections_opened",
+    Kind.COUNTER,
+    "{connection}",
+    "Connections opened; the counter to use rate() on.",
+    (_PROTOCOL,),
+)
+CONNECTIONS_CLOSED = MetricDefinition(
+    "riptide.streaming.connections_closed",
+    Kind.COUNTER,
+    "{connection}",
+    "Connections closed, by who or what ended them.",
+    (_PROTOCOL, Label("reason", CloseReason)),
+)
+CONNECTIONS_REJECTED = MetricDefinition(
+    "riptide.streaming.connections_rejected",
+    Kind.COUNTER,
+    "{connection}",
+    "Streams refused before they began.",
+    (_PROTOCOL, Label("reason", RejectReason)),
+)
+RECONNECTIONS = MetricDefinition(
+    "riptide.streaming.reconnections",
+    Kind.COUNTER,
+    "{connection}",
+    "Streams that began at a position their consumer brought, by what became of it.",
+    (_PROTOCOL, Label("outcome", ReconnectionOutcome)),
+)
+ACTIVE_STREAMS = MetricDefinition(
+    "riptide.streaming.active_streams",
+    Kind.UP_DOWN_COUNTER,
+    "{stream}",
+    "Streams that are open now; a WebSocket connection may carry several.",
+    (_PROTOCOL,),
+)
+STREAMS_ENDED = MetricDefinition(
+    "riptide.streaming.streams_ended",
+    Kind.COUNTER,
+    "{stream}",
+    "Streams ended, by how.",
+    (_PROTOCOL, Label("outcome", StreamOutcome)),
+)
+STREAM_DURATION = MetricDefinition(
+    "riptide.streaming.stream_duration",
+    Kind.HISTOGRAM,
+    "s",
+    "How long streams were open, recorded when they end.",
+    (_PROTOCOL,),
+    _DURATION_BOUNDS,
+)
+ERRORS = MetricDefinition(
+    "riptide.streaming.errors",
+    Kind.COUNTER,
+    "{error}",
+    "Errors met by connections.",
+    (_PROTOCOL, Label("error_type", ErrorType)),
+)
+
+# Messages.
+
+MESSAGES_RECEIVED = MetricDefinition(
+    "riptide.streaming.messages_received",
+    Kind.COUNTER,
+    "{message}",
+    "Messages that clients sent on open streams.",
+    (_PROTOCOL,),
+)
+MESSAGES_PUBLISHED = MetricDefinition(
+    "riptide.streaming.messages_published",
+    Kind.COUNTER,
+    "{message}",
+    "Messages offered by publishers, by what became of them; a body refused unread counts as one.",
+    (Label("outcome", PublishOutcome),),
+)
+SENT_BYTES = MetricDefinition(
+    "riptide.streaming.sent",
+    Kind.COUNTER,
+    "By",
+    "Bytes of the messages sent, encoded, without the framing of HTTP or WebSocket.",
+    (_PROTOCOL,),
+)
+DELIVERY_LATENCY = MetricDefinition(
+    "riptide.streaming.delivery_latency",
+    Kind.HISTOGRAM,
+    "s",
+    "From a message's acceptance to its handing to the transport of one consumer.",
+    (_PROTOCOL, Label("source", Source)),
+    _LATENCY_BOUNDS,
+)
+TIME_TO_FIRST_MESSAGE = MetricDefinition(
+    "riptide.streaming.time_to_first_message",
+    Kind.HISTOGRAM,
+    "s",
+    "From the opening of a connection to the first message on it.",
+    (_PROTOCOL,),
+    _DURATION_BOUNDS,
+)
+MESSAGES_UNACCOUNTED = MetricDefinition(
+    "riptide.streaming.messages_unaccounted",
+    Kind.GAUGE,
+    "{message}",
+    "Messages offered to consumers that were not sent, dropped or queued; 0, or Riptide is wrong.",
+)
+
+# By topic, for the topics on the allow-list; "other" are all the rest.
+
+TOPIC_ACTIVE_CONNECTIONS = MetricDefinition(
+    "riptide.topic.active_connections",
+    Kind.UP_DOWN_COUNTER,
+    "{connection}",
+    "Connections that are open now, by topic prefix; absent without an allow-list.",
+    (_TOPIC,),
+)
+TOPIC_MESSAGES_PUBLISHED = MetricDefinition(
+    "riptide.topic.messages_published",
+    Kind.COUNTER,
+    "{message}",
+    "Messages accepted from publishers, by topic prefix; absent without an allow-list.",
+    (_TOPIC,),
+)
+TOPIC_MESSAGES_SENT = MetricDefinition(
+    "riptide.topic.messages_sent",
+    Kind.COUNTER,
+    "{message}",
+    "Messages handed to transports, by topic prefix; absent without an allow-list.",
+    (_TOPIC,),
+)
+TOPIC_MESSAGES_DROPPED = MetricDefinition(
+    "riptide.topic.messages_dropped",
+    Kind.COUNTER,
+    "{message}",
+    "Messages that consumers will not get, by topic prefix; absent without an allow-list.",
+    (_TOPIC,),
+)
+
+# Slow consumers.
+
+WRITE_WAIT = MetricDefinition(
+    "riptide.streaming.write_wait",
+    Kind.HISTOGRAM,
+    "s",
+    "How long writes waited for a slow reader; writes that did not wait are not counted.",
+    (_PROTOCOL,),
+    _WAIT_BOUNDS,
+)
+BACKPRESSURE_EVENTS = MetricDefinition(
+    "riptide.streaming.backpressure_events",
+    Kind.COUNTER,
+    "{event}",
+    "Writes that began to wait for a slow reader.",
+    (_PROTOCOL,),
+)
+CONSUMER_LAG = MetricDefinition(
+    "riptide.streaming.consumer_lag",
+    Kind.GAUGE,
+    "{message}",
+    "Messages that the consumer furthest behind has not been given yet.",
+)
+QUEUED_MESSAGES = MetricDefinition(
+    "riptide.streaming.queued_messages",
+    Kind.GAUGE,
+    "{message}",
+    "Messages that consumers have not been given yet, summed over all of them.",
+)
+
+# The service.
+
+LOG_APPEND_DURATION = MetricDefinition(
+    "riptide.log.append_duration",
+    Kind.HISTOGRAM,
+    "s",
+    "From the acceptance of a publisher's messages to their commit to the log, or its failure.",
+    (),
+    _WAIT_BOUNDS,
+)
+LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Room that the log takes.")
+TOPICS = MetricDefinition(
+    "riptide.topics", Kind.GAUGE, "{topic}", "Topics in memory: those with consumers."
+)
+CONNECTION_LIMIT = MetricDefinition(
+    "riptide.connection_limit", Kind.GAUGE, "{connection}", "Connections that may be open at once."
+)
+DRAINING = MetricDefinition(
+    "riptide.draining", Kind.GAUGE, "", "1 while the service is shutting down, else 0."
+)
+EVENT_LOOP_LAG = MetricDefinition(
+    "riptide.event_loop_lag",
+    Kind.GAUGE,
+    "s",
+    "Largest delay of a timer on the event loop in the last 15 seconds.",
+)
+
+# What is sent by OTLP; of a signal that is not, everything stays 0.
+
+_SIGNAL = Label("signal", Signal)
+EXPORT_ENABLED = MetricDefinition(
+    "riptide.export.enabled",
+    Kind.GAUGE,
+    "",
+    "1 where a signal is exported by OTLP, else 0.",
+    (_SIGNAL,),
+)
+EXPORT_FAILURES = MetricDefinition(
+    "riptide.export.failures",
+    Kind.COUNTER,
+    "{export}",
+    "Exports by OTLP that failed: spans and log records are lost then, metrics come with the next.",
+    (_SIGNAL,),
+)
+EXPORT_LAST_SUCCESS = MetricDefinition(
+    "riptide.export.last_success_timestamp",
+    Kind.GAUGE,
+    "s",
+    "Unix time of the last export by OTLP that succeeded; 0 until there is one.",
+    (_SIGNAL,),
+)
+EXPORT_QUEUE_SIZE = MetricDefinition(
+    "riptide.export.queue_size",
+    Kind.GAUGE,
+    "{item}",
+    "Spans or log records that wait for their export; metrics never do.",
+    (_SIGNAL,),
+)
+
+BUILD_INFO = MetricDefinition(
+    "riptide.build_info", Kind.GAUGE, "", "Always 1; the version stands in the label."
+)
+
+CATALOG: tuple[MetricDefinition, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, MetricDefinition)
+)
+"""All of the above, in this order."""

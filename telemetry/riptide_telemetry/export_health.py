@@ -1,0 +1,85 @@
+"""Whether what is exported arrives: one record a signal, read by metrics and by readiness."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from riptide_telemetry.labels import Signal
+
+logger = logging.getLogger("riptide.export")
+
+# A collector that is gone for a night is one line a minute.
+REPORT_INTERVAL_S = 60.0
+
+
+class ExportHealth:
+    """What became of the exports of one signal. The exporting thread writes, others read."""
+
+    def __init__(
+        self,
+        signal: Signal,
+        endpoint: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.signal = signal
+        self.endpoint = endpoint
+        self.failures = 0
+        self.last_success = 0.0
+        self.queue_size: Callable[[], int] = lambda: 0
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures_in_a_row = 0
+        self._silent_until = -math.inf
+        # Whether the failures in a row have been told of.
+        self._told = False
+
+    @property
+    def enabled(self) -> bool:
+        """Whether this signal is exported at all."""
+        return self.endpoint is not None
+
+    def succeeded(self) -> None:
+        """Take note of an export that was accepted."""
+        self.last_success = time.time()
+        with self._lock:
+            failures, self._failures_in_a_row = self._failures_in_a_row, 0
+            told, self._told = self._told, False
+        if told:
+            logger.info(
+                "%s reach %s again; %d exports failed", self.signal, self.endpoint, failures
+            )
+
+    def failed(self, reason: str) -> None:
+        """Take note of an export that was not, and say so, unless that was said a moment ago."""
+        with self._lock:
+            self.failures += 1
+            self._failures_in_a_row += 1
+            failures, now = self._failures_in_a_row, self._clock()
+            if now < self._silent_until:
+                return
+            self._silent_until = now + REPORT_INTERVAL_S
+            self._told = True
+        logger.warning(
+            "%s do not reach %s (%s); %d exports failed in a row",
+            self.signal,
+            self.endpoint,
+            reason,
+            failures,
+        )
+
+    def describe(self) -> str:
+        """Return the state in a few words, for people."""
+        if not self.enabled:
+            return "off"
+        if self._failures_in_a_row:
+            return f"failing: {self._failures_in_a_row} in a row, {self.queue_size()} waiting"
+        if not self.last_success:
+            return "nothing exported yet"
+        return f"ok: last {time.time() - self.last_success:.0f} s ago"

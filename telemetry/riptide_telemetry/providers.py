@@ -1,0 +1,140 @@
+"""Puts telemetry together from the standard OTEL_* variables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
+
+from riptide_telemetry.export_settings import read_export_settings
+from riptide_telemetry.exports import Exports
+from riptide_telemetry.exposition import Exposition
+from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.process_metrics import ProcessMetrics
+from riptide_telemetry.producer import SCOPE, ProducingReader
+from riptide_telemetry.prometheus_reader import PrometheusReader
+from riptide_telemetry.riptide_metrics import RiptideMetrics
+from riptide_telemetry.streaming_metrics import StreamingMetrics
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opentelemetry.metrics import MeterProvider as AnyMeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from riptide_telemetry.catalog import MetricDefinition
+    from riptide_telemetry.export_health import ExportHealth
+    from riptide_telemetry.labels import Signal
+
+DEFAULT_SERVICE_NAME = "riptide"
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Everything that an application needs of telemetry.
+
+    ``pushes_only`` says that metrics are not at ``exposition``, because they go elsewhere or
+    nowhere; ``export_health`` has what became of the exports of each signal. ``log_handler`` is for
+    the root logger, where log records are to be exported.
+    """
+
+    lifecycle: Lifecycle
+    metrics: StreamingMetrics
+    exposition: Exposition
+    pushes_only: bool
+    export_health: Mapping[Signal, ExportHealth]
+    meter_provider: AnyMeterProvider
+    tracer_provider: TracerProvider
+    log_handler: logging.Handler | None
+    _exports: Exports
+    _riptide_metrics: RiptideMetrics | None
+
+    def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
+        """Read these gauges from their owners from now on (see ``RiptideMetrics.observe``)."""
+        if self._riptide_metrics is not None:
+            self._riptide_metrics.observe(gauges)
+
+    def shutdown(self) -> None:
+        """Export what is left and stop; blocks, for 5 seconds at most if nobody takes it."""
+        self._exports.shutdown()
+
+
+def start_telemetry(
+    version: str,
+    extra_readers: Sequence[ProducingReader] = (),
+    topic_prefixes: Sequence[str] = (),
+) -> Telemetry:
+    """Return telemetry of its own: nothing global is set, so several can live in one process.
+
+    The standard ``OTEL_*`` variables describe the process and decide what is exported where
+    (see ``read_export_settings``); without any, metrics are there to be scraped, and nothing needs
+    a network. ``OTEL_SDK_DISABLED=true`` switches recording off, and ``/metrics`` then has only
+    what the process itself shows. ``topic_prefixes`` are the values that the label ``topic`` may
+    have.
+
+    Raises:
+        InvalidTelemetryError: a variable has a value that is not allowed.
+        ValueError: there are too many prefixes.
+
+    """
+    settings = read_export_settings(os.environ)
+    registry = CollectorRegistry()
+    registry.register(ProcessMetrics())
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    exposition = Exposition(registry)
+    metrics = StreamingMetrics(topic_prefixes=topic_prefixes)
+    resource = _resource(version)
+    exports = Exports(settings, resource)
+    pushes_only = not settings.prometheus and not settings.disabled
+    if settings.disabled:
+        return Telemetry(
+            Lifecycle(),
+            metrics,
+            exposition,
+            pushes_only,
+            exports.health,
+            NoOpMeterProvider(),
+            exports.tracer_provider,
+            exports.log_handler,
+            exports,
+            None,
+        )
+    readers = [*extra_readers]
+    if settings.prometheus:
+        readers.append(PrometheusReader(registry))
+    # Ended by us, and in time: the SDK's exit handler would wait for a collector that hangs.
+    provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+    riptide_metrics = RiptideMetrics(provider.get_meter(SCOPE), metrics, version, exports.health)
+    for each in readers:
+        each.producer = riptide_metrics.producer
+    exports.push_metrics(provider, riptide_metrics.producer)
+    return Telemetry(
+        StreamLifecycleManager(metrics, tracing=exports.tracing),
+        metrics,
+        exposition,
+        pushes_only,
+        exports.health,
+        provider,
+        exports.tracer_provider,
+        exports.log_handler,
+        exports,
+        riptide_metrics,
+    )
+
+
+def _resource(version: str) -> Resource:
+    # Resource.create() lets OTEL_RESOURCE_ATTRIBUTES win over what it is given, but falls back
+    # to "unknown_service" for the name, which ours replaces.
+    name = os.environ.get("OTEL_SERVICE_NAME") or DEFAULT_SERVICE_NAME
+    described = Resource.create({SERVICE_VERSION: version})
+    if str(described.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        return described.merge(Resource({SERVICE_NAME: name}))
+    return described

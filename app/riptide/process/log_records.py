@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from riptide.log_limit import LogLimit
+from riptide.process.log_record_limit import LogLimit
 from riptide_telemetry import log_trace
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from riptide.errors import (
     TopicLimitError,
     UnsupportedMediaTypeError,
 )
-from riptide.hub.bodies import Bodies
 from riptide.media_types import essence
 from riptide.message import parse_payload
+from riptide.publishing.bodies import Bodies
 from riptide_telemetry import PublishOutcome
 
 if TYPE_CHECKING:

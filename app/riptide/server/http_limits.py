@@ -15,7 +15,6 @@ import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from riptide import descriptors
 from riptide.errors import (
     ConnectionLimitError,
     HeadTooLargeError,
@@ -23,7 +22,8 @@ from riptide.errors import (
     ProblemError,
     RequestTimeoutError,
 )
-from riptide.http_1_0 import Unframed
+from riptide.process import descriptors
+from riptide.server.http_1_0 import Unframed
 
 if TYPE_CHECKING:
     import asyncio

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from riptide.background import beside
 from riptide.errors import AddressError, KeyFileError
-from riptide.frame_limits import LimitedWebSocketProtocol
 from riptide.lifespan import lifespan
-from riptide.request_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
+from riptide.process.background import beside
+from riptide.server.http_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
+from riptide.server.tls import follow_renewals
+from riptide.server.websocket_limits import LimitedWebSocketProtocol
+from riptide.server.write_timeout import enforce_write_timeout
 from riptide.streaming.connection import EXTENSION, ClientConnection
 from riptide.streaming.waiting import Mailbox
-from riptide.tls import follow_renewals
-from riptide.write_timeout import enforce_write_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from riptide.server.tls import Tls
     from riptide.streaming.drain import Drain
-    from riptide.tls import Tls
 
 # A hello is a short sentence; nothing else is ever sent to us in a frame.
 MAX_FRAME_BYTES = 64 * 1024

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from riptide.settings import Settings
+    from riptide.settings.settings import Settings
 
 logger = logging.getLogger("riptide.tls")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from riptide.settings import DAY, GROUPS, KIBIBYTE, MEBIBYTE, PREFIX, Settings
+from riptide.settings.settings import DAY, GROUPS, KIBIBYTE, MEBIBYTE, PREFIX, Settings
 
 MINUTE = 60
 HOUR = 60 * MINUTE

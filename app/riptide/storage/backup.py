@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from riptide.errors import BackupError
-from riptide.log.data_directory import DataDirectory, adopt
-from riptide.log.schema import find_fault
+from riptide.storage.data_directory import DataDirectory, adopt
+from riptide.storage.schema import find_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

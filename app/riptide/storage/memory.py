@@ -10,7 +10,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from riptide.log.message_log import (
+from riptide.message import Message
+from riptide.storage.message_log import (
     READ_BYTES,
     READ_MESSAGES,
     Bounds,
@@ -18,7 +19,6 @@ from riptide.log.message_log import (
     Retention,
     monotonic_from_unix,
 )
-from riptide.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,22 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
-from riptide.log.message_log import (
+from riptide.message import Message
+from riptide.storage.message_log import (
     READ_BYTES,
     READ_MESSAGES,
     Bounds,
     ListedTopic,
     monotonic_from_unix,
 )
-from riptide.log.sqlite_file import SqliteFile
-from riptide.log.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
-from riptide.message import Message
+from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from riptide.log.message_log import Retention
+    from riptide.storage.message_log import Retention
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")

@@ -7,8 +7,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from riptide.errors import DataDirectoryError, LogCorruptError
-from riptide.log.data_directory import DataDirectory
-from riptide.log.schema import begin_life, create, find_fault, migrate
+from riptide.storage.data_directory import DataDirectory
+from riptide.storage.schema import begin_life, create, find_fault, migrate
 
 if TYPE_CHECKING:
     from pathlib import Path

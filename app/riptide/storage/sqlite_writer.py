@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from riptide.log.message_log import Retention
-    from riptide.log.sqlite_file import SqliteFile
+    from riptide.storage.message_log import Retention
+    from riptide.storage.sqlite_file import SqliteFile
 
 logger = logging.getLogger("riptide.log")
 

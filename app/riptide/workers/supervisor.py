@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from riptide.access.exposure import check_exposure
+from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.errors import InvalidSettingsError, StartError
-from riptide.server import address_of, listen
-from riptide.targets import MetricsTargets
-from riptide.tls import tls_of
-from riptide.worker import START_FAILED
+from riptide.server.serving import address_of, listen
+from riptide.server.tls import tls_of
+from riptide.workers.worker import START_FAILED
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from riptide.settings import Settings
+    from riptide.settings.settings import Settings
 
 logger = logging.getLogger("riptide.supervisor")
 
@@ -75,9 +75,9 @@ class Supervisor:
             raise StartError("a worker could not start")
 
     def _start(self, slot: int) -> None:
-        command = [sys.executable, "-m", "riptide.worker", str(slot), str(self._listener_fd)]
+        arguments = (str(slot), str(self._listener_fd), str(self._directory))
         worker = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [*command, str(self._directory)],
+            [sys.executable, "-m", "riptide.workers.worker", *arguments],
             # A worker ends when this pipe does: it must not outlive us.
             stdin=subprocess.PIPE,
             pass_fds=[self._listener_fd],

@@ -1,6 +1,6 @@
 """One of several processes that share the service's port; the supervisor starts it.
 
-usage: python -m riptide.worker SLOT LISTENER_FD TARGETS_DIRECTORY
+usage: python -m riptide.workers.worker SLOT LISTENER_FD TARGETS_DIRECTORY
 
 It ends as at SIGTERM when its standard input does, that is, when the supervisor is gone.
 """
@@ -14,13 +14,13 @@ import sys
 import threading
 from pathlib import Path
 
+from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.errors import StartError
-from riptide.logs import configure_logs
 from riptide.main import create_app
-from riptide.server import listen, serve
-from riptide.settings import load_settings
-from riptide.targets import MetricsTargets
-from riptide.tls import tls_of
+from riptide.process.log_records import configure_logs
+from riptide.server.serving import listen, serve
+from riptide.server.tls import tls_of
+from riptide.settings.settings import load_settings
 
 START_FAILED = 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide.targets import MetricsTargets
+from riptide.endpoints.metrics_targets import MetricsTargets
 
 if TYPE_CHECKING:
     from pathlib import Path

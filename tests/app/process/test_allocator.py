@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from riptide import allocator
+from riptide.process import allocator
 from tests.app.waiting import eventually
 
 MEBIBYTE = 1024 * 1024

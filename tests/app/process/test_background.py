@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from riptide.background import beside
+from riptide.process.background import beside
 
 
 async def test_all_of_it_runs_within_and_has_ended_after() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide import descriptors
+from riptide.process import descriptors
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # A limit that has been lowered for good is best lowered in a process of its own.
 ROOM = """
 import logging, resource
-from riptide import descriptors
+from riptide.process import descriptors
 logging.basicConfig(format="%(levelname)s %(message)s")
 print(descriptors.room_for(10_000), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """

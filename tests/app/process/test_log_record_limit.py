@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from riptide.log_limit import KINDS, LIBRARY, RECORDS, WINDOW_S, LogLimit
+from riptide.process.log_record_limit import KINDS, LIBRARY, RECORDS, WINDOW_S, LogLimit
 
 
 class Clock:

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from riptide.log_limit import RECORDS
-from riptide.logs import handled_by
+from riptide.process.log_record_limit import RECORDS
+from riptide.process.log_records import handled_by
 
 PROGRAM = """
 import logging
-from riptide.logs import configure_logs
+from riptide.process.log_records import configure_logs
 configure_logs({level!r}, {format!r})
 for name in ("riptide.stream", "uvicorn.error"):
     for level in ("debug", "info", "warning"):
@@ -21,7 +21,7 @@ for name in ("riptide.stream", "uvicorn.error"):
 TRACED = """
 import logging
 from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
-from riptide.logs import configure_logs
+from riptide.process.log_records import configure_logs
 configure_logs("info", {format!r})
 logger = logging.getLogger("riptide.test")
 with use_span(NonRecordingSpan(SpanContext(0xabc, 0xdef, is_remote=False))):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from riptide.errors import BodyLimitError
-from riptide.hub.bodies import SMALL_BODY_BYTES, Bodies
+from riptide.publishing.bodies import SMALL_BODY_BYTES, Bodies
 
 LARGE = SMALL_BODY_BYTES + 1
 

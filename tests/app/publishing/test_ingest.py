@@ -17,11 +17,11 @@ from riptide.errors import (
     UnsupportedMediaTypeError,
 )
 from riptide.hub.hub import Hub
-from riptide.hub.ingest import LARGEST_BODIES, SLICE_BYTES, Ingest
 from riptide.hub.topic import RingLimits
-from riptide.log.memory import MemoryLog
-from riptide.log.message_log import Retention
+from riptide.publishing.ingest import LARGEST_BODIES, SLICE_BYTES, Ingest
 from riptide.slow_consumers import parse_rules
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
 from riptide_telemetry import Lifecycle, Publishing, PublishOutcome
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns

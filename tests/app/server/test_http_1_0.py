@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.request_limits import RequestLimits
+from riptide.server.http_limits import RequestLimits
 from tests.app.exchange import serve
 from tests.app.waiting import eventually, turns
 

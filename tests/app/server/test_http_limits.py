@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from riptide import request_limits
-from riptide.descriptors import LAST
-from riptide.request_limits import MAX_HEAD_BYTES, MAX_WAITING, LimitedHttpProtocol, RequestLimits
-from riptide.server import StreamingHttpProtocol
+from riptide.process.descriptors import LAST
+from riptide.server import http_limits as request_limits
+from riptide.server.http_limits import (
+    MAX_HEAD_BYTES,
+    MAX_WAITING,
+    LimitedHttpProtocol,
+    RequestLimits,
+)
+from riptide.server.serving import StreamingHttpProtocol
 from tests.app.exchange import Exchange, serve
 from tests.app.waiting import eventually
 

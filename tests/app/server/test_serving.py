@@ -13,8 +13,8 @@ from websockets.asyncio.client import connect
 from websockets.datastructures import Headers
 
 from riptide.errors import AddressError
-from riptide.request_limits import RequestLimits
-from riptide.server import DrainingServer, _configure, address_of, listen
+from riptide.server.http_limits import RequestLimits
+from riptide.server.serving import DrainingServer, _configure, address_of, listen
 from riptide.streaming.connection import EXTENSION, ClientConnection
 from tests.app.waiting import eventually
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide import tls
 from riptide.errors import KeyFileError
-from riptide.settings import Settings
-from riptide.tls import Tls, follow_renewals, tls_of
+from riptide.server import tls
+from riptide.server.tls import Tls, follow_renewals, tls_of
+from riptide.settings.settings import Settings
 from tests.app.waiting import eventually
 from tests.certificates import make_certificate
 

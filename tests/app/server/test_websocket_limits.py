@@ -11,13 +11,13 @@ from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 from websockets.uri import parse_uri
 
-from riptide.frame_limits import (
+from riptide.server.serving import StreamingWebSocketProtocol
+from riptide.server.websocket_limits import (
     MAX_FRAGMENTS,
     MAX_FRAMES_A_SECOND,
     PIECE_BYTES,
     LimitedWebSocketProtocol,
 )
-from riptide.server import StreamingWebSocketProtocol
 from tests.app.waiting import eventually, turns
 
 

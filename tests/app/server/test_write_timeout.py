@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from riptide import write_timeout
-from riptide.request_limits import RequestLimits
-from riptide.write_timeout import enforce_write_timeout
+from riptide.server import write_timeout
+from riptide.server.http_limits import RequestLimits
+from riptide.server.write_timeout import enforce_write_timeout
 from tests.app.exchange import Exchange, serve
 from tests.app.waiting import eventually
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from riptide.setting_reference import reference
-from riptide.settings import GROUPS, Settings
+from riptide.settings.reference import reference
+from riptide.settings.settings import GROUPS, Settings
 
 ENTRIES = {entry.variable: entry for entries in reference().values() for entry in entries}
 

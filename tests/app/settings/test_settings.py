@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from riptide.errors import InvalidSettingsError
-from riptide.settings import Settings, load_settings, unknown_variables
+from riptide.settings.settings import Settings, load_settings, unknown_variables
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

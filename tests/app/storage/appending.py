@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from riptide.log.message_log import MessageLog
+    from riptide.storage.message_log import MessageLog
 
 
 async def append(log: MessageLog, topic: str, *payloads: bytes) -> int:

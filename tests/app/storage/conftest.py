@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from riptide.log.memory import MemoryLog
-from riptide.log.message_log import Retention
-from riptide.log.sqlite import SqliteLog
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from riptide.log.message_log import MessageLog
+    from riptide.storage.message_log import MessageLog
 
 
 class OpenLog(Protocol):

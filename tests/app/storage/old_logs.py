@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from riptide.log.schema import APPLICATION_ID
-from riptide.log.sqlite_file import SqliteFile
+from riptide.storage.schema import APPLICATION_ID
+from riptide.storage.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import BackupError, DataDirectoryError
-from riptide.log import backup
-from riptide.log.backup import back_up, restore
-from riptide.log.message_log import Retention
-from riptide.log.schema import SCHEMA_VERSION
-from riptide.log.sqlite import SqliteLog
-from tests.app.log.appending import append
-from tests.app.log.old_logs import OLD_SCHEMAS, make_old
+from riptide.storage import backup
+from riptide.storage.backup import back_up, restore
+from riptide.storage.message_log import Retention
+from riptide.storage.schema import SCHEMA_VERSION
+from riptide.storage.sqlite import SqliteLog
+from tests.app.storage.appending import append
+from tests.app.storage.old_logs import OLD_SCHEMAS, make_old
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -182,7 +182,7 @@ async def test_a_disk_that_is_full_leaves_everything_as_it_was(tmp_path: Path, d
     before = _names(tmp_path)
     # No file may grow over a megabyte.
     program = (
-        f"import pathlib, resource, sys; from riptide.log.backup import {deed}\n"
+        f"import pathlib, resource, sys; from riptide.storage.backup import {deed}\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
         f"{deed}({arguments})"
     )

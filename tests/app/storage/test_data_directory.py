@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import DataDirectoryError
-from riptide.log.data_directory import DataDirectory
-from riptide.log.message_log import Retention
-from riptide.log.sqlite import SqliteLog
-from tests.app.log.appending import append
+from riptide.storage.data_directory import DataDirectory
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
+from tests.app.storage.appending import append
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from riptide.log.memory import MemoryLog
-from riptide.log.message_log import Retention
-from tests.app.log.appending import append
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
+from tests.app.storage.appending import append
 
 
 async def test_an_append_is_done_at_once() -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import TopicLimitError
-from riptide.log import sqlite_writer
-from riptide.log.message_log import READ_BYTES, READ_MESSAGES, monotonic_from_unix
-from tests.app.log.appending import append
+from riptide.storage import sqlite_writer
+from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, monotonic_from_unix
+from tests.app.storage.appending import append
 
 if TYPE_CHECKING:
-    from riptide.log.message_log import MessageLog
-    from tests.app.log.conftest import OpenLog
+    from riptide.storage.message_log import MessageLog
+    from tests.app.storage.conftest import OpenLog
 
 
 async def _sequences(log: MessageLog, topic: str, after: int = 0) -> list[int]:
@@ -99,7 +99,7 @@ async def test_a_message_keeps_when_it_was_accepted_on_both_clocks(open_log: Ope
 async def test_no_more_than_the_newest_messages_are_kept_and_numbers_go_on(
     open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("riptide.log.sqlite_writer.TRIM_INTERVAL_S", 0.01)
+    monkeypatch.setattr("riptide.storage.sqlite_writer.TRIM_INTERVAL_S", 0.01)
     log = await open_log(messages=3)
     await append(log, "a", *[b"0"] * 10)
 
@@ -115,7 +115,7 @@ async def test_no_more_than_the_newest_messages_are_kept_and_numbers_go_on(
 async def test_expired_messages_go_and_the_head_stays(
     open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("riptide.log.sqlite_writer.TRIM_INTERVAL_S", 0.01)
+    monkeypatch.setattr("riptide.storage.sqlite_writer.TRIM_INTERVAL_S", 0.01)
     log = await open_log(seconds=60)
     await log.append("a", [b"0"] * 4, time.time_ns() - 61_000_000_000)
     await log.append("b", [b"0"], time.time_ns())
@@ -138,7 +138,7 @@ async def test_expired_messages_go_and_the_head_stays(
 async def test_a_retention_larger_than_any_clock_or_counter_keeps_everything(
     open_log: OpenLog, monkeypatch: pytest.MonkeyPatch, messages: int, seconds: float
 ) -> None:
-    monkeypatch.setattr("riptide.log.sqlite_writer.TRIM_INTERVAL_S", 0.01)
+    monkeypatch.setattr("riptide.storage.sqlite_writer.TRIM_INTERVAL_S", 0.01)
     log = await open_log(messages=messages, seconds=seconds)
     for number in range(1, 6):
         assert await append(log, "a", b"0") == number

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import StartError
-from riptide.log import schema
-from riptide.log.message_log import Retention
-from riptide.log.schema import SCHEMA_VERSION, begin_life, find_fault
-from riptide.log.sqlite import SqliteLog
-from riptide.log.sqlite_file import SqliteFile
-from tests.app.log.old_logs import OLD_EPOCH, OLD_SCHEMAS, make_old
+from riptide.storage import schema
+from riptide.storage.message_log import Retention
+from riptide.storage.schema import SCHEMA_VERSION, begin_life, find_fault
+from riptide.storage.sqlite import SqliteLog
+from riptide.storage.sqlite_file import SqliteFile
+from tests.app.storage.old_logs import OLD_EPOCH, OLD_SCHEMAS, make_old
 
 if TYPE_CHECKING:
     import sqlite3

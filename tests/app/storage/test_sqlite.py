@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import DataDirectoryError, LogUnavailableError
-from riptide.log import sqlite_writer
-from riptide.log.message_log import Retention
-from riptide.log.sqlite import SqliteLog
-from tests.app.log.appending import append
+from riptide.storage import sqlite_writer
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
+from tests.app.storage.appending import append
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import DataDirectoryError, LogCorruptError, StartError
-from riptide.log.schema import APPLICATION_ID, SCHEMA_VERSION
-from riptide.log.sqlite_file import SqliteFile
+from riptide.storage.schema import APPLICATION_ID, SCHEMA_VERSION
+from riptide.storage.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ def test_a_directory_where_the_database_should_be_cannot_be_used(tmp_path: Path)
 
 def test_a_directory_in_use_is_refused_and_free_when_its_user_was_killed(tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys, time; from riptide.log.sqlite_file import SqliteFile\n"
+        "import pathlib, sys, time; from riptide.storage.sqlite_file import SqliteFile\n"
         "SqliteFile(pathlib.Path(sys.argv[1])).open(); print('open', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(

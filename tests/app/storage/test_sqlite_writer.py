@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import LogUnavailableError, TopicLimitError
-from riptide.log import sqlite_writer
-from riptide.log.message_log import Retention
-from riptide.log.sqlite_file import SqliteFile
-from riptide.log.sqlite_writer import Append, SqliteWriter
+from riptide.storage import sqlite_writer
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.sqlite_writer import Append, SqliteWriter
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import StartError
-from riptide.supervisor import Supervisor
-from riptide.worker import START_FAILED
+from riptide.workers.supervisor import Supervisor
+from riptide.workers.worker import START_FAILED
 from tests.service import RIPTIDE
 
 if TYPE_CHECKING:

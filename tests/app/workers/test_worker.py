@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from riptide.targets import MetricsTargets
-from riptide.worker import START_FAILED
+from riptide.endpoints.metrics_targets import MetricsTargets
+from riptide.workers.worker import START_FAILED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+WORKER = (sys.executable, "-m", "riptide.workers.worker")
+
+
 def _start(listener: socket.socket, directory: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "riptide.worker", "3", str(listener.fileno()), str(directory)],
+        [*WORKER, "3", str(listener.fileno()), str(directory)],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=[listener.fileno()],

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from riptide.setting_reference import reference
+from riptide.settings.reference import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from riptide.setting_reference import Entry
+    from riptide.settings.reference import Entry
 
 FILE: Final = "docs/settings.md"
 
 INTRODUCTION: Final = """\
 # Settings
 
-All settings of the service, which are environment variables. This page is generated from
-`app/riptide/settings.py` (`make kit`); do not edit it. `riptide serve --help` says the same.
+All settings of the service, which are environment variables. `riptide serve --help` says the same.
+This page is generated from `app/riptide/settings/settings.py` (`make kit`); do not edit it.
 
 - A value that is not allowed ends the start with a line that says what is. A variable that begins
   with `RIPTIDE_` and means nothing is pointed out.

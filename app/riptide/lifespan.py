@@ -8,10 +8,10 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from riptide import descriptors
-from riptide.allocator import give_back_regularly
-from riptide.background import beside
-from riptide.logs import handled_by
+from riptide.process import descriptors
+from riptide.process.allocator import give_back_regularly
+from riptide.process.background import beside
+from riptide.process.log_records import handled_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from riptide.access.gate import Gate
-    from riptide.log.message_log import MessageLog
+    from riptide.storage.message_log import MessageLog
     from riptide.streaming.drain import Drain
     from riptide.streaming.heartbeat import Heartbeat
     from riptide.streaming.streams import Streams

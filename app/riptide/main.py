@@ -21,16 +21,16 @@ from riptide.endpoints.metrics import metrics
 from riptide.endpoints.problems import EXCEPTION_HANDLERS
 from riptide.errors import InvalidSettingsError
 from riptide.hub.hub import Hub
-from riptide.hub.ingest import Ingest
 from riptide.hub.topic import RingLimits
 from riptide.lifespan import lifespan
-from riptide.log.memory import MemoryLog
-from riptide.log.message_log import Retention
-from riptide.log.sqlite import SqliteLog
-from riptide.request_limits import RequestLimits
+from riptide.publishing.ingest import Ingest
 from riptide.routes import OPERATORS, make_routes
-from riptide.settings import load_settings
+from riptide.server.http_limits import RequestLimits
+from riptide.settings.settings import load_settings
 from riptide.slow_consumers import parse_rules
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
 from riptide.streaming.drain import Drain
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.streams import Streams
@@ -39,9 +39,9 @@ from riptide_telemetry import EventLoopMonitor, InvalidTelemetryError, catalog, 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-    from riptide.log.message_log import MessageLog
-    from riptide.settings import Settings
-    from riptide.targets import MetricsTargets
+    from riptide.endpoints.metrics_targets import MetricsTargets
+    from riptide.settings.settings import Settings
+    from riptide.storage.message_log import MessageLog
     from riptide_telemetry import Telemetry
 
 DISTRIBUTION = "riptide-streaming"

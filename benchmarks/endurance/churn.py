@@ -19,7 +19,7 @@ from benchmarks.endurance.consumer import Connection, connect
 from benchmarks.endurance.publishing import Publisher
 from benchmarks.figures import Bar, Figure, Result
 from benchmarks.service import HOST, environment_of, running
-from riptide.allocator import INTERVAL_S
+from riptide.process.allocator import INTERVAL_S
 
 if TYPE_CHECKING:
     from benchmarks.service import Server

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import signal
 
-from riptide.logs import configure_logs
 from riptide.main import create_app
-from riptide.server import address_of, listen, serve
-from riptide.settings import load_settings
+from riptide.process.log_records import configure_logs
+from riptide.server.serving import address_of, listen, serve
+from riptide.settings.settings import load_settings
 
 MISSING = 3
 

@@ -11,10 +11,10 @@ import pytest
 from riptide.hub.hub import Hub
 from riptide.hub.topic import RingLimits
 from riptide.lifespan import lifespan
-from riptide.log.memory import MemoryLog
-from riptide.log.message_log import Retention
 from riptide.main import create_app
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
 from tests.app.recorder import Recorder
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from uvicorn.server import ServerState
 
-from riptide.request_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
-from riptide.server import StreamingHttpProtocol, listen
+from riptide.server.http_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
+from riptide.server.serving import StreamingHttpProtocol, listen
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:

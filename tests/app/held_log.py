@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from riptide.errors import LogUnavailableError
-from riptide.log.memory import MemoryLog
+from riptide.storage.memory import MemoryLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from riptide.log.message_log import Bounds, Retention
     from riptide.message import Message
+    from riptide.storage.message_log import Bounds, Retention
 
 
 class HeldLog(MemoryLog):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide import descriptors
 from riptide.errors import StartError
 from riptide.lifespan import COLLECTOR_THRESHOLDS, lifespan
-from riptide.log.message_log import Retention
-from riptide.log.sqlite import SqliteLog
 from riptide.main import create_app
-from riptide.settings import Settings
+from riptide.process import descriptors
+from riptide.settings.settings import Settings
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
 from tests.app.endpoints.answers import publish
 from tests.asgi import AsgiExchange, http_scope
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import InvalidSettingsError
-from riptide.log.memory import MemoryLog
-from riptide.log.sqlite import SqliteLog
 from riptide.main import create_app
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
+from riptide.storage.memory import MemoryLog
+from riptide.storage.sqlite import SqliteLog
 from tests.app.endpoints.answers import ask, publish
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ import orjson
 import pytest
 from websockets.frames import CloseCode, Opcode
 
-from riptide.frame_limits import MAX_FRAMES_A_SECOND
-from riptide.hub.ingest import LARGEST_BODIES
+from riptide.publishing.ingest import LARGEST_BODIES
+from riptide.server.websocket_limits import MAX_FRAMES_A_SECOND
 from tests.contract.consumers import TRANSPORTS
 from tests.contract.raw import RawStream
 from tests.service import Service

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from riptide.log_limit import RECORDS
+from riptide.process.log_record_limit import RECORDS
 
 if TYPE_CHECKING:
     from tests.conftest import StartService

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from operations import thresholds
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import CATALOG
 from tests.operations.grafana import DASHBOARDS, ROOT, VARIABLE, interpolate, load, targets

@@ -11,8 +11,8 @@ import pytest
 
 from operations.alerts import alerts
 from operations.rules import Alert
-from riptide import descriptors
-from riptide.settings import Settings
+from riptide.process import descriptors
+from riptide.settings.settings import Settings
 from riptide_telemetry import catalog
 from tests.operations.grafana import DASHBOARDS, ROOT
 from tests.operations.vocabulary import mentioned_metrics, of_catalog, queries

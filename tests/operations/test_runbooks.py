@@ -11,7 +11,7 @@ from operations.alerts import alerts
 from operations.recording_rules import recording_rules
 from operations.rule_files import RECORDING_RULES
 from operations.rules import Alert
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
 from riptide_telemetry.catalog import CATALOG
 from tests.operations.vocabulary import (
     OF_ITSELF,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operations.setting_reference import FILE, generate
-from riptide.settings import GROUPS, Settings
+from riptide.settings.settings import GROUPS, Settings
 
 
 def test_every_setting_has_its_row_in_the_section_of_its_group() -> None:

@@ -17,7 +17,7 @@ import httpx2
 import pytest
 import yaml
 
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
 from tests.operations.grafana import ROOT
 from tests.programs import require
 from tests.prometheus import Prometheus

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from riptide.settings import OTHER_VARIABLES, Settings
+from riptide.settings.settings import OTHER_VARIABLES, Settings
 from riptide_telemetry import CloseReason
 
 ROOT = Path(__file__).parents[2]

@@ -160,13 +160,14 @@ def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
         "import os, socket, threading\n"
         "os.environ.get('HOME')\n"
         "os.environ['PATH']\n"
-        "from riptide.settings import Settings\n"
+        "from riptide.settings.settings import Settings\n"
         "Settings()\n"
         "open(__file__).close()\n"
         "socket.socket().close()\n"
         "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
-    for name in ("settings.py", "errors.py", "message.py", "slow_consumers.py"):
+    (package / "settings").mkdir()
+    for name in ("settings/settings.py", "errors.py", "message.py", "slow_consumers.py"):
         (package / name).write_text((ROOT / "app" / "riptide" / name).read_text())
     seen = _watch("riptide.bad", folders=[package], cwd=tmp_path)
     for deed in (

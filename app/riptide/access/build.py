@@ -11,7 +11,7 @@ from riptide.access.origins import Origins
 
 if TYPE_CHECKING:
     from riptide.access.tokens import TokenVerifier
-    from riptide.settings import Settings
+    from riptide.settings.settings import Settings
     from riptide_telemetry import Lifecycle
 
 

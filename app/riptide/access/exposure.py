@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from riptide.errors import ExposedError, InvalidSettingsError
 
 if TYPE_CHECKING:
-    from riptide.settings import Settings
+    from riptide.settings.settings import Settings
 
 
 def has_access_control(settings: Settings) -> bool:

@@ -28,7 +28,7 @@ def backup(file: Path) -> None:
 
     riptide restore brings it back.
     """
-    from riptide.log.backup import back_up  # noqa: PLC0415  # --help opens nothing
+    from riptide.storage.backup import back_up  # noqa: PLC0415  # --help opens nothing
 
     directory = data_directory()
     try:

@@ -18,7 +18,7 @@ def data_directory() -> Path:
         InvalidSettingsError: a setting has a value that is not allowed.
 
     """
-    from riptide.settings import load_settings  # noqa: PLC0415  # loads pydantic
+    from riptide.settings.settings import load_settings  # noqa: PLC0415  # loads pydantic
 
     settings = load_settings()
     if settings.log == "memory":

@@ -29,7 +29,7 @@ def restore(file: Path, *, replace: bool) -> None:
     Consumers go on where they were if the backup has their last message; those that saw more are
     told so (reset) and begin at its beginning.
     """
-    from riptide.log.backup import restore as bring_back  # noqa: PLC0415  # --help opens nothing
+    from riptide.storage.backup import restore as bring_back  # noqa: PLC0415  # --help opens nothing
 
     directory = data_directory()
     try:

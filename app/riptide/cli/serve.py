@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from riptide.setting_reference import Entry
+    from riptide.settings.reference import Entry
 
 EPILOG = """\b
 Examples:
@@ -24,7 +24,7 @@ class _CommandWithSettings(click.Command):
     """Lists the settings under the help, from the one place where they are defined."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from riptide.setting_reference import reference  # noqa: PLC0415  # only this help needs them
+        from riptide.settings.reference import reference  # noqa: PLC0415  # only this help needs them
 
         super().format_epilog(ctx, formatter)
         for title, entries in reference().items():
@@ -57,13 +57,13 @@ def serve(workers: int | None) -> None:
     The second one ends the process at once.
     """
     from riptide.access.exposure import check_exposure  # noqa: PLC0415  # --help opens nothing
-    from riptide.logs import configure_logs  # noqa: PLC0415  # --help does not load the service
     from riptide.main import create_app  # noqa: PLC0415  # loads Starlette and OpenTelemetry
-    from riptide.server import address_of, listen  # noqa: PLC0415  # loads uvicorn
-    from riptide.server import serve as run  # noqa: PLC0415  # loads uvicorn, as above
-    from riptide.settings import load_settings, unknown_variables  # noqa: PLC0415  # loads pydantic
-    from riptide.supervisor import supervise  # noqa: PLC0415  # only several workers need it
-    from riptide.tls import tls_of  # noqa: PLC0415  # loads ssl
+    from riptide.process.log_records import configure_logs  # noqa: PLC0415  # --help does not load the service
+    from riptide.server.serving import address_of, listen  # noqa: PLC0415  # loads uvicorn
+    from riptide.server.serving import serve as run  # noqa: PLC0415  # loads uvicorn, as above
+    from riptide.server.tls import tls_of  # noqa: PLC0415  # loads ssl
+    from riptide.settings.settings import load_settings, unknown_variables  # noqa: PLC0415  # loads pydantic
+    from riptide.workers.supervisor import supervise  # noqa: PLC0415  # only several workers need it
 
     settings = load_settings()
     if workers is not None:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from riptide.log.message_log import MessageLog
+    from riptide.storage.message_log import MessageLog
     from riptide.streaming.streams import Streams
     from riptide_telemetry import Telemetry
 

@@ -12,7 +12,7 @@ from riptide.errors import MisdirectedError, NotFoundError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from riptide.targets import MetricsTargets
+    from riptide.endpoints.metrics_targets import MetricsTargets
     from riptide_telemetry import Telemetry
 
 

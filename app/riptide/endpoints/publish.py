@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from riptide.access.gate import Gate
-    from riptide.hub.ingest import Ingest
+    from riptide.publishing.ingest import Ingest
 
 
 async def publish(request: Request) -> Response:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from riptide.encoding.formats import Encoding
-    from riptide.log.message_log import Bounds, ListedTopic, MessageLog
     from riptide.message import Position
     from riptide.slow_consumers import SlowConsumerRule
+    from riptide.storage.message_log import Bounds, ListedTopic, MessageLog
     from riptide_telemetry import Lifecycle
 
 # Names that are asked of the log at once: its reader serves replays, too.

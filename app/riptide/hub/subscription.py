@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from riptide.encoding.formats import Encoding
     from riptide.hub.fanout import Taker
     from riptide.hub.topic import Topic
-    from riptide.log.message_log import MessageLog
+    from riptide.storage.message_log import MessageLog
 
 
 class Missed(NamedTuple):

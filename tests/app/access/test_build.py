@@ -7,7 +7,7 @@ import pytest
 from riptide.access.build import make_gate
 from riptide.access.identity import ANYONE
 from riptide.errors import ForbiddenError, KeyFileError, UnauthenticatedError
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
 from riptide_telemetry import Protocol
 from tests.asgi import http_scope
 from tests.issuer import SECRET, Issuer, bearer, jwk_set

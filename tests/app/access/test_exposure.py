@@ -7,7 +7,7 @@ import pytest
 
 from riptide.access.exposure import check_exposure, has_access_control
 from riptide.errors import ExposedError, InvalidSettingsError
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
 
 KEYS: list[dict[str, Any]] = [
     {"token_secret_file": Path("x")},

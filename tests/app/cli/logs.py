@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from riptide.log.message_log import Retention
-from riptide.log.sqlite import SqliteLog
-from tests.app.log.appending import append
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
+from tests.app.storage.appending import append
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from riptide.cli import batches
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

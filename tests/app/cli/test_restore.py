@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.log import backup
+from riptide.storage import backup
 from tests.app.cli.logs import make_log, payloads_of
 
 if TYPE_CHECKING:

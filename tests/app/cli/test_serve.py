@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from riptide.setting_reference import reference
-from riptide.settings import PREFIX
+from riptide.settings.reference import reference
+from riptide.settings.settings import PREFIX
 
 if TYPE_CHECKING:
     from tests.app.cli.conftest import Run, Spawn

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from riptide import errors, message
 from riptide.endpoints.openapi import document
 from riptide.errors import ProblemError
-from riptide.settings import Settings
+from riptide.settings.settings import Settings
 from tests.app.endpoints.answers import ask
 
 if TYPE_CHECKING:

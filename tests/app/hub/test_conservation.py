@@ -28,9 +28,9 @@ from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub, Start
 from riptide.hub.subscription import Finished, Missed, Overrun
 from riptide.hub.topic import RingLimits
-from riptide.log.message_log import Retention
 from riptide.message import Edge, MessageId
 from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
+from riptide.storage.message_log import Retention
 from tests.app.held_log import HeldLog
 from tests.app.recorder import Recorder
 from tests.app.waiting import turns

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from riptide.hub.batch import Batch
-    from riptide.log.memory import MemoryLog
+    from riptide.storage.memory import MemoryLog
     from tests.app.recorder import Recorder
 
 

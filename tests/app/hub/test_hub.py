@@ -15,10 +15,10 @@ from riptide.hub import hub as hub_module
 from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub
 from riptide.hub.topic import RingLimits
-from riptide.log.memory import MemoryLog
-from riptide.log.message_log import Retention
-from riptide.log.sqlite import SqliteLog
 from riptide.message import Edge, MessageId
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
 from riptide_telemetry import DropReason, ReconnectionOutcome
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns

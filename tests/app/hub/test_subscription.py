@@ -13,16 +13,16 @@ from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub
 from riptide.hub.subscription import Finished, Missed, Overrun, Subscription
 from riptide.hub.topic import RingLimits
-from riptide.log.message_log import Retention
 from riptide.message import Edge
 from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
+from riptide.storage.message_log import Retention
 from riptide_telemetry import DropReason, Source
 from tests.app.held_log import HeldLog
 from tests.app.waiting import turns
 
 if TYPE_CHECKING:
-    from riptide.log.memory import MemoryLog
     from riptide.message import Position
+    from riptide.storage.memory import MemoryLog
     from tests.app.recorder import Recorder
 
 Step = Batch | Missed | Overrun | Finished | None

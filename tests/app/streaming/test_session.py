@@ -9,9 +9,9 @@ import pytest
 from riptide.encoding.formats import WEBSOCKET
 from riptide.hub.hub import Hub
 from riptide.hub.topic import RingLimits
-from riptide.log.message_log import Retention
 from riptide.message import Edge, MessageId
 from riptide.slow_consumers import parse_rules
+from riptide.storage.message_log import Retention
 from riptide.streaming import session as session_module
 from riptide.streaming.stream_request import StreamRequest
 from riptide.streaming.streams import Streams
@@ -22,7 +22,7 @@ from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually, turns
 
 if TYPE_CHECKING:
-    from riptide.log.memory import MemoryLog
+    from riptide.storage.memory import MemoryLog
     from tests.app.recorder import Recorder
 
 
@@ -101,7 +101,7 @@ async def test_a_long_replay_says_how_far_it_is(
     open_stream: OpenStream, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "PROGRESS_INTERVAL_S", 0)
-    monkeypatch.setattr("riptide.log.memory.READ_MESSAGES", 10)
+    monkeypatch.setattr("riptide.storage.memory.READ_MESSAGES", 10)
     await _publish(hub, 1, 30)
     opened = await open_stream(until="latest")
     await opened.ended()

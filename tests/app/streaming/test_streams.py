@@ -17,7 +17,7 @@ from riptide.errors import (
 )
 from riptide.hub.hub import Hub
 from riptide.hub.topic import RingLimits
-from riptide.log.message_log import Retention
+from riptide.storage.message_log import Retention
 from riptide.streaming.drain import Drain
 from riptide.streaming.streams import REJECTIONS, SESSION_BYTES, Streams
 from riptide_telemetry import CloseReason, Protocol, RejectReason

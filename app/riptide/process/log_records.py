@@ -1,0 +1,83 @@
+"""Where log records go: one line each, to standard error, and by OTLP where that is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+from riptide.process.log_record_limit import LogLimit
+from riptide_telemetry import log_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+# What filters leave on a record for each other.
+_NOT_FOR_READERS = ("passes", "trace")
+
+
+class TraceIds(logging.Filter):
+    """Gives each record the ids of the trace and the span that it belongs to, if there are any."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let all pass."""
+        trace = log_trace(record)
+        if trace is not None:
+            record.trace_id = f"{trace.trace_id:032x}"
+            record.span_id = f"{trace.span_id:016x}"
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people. Only a traceback of ours goes on over several."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Return the line; what came from outside cannot begin another one."""
+        record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
+        line = super().formatMessage(record)
+        for name in ("trace_id", "span_id", "held_back"):
+            if hasattr(record, name):
+                line += f" {name}={getattr(record, name)}"
+        return line
+
+
+def json_formatter() -> logging.Formatter:
+    """Return a formatter that makes one JSON object a line, tracebacks included."""
+    return JsonFormatter(
+        ["levelname", "name", "message"],
+        timestamp="time",
+        rename_fields={"levelname": "level", "name": "logger"},
+        reserved_attrs=[*RESERVED_ATTRS, *_NOT_FOR_READERS],
+    )
+
+
+def configure_logs(level: str, log_format: str = "text") -> None:
+    """Print records of at least this level; uvicorn's own only when they are warnings."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(json_formatter() if log_format == "json" else TextFormatter(FORMAT))
+    handler.addFilter(LogLimit())
+    handler.addFilter(TraceIds())
+    logging.basicConfig(handlers=[handler], level=level.upper())
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+@contextlib.contextmanager
+def handled_by(handler: logging.Handler | None) -> Iterator[None]:
+    """Have all records handled by one more handler, under the limit of those that are printed."""
+    root = logging.getLogger()
+    if handler is None:
+        yield
+        return
+    limits = [
+        limit for other in root.handlers for limit in other.filters if isinstance(limit, LogLimit)
+    ]
+    handler.addFilter(limits[0] if limits else LogLimit())
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)

@@ -1,0 +1,130 @@
+"""A log in memory: for throw-away runs. Everything is gone when the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import secrets
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from riptide.message import Message
+from riptide.storage.message_log import (
+    READ_BYTES,
+    READ_MESSAGES,
+    Bounds,
+    ListedTopic,
+    Retention,
+    monotonic_from_unix,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# All topics are looked through no more often than that for one that has expired.
+SWEEP_INTERVAL_S = 1.0
+
+
+class MemoryLog:
+    """A ``MessageLog`` in a dictionary of deques."""
+
+    def __init__(self, retention: Retention) -> None:
+        self.epoch = secrets.token_hex(4)
+        self._retention = retention
+        # Of topics that have any.
+        self._messages: dict[str, deque[Message]] = {}
+        self._heads: dict[str, int] = {}
+        self._bytes = 0
+        self._next_sweep = 0.0
+
+    async def open(self) -> None:
+        """Do nothing: memory is always ready."""
+
+    async def close(self) -> None:
+        """Forget everything."""
+        self._messages.clear()
+
+    def append(
+        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
+    ) -> asyncio.Future[int]:
+        """Keep the payloads; the future is done at once."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if topic not in self._messages and not self._has_room():
+            future.set_exception(self._retention.no_more_topics())
+            return future
+        first = self._heads.get(topic, 0) + 1
+        messages = self._messages.setdefault(topic, deque())
+        accepted_ns = monotonic_from_unix(accepted_at)
+        for sequence, payload in enumerate(payloads, first):
+            messages.append(
+                Message(self.epoch, sequence, accepted_at, accepted_ns, payload, traceparent)
+            )
+            self._bytes += len(payload)
+        self._heads[topic] = first + len(payloads) - 1
+        self._expire(topic)
+        future.set_result(first)
+        return future
+
+    async def bounds(self, topic: str) -> Bounds:
+        """Return which messages of the topic there are."""
+        head = self._heads.get(topic, 0)
+        messages = self._expire(topic)
+        return Bounds(messages[0].sequence if messages else head + 1, head)
+
+    async def end_of(self, epoch: str, topic: str) -> int | None:
+        """Return the topic's head for this life, and None for all others."""
+        return self._heads.get(topic, 0) if epoch == self.epoch else None
+
+    async def read(self, topic: str, after: int) -> list[Message]:
+        """Return the messages that follow ``after``."""
+        messages = self._expire(topic)
+        if not messages:
+            return []
+        start = max(0, after + 1 - messages[0].sequence)
+        found, size = [], 0
+        for message in itertools.islice(messages, start, start + READ_MESSAGES):
+            found.append(message)
+            size += len(message.payload)
+            if size >= READ_BYTES:
+                break
+        return found
+
+    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
+        """Return the topics whose names come after ``after``."""
+        names = heapq.nsmallest(limit, (name for name in self._heads if name > after))
+        return [ListedTopic(name, await self.bounds(name), self.epoch) for name in names]
+
+    def size_bytes(self) -> int:
+        """Return the bytes of all payloads."""
+        return self._bytes
+
+    def unavailable_reason(self) -> str | None:
+        """Return None: memory does not fail in part."""
+        return None
+
+    def _has_room(self) -> bool:
+        """Return whether another topic may have messages."""
+        if len(self._messages) < self._retention.topics:
+            return True
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_INTERVAL_S
+            for topic in list(self._messages):
+                self._expire(topic)
+        return len(self._messages) < self._retention.topics
+
+    def _expire(self, topic: str) -> Sequence[Message]:
+        """Forget what retention no longer covers, and return what is left."""
+        messages = self._messages.get(topic)
+        if messages is None:
+            return ()
+        oldest = self._retention.oldest_kept()
+        while messages and (
+            len(messages) > self._retention.messages or messages[0].accepted_at < oldest
+        ):
+            self._bytes -= len(messages.popleft().payload)
+        if not messages:
+            del self._messages[topic]
+        return messages

@@ -1,0 +1,264 @@
+"""The thread that writes to the SQLite log: group commit and retention."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from riptide.errors import LogUnavailableError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from riptide.storage.message_log import Retention
+    from riptide.storage.sqlite_file import SqliteFile
+
+logger = logging.getLogger("riptide.log")
+
+COMMIT_MESSAGES = 10_000
+TRIM_INTERVAL_S = 5.0
+# Deletes come in small transactions, so that appends get in between.
+TRIM_MESSAGES = 2_000
+RETRY_AFTER_S = 5
+FAILURE_LASTS_S = 30.0
+
+
+class Append(NamedTuple):
+    """Payloads for one topic, and the future of the first one's sequence number."""
+
+    topic: str
+    payloads: Sequence[bytes]
+    accepted_at: int
+    done: asyncio.Future[int]
+    traceparent: str = ""
+
+
+class _Head(NamedTuple):
+    topic_id: int
+    sequence: int
+
+
+class SqliteWriter:
+    """Commits all appends that wait in one transaction, and trims between commits."""
+
+    def __init__(self, file: SqliteFile, retention: Retention) -> None:
+        self._failure: str | None = None
+        self._failed_at = 0.0
+        self._file = file
+        self._retention = retention
+        self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
+        # Of the topics that were published to in this life of the log.
+        self._heads: dict[str, _Head] = {}
+        self._life = 0
+        # Ids of the topics that have messages; the others are but remembered, for their numbers.
+        self._live: set[int] = set()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Connect, and start the thread; raises what SQLite says against it."""
+        connection = self._file.connect()
+        self._life = max(self._file.lives.values())
+        self._live = {
+            topic_id
+            for (topic_id,) in connection.execute(
+                "SELECT id FROM topics WHERE EXISTS "
+                "(SELECT 1 FROM messages WHERE topic_id = topics.id)"
+            )
+        }
+        self._thread = threading.Thread(
+            target=self._run, args=[connection], name="riptide-log-writer", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what waits and end the thread; blocks until then."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def put(self, append: Append) -> None:
+        """Queue an append for the next commit."""
+        self._queue.put(append)
+
+    def failure(self) -> str | None:
+        """Return why the last commit failed, if that was a moment ago.
+
+        Readiness depends on it: were it to last, nobody would come to find out that the disk
+        has room again.
+        """
+        recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
+        return self._failure if recently else None
+
+    def _run(self, connection: sqlite3.Connection) -> None:
+        next_trim = time.monotonic()
+        running = True
+        while running:
+            appends, running = self._wait_for_appends(next_trim - time.monotonic())
+            if appends:
+                self._commit(connection, appends)
+            if time.monotonic() >= next_trim:
+                more = self._trim(connection)
+                next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
+        connection.close()
+
+    def _wait_for_appends(self, timeout: float) -> tuple[list[Append], bool]:
+        """Return the next append and all behind it, and False once there will be no more."""
+        appends: list[Append] = []
+        messages = 0
+        try:
+            append = self._queue.get(timeout=max(0.0, timeout))
+            while append is not None:
+                appends.append(append)
+                messages += len(append.payloads)
+                if messages >= COMMIT_MESSAGES:
+                    return appends, True
+                append = self._queue.get_nowait()
+        except queue.Empty:
+            return appends, True
+        return appends, False
+
+    def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
+        heads: dict[str, _Head] = {}
+        live = self._live.copy()
+        firsts: list[int | None] = []
+        try:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                for append in appends:
+                    known = heads.get(append.topic) or self._heads.get(append.topic)
+                    head = known or _find_head(connection, append.topic)
+                    is_live = head is not None and head.topic_id in live
+                    if not is_live and len(live) >= self._retention.topics:
+                        firsts.append(None)
+                        continue
+                    head = head or _create_topic(connection, append.topic)
+                    if known is None:
+                        _begin(connection, head, self._life)
+                    firsts.append(head.sequence + 1)
+                    heads[append.topic] = _insert(connection, append, head)
+                    live.add(head.topic_id)
+                connection.executemany(
+                    "UPDATE topics SET head = ? WHERE id = ?",
+                    [(head.sequence, head.topic_id) for head in heads.values()],
+                )
+        except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
+            self._failure = str(error)
+            self._failed_at = time.monotonic()
+            logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
+            firsts = []
+        else:
+            self._failure = None
+            self._heads |= heads
+            self._live = live
+        try:
+            appends[0].done.get_loop().call_soon_threadsafe(
+                _resolve, appends, firsts, self._failure, self._retention
+            )
+        except RuntimeError:
+            logger.warning("%d appends ended after the event loop did", len(appends))
+
+    def _trim(self, connection: sqlite3.Connection) -> bool:
+        """Delete a step of what retention no longer covers; return whether more is left."""
+        oldest = self._retention.oldest_kept()
+        more = False
+        try:
+            for topic_id, head in connection.execute("SELECT id, head FROM topics").fetchall():
+                if topic_id not in self._live:
+                    continue
+                earliest = connection.execute(
+                    "SELECT min(sequence) FROM messages WHERE topic_id = ?", (topic_id,)
+                ).fetchone()[0]
+                if earliest is None:
+                    self._live.discard(topic_id)
+                    continue
+                first_kept = self._retention.first_kept(head)
+                more |= _trim_topic(connection, topic_id, earliest, first_kept, oldest)
+        except sqlite3.Error as error:
+            logger.warning("expired messages could not be deleted: %s", error)
+            return False
+        return more
+
+
+def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
+    row = connection.execute("SELECT id, head FROM topics WHERE name = ?", (topic,)).fetchone()
+    return row and _Head(*row)
+
+
+def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
+    """Note that what follows in the topic is of another life than what is there."""
+    connection.execute(
+        "INSERT INTO beginnings VALUES (?, ?, ?)", (head.topic_id, head.sequence + 1, life)
+    )
+
+
+def _create_topic(connection: sqlite3.Connection, name: str) -> _Head:
+    cursor = connection.execute("INSERT INTO topics (name, head) VALUES (?, 0)", (name,))
+    return _Head(int(cursor.lastrowid or 0), 0)
+
+
+def _insert(connection: sqlite3.Connection, append: Append, head: _Head) -> _Head:
+    connection.executemany(
+        "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
+        [
+            (head.topic_id, sequence, append.accepted_at, payload, append.traceparent or None)
+            for sequence, payload in enumerate(append.payloads, head.sequence + 1)
+        ],
+    )
+    return _Head(head.topic_id, head.sequence + len(append.payloads))
+
+
+def _trim_topic(
+    connection: sqlite3.Connection, topic_id: int, earliest: int, first_by_count: int, oldest: int
+) -> bool:
+    # Messages are accepted in the order of their numbers, so the scan ends at the first to keep.
+    young = connection.execute(
+        "SELECT sequence FROM messages WHERE topic_id = ? AND sequence >= ? AND accepted_at >= ? "
+        "ORDER BY sequence LIMIT 1",
+        (topic_id, first_by_count, oldest),
+    ).fetchone()
+    step_end = earliest + TRIM_MESSAGES
+    keep_from = step_end if young is None else min(young[0], step_end)
+    if keep_from <= earliest:
+        return False
+    deleted = connection.execute(
+        "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
+    ).rowcount
+    # Lives of which no message is left; who comes with an id of theirs has a gap in any case.
+    connection.execute(
+        "DELETE FROM beginnings WHERE topic_id = ? AND first < "
+        "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
+        (topic_id, topic_id, keep_from),
+    )
+    return deleted == TRIM_MESSAGES
+
+
+def _resolve(
+    appends: list[Append],
+    firsts: list[int | None],
+    failure: str | None,
+    retention: Retention,
+) -> None:
+    """Finish the appends, in order, on the event loop."""
+    if failure is None:
+        for append, first in zip(appends, firsts, strict=True):
+            if append.done.done():
+                continue
+            if first is None:
+                append.done.set_exception(retention.no_more_topics())
+            else:
+                append.done.set_result(first)
+        return
+    for append in appends:
+        if not append.done.done():
+            append.done.set_exception(
+                LogUnavailableError(
+                    f"the message could not be kept ({failure}) and was not published; "
+                    "try again later, and tell the operator to look at the log's disk",
+                    retry_after=RETRY_AFTER_S,
+                )
+            )

@@ -1,0 +1,58 @@
+"""One of several processes that share the service's port; the supervisor starts it.
+
+usage: python -m riptide.workers.worker SLOT LISTENER_FD TARGETS_DIRECTORY
+
+It ends as at SIGTERM when its standard input does, that is, when the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from riptide.endpoints.metrics_targets import MetricsTargets
+from riptide.errors import StartError
+from riptide.main import create_app
+from riptide.process.log_records import configure_logs
+from riptide.server.serving import listen, serve
+from riptide.server.tls import tls_of
+from riptide.settings.settings import load_settings
+
+START_FAILED = 3
+
+
+def main(slot: int, listener_fd: int, directory: Path) -> int:
+    """Serve on the shared listener, with a log and with metrics of its own."""
+    settings = load_settings()
+    configure_logs(settings.log_level, settings.log_format)
+    settings = settings.model_copy(update={"data_dir": settings.data_dir / f"worker-{slot}"})
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    targets = MetricsTargets(directory)
+    metrics = listen(settings.host, 0)
+    try:
+        serve(
+            create_app(settings, targets),
+            socket.socket(fileno=listener_fd),
+            metrics,
+            tls_of(settings),
+            # Not before it can answer.
+            on_started=lambda: targets.add(slot, metrics.getsockname()[1]),
+        )
+    except StartError as error:
+        sys.stderr.write(f"riptide: {error}\n")
+        return START_FAILED
+    return 0
+
+
+def _end_with_supervisor() -> None:
+    # Unbuffered: a buffer's lock, held by this thread, would trouble the interpreter's end.
+    os.read(sys.stdin.fileno(), 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))

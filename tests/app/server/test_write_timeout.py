@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from riptide.server import write_timeout
+from riptide.server.http_limits import RequestLimits
+from riptide.server.write_timeout import enforce_write_timeout
+from tests.app.exchange import Exchange, serve
+from tests.app.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Receive, Scope, Send
+
+    from riptide.streaming.connection import ClientConnection
+    from riptide.streaming.streams import Streams
+
+BODY = b"x" * 16_000_000
+TIMEOUT_S = 0.4
+
+
+async def _large(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001  # as ASGI has it
+    headers = [(b"content-length", b"%d" % len(BODY))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": BODY})
+
+
+class Session:
+    """As much of an open stream as says which connection it looks after."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+
+class Sessions:
+    """The open streams."""
+
+    def __init__(self) -> None:
+        self.sessions: set[Session] = set()
+
+
+class Enforced:
+    """A server of large answers with its write timeout."""
+
+    def __init__(self, exchange: Exchange[Any], streams: Sessions) -> None:
+        self.exchange = exchange
+        self.streams = streams
+
+    async def ask(self, *headers: bytes) -> tuple[socket.socket, ClientConnection]:
+        """Ask for an answer that does not fit into the kernel's buffers, and do not read it."""
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)  # socket's signature
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", self.exchange.port))
+        lines = [b"GET / HTTP/1.1", b"Host: x", *headers, b"", b""]
+        await loop.sock_sendall(client, b"\r\n".join(lines))
+        await eventually(lambda: self.exchange.state.connections)
+        connection = self.exchange.protocol.connection
+        await eventually(connection.buffered_bytes)
+        return client, connection
+
+
+@pytest.fixture
+async def enforced(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Enforced]:
+    monkeypatch.setattr(write_timeout, "SLICE", 1)
+    async with serve(_large, RequestLimits()) as exchange:
+        enforced = Enforced(exchange, Sessions())
+        task = asyncio.create_task(
+            enforce_write_timeout(
+                lambda: [each.connection for each in exchange.state.connections],  # type: ignore[union-attr]  # all are ours
+                cast("Streams", enforced.streams),
+                TIMEOUT_S,
+            )
+        )
+        yield enforced
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize("close", [False, True], ids=["kept-alive", "closing"])
+async def test_an_answer_that_nobody_takes_is_dropped_with_its_connection(
+    enforced: Enforced, *, close: bool
+) -> None:
+    client, connection = await enforced.ask(*[b"Connection: close"] * close)
+    assert connection.is_gone() is close
+    await eventually(lambda: connection.lost)
+    client.close()
+
+
+async def test_an_answer_that_is_taken_slowly_is_left_alone(enforced: Enforced) -> None:
+    client, connection = await enforced.ask(b"Connection: close")
+    buffered = connection.buffered_bytes()
+    for _ in range(20):
+        await asyncio.sleep(TIMEOUT_S / 8)
+        await asyncio.get_running_loop().sock_recv(client, 4096)
+    # All of this time the kernel had enough, and asked for nothing more.
+    assert connection.buffered_bytes() == buffered
+    assert not connection.lost
+    client.close()
+
+
+async def test_the_connection_of_an_open_stream_is_left_to_the_stream(enforced: Enforced) -> None:
+    client, connection = await enforced.ask()
+    session = Session(connection)
+    enforced.streams.sessions.add(session)
+    await asyncio.sleep(2 * TIMEOUT_S)
+    assert not connection.lost
+    enforced.streams.sessions.discard(session)
+    await eventually(lambda: connection.lost)
+    client.close()

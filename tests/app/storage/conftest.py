@@ -1,0 +1,46 @@
+"""Both logs, so that one suite holds them to the same promises."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from riptide.storage.message_log import MessageLog
+
+
+class OpenLog(Protocol):
+    """Makes and opens a log with a retention of its own."""
+
+    async def __call__(
+        self, messages: int = 1000, seconds: float = 3600, topics: int = 1000
+    ) -> MessageLog: ...
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenLog]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_one(
+            messages: int = 1000, seconds: float = 3600, topics: int = 1000
+        ) -> MessageLog:
+            retention = Retention(messages, seconds, topics)
+            log: MessageLog = (
+                MemoryLog(retention)
+                if request.param == "memory"
+                else SqliteLog(tmp_path / "data", retention)
+            )
+            await log.open()
+            stack.push_async_callback(log.close)
+            return log
+
+        yield open_one

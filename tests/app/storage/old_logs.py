@@ -1,0 +1,60 @@
+"""Logs as older versions left them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from riptide.storage.schema import APPLICATION_ID
+from riptide.storage.sqlite_file import SqliteFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# As the versions before this one made them.
+OLD_SCHEMAS = {
+    1: """
+CREATE TABLE log (epoch TEXT NOT NULL);
+CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
+CREATE TABLE messages (
+    topic_id INTEGER NOT NULL REFERENCES topics (id),
+    sequence INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (topic_id, sequence)
+) WITHOUT ROWID
+""",
+    2: """
+CREATE TABLE log (epoch TEXT NOT NULL);
+CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
+CREATE TABLE messages (
+    topic_id INTEGER NOT NULL REFERENCES topics (id),
+    sequence INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    traceparent TEXT,
+    PRIMARY KEY (topic_id, sequence)
+) WITHOUT ROWID
+""",
+}
+OLD_EPOCH = "0a1b2c3d"
+FAR_FUTURE_NS = 10**19 // 2
+
+
+def make_old(directory: Path, version: int) -> SqliteFile:
+    """Make a log with three messages as an older version had it."""
+    file = SqliteFile(directory)
+    directory.mkdir(exist_ok=True)
+    connection = sqlite3.connect(file.path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(OLD_SCHEMAS[version])
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("INSERT INTO log VALUES (?)", (OLD_EPOCH,))
+    connection.execute("INSERT INTO topics VALUES (1, 'a', 3)")
+    connection.executemany(
+        "INSERT INTO messages (topic_id, sequence, accepted_at, payload) VALUES (1, ?, ?, ?)",
+        [(n, FAR_FUTURE_NS, b"%d" % n) for n in range(1, 4)],
+    )
+    connection.close()
+    return file

@@ -1,0 +1,40 @@
+"""What is particular to the log in memory; the shared promises are in test_message_log."""
+
+from __future__ import annotations
+
+import time
+
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
+from tests.app.storage.appending import append
+
+
+async def test_an_append_is_done_at_once() -> None:
+    log = MemoryLog(Retention(10, 60))
+    assert log.append("a", [b"0"], time.time_ns()).done()
+
+
+async def test_the_size_is_that_of_the_payloads_and_shrinks_with_retention() -> None:
+    log = MemoryLog(Retention(2, 60))
+    await append(log, "a", b"12345", b"123", b"12")
+    assert log.size_bytes() == 5
+
+
+async def test_every_log_is_a_life_of_its_own() -> None:
+    assert MemoryLog(Retention(1, 1)).epoch != MemoryLog(Retention(1, 1)).epoch
+
+
+async def test_a_batch_larger_than_the_retention_leaves_its_end() -> None:
+    log = MemoryLog(Retention(2, 60))
+    assert await append(log, "a", b"1", b"2", b"3") == 1
+    assert await log.bounds("a") == (2, 3)
+
+
+async def test_messages_expire_without_anybody_appending() -> None:
+    log = MemoryLog(Retention(10, 60))
+    await append(log, "a", b"1")
+    (message,) = await log.read("a", 0)
+    message.accepted_at -= 61_000_000_000
+    assert await log.read("a", 0) == []
+    assert await log.bounds("a") == (2, 1)
+    assert log.size_bytes() == 0

@@ -1,0 +1,264 @@
+"""What every log promises."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from riptide.errors import TopicLimitError
+from riptide.storage import sqlite_writer
+from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, monotonic_from_unix
+from tests.app.storage.appending import append
+
+if TYPE_CHECKING:
+    from riptide.storage.message_log import MessageLog
+    from tests.app.storage.conftest import OpenLog
+
+
+async def _sequences(log: MessageLog, topic: str, after: int = 0) -> list[int]:
+    return [message.sequence for message in await log.read(topic, after)]
+
+
+async def test_messages_are_numbered_from_1_without_a_gap_in_each_topic(open_log: OpenLog) -> None:
+    log = await open_log()
+    assert await append(log, "a", b"1", b"2") == 1
+    assert await append(log, "b", b"3") == 1
+    assert await append(log, "a", b"4") == 3
+    assert [(m.sequence, m.payload) for m in await log.read("a", 0)] == [
+        (1, b"1"),
+        (2, b"2"),
+        (3, b"4"),
+    ]
+    assert await log.bounds("a") == (1, 3)
+
+
+async def test_a_topic_that_never_had_a_message_is_empty(open_log: OpenLog) -> None:
+    log = await open_log()
+    assert await log.bounds("a") == (1, 0)
+    assert await log.read("a", 0) == []
+
+
+async def test_reading_begins_after_a_number_and_ends_at_the_head(open_log: OpenLog) -> None:
+    log = await open_log()
+    await append(log, "a", *[b"0"] * 5)
+    assert await _sequences(log, "a", 3) == [4, 5]
+    assert await _sequences(log, "a", 5) == []
+    assert await _sequences(log, "a", 10**17) == []
+
+
+async def test_futures_are_done_in_the_order_of_numbers(open_log: OpenLog) -> None:
+    log = await open_log()
+    done: list[int] = []
+    appends = [log.append("a", [b"0"] * (n % 3 + 1), time.time_ns()) for n in range(200)]
+    for future in appends:
+        future.add_done_callback(lambda f: done.append(f.result()))
+    await asyncio.gather(*appends)
+    await asyncio.sleep(0)
+    assert done == sorted(done)
+    assert len(set(done)) == 200
+    assert (await log.bounds("a")).head == sum(n % 3 + 1 for n in range(200))
+
+
+async def test_cancelling_the_future_does_not_undo_the_append(open_log: OpenLog) -> None:
+    log = await open_log()
+    log.append("a", [b"1"], time.time_ns()).cancel()
+    assert await append(log, "a", b"2") == 2
+    assert [m.payload for m in await log.read("a", 0)] == [b"1", b"2"]
+
+
+async def test_a_read_ends_at_so_many_messages(open_log: OpenLog) -> None:
+    log = await open_log(messages=READ_MESSAGES * 3)
+    await append(log, "a", *[b"0"] * (READ_MESSAGES + 1))
+    assert len(await log.read("a", 0)) == READ_MESSAGES
+    assert await _sequences(log, "a", READ_MESSAGES) == [READ_MESSAGES + 1]
+
+
+async def test_a_read_ends_at_so_many_bytes_but_has_at_least_one_message(open_log: OpenLog) -> None:
+    log = await open_log()
+    big = b'"' + b"x" * (READ_BYTES + 1) + b'"'
+    await append(log, "a", big, big)
+    assert await _sequences(log, "a") == [1]
+    assert await _sequences(log, "a", 1) == [2]
+
+
+async def test_a_message_keeps_when_it_was_accepted_on_both_clocks(open_log: OpenLog) -> None:
+    log = await open_log()
+    minute_ago = time.time_ns() - 60_000_000_000
+    await log.append("a", [b"0"], minute_ago)
+    (message,) = await log.read("a", 0)
+    assert message.accepted_at == minute_ago
+    age = time.monotonic_ns() - message.accepted_ns
+    assert 59_000_000_000 < age < 90_000_000_000
+    assert message.epoch == log.epoch
+
+
+async def test_no_more_than_the_newest_messages_are_kept_and_numbers_go_on(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riptide.storage.sqlite_writer.TRIM_INTERVAL_S", 0.01)
+    log = await open_log(messages=3)
+    await append(log, "a", *[b"0"] * 10)
+
+    async def trimmed() -> None:
+        while await log.bounds("a") != (8, 10):  # noqa: ASYNC110  # the log has no event for it
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(trimmed(), 10)
+    assert await _sequences(log, "a") == [8, 9, 10]
+    assert await append(log, "a", b"0") == 11
+
+
+async def test_expired_messages_go_and_the_head_stays(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riptide.storage.sqlite_writer.TRIM_INTERVAL_S", 0.01)
+    log = await open_log(seconds=60)
+    await log.append("a", [b"0"] * 4, time.time_ns() - 61_000_000_000)
+    await log.append("b", [b"0"], time.time_ns())
+
+    async def trimmed() -> None:
+        while await log.bounds("a") != (5, 4):  # noqa: ASYNC110  # the log has no event for it
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(trimmed(), 10)
+    assert await _sequences(log, "a") == []
+    assert await log.bounds("b") == (1, 1)
+    assert await append(log, "a", b"0") == 5
+
+
+@pytest.mark.parametrize(
+    ("messages", "seconds"),
+    [(10**30, 3600), (1000, 1e12), (1000, 1e300)],
+    ids=["messages", "seconds", "astronomical"],
+)
+async def test_a_retention_larger_than_any_clock_or_counter_keeps_everything(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch, messages: int, seconds: float
+) -> None:
+    monkeypatch.setattr("riptide.storage.sqlite_writer.TRIM_INTERVAL_S", 0.01)
+    log = await open_log(messages=messages, seconds=seconds)
+    for number in range(1, 6):
+        assert await append(log, "a", b"0") == number
+        await asyncio.sleep(0.02)
+    assert await log.bounds("a") == (1, 5)
+
+
+async def test_the_size_grows_with_what_is_kept(open_log: OpenLog) -> None:
+    log = await open_log()
+    before = log.size_bytes()
+    await append(log, "a", b'"' + b"x" * 100_000 + b'"')
+    assert log.size_bytes() >= before + 100_000
+    assert log.unavailable_reason() is None
+
+
+async def test_the_epoch_is_8_hexadecimal_digits(open_log: OpenLog) -> None:
+    assert re.fullmatch("[0-9a-f]{8}", (await open_log()).epoch)
+
+
+def test_unix_time_is_placed_on_the_monotonic_clock() -> None:
+    before = time.monotonic_ns()
+    placed = monotonic_from_unix(time.time_ns())
+    # The two clocks are read one after the other, and one of them may be adjusted.
+    assert abs(placed - before) < 1_000_000_000
+
+
+async def test_a_message_keeps_the_trace_of_its_publish(open_log: OpenLog) -> None:
+    log = await open_log()
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await log.append("a", [b"1", b"2"], time.time_ns(), traceparent)
+    await append(log, "a", b"3")
+    traces = [message.traceparent for message in await log.read("a", 0)]
+    assert traces == [traceparent, traceparent, ""]
+
+
+async def test_a_topic_too_many_is_refused_and_the_others_go_on(open_log: OpenLog) -> None:
+    log = await open_log(topics=2)
+    await append(log, "a", b"1")
+    await append(log, "b", b"1")
+    with pytest.raises(TopicLimitError, match="2 topics have messages") as error:
+        await append(log, "c", b"1")
+    assert error.value.retry_after == 60
+    assert await log.bounds("c") == (1, 0)
+    assert await append(log, "a", b"2") == 2
+    assert log.unavailable_reason() is None
+
+
+async def test_of_appends_that_wait_together_only_those_to_a_topic_too_many_are_refused(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log(topics=2)
+    now = time.time_ns()
+    appends = [log.append(topic, [b"1"], now) for topic in "abcacb"]
+    done = await asyncio.wait_for(asyncio.gather(*appends, return_exceptions=True), 10)
+    assert [isinstance(each, TopicLimitError) for each in done] == [
+        topic == "c" for topic in "abcacb"
+    ]
+    assert [each for each in done if isinstance(each, int)] == [1, 1, 2, 2]
+
+
+async def test_a_topic_whose_messages_have_all_expired_makes_room_and_keeps_its_numbers(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.05)
+    log = await open_log(seconds=0.2, topics=1)
+    await append(log, "a", b"1", b"2")
+
+    async def append_when_there_is_room(topic: str) -> int:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return await append(log, topic, b"3")
+            except TopicLimitError:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+    assert await append_when_there_is_room("b") == 1
+    assert await append_when_there_is_room("a") == 3
+
+
+async def test_topics_are_listed_in_the_order_of_names_with_their_bounds(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log()
+    for topic in ("b", "a.b", "B", "a", "a-b", "c"):
+        await append(log, topic, b"1", b"2")
+    assert [listed.name for listed in await log.topics("", 100)] == [
+        "B",
+        "a",
+        "a-b",
+        "a.b",
+        "b",
+        "c",
+    ]
+    assert await log.topics("a", 2) == [
+        ("a-b", (1, 2), log.epoch),
+        ("a.b", (1, 2), log.epoch),
+    ]
+    assert await log.topics("c", 100) == []
+
+
+async def test_a_topic_whose_messages_have_all_expired_is_listed_as_empty(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    log = await open_log(seconds=60)
+    await log.append("a", [b"0"] * 4, time.time_ns() - 61_000_000_000)
+
+    async def trimmed() -> None:
+        while await log.topics("", 1) != [("a", (5, 4), log.epoch)]:  # noqa: ASYNC110  # the log has no event for it
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(trimmed(), 10)
+
+
+async def test_this_life_ends_at_the_head_and_one_of_another_log_is_not_known(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log()
+    assert await log.end_of(log.epoch, "a") == 0
+    await append(log, "a", b"1", b"2")
+    assert await log.end_of(log.epoch, "a") == 2
+    assert await log.end_of("ffffffff", "a") is None

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from riptide.errors import DataDirectoryError, LogCorruptError, StartError
+from riptide.storage.schema import APPLICATION_ID, SCHEMA_VERSION
+from riptide.storage.sqlite_file import SqliteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def _make(directory: Path) -> str:
+    """Make a proper log with a thousand messages, all of it in the main file."""
+    file = SqliteFile(directory)
+    epoch = file.open()
+    connection = file.connect()
+    connection.execute("INSERT INTO topics VALUES (1, 'a', 1000)")
+    connection.executemany(
+        "INSERT INTO messages VALUES (1, ?, 0, ?, NULL)", [(n, b"0" * 500) for n in range(1, 1001)]
+    )
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    file.close()
+    return epoch
+
+
+def test_a_missing_directory_is_created_and_its_log_begins_a_new_life_each_time(
+    tmp_path: Path,
+) -> None:
+    file = SqliteFile(tmp_path / "a" / "b")
+    epochs = []
+    for _ in range(3):
+        epochs.append(file.open())
+        assert file.lives == {epoch: number for number, epoch in enumerate(epochs, 1)}
+        file.close()
+    assert all(re.fullmatch("[0-9a-f]{8}", epoch) for epoch in epochs)
+    assert len(set(epochs)) == 3
+    header = file.path.read_bytes()[:100]
+    assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
+    assert int.from_bytes(header[60:64], "big") == SCHEMA_VERSION
+
+
+def test_a_new_log_has_a_new_epoch(tmp_path: Path) -> None:
+    assert _make(tmp_path / "a") != _make(tmp_path / "b")
+
+
+def test_commits_wait_for_the_disk_and_do_not_block_readers(tmp_path: Path) -> None:
+    file = SqliteFile(tmp_path)
+    file.open()
+    connection = file.connect()
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+    file.close()
+
+
+def _text(path: Path) -> None:
+    path.write_text("this is my diary\n" * 1000)
+
+
+def _garbled(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(200_000))
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _foreign(path: Path) -> None:
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.execute("INSERT INTO recipes VALUES ('soup')")
+    connection.commit()
+    connection.close()
+
+
+def _newer(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "spoil", [_text, _garbled, _cut, _foreign, _newer], ids=lambda spoil: spoil.__name__[1:]
+)
+def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    _make(tmp_path)
+    file = SqliteFile(tmp_path)
+    spoil(file.path)
+    before = file.path.read_bytes()
+    with pytest.raises(LogCorruptError, match="restore it from a backup, or move it away") as error:
+        file.open()
+    assert str(file.path) in str(error.value)
+    assert file.path.read_bytes() == before
+    # The directory is free again for whoever repairs it.
+    file.path.unlink()
+    for leftover in tmp_path.glob("riptide.db-*"):
+        leftover.unlink()
+    file.open()
+    file.close()
+
+
+def test_an_empty_file_is_a_log_that_was_never_begun(tmp_path: Path) -> None:
+    (tmp_path / "riptide.db").touch()
+    file = SqliteFile(tmp_path)
+    assert file.open()
+    file.close()
+
+
+def test_a_directory_under_a_file_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataDirectoryError, match="set RIPTIDE_DATA_DIR to a directory") as error:
+        SqliteFile(tmp_path / "file" / "data").open()
+    assert str(tmp_path / "file" / "data") in str(error.value)
+
+
+def test_a_data_directory_that_is_a_file_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataDirectoryError):
+        SqliteFile(tmp_path / "file").open()
+
+
+def test_a_directory_where_the_database_should_be_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "riptide.db").mkdir()
+    file = SqliteFile(tmp_path)
+    with pytest.raises(StartError, match="unable to open database file"):
+        file.open()
+    (tmp_path / "riptide.db").rmdir()
+    file.open()
+    file.close()
+
+
+def test_a_directory_in_use_is_refused_and_free_when_its_user_was_killed(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys, time; from riptide.storage.sqlite_file import SqliteFile\n"
+        "SqliteFile(pathlib.Path(sys.argv[1])).open(); print('open', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        file = SqliteFile(tmp_path)
+        with pytest.raises(DataDirectoryError, match="in use by another Riptide process"):
+            file.open()
+        process.kill()
+        process.wait()
+    file.open()
+    file.close()
+
+
+def test_the_size_counts_the_write_ahead_log(tmp_path: Path) -> None:
+    file = SqliteFile(tmp_path)
+    assert file.size_bytes() == 0
+    file.open()
+    connection = file.connect()
+    before = file.size_bytes()
+    connection.execute("INSERT INTO topics VALUES (1, ?, 0)", ("x" * 50_000,))
+    assert file.size_bytes() >= before + 50_000
+    connection.close()
+    file.close()
+
+
+def test_messages_of_a_few_kilobytes_take_little_more_than_their_size(tmp_path: Path) -> None:
+    file = SqliteFile(tmp_path)
+    file.open()
+    connection = file.connect()
+    payload = b"x" * 3_000
+    connection.execute("INSERT INTO topics VALUES (1, 'a', 1000)")
+    connection.executemany(
+        "INSERT INTO messages (topic_id, sequence, accepted_at, payload) VALUES (1, ?, 0, ?)",
+        [(sequence, payload) for sequence in range(1, 1001)],
+    )
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    assert file.size_bytes() < 1.25 * 1000 * len(payload)
+    file.close()

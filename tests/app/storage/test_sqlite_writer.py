@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from riptide.errors import LogUnavailableError, TopicLimitError
+from riptide.storage import sqlite_writer
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.sqlite_writer import Append, SqliteWriter
+from tests.app.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+RETENTION = Retention(100_000, 3600)
+BIG = b'"' + b"x" * 100_000 + b'"'
+
+
+class TightFile(SqliteFile):
+    """A file on a disk that is about to be full, until somebody makes room."""
+
+    max_pages = 1_000_000
+    statements: list[str]
+
+    def connect(self) -> sqlite3.Connection:
+        connection = super().connect()
+        connection.execute(f"PRAGMA max_page_count = {self.max_pages}")
+        self.statements = []
+        connection.set_trace_callback(self.statements.append)
+        self.latest = connection
+        return connection
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[TightFile]:
+    file = TightFile(tmp_path)
+    file.open()
+    yield file
+    file.close()
+
+
+@contextlib.contextmanager
+def _reading(file: SqliteFile) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(file.path)) as connection:
+        yield connection
+
+
+def _append(
+    topic: str, payloads: Sequence[bytes] = (b"0",), accepted_at: int | None = None
+) -> Append:
+    accepted_at = time.time_ns() if accepted_at is None else accepted_at
+    return Append(topic, payloads, accepted_at, asyncio.get_running_loop().create_future())
+
+
+def _sequences(file: SqliteFile) -> list[int]:
+    with _reading(file) as connection:
+        return [n for (n,) in connection.execute("SELECT sequence FROM messages ORDER BY 1")]
+
+
+async def test_all_appends_that_wait_share_one_transaction(file: TightFile) -> None:
+    writer = SqliteWriter(file, RETENTION)
+    appends = [_append(f"topic-{n % 3}") for n in range(50)]
+    for append in appends:
+        writer.put(append)
+    writer.start()
+    firsts = await asyncio.gather(*(append.done for append in appends))
+    writer.stop()
+    assert firsts == [n // 3 + 1 for n in range(50)]
+    assert sum(statement.startswith("BEGIN") for statement in file.statements) == 1
+
+
+async def test_a_transaction_ends_at_so_many_messages(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "COMMIT_MESSAGES", 10)
+    writer = SqliteWriter(file, RETENTION)
+    appends = [_append("a", [b"0"] * 4) for _ in range(6)]
+    for append in appends:
+        writer.put(append)
+    writer.start()
+    firsts = await asyncio.gather(*(append.done for append in appends))
+    writer.stop()
+    assert firsts == [1, 5, 9, 13, 17, 21]
+    assert sum(statement.startswith("BEGIN") for statement in file.statements) == 2
+
+
+async def test_a_full_disk_refuses_everything_of_the_commit_and_leaves_no_hole_behind(
+    file: TightFile,
+) -> None:
+    file.max_pages = 8
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    small = _append("a")
+    writer.put(small)
+    assert await small.done == 1
+    refused = [_append("a"), _append("new", [b"0", BIG])]
+    with _reading(file) as blocker:
+        # Both have to wait, and so share their fate.
+        blocker.execute("BEGIN IMMEDIATE")
+        first = _append("a", [b"0"])
+        writer.put(first)
+        await eventually(writer._queue.empty)
+        for append in refused:
+            writer.put(append)
+        blocker.rollback()
+    assert await first.done == 2
+    for append in refused:
+        with pytest.raises(LogUnavailableError, match="full"):
+            await append.done
+    assert "full" in (writer.failure() or "")
+    file.latest.execute("PRAGMA max_page_count = 1000000")
+    after = [_append("a"), _append("new", [BIG, b"0"])]
+    for append in after:
+        writer.put(append)
+    assert [await append.done for append in after] == [3, 1]
+    writer.stop()
+    assert writer.failure() is None
+    with _reading(file) as connection:
+        assert connection.execute("SELECT name, head FROM topics ORDER BY id").fetchall() == [
+            ("a", 3),
+            ("new", 2),
+        ]
+
+
+async def test_a_cancelled_append_is_kept_and_harms_no_other(file: TightFile) -> None:
+    writer = SqliteWriter(file, RETENTION)
+    given_up, other = _append("a"), _append("a")
+    writer.put(given_up)
+    writer.put(other)
+    given_up.done.cancel()
+    writer.start()
+    assert await other.done == 2
+    writer.stop()
+    assert _sequences(file) == [1, 2]
+
+
+async def test_stopping_commits_what_waits_and_stopping_again_does_nothing(
+    file: TightFile,
+) -> None:
+    writer = SqliteWriter(file, RETENTION)
+    writer.stop()
+    writer.start()
+    appends = [_append("a") for _ in range(20)]
+    for append in appends:
+        writer.put(append)
+    await asyncio.to_thread(writer.stop)
+    writer.stop()
+    assert await asyncio.gather(*(append.done for append in appends)) == list(range(1, 21))
+
+
+async def test_retention_is_kept_in_steps_between_which_appends_get_through(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_MESSAGES", 10)
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    writer = SqliteWriter(file, Retention(5, 3600))
+    append = _append("a", [b"0"] * 101)
+    writer.put(append)
+    writer.start()
+    await append.done
+    await eventually(lambda: _sequences(file) == [97, 98, 99, 100, 101])
+    deletes = [s for s in file.statements if s.startswith("DELETE FROM messages")]
+    writer.stop()
+    assert len(deletes) == 10
+
+
+async def test_only_what_is_too_old_expires_even_when_the_clock_went_back(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    now = time.time_ns()
+    writer = SqliteWriter(file, Retention(1000, 60))
+    old, young, back = (
+        _append("a", [b"0"] * 2, now - 61_000_000_000),
+        _append("a", [b"0"], now),
+        _append("a", [b"0"], now - 61_000_000_000),
+    )
+    for append in (old, young, back):
+        writer.put(append)
+    writer.start()
+    await back.done
+    await eventually(lambda: _sequences(file) == [3, 4])
+    writer.stop()
+
+
+async def test_a_failed_deletion_does_not_end_the_writer(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    writer = SqliteWriter(file, Retention(1, 3600))
+    writer.start()
+    first = _append("a")
+    writer.put(first)
+    await first.done
+    with _reading(file) as vandal:
+        vandal.execute("ALTER TABLE messages RENAME TO gone")
+        vandal.commit()
+        await eventually(lambda: "expired messages could not be deleted" in caplog.text)
+        vandal.execute("ALTER TABLE gone RENAME TO messages")
+        vandal.commit()
+    append = _append("a")
+    writer.put(append)
+    assert await append.done == 2
+    writer.stop()
+
+
+async def test_a_failure_is_forgotten_after_a_moment_so_that_publishers_come_back(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.max_pages = 1
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    append = _append("a", [BIG])
+    writer.put(append)
+    with pytest.raises(LogUnavailableError):
+        await append.done
+    writer.stop()
+    assert "full" in (writer.failure() or "")
+    monkeypatch.setattr(sqlite_writer, "FAILURE_LASTS_S", 0)
+    assert writer.failure() is None
+
+
+async def test_topics_that_have_messages_still_count_after_a_restart(file: TightFile) -> None:
+    for topics, topic in ((1, "a"), (1, "b"), (2, "b")):
+        writer = SqliteWriter(file, Retention(100, 3600, topics))
+        writer.start()
+        append = _append(topic)
+        writer.put(append)
+        await asyncio.wait([append.done])
+        refused = isinstance(append.done.exception(), TopicLimitError)
+        assert refused == ((topics, topic) == (1, "b"))
+        writer.stop()
+    with _reading(file) as connection:
+        names = connection.execute("SELECT name FROM topics ORDER BY id").fetchall()
+    assert names == [("a",), ("b",)]

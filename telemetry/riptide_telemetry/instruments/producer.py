@@ -23,8 +23,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from riptide_telemetry.bucket_histogram import BucketHistogram
     from riptide_telemetry.catalog import MetricDefinition
+    from riptide_telemetry.state.bucket_histogram import BucketHistogram
 
 SCOPE = "riptide"
 

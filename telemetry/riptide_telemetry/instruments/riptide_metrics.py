@@ -10,19 +10,19 @@ from opentelemetry.metrics import Observation
 
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import Kind
-from riptide_telemetry.producer import HistogramProducer
+from riptide_telemetry.instruments.producer import HistogramProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from opentelemetry.metrics import CallbackOptions, Meter
 
-    from riptide_telemetry.bucket_histogram import BucketHistogram
     from riptide_telemetry.catalog import MetricDefinition
-    from riptide_telemetry.export_health import ExportHealth
     from riptide_telemetry.labels import Signal
-    from riptide_telemetry.protocol_metrics import ProtocolMetrics
-    from riptide_telemetry.streaming_metrics import StreamingMetrics
+    from riptide_telemetry.state.bucket_histogram import BucketHistogram
+    from riptide_telemetry.state.export_health import ExportHealth
+    from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+    from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
     Series = Iterable[tuple[Mapping[str, str], float]]
     Observe = Callable[[], Series]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.http_stream import HttpStream
 from riptide_telemetry.labels import CloseReason
-from riptide_telemetry.websocket_stream import WebSocketStream
+from riptide_telemetry.middleware.http_stream import HttpStream
+from riptide_telemetry.middleware.websocket_stream import WebSocketStream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

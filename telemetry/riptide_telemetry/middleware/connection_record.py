@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.guard import guarded, report_failure
 from riptide_telemetry.labels import Source, StreamOutcome
-from riptide_telemetry.suspension import let_others_run
+from riptide_telemetry.middleware.suspension import let_others_run
+from riptide_telemetry.recording.guard import guarded, report_failure
 
 if TYPE_CHECKING:
     from riptide_telemetry.labels import CloseReason, ErrorType, Protocol
     from riptide_telemetry.lifecycle import Lifecycle
-    from riptide_telemetry.suspension import Suspension
+    from riptide_telemetry.middleware.suspension import Suspension
 
 _numbers = itertools.count(1)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.connection_record import ConnectionRecord
-from riptide_telemetry.guard import guarded, report_failure
 from riptide_telemetry.labels import CloseReason
-from riptide_telemetry.stream_recognition import recognise
-from riptide_telemetry.suspension import begin
+from riptide_telemetry.middleware.connection_record import ConnectionRecord
+from riptide_telemetry.middleware.stream_recognition import recognise
+from riptide_telemetry.middleware.suspension import begin
+from riptide_telemetry.recording.guard import guarded, report_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Send
 
     from riptide_telemetry.lifecycle import Lifecycle
-    from riptide_telemetry.stream_recognition import RecognisedStream
+    from riptide_telemetry.middleware.stream_recognition import RecognisedStream
 
 
 class HttpStream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from riptide_telemetry.labels import Protocol
-from riptide_telemetry.message_counters import (
+from riptide_telemetry.middleware.message_counters import (
     Chunks,
     MessageCounter,
     NdjsonLines,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.connection_record import ConnectionRecord
-from riptide_telemetry.guard import guarded, report_failure
 from riptide_telemetry.labels import CloseReason, Protocol
-from riptide_telemetry.suspension import begin
+from riptide_telemetry.middleware.connection_record import ConnectionRecord
+from riptide_telemetry.middleware.suspension import begin
+from riptide_telemetry.recording.guard import guarded, report_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping

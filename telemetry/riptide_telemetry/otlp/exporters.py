@@ -5,17 +5,17 @@ from __future__ import annotations
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from riptide_telemetry.export_settings import InvalidTelemetryError, OtlpProtocol
 from riptide_telemetry.labels import Signal
-from riptide_telemetry.watched_exporters import (
+from riptide_telemetry.otlp.export_settings import InvalidTelemetryError, OtlpProtocol
+from riptide_telemetry.otlp.watched_exporters import (
     WatchedLogExporter,
     WatchedMetricExporter,
     WatchedSpanExporter,
 )
 
 if TYPE_CHECKING:
-    from riptide_telemetry.export_health import ExportHealth
-    from riptide_telemetry.export_settings import OtlpSettings
+    from riptide_telemetry.otlp.export_settings import OtlpSettings
+    from riptide_telemetry.state.export_health import ExportHealth
 
 _PACKAGE = "opentelemetry.exporter.otlp.proto"
 _EXPORTERS = {
@@ -53,7 +53,9 @@ def _make(signal: Signal, settings: OtlpSettings) -> Any:
     )
     session: dict[str, Any] = {}
     if settings.protocol is OtlpProtocol.HTTP:
-        session["session"] = pkgutil.resolve_name("riptide_telemetry.http_session:ExportSession")()
+        session["session"] = pkgutil.resolve_name(
+            "riptide_telemetry.otlp.http_session:ExportSession"
+        )()
     try:
         return exporter(endpoint=settings.endpoint, timeout=settings.timeout_s, **session)
     except Exception as error:

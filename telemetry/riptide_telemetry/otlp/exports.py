@@ -15,17 +15,17 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NoOpTracerProvider
 
-from riptide_telemetry.export_health import ExportHealth
+from riptide_telemetry.instruments.producer import SCOPE, ProducingReader
 from riptide_telemetry.labels import Signal
-from riptide_telemetry.log_export import OtlpLogHandler
-from riptide_telemetry.otlp_exporters import (
+from riptide_telemetry.otlp.exporters import (
     make_log_exporter,
     make_metric_exporter,
     make_span_exporter,
 )
-from riptide_telemetry.producer import SCOPE, ProducingReader
-from riptide_telemetry.span_tracing import LinkedSampler, SpanTracing
-from riptide_telemetry.tracing import Tracing
+from riptide_telemetry.otlp.log_export import OtlpLogHandler
+from riptide_telemetry.state.export_health import ExportHealth
+from riptide_telemetry.traces.span_tracing import LinkedSampler, SpanTracing
+from riptide_telemetry.traces.tracing import Tracing
 
 if TYPE_CHECKING:
     import logging
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import TracerProvider as AnyTracerProvider
 
-    from riptide_telemetry.export_settings import ExportSettings, OtlpSettings
-    from riptide_telemetry.producer import HistogramProducer
-    from riptide_telemetry.watched_exporters import WatchedMetricExporter
+    from riptide_telemetry.instruments.producer import HistogramProducer
+    from riptide_telemetry.otlp.export_settings import ExportSettings, OtlpSettings
+    from riptide_telemetry.otlp.watched_exporters import WatchedMetricExporter
 
 # In which all signals get their last export, side by side; a collector that hangs loses it.
 SHUTDOWN_S = 5.0

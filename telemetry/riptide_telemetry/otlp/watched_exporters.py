@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from riptide_telemetry.export_health import ExportHealth
+    from riptide_telemetry.state.export_health import ExportHealth
 
 Result = TypeVar("Result")
 

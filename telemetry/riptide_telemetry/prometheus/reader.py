@@ -12,8 +12,8 @@ from opentelemetry.sdk.metrics.export import Gauge, Histogram, MetricsData, Sum
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
-from riptide_telemetry.openmetrics_exemplars import attach_exemplars
-from riptide_telemetry.producer import ProducingReader
+from riptide_telemetry.instruments.producer import ProducingReader
+from riptide_telemetry.prometheus.openmetrics_exemplars import attach_exemplars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

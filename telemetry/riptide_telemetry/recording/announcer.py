@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.events import Event, EventName
 from riptide_telemetry.labels import CloseReason
+from riptide_telemetry.recording.events import Event, EventName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.trace import SpanContext
 
-    from riptide_telemetry.events import Listener
+    from riptide_telemetry.recording.events import Listener
 
 logger = logging.getLogger("riptide.stream")
 

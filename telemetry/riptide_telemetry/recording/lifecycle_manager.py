@@ -5,29 +5,29 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.announcer import Announcer
-from riptide_telemetry.bucket_histogram import Moments
-from riptide_telemetry.events import EventName
-from riptide_telemetry.guard import guarded, report_failure
 from riptide_telemetry.labels import CloseReason, Source, StreamOutcome
-from riptide_telemetry.open_connection import OpenConnection
-from riptide_telemetry.service_recorder import ServiceRecorder
-from riptide_telemetry.sliding_window import WINDOW_S
+from riptide_telemetry.recording.announcer import Announcer
+from riptide_telemetry.recording.events import EventName
+from riptide_telemetry.recording.guard import guarded, report_failure
+from riptide_telemetry.recording.open_connection import OpenConnection
+from riptide_telemetry.recording.service_recorder import ServiceRecorder
+from riptide_telemetry.state.bucket_histogram import Moments
+from riptide_telemetry.state.sliding_window import WINDOW_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.trace import SpanContext
 
-    from riptide_telemetry.events import Listener
     from riptide_telemetry.labels import (
         DropReason,
         ErrorType,
         Protocol,
         ReconnectionOutcome,
     )
-    from riptide_telemetry.streaming_metrics import StreamingMetrics
-    from riptide_telemetry.tracing import ConnectionTotals, Tracing
+    from riptide_telemetry.recording.events import Listener
+    from riptide_telemetry.state.streaming_metrics import StreamingMetrics
+    from riptide_telemetry.traces.tracing import ConnectionTotals, Tracing
 
 # As a global it is found faster than through its enum.
 _LIVE = Source.LIVE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from riptide_telemetry.protocol_metrics import ProtocolMetrics
-    from riptide_telemetry.topic_metrics import TopicMetrics
+    from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+    from riptide_telemetry.state.topic_metrics import TopicMetrics
 
 
 class OpenConnection:

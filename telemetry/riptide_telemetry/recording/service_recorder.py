@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.guard import guarded, report_failure
 from riptide_telemetry.labels import PublishOutcome, Source
 from riptide_telemetry.lifecycle import Lifecycle
-from riptide_telemetry.tracing import Publishing, Tracing
+from riptide_telemetry.recording.guard import guarded, report_failure
+from riptide_telemetry.traces.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from riptide_telemetry.labels import Protocol, RejectReason
-    from riptide_telemetry.streaming_metrics import StreamingMetrics
+    from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 logger = logging.getLogger("riptide.stream")
 

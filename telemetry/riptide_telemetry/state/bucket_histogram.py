@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
-from riptide_telemetry.exemplars import Exemplars
+from riptide_telemetry.state.exemplars import Exemplars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from riptide_telemetry import catalog
-from riptide_telemetry.bucket_histogram import BucketHistogram
 from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
@@ -16,7 +15,8 @@ from riptide_telemetry.labels import (
     Source,
     StreamOutcome,
 )
-from riptide_telemetry.sliding_window import Totals
+from riptide_telemetry.state.bucket_histogram import BucketHistogram
+from riptide_telemetry.state.sliding_window import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

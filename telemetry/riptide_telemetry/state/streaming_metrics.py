@@ -10,11 +10,11 @@ import time
 from typing import TYPE_CHECKING
 
 from riptide_telemetry import catalog
-from riptide_telemetry.bucket_histogram import BucketHistogram
 from riptide_telemetry.labels import CloseReason, Protocol, PublishOutcome
-from riptide_telemetry.protocol_metrics import ProtocolMetrics
-from riptide_telemetry.sliding_window import SlidingWindow, Totals
-from riptide_telemetry.topic_metrics import TopicLabels
+from riptide_telemetry.state.bucket_histogram import BucketHistogram
+from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+from riptide_telemetry.state.sliding_window import SlidingWindow, Totals
+from riptide_telemetry.state.topic_metrics import TopicLabels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -20,8 +20,8 @@ from opentelemetry.trace import (
 )
 
 from riptide_telemetry.labels import Source
-from riptide_telemetry.trace_context import context_of, write_traceparent
-from riptide_telemetry.tracing import ConnectionTotals, Publishing, Tracing
+from riptide_telemetry.traces.trace_context import context_of, write_traceparent
+from riptide_telemetry.traces.tracing import ConnectionTotals, Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

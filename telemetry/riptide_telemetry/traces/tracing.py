@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from riptide_telemetry.trace_context import read_traceparent, write_traceparent
+from riptide_telemetry.traces.trace_context import read_traceparent, write_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

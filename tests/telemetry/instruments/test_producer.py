@@ -13,8 +13,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from riptide_telemetry import catalog
-from riptide_telemetry.bucket_histogram import BucketHistogram
-from riptide_telemetry.producer import SCOPE, HistogramProducer, ProducingReader
+from riptide_telemetry.instruments.producer import SCOPE, HistogramProducer, ProducingReader
+from riptide_telemetry.state.bucket_histogram import BucketHistogram
 
 
 class InMemory(ProducingReader, InMemoryMetricReader):

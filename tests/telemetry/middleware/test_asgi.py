@@ -9,8 +9,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 from websockets.sync.client import connect
 
-from riptide_telemetry.asgi import StreamTelemetryMiddleware
 from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.middleware.asgi import StreamTelemetryMiddleware
 from riptide_telemetry.providers import start_telemetry
 from tests.telemetry.foreign_app import BIG, make_app, serving
 from tests.telemetry.recorded_server import SENT, RecordedServer, vanish

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.connection_record import ConnectionRecord
 from riptide_telemetry.labels import CloseReason, Protocol
+from riptide_telemetry.middleware.connection_record import ConnectionRecord
 
 if TYPE_CHECKING:
     import pytest
 
-    from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+    from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
     from riptide_telemetry.testing import InMemoryTelemetry
 
 SENT = "riptide_streaming_messages_sent_total"

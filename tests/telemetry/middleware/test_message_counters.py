@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riptide_telemetry.message_counters import (
+from riptide_telemetry.middleware.message_counters import (
     Chunks,
     MessageCounter,
     NdjsonLines,

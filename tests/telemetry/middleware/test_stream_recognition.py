@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from riptide_telemetry.labels import Protocol
-from riptide_telemetry.message_counters import Chunks, NdjsonLines, SseEvents, Uncounted
-from riptide_telemetry.stream_recognition import recognise
+from riptide_telemetry.middleware.message_counters import Chunks, NdjsonLines, SseEvents, Uncounted
+from riptide_telemetry.middleware.stream_recognition import recognise
 
 
 def start(status: int = 200, **headers: str) -> dict[str, Any]:

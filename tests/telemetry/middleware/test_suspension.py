@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from riptide_telemetry.suspension import Suspension, begin, let_others_run
+from riptide_telemetry.middleware.suspension import Suspension, begin, let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ import pytest
 from tests.telemetry.exchange import Exchange
 
 if TYPE_CHECKING:
-    from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+    from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
     from riptide_telemetry.testing import InMemoryTelemetry
 
 SENT = "riptide.streaming.messages_sent"

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide_telemetry.export_settings import (
+from riptide_telemetry.labels import Signal
+from riptide_telemetry.otlp.export_settings import (
     InvalidTelemetryError,
     OtlpProtocol,
     OtlpSettings,
     QueueSettings,
     read_export_settings,
 )
-from riptide_telemetry.labels import Signal
 
 if TYPE_CHECKING:
     from pathlib import Path

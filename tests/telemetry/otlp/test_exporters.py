@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from riptide_telemetry.export_health import ExportHealth
-from riptide_telemetry.export_settings import InvalidTelemetryError, OtlpProtocol, OtlpSettings
 from riptide_telemetry.labels import Signal
-from riptide_telemetry.otlp_exporters import (
+from riptide_telemetry.otlp.export_settings import InvalidTelemetryError, OtlpProtocol, OtlpSettings
+from riptide_telemetry.otlp.exporters import (
     make_log_exporter,
     make_metric_exporter,
     make_span_exporter,
 )
+from riptide_telemetry.state.export_health import ExportHealth
 
 MAKERS: dict[Signal, Any] = {
     Signal.METRICS: make_metric_exporter,

@@ -10,10 +10,10 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import Kind
-from riptide_telemetry.export_health import ExportHealth
-from riptide_telemetry.exports import PushingReader
 from riptide_telemetry.labels import Protocol, Signal, Source
+from riptide_telemetry.otlp.exports import PushingReader
 from riptide_telemetry.providers import Telemetry, start_telemetry
+from riptide_telemetry.state.export_health import ExportHealth
 from tests.certificates import make_certificate
 from tests.otlp_receiver import OtlpReceiver, silent_endpoint
 

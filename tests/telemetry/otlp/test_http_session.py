@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from riptide_telemetry.http_session import ExportSession
+from riptide_telemetry.otlp.http_session import ExportSession
 
 URL = "https://collector:4318/v1/metrics"
 

@@ -9,8 +9,8 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.trace import NonRecordingSpan, use_span
 
-from riptide_telemetry.log_export import OtlpLogHandler, log_trace
-from riptide_telemetry.trace_context import read_traceparent
+from riptide_telemetry.otlp.log_export import OtlpLogHandler, log_trace
+from riptide_telemetry.traces.trace_context import read_traceparent
 
 CURRENT = read_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 NAMED = read_traceparent("00-11111111111111111111111111111111-2222222222222222-01")

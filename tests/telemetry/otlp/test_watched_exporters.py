@@ -8,15 +8,15 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from riptide_telemetry.export_health import ExportHealth
 from riptide_telemetry.labels import Signal
-from riptide_telemetry.watched_exporters import (
+from riptide_telemetry.otlp.watched_exporters import (
     REASON_LENGTH,
     WatchedLogExporter,
     WatchedMetricExporter,
     WatchedSpanExporter,
     is_exporting,
 )
+from riptide_telemetry.state.export_health import ExportHealth
 
 if TYPE_CHECKING:
     import pytest

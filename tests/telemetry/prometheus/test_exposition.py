@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from riptide_telemetry import catalog
-from riptide_telemetry.exposition import Exposition
 from riptide_telemetry.labels import DropReason, Protocol
+from riptide_telemetry.prometheus.exposition import Exposition
 from riptide_telemetry.providers import Telemetry, start_telemetry
 from tests.programs import require
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from riptide_telemetry.process_metrics import ProcessMetrics
+from riptide_telemetry.prometheus.process_metrics import ProcessMetrics
 
 if TYPE_CHECKING:
     import pytest

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from prometheus_client import CollectorRegistry, generate_latest
 
-from riptide_telemetry.prometheus_reader import PrometheusReader
+from riptide_telemetry.prometheus.reader import PrometheusReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -5,9 +5,9 @@ import logging
 import pytest
 from opentelemetry.trace import SpanContext
 
-from riptide_telemetry.announcer import Announcer
-from riptide_telemetry.events import Event, EventName
 from riptide_telemetry.labels import CloseReason
+from riptide_telemetry.recording.announcer import Announcer
+from riptide_telemetry.recording.events import Event, EventName
 
 
 @pytest.fixture

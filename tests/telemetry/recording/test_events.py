@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.events import Event, EventName
 from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
@@ -11,6 +10,7 @@ from riptide_telemetry.labels import (
     ReconnectionOutcome,
 )
 from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.recording.events import Event, EventName
 
 if TYPE_CHECKING:
     from riptide_telemetry.testing import InMemoryTelemetry

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from riptide_telemetry.guard import guarded
 from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
@@ -18,11 +17,12 @@ from riptide_telemetry.labels import (
     RejectReason,
     Source,
 )
+from riptide_telemetry.recording.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+    from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
     from riptide_telemetry.testing import InMemoryTelemetry
 
     Call = Callable[[StreamLifecycleManager], None]

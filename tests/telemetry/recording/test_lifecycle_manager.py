@@ -6,7 +6,6 @@ import pytest
 from opentelemetry.trace import SpanContext
 
 from riptide_telemetry import catalog
-from riptide_telemetry.bucket_histogram import BucketHistogram, Moments
 from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
@@ -16,8 +15,9 @@ from riptide_telemetry.labels import (
     Source,
     StreamOutcome,
 )
-from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
-from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.state.bucket_histogram import BucketHistogram, Moments
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 from riptide_telemetry.testing import ManualClock
 
 if TYPE_CHECKING:

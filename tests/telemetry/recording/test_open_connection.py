@@ -5,8 +5,8 @@ import tracemalloc
 import pytest
 
 from riptide_telemetry.labels import Protocol
-from riptide_telemetry.open_connection import OpenConnection
-from riptide_telemetry.protocol_metrics import ProtocolMetrics
+from riptide_telemetry.recording.open_connection import OpenConnection
+from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
 from riptide_telemetry.testing import InMemoryTelemetry
 
 BYTES_PER_CONNECTION = 200

@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from riptide_telemetry.labels import Protocol, PublishOutcome, RejectReason
-from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
-from riptide_telemetry.streaming_metrics import StreamingMetrics
-from riptide_telemetry.tracing import Publishing, Tracing
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
+from riptide_telemetry.traces.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     import pytest

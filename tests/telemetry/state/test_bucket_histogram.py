@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riptide_telemetry.bucket_histogram import BucketHistogram, Moments
+from riptide_telemetry.state.bucket_histogram import BucketHistogram, Moments
 from riptide_telemetry.testing import NANOSECONDS
 
 BOUNDS = (0.01, 0.1, 1.0)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
-from riptide_telemetry.bucket_histogram import BucketHistogram
-from riptide_telemetry.exemplars import Exemplars
+from riptide_telemetry.state.bucket_histogram import BucketHistogram
+from riptide_telemetry.state.exemplars import Exemplars
 
 if TYPE_CHECKING:
     import pytest

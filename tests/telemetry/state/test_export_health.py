@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from riptide_telemetry.export_health import REPORT_INTERVAL_S, ExportHealth
 from riptide_telemetry.labels import Signal
+from riptide_telemetry.state.export_health import REPORT_INTERVAL_S, ExportHealth
 from riptide_telemetry.testing import ManualClock
 
 

@@ -11,8 +11,8 @@ from riptide_telemetry.labels import (
     Protocol,
     ReconnectionOutcome,
 )
-from riptide_telemetry.protocol_metrics import ProtocolMetrics
-from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 
 @pytest.mark.parametrize("protocol", Protocol)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from riptide_telemetry.sliding_window import STEP_S, WINDOW_S, SlidingWindow, Totals
+from riptide_telemetry.state.sliding_window import STEP_S, WINDOW_S, SlidingWindow, Totals
 from riptide_telemetry.testing import ManualClock
 
 

@@ -14,8 +14,8 @@ from riptide_telemetry.labels import (
     ReconnectionOutcome,
     Source,
 )
-from riptide_telemetry.sliding_window import WINDOW_S
-from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.state.sliding_window import WINDOW_S
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
     from riptide_telemetry.testing import ManualClock

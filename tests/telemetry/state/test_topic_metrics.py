@@ -6,7 +6,7 @@ import pytest
 
 from riptide_telemetry.labels import CloseReason, DropReason, Protocol, PublishOutcome, Source
 from riptide_telemetry.providers import start_telemetry
-from riptide_telemetry.topic_metrics import OTHER, TopicLabels
+from riptide_telemetry.state.topic_metrics import OTHER, TopicLabels
 
 
 def test_a_topic_counts_under_its_longest_prefix_and_all_else_under_other() -> None:

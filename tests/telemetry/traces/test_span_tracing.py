@@ -18,12 +18,12 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, get_current_span
 
 from riptide_telemetry.labels import CloseReason, Protocol, Source
-from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
-from riptide_telemetry.span_tracing import DELIVERY_SPANS, LinkedSampler, SpanTracing
-from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 from riptide_telemetry.testing import ManualClock
-from riptide_telemetry.trace_context import read_traceparent
-from riptide_telemetry.tracing import ConnectionTotals
+from riptide_telemetry.traces.span_tracing import DELIVERY_SPANS, LinkedSampler, SpanTracing
+from riptide_telemetry.traces.trace_context import read_traceparent
+from riptide_telemetry.traces.tracing import ConnectionTotals
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

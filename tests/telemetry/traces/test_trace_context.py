@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, get_current_span
 
-from riptide_telemetry.trace_context import (
+from riptide_telemetry.traces.trace_context import (
     context_of,
     read_traceparent,
     sampled_trace,

@@ -4,8 +4,8 @@ import pytest
 from opentelemetry.trace import get_current_span
 
 from riptide_telemetry.labels import CloseReason, Protocol, Source
-from riptide_telemetry.trace_context import read_traceparent
-from riptide_telemetry.tracing import ConnectionTotals, Tracing
+from riptide_telemetry.traces.trace_context import read_traceparent
+from riptide_telemetry.traces.tracing import ConnectionTotals, Tracing
 
 TEXT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -71,7 +71,7 @@ def fastapi_instrumentator(app: Starlette) -> None:
 
 def riptide(app: Starlette) -> None:
     """Add Riptide's own."""
-    module = importlib.import_module("riptide_telemetry.asgi")
+    module = importlib.import_module("riptide_telemetry.middleware.asgi")
     app.add_middleware(
         module.StreamTelemetryMiddleware, lifecycle=start_telemetry("benchmark").lifecycle
     )
@@ -84,8 +84,8 @@ CONTENDERS: dict[str, Callable[[Starlette], None]] = {
     "starlette-exporter": starlette_exporter,
     "prometheus-fastapi-instrumentator": fastapi_instrumentator,
 }
-if importlib.util.find_spec("riptide_telemetry.asgi") is not None:
-    CONTENDERS["riptide_telemetry.asgi.StreamTelemetryMiddleware"] = riptide
+if importlib.util.find_spec("riptide_telemetry.middleware.asgi") is not None:
+    CONTENDERS["riptide_telemetry.middleware.asgi.StreamTelemetryMiddleware"] = riptide
 
 
 def make_app(contender: str, messages: int) -> Starlette:

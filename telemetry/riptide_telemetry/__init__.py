@@ -1,12 +1,7 @@
 """The recording layer: tell a ``Lifecycle`` what happens to streams, scrape what follows."""
 
 from riptide_telemetry import catalog
-from riptide_telemetry.asgi import StreamTelemetryMiddleware
-from riptide_telemetry.bucket_histogram import Moments
 from riptide_telemetry.event_loop import EventLoopMonitor
-from riptide_telemetry.events import Event, EventName
-from riptide_telemetry.export_settings import InvalidTelemetryError
-from riptide_telemetry.exposition import Exposition, Scrape
 from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
@@ -20,13 +15,18 @@ from riptide_telemetry.labels import (
     StreamOutcome,
 )
 from riptide_telemetry.lifecycle import Lifecycle
-from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
-from riptide_telemetry.log_export import log_trace
+from riptide_telemetry.middleware.asgi import StreamTelemetryMiddleware
+from riptide_telemetry.otlp.export_settings import InvalidTelemetryError
+from riptide_telemetry.otlp.log_export import log_trace
+from riptide_telemetry.prometheus.exposition import Exposition, Scrape
 from riptide_telemetry.providers import Telemetry, start_telemetry
-from riptide_telemetry.streaming_metrics import StreamingMetrics
-from riptide_telemetry.topic_metrics import TopicLabels
-from riptide_telemetry.trace_context import sampled_trace
-from riptide_telemetry.tracing import ConnectionTotals, Publishing
+from riptide_telemetry.recording.events import Event, EventName
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.state.bucket_histogram import Moments
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
+from riptide_telemetry.state.topic_metrics import TopicLabels
+from riptide_telemetry.traces.trace_context import sampled_trace
+from riptide_telemetry.traces.tracing import ConnectionTotals, Publishing
 
 __all__ = [
     "CloseReason",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.tracing import Publishing, Tracing
+from riptide_telemetry.traces.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         RejectReason,
         Source,
     )
-    from riptide_telemetry.tracing import ConnectionTotals
+    from riptide_telemetry.traces.tracing import ConnectionTotals
 
 _UNTRACED = Tracing()
 

@@ -11,16 +11,16 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 
-from riptide_telemetry.export_settings import read_export_settings
-from riptide_telemetry.exports import Exports
-from riptide_telemetry.exposition import Exposition
+from riptide_telemetry.instruments.producer import SCOPE, ProducingReader
+from riptide_telemetry.instruments.riptide_metrics import RiptideMetrics
 from riptide_telemetry.lifecycle import Lifecycle
-from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
-from riptide_telemetry.process_metrics import ProcessMetrics
-from riptide_telemetry.producer import SCOPE, ProducingReader
-from riptide_telemetry.prometheus_reader import PrometheusReader
-from riptide_telemetry.riptide_metrics import RiptideMetrics
-from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.otlp.export_settings import read_export_settings
+from riptide_telemetry.otlp.exports import Exports
+from riptide_telemetry.prometheus.exposition import Exposition
+from riptide_telemetry.prometheus.process_metrics import ProcessMetrics
+from riptide_telemetry.prometheus.reader import PrometheusReader
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
     import logging
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from riptide_telemetry.catalog import MetricDefinition
-    from riptide_telemetry.export_health import ExportHealth
     from riptide_telemetry.labels import Signal
+    from riptide_telemetry.state.export_health import ExportHealth
 
 DEFAULT_SERVICE_NAME = "riptide"
 

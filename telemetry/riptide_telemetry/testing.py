@@ -10,12 +10,12 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from riptide_telemetry.catalog import CATALOG
-from riptide_telemetry.export_health import ExportHealth
+from riptide_telemetry.instruments.producer import SCOPE, ProducingReader
+from riptide_telemetry.instruments.riptide_metrics import RiptideMetrics
 from riptide_telemetry.labels import Signal
-from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
-from riptide_telemetry.producer import SCOPE, ProducingReader
-from riptide_telemetry.riptide_metrics import RiptideMetrics
-from riptide_telemetry.streaming_metrics import StreamingMetrics
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.state.export_health import ExportHealth
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 NANOSECONDS = 1_000_000_000
 

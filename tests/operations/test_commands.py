@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from riptide_telemetry.events import EventName
+from riptide_telemetry.recording.events import EventName
 from tests.repository.sources import ROOT
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from riptide_telemetry.testing import InMemoryTelemetry
 
 if TYPE_CHECKING:
-    from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+    from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
     from riptide_telemetry.testing import ManualClock
 
 

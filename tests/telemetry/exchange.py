@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from riptide_telemetry.asgi import StreamTelemetryMiddleware
+from riptide_telemetry.middleware.asgi import StreamTelemetryMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping

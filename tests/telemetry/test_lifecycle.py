@@ -7,7 +7,7 @@ import pytest
 
 from riptide_telemetry.labels import CloseReason, ErrorType, Protocol, Source
 from riptide_telemetry.lifecycle import Lifecycle
-from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
 from riptide_telemetry import catalog
-from riptide_telemetry.export_settings import InvalidTelemetryError
+from riptide_telemetry.instruments.producer import ProducingReader
 from riptide_telemetry.labels import CloseReason, Protocol, Signal, Source
 from riptide_telemetry.lifecycle import Lifecycle
-from riptide_telemetry.lifecycle_manager import StreamLifecycleManager
-from riptide_telemetry.producer import ProducingReader
+from riptide_telemetry.otlp.export_settings import InvalidTelemetryError
 from riptide_telemetry.providers import Telemetry, start_telemetry
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 
 
 class Reader(ProducingReader, InMemoryMetricReader):

@@ -1,0 +1,203 @@
+"""The catalog as OpenTelemetry instruments, read from the state when a reader collects."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+from opentelemetry.metrics import Observation
+
+from riptide_telemetry import catalog
+from riptide_telemetry.catalog import Kind
+from riptide_telemetry.instruments.producer import HistogramProducer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from opentelemetry.metrics import CallbackOptions, Meter
+
+    from riptide_telemetry.catalog import MetricDefinition
+    from riptide_telemetry.labels import Signal
+    from riptide_telemetry.state.bucket_histogram import BucketHistogram
+    from riptide_telemetry.state.export_health import ExportHealth
+    from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+    from riptide_telemetry.state.streaming_metrics import StreamingMetrics
+
+    Series = Iterable[tuple[Mapping[str, str], float]]
+    Observe = Callable[[], Series]
+
+logger = logging.getLogger("riptide.telemetry")
+
+# Numbers that stand in the state under these names, for each protocol.
+_BY_PROTOCOL: dict[MetricDefinition, str] = {
+    catalog.ACTIVE_CONNECTIONS: "active",
+    catalog.TOTAL_CONNECTIONS: "opened",
+    catalog.CONNECTIONS_OPENED: "opened",
+    catalog.MESSAGES_SENT: "sent",
+    catalog.SENT_BYTES: "sent_bytes",
+    catalog.MESSAGES_RECEIVED: "received",
+    catalog.BACKPRESSURE_EVENTS: "backpressure_events",
+    catalog.ACTIVE_STREAMS: "active_streams",
+}
+# Numbers by a second label, whose value is the key.
+_BY_PROTOCOL_AND_KEY: dict[MetricDefinition, str] = {
+    catalog.MESSAGES_DROPPED: "dropped",
+    catalog.CONNECTIONS_CLOSED: "closed",
+    catalog.CONNECTIONS_REJECTED: "rejected",
+    catalog.RECONNECTIONS: "reconnections",
+    catalog.STREAMS_ENDED: "streams_ended",
+    catalog.ERRORS: "errors",
+}
+# Numbers by topic prefix, where there is an allow-list.
+_BY_TOPIC: dict[MetricDefinition, str] = {
+    catalog.TOPIC_ACTIVE_CONNECTIONS: "active",
+    catalog.TOPIC_MESSAGES_PUBLISHED: "published",
+    catalog.TOPIC_MESSAGES_SENT: "sent",
+    catalog.TOPIC_MESSAGES_DROPPED: "dropped",
+}
+# Numbers of what is exported, for each signal.
+_BY_SIGNAL: dict[MetricDefinition, Callable[[ExportHealth], float]] = {
+    catalog.EXPORT_ENABLED: lambda health: int(health.enabled),
+    catalog.EXPORT_FAILURES: lambda health: health.failures,
+    catalog.EXPORT_LAST_SUCCESS: lambda health: health.last_success,
+    catalog.EXPORT_QUEUE_SIZE: lambda health: health.queue_size(),
+}
+_HISTOGRAMS_BY_PROTOCOL: dict[MetricDefinition, str] = {
+    catalog.CONNECTION_DURATION: "connection_duration",
+    catalog.STREAM_DURATION: "stream_duration",
+    catalog.TIME_TO_FIRST_MESSAGE: "time_to_first_message",
+    catalog.WRITE_WAIT: "write_wait",
+}
+
+
+class RiptideMetrics:
+    """Registers every metric of the catalog with a meter; ``producer`` has the histograms.
+
+    All label sets exist from the first collection, at zero. Histograms that record once per
+    connection could be the SDK's own, but those appear only with their first record.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        metrics: StreamingMetrics,
+        version: str,
+        export_health: Mapping[Signal, ExportHealth],
+    ) -> None:
+        self._metrics = metrics
+        self._export_health = export_health
+        self._failing: set[MetricDefinition] = set()
+        self._gauges: dict[MetricDefinition, Callable[[], float]] = {
+            catalog.ERROR_RATE: metrics.error_rate,
+            catalog.HEALTH_RATIO: metrics.health_ratio,
+            catalog.DELIVERY_RATIO: metrics.delivery_ratio,
+            catalog.RECONNECTION_RATE: metrics.reconnection_rate,
+            catalog.ITEMS_PER_CONNECTION: metrics.average_items_per_connection,
+            catalog.MESSAGES_UNACCOUNTED: lambda: metrics.unaccounted,
+        }
+        self.producer = HistogramProducer(self._histograms())
+        for definition in catalog.CATALOG:
+            if definition is catalog.BUILD_INFO:
+                _register(meter, definition, lambda: [({"version": version}, 1)])
+            elif definition.kind is not Kind.HISTOGRAM:
+                _register(meter, definition, self._observer(definition))
+
+    def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
+        """Read these gauges from their owners from now on; without one, a gauge is 0.
+
+        The functions are called on a reader's thread and must not block. One that fails leaves
+        its gauge out, and nothing else.
+
+        Raises:
+            ValueError: the metric is not a gauge without labels.
+
+        """
+        for definition in gauges:
+            if definition.kind is not Kind.GAUGE or definition.labels:
+                raise ValueError(f"{definition.name} is not a gauge that an owner can provide")
+        self._gauges |= gauges
+
+    def _gauge(self, definition: MetricDefinition) -> Series:
+        try:
+            value = _finite(self._gauges.get(definition, lambda: 0)())
+        except Exception:
+            # Left out of this scrape, which goes on; told once and not with every scrape.
+            if definition not in self._failing:
+                self._failing.add(definition)
+                logger.exception("%s could not be read", definition.name)
+            return []
+        self._failing.discard(definition)
+        return [({}, value)]
+
+    def _observer(self, definition: MetricDefinition) -> Observe:
+        if definition in _BY_PROTOCOL:
+            attribute = _BY_PROTOCOL[definition]
+            return lambda: [
+                (labels, getattr(metrics, attribute)) for labels, metrics in self._protocols()
+            ]
+        if definition in _BY_PROTOCOL_AND_KEY:
+            attribute, key = _BY_PROTOCOL_AND_KEY[definition], definition.labels[1].key
+            return lambda: [
+                (labels | {key: str(value)}, count)
+                for labels, metrics in self._protocols()
+                for value, count in getattr(metrics, attribute).items()
+            ]
+        if definition in _BY_TOPIC:
+            number = _BY_TOPIC[definition]
+            return lambda: [
+                ({"topic": label}, getattr(metrics, number))
+                for label, metrics in self._metrics.topics.by_label.items()
+            ]
+        if definition in _BY_SIGNAL:
+            read = _BY_SIGNAL[definition]
+            return lambda: [
+                ({"signal": str(signal)}, read(health))
+                for signal, health in self._export_health.items()
+            ]
+        if definition is catalog.MESSAGES_PUBLISHED:
+            return lambda: [
+                ({"outcome": str(outcome)}, count)
+                for outcome, count in self._metrics.published.items()
+            ]
+        return lambda: self._gauge(definition)
+
+    def _histograms(
+        self,
+    ) -> dict[MetricDefinition, list[tuple[Mapping[str, str], BucketHistogram]]]:
+        histograms: dict[MetricDefinition, list[tuple[Mapping[str, str], BucketHistogram]]] = {
+            definition: [
+                (labels, getattr(metrics, attribute)) for labels, metrics in self._protocols()
+            ]
+            for definition, attribute in _HISTOGRAMS_BY_PROTOCOL.items()
+        }
+        histograms[catalog.DELIVERY_LATENCY] = [
+            (labels | {"source": str(source)}, histogram)
+            for labels, metrics in self._protocols()
+            for source, histogram in metrics.latency.items()
+        ]
+        histograms[catalog.LOG_APPEND_DURATION] = [({}, self._metrics.log_append_duration)]
+        return histograms
+
+    def _protocols(self) -> Iterator[tuple[dict[str, str], ProtocolMetrics]]:
+        for protocol, metrics in self._metrics.by_protocol.items():
+            yield {"protocol": str(protocol)}, metrics
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} cannot be shown")
+    # A truth value is not a number to OTLP, and would fail the export of all.
+    return int(value) if isinstance(value, bool) else value
+
+
+def _register(meter: Meter, definition: MetricDefinition, observe: Observe) -> None:
+    def callback(_options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(value, labels) for labels, value in observe()]
+
+    create = {
+        Kind.COUNTER: meter.create_observable_counter,
+        Kind.UP_DOWN_COUNTER: meter.create_observable_up_down_counter,
+        Kind.GAUGE: meter.create_observable_gauge,
+    }[definition.kind]
+    create(definition.name, [callback], definition.unit, definition.description)

@@ -1,0 +1,112 @@
+"""What is told to the lifecycle of one connection of an application that knows nothing of it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from riptide_telemetry.labels import Source, StreamOutcome
+from riptide_telemetry.middleware.suspension import let_others_run
+from riptide_telemetry.recording.guard import guarded, report_failure
+
+if TYPE_CHECKING:
+    from riptide_telemetry.labels import CloseReason, ErrorType, Protocol
+    from riptide_telemetry.lifecycle import Lifecycle
+    from riptide_telemetry.middleware.suspension import Suspension
+
+_numbers = itertools.count(1)
+
+
+class ConnectionRecord:
+    """One connection that carries one stream, opened and closed exactly once.
+
+    When a message was accepted is unknown here, so no delivery latency is recorded: none is
+    better than a false one. No method raises.
+    """
+
+    __slots__ = ("_id", "_lifecycle", "_open", "_size_bytes")
+
+    def __init__(self, lifecycle: Lifecycle, protocol: Protocol) -> None:
+        self._lifecycle = lifecycle
+        self._id = f"asgi-{next(_numbers)}"
+        self._open = True
+        self._size_bytes = 0
+        self._establish(protocol)
+        self._start_stream()
+
+    def sent(self, count: int, size_bytes: int) -> None:
+        """Take note of messages handed to the transport.
+
+        Bytes that complete no message wait for the next one: half of an event is not the first
+        message yet, and neither is a heartbeat.
+        """
+        size_bytes += self._size_bytes
+        if not count:
+            self._size_bytes = size_bytes
+            return
+        self._size_bytes = 0
+        try:
+            self._lifecycle.items_sent(self._id, count, size_bytes, (), Source.LIVE)
+        except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+            report_failure("sent")
+
+    async def passed_on(self, sending: Suspension[None], *, more_to_come: bool) -> None:
+        """Wait for what is being sent, and take note if it had to wait."""
+        try:
+            await sending
+        finally:
+            waited = sending.seconds()
+            if waited is not None:
+                self.blocked(waited)
+        if waited is not None and more_to_come:
+            # It may have been the end of the connection that woke it. uvicorn returns from
+            # ``send`` then as if all were well, and tells it to ``receive`` only. After the last
+            # message of ours it tells the same, whoever ended it.
+            await let_others_run()
+
+    @guarded
+    def received(self) -> None:
+        """Take note of a message from the client."""
+        self._lifecycle.item_received(self._id)
+
+    @guarded
+    def blocked(self, seconds: float) -> None:
+        """Take note that a send had to wait."""
+        self._lifecycle.write_stalled(self._id)
+        self._lifecycle.write_blocked(self._id, seconds)
+
+    def close(self, reason: CloseReason) -> None:
+        """Take note of the end; later calls change nothing."""
+        if not self._open:
+            return
+        self._open = False
+        if reason.outcome is StreamOutcome.COMPLETED:
+            self._complete_stream()
+        elif reason.error_type is not None:
+            self._fail_stream(reason, reason.error_type)
+        self._close(reason)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the end has yet to come."""
+        return self._open
+
+    @guarded
+    def _establish(self, protocol: Protocol) -> None:
+        self._lifecycle.connection_established(self._id, protocol)
+
+    @guarded
+    def _start_stream(self) -> None:
+        self._lifecycle.stream_started(self._id, self._id, None)
+
+    @guarded
+    def _complete_stream(self) -> None:
+        self._lifecycle.stream_completed(self._id, self._id)
+
+    @guarded
+    def _fail_stream(self, reason: CloseReason, error: ErrorType) -> None:
+        self._lifecycle.stream_error(self._id, error, recoverable=False, detail=reason.meaning)
+
+    @guarded
+    def _close(self, reason: CloseReason) -> None:
+        self._lifecycle.connection_closed(self._id, reason)

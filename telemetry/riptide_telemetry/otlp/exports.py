@@ -1,0 +1,165 @@
+"""Everything that is pushed by OTLP: put together from the settings, and ended in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import NoOpTracerProvider
+
+from riptide_telemetry.instruments.producer import SCOPE, ProducingReader
+from riptide_telemetry.labels import Signal
+from riptide_telemetry.otlp.exporters import (
+    make_log_exporter,
+    make_metric_exporter,
+    make_span_exporter,
+)
+from riptide_telemetry.otlp.log_export import OtlpLogHandler
+from riptide_telemetry.state.export_health import ExportHealth
+from riptide_telemetry.traces.span_tracing import LinkedSampler, SpanTracing
+from riptide_telemetry.traces.tracing import Tracing
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import TracerProvider as AnyTracerProvider
+
+    from riptide_telemetry.instruments.producer import HistogramProducer
+    from riptide_telemetry.otlp.export_settings import ExportSettings, OtlpSettings
+    from riptide_telemetry.otlp.watched_exporters import WatchedMetricExporter
+
+# In which all signals get their last export, side by side; a collector that hangs loses it.
+SHUTDOWN_S = 5.0
+
+
+class PushingReader(ProducingReader, PeriodicExportingMetricReader):
+    """The SDK's periodic reader, with the histograms of the catalog, on a thread of its own."""
+
+    def __init__(
+        self,
+        exporter: WatchedMetricExporter,
+        health: ExportHealth,
+        producer: HistogramProducer,
+        interval_s: float,
+    ) -> None:
+        self._health = health
+        self.producer = producer
+        super().__init__(exporter, export_interval_millis=interval_s * 1000)
+
+    def _receive_metrics(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> None:
+        try:
+            super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
+        except Exception as error:  # noqa: BLE001  # it would end the thread, and all exports with it
+            self._health.failed(repr(error))
+
+
+class Exports:
+    """The exporters of one process, none unless the settings say so; ``health`` tells of each."""
+
+    def __init__(self, settings: ExportSettings, resource: Resource) -> None:
+        self._settings = settings
+        self.health = {
+            signal: ExportHealth(signal, _shown(otlp.endpoint) if otlp else None)
+            for signal in Signal
+            for otlp in [settings.otlp.get(signal)]
+        }
+        self.tracing = Tracing()
+        self.tracer_provider: AnyTracerProvider = NoOpTracerProvider()
+        self.log_handler: logging.Handler | None = None
+        # How to end each: in good order, and at once.
+        self._ends: list[tuple[Callable[[], object], Callable[[], object]]] = []
+        self._metric_exporter: WatchedMetricExporter | None = None
+        if Signal.METRICS in settings.otlp:
+            health = self.health[Signal.METRICS]
+            self._metric_exporter = make_metric_exporter(settings.otlp[Signal.METRICS], health)
+        if Signal.TRACES in settings.otlp:
+            self._push_spans(settings.otlp[Signal.TRACES], settings.sampler, resource)
+        if Signal.LOGS in settings.otlp:
+            self._push_logs(settings.otlp[Signal.LOGS], resource)
+
+    def push_metrics(self, provider: MeterProvider, producer: HistogramProducer) -> None:
+        """Begin to push what the provider and the producer have, once it is complete."""
+        exporter = self._metric_exporter
+        if exporter is not None:
+            health, interval_s = self.health[Signal.METRICS], self._settings.interval_s
+            reader = PushingReader(exporter, health, producer, interval_s)
+            provider.add_metric_reader(reader)
+            self._ends.append((reader.shutdown, exporter.shutdown))
+
+    def _push_spans(self, otlp: OtlpSettings, sampler: Sampler, resource: Resource) -> None:
+        health = self.health[Signal.TRACES]
+        exporter = make_span_exporter(otlp, health)
+        provider = TracerProvider(LinkedSampler(sampler), resource, shutdown_on_exit=False)
+        queue = self._settings.spans
+        processor = BatchSpanProcessor(
+            exporter,
+            max_queue_size=queue.size,
+            max_export_batch_size=queue.batch,
+            schedule_delay_millis=queue.delay_ms,
+            meter_provider=NoOpMeterProvider(),
+        )
+        provider.add_span_processor(processor)
+        health.queue_size = lambda: _waiting(processor)
+        self.tracer_provider = provider
+        self.tracing = SpanTracing(provider.get_tracer(SCOPE))
+        self._ends.append((provider.shutdown, exporter.shutdown))
+
+    def _push_logs(self, otlp: OtlpSettings, resource: Resource) -> None:
+        health = self.health[Signal.LOGS]
+        exporter = make_log_exporter(otlp, health)
+        provider = LoggerProvider(resource, shutdown_on_exit=False)
+        queue = self._settings.log_records
+        processor = BatchLogRecordProcessor(
+            exporter,
+            max_queue_size=queue.size,
+            max_export_batch_size=queue.batch,
+            schedule_delay_millis=queue.delay_ms,
+            meter_provider=NoOpMeterProvider(),
+        )
+        provider.add_log_record_processor(processor)
+        health.queue_size = lambda: _waiting(processor)
+        self.log_handler = OtlpLogHandler(provider)
+        self._ends.append((provider.shutdown, exporter.shutdown))
+
+    def shutdown(self, deadline_s: float = SHUTDOWN_S) -> None:
+        """Export what is left, and end; blocks, never longer than the deadline.
+
+        The SDK's own shutdown waits 30 s for each signal of a collector that does not answer; and
+        an export over HTTP goes on when it is over, on a thread that does not keep the process.
+        """
+        ends, self._ends = self._ends, []
+        threads = [
+            threading.Thread(target=end, name="riptide-export-end", daemon=True) for end, _ in ends
+        ]
+        until = time.monotonic() + deadline_s
+        for thread in threads:
+            thread.start()
+        for thread, (_, abort) in zip(threads, ends, strict=True):
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                abort()
+
+
+def _shown(url: str) -> str:
+    """Return the URL without a name and a password, for the log."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _waiting(processor: BatchSpanProcessor | BatchLogRecordProcessor) -> int:
+    # It tells the length of its queue to a meter only, as a metric of another name.
+    return len(processor._batch_processor._queue)  # noqa: SLF001  # see above

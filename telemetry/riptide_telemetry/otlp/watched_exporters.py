@@ -1,0 +1,169 @@
+"""Exporters that keep count of what became of each export, and leave the telling to that."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from riptide_telemetry.state.export_health import ExportHealth
+
+Result = TypeVar("Result")
+
+REASON_LENGTH = 400
+
+_exporting = threading.local()
+# Where the SDK's exporters write their own words, of which a dead collector makes many.
+_LOGGERS = (
+    "opentelemetry.exporter.otlp.common.http",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+)
+
+
+class _Overhear(logging.Filter):
+    """Keeps what is said during an export of ours as its reason; others' exports are theirs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(_exporting, "now", False):
+            return True
+        _exporting.heard.append(record.getMessage())
+        return False
+
+
+_overhear = _Overhear()
+
+
+class Once:
+    """Calls a function the first time: whoever is late to end an exporter finds it ended."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function: Callable[[], object] | None = function
+
+    def __call__(self) -> None:
+        """Call it, or do nothing."""
+        function, self._function = self._function, None
+        if function is not None:
+            function()
+
+
+def is_exporting() -> bool:
+    """Return whether this thread is in the middle of an export."""
+    return bool(getattr(_exporting, "now", False))
+
+
+def _watch(health: ExportHealth, export: Callable[[], Result], success: Result) -> Result | None:
+    """Export, and tell the health record; return None if the exporter raised."""
+    for name in _LOGGERS:
+        own = logging.getLogger(name)
+        if _overhear not in own.filters:
+            # First: the next one would have heard, and dropped, what it takes for a duplicate.
+            own.filters.insert(0, _overhear)
+    _exporting.now, _exporting.heard = True, []
+    result = None
+    try:
+        result = export()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the next export is to be tried
+        _exporting.heard.append(f"{type(error).__name__}: {error}")
+    finally:
+        _exporting.now = False
+    if result == success:
+        health.succeeded()
+    else:
+        health.failed(_one_line(_exporting.heard))
+    return result
+
+
+def _one_line(heard: list[str]) -> str:
+    """Return what was said last; why is often in the sentence before that."""
+    return " ".join(" ".join(heard[-2:]).split())[:REASON_LENGTH] or "no reason given"
+
+
+class WatchedMetricExporter(MetricExporter):
+    """Passes metrics on: cumulative, in explicit buckets, as they are at ``/metrics``."""
+
+    def __init__(self, exporter: MetricExporter, health: ExportHealth) -> None:
+        super().__init__()
+        self._exporter = exporter
+        self._health = health
+        self._end = Once(exporter.shutdown)
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        """Export; never raises."""
+        result = _watch(
+            self._health,
+            lambda: self._exporter.export(metrics_data, timeout_millis, **kwargs),
+            MetricExportResult.SUCCESS,
+        )
+        return result or MetricExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Pass it on."""
+        return self._exporter.force_flush(timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:  # noqa: ARG002  # at once
+        """End, and abort an export that runs."""
+        self._end()
+
+
+class WatchedSpanExporter(SpanExporter):
+    """Passes spans on."""
+
+    def __init__(self, exporter: SpanExporter, health: ExportHealth) -> None:
+        self._exporter = exporter
+        self._health = health
+        self._end = Once(exporter.shutdown)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export; never raises."""
+        result = _watch(
+            self._health, lambda: self._exporter.export(spans), SpanExportResult.SUCCESS
+        )
+        return result or SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """End, and abort an export that runs."""
+        self._end()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Pass it on."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+class WatchedLogExporter(LogRecordExporter):
+    """Passes log records on."""
+
+    def __init__(self, exporter: LogRecordExporter, health: ExportHealth) -> None:
+        self._exporter = exporter
+        self._health = health
+        self._end = Once(exporter.shutdown)
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Export; never raises."""
+        result = _watch(
+            self._health, lambda: self._exporter.export(batch), LogRecordExportResult.SUCCESS
+        )
+        return result or LogRecordExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """End, and abort an export that runs."""
+        self._end()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Pass it on."""
+        return self._exporter.force_flush(timeout_millis)

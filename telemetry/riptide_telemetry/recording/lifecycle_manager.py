@@ -1,0 +1,298 @@
+"""Turns what happens to streams into numbers, log records and events for listeners."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from riptide_telemetry.labels import CloseReason, Source, StreamOutcome
+from riptide_telemetry.recording.announcer import Announcer
+from riptide_telemetry.recording.events import EventName
+from riptide_telemetry.recording.guard import guarded, report_failure
+from riptide_telemetry.recording.open_connection import OpenConnection
+from riptide_telemetry.recording.service_recorder import ServiceRecorder
+from riptide_telemetry.state.bucket_histogram import Moments
+from riptide_telemetry.state.sliding_window import WINDOW_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opentelemetry.trace import SpanContext
+
+    from riptide_telemetry.labels import (
+        DropReason,
+        ErrorType,
+        Protocol,
+        ReconnectionOutcome,
+    )
+    from riptide_telemetry.recording.events import Listener
+    from riptide_telemetry.state.streaming_metrics import StreamingMetrics
+    from riptide_telemetry.traces.tracing import ConnectionTotals, Tracing
+
+# As a global it is found faster than through its enum.
+_LIVE = Source.LIVE
+
+NANOSECONDS = 1_000_000_000
+
+
+class StreamLifecycleManager(ServiceRecorder):
+    """Records streams from their events. ``clock_ns`` is the one of ``accepted_ns``."""
+
+    def __init__(
+        self,
+        metrics: StreamingMetrics,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        tracing: Tracing | None = None,
+    ) -> None:
+        super().__init__(metrics, tracing)
+        self._clock_ns = clock_ns
+        self._connections: dict[str, OpenConnection] = {}
+        self._announcer = Announcer()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call the listener with every event from now on; it must not block."""
+        self._announcer.subscribe(listener)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Stop calling the listener."""
+        self._announcer.unsubscribe(listener)
+
+    @guarded
+    def connection_established(
+        self, connection_id: str, protocol: Protocol, topic: str = "", traceparent: str = ""
+    ) -> None:
+        """Count the connection as opened and active."""
+        if connection_id in self._connections:
+            return
+        metrics = self.metrics.by_protocol[protocol]
+        self.metrics.record_connection(protocol)
+        topic_metrics = self.metrics.topics.find(topic)
+        if topic_metrics is not None:
+            topic_metrics.active += 1
+        connection = OpenConnection(metrics, self._clock_ns(), topic_metrics)
+        self._connections[connection_id] = connection
+        self._tracing.stream_opening(connection_id, protocol, topic, traceparent)
+        self._tell(EventName.CONNECTION_ESTABLISHED, connection_id, protocol=protocol)
+
+    @guarded
+    def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
+        """Count the stream as active."""
+        connection = self._connections.get(connection_id)
+        if connection is None or not connection.start_stream(request_id, self._clock_ns()):
+            return
+        connection.metrics.active_streams += 1
+        self._tracing.stream_opened(connection_id)
+        self._tell(
+            EventName.STREAM_STARTED,
+            connection_id,
+            request_id=request_id,
+            total_items=total_items,
+        )
+
+    def items_sent(  # noqa: PLR0913, PLR0917  # plain positional arguments are the cheapest
+        self,
+        connection_id: str,
+        count: int,
+        size_bytes: int,
+        accepted_ns: Sequence[int],
+        source: Source,
+        trace: SpanContext | None = None,
+        traced: int = -1,
+    ) -> None:
+        """Count the messages, their bytes, and the latency of each.
+
+        This runs for each message of each consumer: it calls as little as it can.
+        """
+        try:
+            connection = self._connections[connection_id]
+        except KeyError:
+            return
+        except TypeError:
+            report_failure("items_sent")
+            return
+        try:
+            metrics = connection.metrics
+            metrics.sent += count
+            metrics.sent_bytes += size_bytes
+            if connection.topic is not None:
+                connection.topic.sent += count
+            now = self._clock_ns()
+            latency = metrics.live_latency if source is _LIVE else metrics.replay_latency
+            if count == 1 and accepted_ns:
+                age = now - accepted_ns[0]
+                if latency.low_ns < age <= latency.high_ns:
+                    latency.counts[latency.bucket] += 1
+                    latency.sum_ns += age
+                else:
+                    latency.observe_ns(age)
+            elif (
+                type(accepted_ns) is Moments
+                and latency.low_ns < now - accepted_ns[-1]
+                and now - accepted_ns[0] <= latency.high_ns
+            ):
+                latency.counts[latency.bucket] += count
+                latency.sum_ns += now * count - accepted_ns.total
+            else:
+                latency.observe_ages(now, accepted_ns)
+            if trace is not None:
+                accepted = accepted_ns[traced]
+                latency.keep_exemplar(now - accepted, trace)
+                self._tracing.delivered(
+                    metrics.protocol, source, "", count, accepted, (now,), trace
+                )
+            if connection.awaits_first:
+                connection.awaits_first = False
+                metrics.time_to_first_message.observe_ns(now - connection.opened_ns)
+        except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+            report_failure("items_sent")
+
+    @guarded
+    def items_dropped(self, connection_id: str, reason: DropReason, count: int = 1) -> None:
+        """Count the messages as dropped."""
+        connection = self._connections.get(connection_id)
+        if connection is None:
+            return
+        connection.metrics.record_item_dropped(reason, count)
+        if connection.topic is not None:
+            connection.topic.dropped += count
+        self._tell(EventName.ITEMS_DROPPED, connection_id, reason=reason, count=count)
+
+    @guarded
+    def item_received(self, connection_id: str) -> None:
+        """Count the message as received."""
+        connection = self._connections.get(connection_id)
+        if connection is not None:
+            connection.metrics.received += 1
+
+    @guarded
+    def write_stalled(self, connection_id: str) -> None:
+        """Count the event, so that it shows while the write still waits."""
+        connection = self._connections.get(connection_id)
+        if connection is not None:
+            connection.metrics.backpressure_events += 1
+
+    @guarded
+    def write_blocked(self, connection_id: str, seconds: float) -> None:
+        """Count the wait."""
+        connection = self._connections.get(connection_id)
+        if connection is not None:
+            connection.metrics.write_wait.observe(seconds)
+
+    @guarded
+    def reconnected(self, connection_id: str, outcome: ReconnectionOutcome) -> None:
+        """Count the reconnection."""
+        connection = self._connections.get(connection_id)
+        if connection is None:
+            return
+        self.metrics.record_reconnection(connection.metrics.protocol, outcome)
+        self._tell(EventName.RECONNECTED, connection_id, outcome=outcome)
+
+    @guarded
+    def progress_update(
+        self, connection_id: str, request_id: str, completed: int, total: int, throughput: float
+    ) -> None:
+        """Tell the listeners."""
+        if self._announcer.has_listeners and connection_id in self._connections:
+            self._tell(
+                EventName.PROGRESS_UPDATE,
+                connection_id,
+                request_id=request_id,
+                completed=completed,
+                total=total,
+                throughput=throughput,
+            )
+
+    @guarded
+    def stream_completed(
+        self, connection_id: str, request_id: str, summary: Mapping[str, object] | None = None
+    ) -> None:
+        """Count the stream as ended whole."""
+        if self._end_stream(connection_id, request_id, StreamOutcome.COMPLETED):
+            details = {**(summary or {}), "request_id": request_id}
+            trace = self._tracing.trace_of(connection_id)
+            self._announcer.tell(EventName.STREAM_COMPLETED, connection_id, details, trace)
+
+    @guarded
+    def stream_cancelled(self, connection_id: str, request_id: str) -> None:
+        """Count the stream as given up."""
+        if self._end_stream(connection_id, request_id, StreamOutcome.CANCELLED):
+            self._tell(EventName.STREAM_CANCELLED, connection_id, request_id=request_id)
+
+    @guarded
+    def stream_error(
+        self,
+        connection_id: str,
+        error: ErrorType,
+        recoverable: bool,  # noqa: FBT001  # the verb's third word, as the contract has it
+        detail: str = "",
+    ) -> None:
+        """Count the error; unless it is recoverable, count the open streams as failed."""
+        connection = self._connections.get(connection_id)
+        if connection is None:
+            return
+        self._record_error(connection, error)
+        if not recoverable:
+            connection.failed = True
+            for request_id in connection.streams():
+                self._end_stream(connection_id, request_id, StreamOutcome.FAILED)
+        self._tell(
+            EventName.STREAM_ERROR,
+            connection_id,
+            error=error,
+            recoverable=recoverable,
+            detail=detail,
+        )
+
+    @guarded
+    def connection_closed(
+        self, connection_id: str, reason: CloseReason, totals: ConnectionTotals | None = None
+    ) -> None:
+        """Count the connection as closed, and the streams it still carried as ended with it."""
+        connection = self._connections.get(connection_id)
+        if connection is None:
+            return
+        # A misspelt reason must not leave the connection open.
+        reason = CloseReason.named(reason)
+        for request_id in connection.streams():
+            self._end_stream(connection_id, request_id, reason.outcome)
+        if reason.error_type is not None and not connection.failed:
+            self._record_error(connection, reason.error_type)
+        del self._connections[connection_id]
+        if connection.topic is not None:
+            connection.topic.active -= 1
+        duration = (self._clock_ns() - connection.opened_ns) / NANOSECONDS
+        self.metrics.record_disconnection(connection.metrics.protocol, duration, reason)
+        self._tell(
+            EventName.CONNECTION_CLOSED,
+            connection_id,
+            protocol=connection.metrics.protocol,
+            reason=reason,
+            duration_seconds=round(duration, 3),
+        )
+        self._tracing.stream_closed(
+            connection_id, connection.metrics.protocol, reason, duration, totals
+        )
+
+    def _end_stream(self, connection_id: str, request_id: str, outcome: StreamOutcome) -> bool:
+        connection = self._connections.get(connection_id)
+        if connection is None:
+            return False
+        started_ns = connection.end_stream(request_id)
+        if started_ns is None:
+            return False
+        metrics = connection.metrics
+        metrics.active_streams -= 1
+        metrics.streams_ended[outcome] += 1
+        metrics.stream_duration.observe_ns(self._clock_ns() - started_ns)
+        return True
+
+    def _record_error(self, connection: OpenConnection, error: ErrorType) -> None:
+        now, counted = self._clock_ns(), connection.counted_error_ns
+        # The error rate counts a connection once in its window, not once in its life.
+        first = counted is None or now - counted >= WINDOW_S * NANOSECONDS
+        connection.metrics.record_error(error, first_of_connection=first)
+        if first:
+            connection.counted_error_ns = now
+
+    def _tell(self, name: EventName, connection_id: str, **details: object) -> None:
+        self._announcer.tell(name, connection_id, details, self._tracing.trace_of(connection_id))

@@ -1,0 +1,67 @@
+"""What has to be remembered of a connection while it is open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+    from riptide_telemetry.state.topic_metrics import TopicMetrics
+
+
+class OpenConnection:
+    """A few slots: there is one of these for each of many thousand consumers.
+
+    Most connections carry one stream, so the first has slots of its own, and only a WebSocket with
+    several at once pays for a mapping.
+    """
+
+    __slots__ = (
+        "_other_streams",
+        "_request_id",
+        "_started_ns",
+        "awaits_first",
+        "counted_error_ns",
+        "failed",
+        "metrics",
+        "opened_ns",
+        "topic",
+    )
+
+    def __init__(
+        self, metrics: ProtocolMetrics, opened_ns: int, topic: TopicMetrics | None = None
+    ) -> None:
+        self.metrics = metrics
+        self.topic = topic
+        self.opened_ns = opened_ns
+        self.awaits_first = True
+        # When an error of it last counted in the error rate.
+        self.counted_error_ns: int | None = None
+        # Whether the error that ends it has been told already.
+        self.failed = False
+        self._request_id: str | None = None
+        self._started_ns = 0
+        self._other_streams: dict[str, int] | None = None
+
+    def start_stream(self, request_id: str, now_ns: int) -> bool:
+        """Remember a stream; return False if one of that id is open already."""
+        if request_id in self.streams():
+            return False
+        if self._request_id is None:
+            self._request_id, self._started_ns = request_id, now_ns
+        else:
+            self._other_streams = {**(self._other_streams or {}), request_id: now_ns}
+        return True
+
+    def end_stream(self, request_id: str) -> int | None:
+        """Forget a stream; return when it started, or None if there is none of that id."""
+        if request_id == self._request_id:
+            self._request_id = None
+            return self._started_ns
+        others = self._other_streams
+        return others.pop(request_id, None) if others else None
+
+    def streams(self) -> list[str]:
+        """Return the ids of the streams that are open."""
+        first = [] if self._request_id is None else [self._request_id]
+        return [*first, *(self._other_streams or ())]

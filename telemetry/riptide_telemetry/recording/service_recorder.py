@@ -1,0 +1,92 @@
+"""Records what concerns the service rather than one of its connections."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from riptide_telemetry.labels import PublishOutcome, Source
+from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.recording.guard import guarded, report_failure
+from riptide_telemetry.traces.tracing import Publishing, Tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.trace import SpanContext
+
+    from riptide_telemetry.labels import Protocol, RejectReason
+    from riptide_telemetry.state.streaming_metrics import StreamingMetrics
+
+logger = logging.getLogger("riptide.stream")
+
+
+class ServiceRecorder(Lifecycle):
+    """The verbs of the lifecycle that need no connection."""
+
+    def __init__(self, metrics: StreamingMetrics, tracing: Tracing | None = None) -> None:
+        self.metrics = metrics
+        self._tracing = tracing or Tracing()
+
+    @guarded
+    def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
+        """Count the refusal; it never was a connection."""
+        self.metrics.by_protocol[protocol].rejected[reason] += 1
+
+    def publishing(self, topic: str, traceparent: str) -> Publishing:
+        """Begin the span of a publish; without one, if that fails."""
+        try:
+            return self._tracing.publishing(topic, traceparent)
+        except Exception:  # noqa: BLE001  # see guarded, which returns nothing
+            report_failure("publishing")
+            return Publishing("")
+
+    @guarded
+    def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
+        """Count the messages by what became of them; those of a topic, if they were accepted."""
+        self.metrics.published[outcome] += count
+        if outcome is PublishOutcome.ACCEPTED:
+            topic_metrics = self.metrics.topics.find(topic)
+            if topic_metrics is not None:
+                topic_metrics.published += count
+
+    @guarded
+    def items_fanned_out(  # noqa: PLR0913, PLR0917  # as items_sent
+        self,
+        protocol: Protocol,
+        topic: str,
+        count: int,
+        size_bytes: int,
+        accepted_ns: Sequence[int],
+        written_ns: Sequence[int],
+        trace: SpanContext | None = None,
+        traced: int = -1,
+    ) -> None:
+        """Count the messages, their bytes and latencies for all connections at once."""
+        metrics = self.metrics.by_protocol[protocol]
+        connections = len(written_ns)
+        metrics.sent += count * connections
+        metrics.sent_bytes += size_bytes * connections
+        topic_metrics = self.metrics.topics.find(topic)
+        if topic_metrics is not None:
+            topic_metrics.sent += count * connections
+        metrics.live_latency.observe_all_ages(written_ns, accepted_ns)
+        if trace is not None:
+            accepted = accepted_ns[traced]
+            metrics.live_latency.keep_exemplar(written_ns[-1] - accepted, trace)
+            self._tracing.delivered(
+                protocol, Source.LIVE, topic, count, accepted, written_ns, trace
+            )
+
+    @guarded
+    def log_appended(self, seconds: float) -> None:
+        """Count the duration."""
+        self.metrics.log_append_duration.observe(seconds)
+
+    @guarded
+    def messages_unaccounted(self, count: int) -> None:
+        """Add to a sum that should stay 0."""
+        if count:
+            # Too many here do not make up for too few there.
+            self.metrics.unaccounted += abs(count)
+            logger.error("%d messages of a subscription are unaccounted for", count)

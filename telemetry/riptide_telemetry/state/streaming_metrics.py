@@ -1,0 +1,122 @@
+"""The state behind the metrics: plain integers, one set for each protocol.
+
+One thread writes (the event loop's); readers on other threads see each number as it was at some
+moment, which is all that a scrape needs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from riptide_telemetry import catalog
+from riptide_telemetry.labels import CloseReason, Protocol, PublishOutcome
+from riptide_telemetry.state.bucket_histogram import BucketHistogram
+from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+from riptide_telemetry.state.sliding_window import SlidingWindow, Totals
+from riptide_telemetry.state.topic_metrics import TopicLabels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from riptide_telemetry.labels import DropReason, ErrorType, ReconnectionOutcome
+
+
+class StreamingMetrics:
+    """Everything that is counted, and the ratios that follow from it.
+
+    Feed it through a ``StreamLifecycleManager``, or by hand with the ``record_`` methods, which
+    ``ndjson``, ``sse`` and ``websocket`` have too, without the protocol. Ratios are over the last 5
+    minutes, and never undefined. ``clock`` returns seconds and never goes back.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        topic_prefixes: Iterable[str] = (),
+    ) -> None:
+        self.topics = TopicLabels(topic_prefixes)
+        self.by_protocol: dict[Protocol, ProtocolMetrics] = {}
+        self.window = SlidingWindow(self._totals, clock)
+        for protocol in Protocol:
+            self.by_protocol[protocol] = ProtocolMetrics(protocol, self.window.advance)
+        self.ndjson = self.by_protocol[Protocol.NDJSON]
+        self.sse = self.by_protocol[Protocol.SSE]
+        self.websocket = self.by_protocol[Protocol.WEBSOCKET]
+        self.published = dict.fromkeys(PublishOutcome, 0)
+        self.log_append_duration = BucketHistogram(catalog.LOG_APPEND_DURATION.bounds)
+        self.unaccounted = 0
+
+    def record_connection(self, protocol: Protocol) -> None:
+        """Count a connection that has opened."""
+        self.by_protocol[protocol].record_connection()
+
+    def record_disconnection(
+        self,
+        protocol: Protocol,
+        duration_s: float,
+        reason: CloseReason = CloseReason.CLIENT_CLOSED,
+    ) -> None:
+        """Count a connection that has closed after so many seconds; ignored if none is open."""
+        self.by_protocol[protocol].record_disconnection(duration_s, reason)
+
+    def record_item_sent(self, protocol: Protocol, count: int = 1, size_bytes: int = 0) -> None:
+        """Count messages sent, and their bytes."""
+        # Written out: this is the one that is called for each message.
+        metrics = self.by_protocol[protocol]
+        metrics.sent += count
+        metrics.sent_bytes += size_bytes
+
+    def record_item_received(self, protocol: Protocol, count: int = 1) -> None:
+        """Count messages that a client sent."""
+        self.by_protocol[protocol].record_item_received(count)
+
+    def record_item_dropped(self, protocol: Protocol, reason: DropReason, count: int = 1) -> None:
+        """Count messages that a consumer will not get."""
+        self.by_protocol[protocol].record_item_dropped(reason, count)
+
+    def record_error(
+        self, protocol: Protocol, error_type: ErrorType, *, first_of_connection: bool = True
+    ) -> None:
+        """Count an error; the error rate counts its connection if it is the first of late."""
+        self.by_protocol[protocol].record_error(error_type, first_of_connection=first_of_connection)
+
+    def record_reconnection(self, protocol: Protocol, outcome: ReconnectionOutcome) -> None:
+        """Count a consumer that came back with a position."""
+        self.by_protocol[protocol].record_reconnection(outcome)
+
+    def error_rate(self) -> float:
+        """Return the share of connections that met an error; 0 if there were no connections."""
+        counts = self.window.counts()
+        connections = self._connections(counts)
+        return min(1.0, counts.errored / connections) if connections else 0.0
+
+    def health_ratio(self) -> float:
+        """Return the share of connections that met no error."""
+        return 1.0 - self.error_rate()
+
+    def delivery_ratio(self) -> float:
+        """Return sent ÷ (sent + dropped); 1 if nothing was attempted."""
+        counts = self.window.counts()
+        attempted = counts.sent + counts.dropped
+        return counts.sent / attempted if attempted else 1.0
+
+    def reconnection_rate(self) -> float:
+        """Return reconnections ÷ connections opened; 0 if there were none."""
+        counts = self.window.counts()
+        # A WebSocket may resume more than once on one connection.
+        return min(1.0, counts.reconnections / counts.opened) if counts.opened else 0.0
+
+    def average_items_per_connection(self) -> float:
+        """Return messages sent ÷ connections that were open; 0 if there were none."""
+        counts = self.window.counts()
+        connections = self._connections(counts)
+        return counts.sent / connections if connections else 0.0
+
+    def _connections(self, counts: Totals) -> int:
+        """Return how many connections were open at some time of the window."""
+        return counts.closed + sum(metrics.active for metrics in self.by_protocol.values())
+
+    def _totals(self) -> Totals:
+        parts = [metrics.totals() for metrics in self.by_protocol.values()]
+        return Totals(*(sum(column) for column in zip(*parts, strict=True)))

@@ -1,0 +1,199 @@
+"""Each fault is shown on the exporter's own reader first, and then to be absent from ours."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from prometheus_client import CollectorRegistry, generate_latest
+
+from riptide_telemetry.prometheus.reader import PrometheusReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.sdk.metrics.export import MetricReader
+
+SCRAPERS = 4
+SCOPE_LABELS = ',otel_scope_name="test",otel_scope_schema_url="",otel_scope_version=""'
+
+
+class Process:
+    """A process with one reader; a collection lasts until ``hold`` lets it."""
+
+    def __init__(self, make_reader: Callable[[CollectorRegistry], MetricReader]) -> None:
+        self.registry = CollectorRegistry()
+        self.hold: Callable[[], None] = lambda: None
+        self.provider = MeterProvider(
+            [make_reader(self.registry)],
+            shutdown_on_exit=False,
+            views=[
+                View(
+                    instrument_name="exponential",
+                    aggregation=ExponentialBucketHistogramAggregation(),
+                )
+            ],
+        )
+        self.meter = self.provider.get_meter("test")
+        self.meter.create_observable_gauge("size", [self._observe])
+
+    def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
+        self.hold()
+        return [Observation(1)]
+
+    def scrape(self) -> Counter[str]:
+        lines = generate_latest(self.registry).decode().splitlines()
+        return Counter(line for line in lines if not line.startswith("#"))
+
+
+@pytest.fixture
+def stock() -> Process:
+    return Process(lambda registry: PrometheusMetricReader(registry=registry))
+
+
+@pytest.fixture
+def ours() -> Process:
+    return Process(PrometheusReader)
+
+
+def flush_on_another_thread(process: Process) -> None:
+    flush = threading.Thread(target=process.provider.force_flush)
+    flush.start()
+    flush.join()
+
+
+def test_the_stock_reader_repeats_everything_after_a_flush(stock: Process) -> None:
+    stock.provider.force_flush()
+    assert min(stock.scrape().values()) > 1
+
+
+def test_a_flush_between_scrapes_leaves_no_trace(ours: Process) -> None:
+    clean = ours.scrape()
+    assert max(clean.values()) == 1
+    ours.provider.force_flush()
+    flush_on_another_thread(ours)
+    assert ours.scrape() == clean
+
+
+def test_a_flush_on_another_thread_during_a_scrape_leaves_no_trace(ours: Process) -> None:
+    # As a scrape collects, a flush has already collected and delivers.
+    clean = ours.scrape()
+    reader = next(iter(ours.registry._collector_to_names))._reader  # type: ignore[attr-defined]  # its only collector is ours
+    collected = reader._own_registry.collect
+
+    def collect_after_a_flush() -> object:
+        flush_on_another_thread(ours)
+        families = list(collected())
+        flush_on_another_thread(ours)
+        return families
+
+    reader._own_registry.collect = collect_after_a_flush
+    assert ours.scrape() == clean
+    assert ours.scrape() == clean
+
+
+def test_the_stock_reader_mixes_up_scrapes_that_meet(stock: Process) -> None:
+    # One has collected and not yet read it as another collects, and reads what is there.
+    clean = stock.scrape()
+    collector = next(iter(stock.registry._collector_to_names))
+    collect = collector._callback  # type: ignore[attr-defined]  # the stock collector's
+    pages: list[Counter[str]] = []
+
+    def collect_before_another_scrape() -> None:
+        collector._callback = collect  # type: ignore[attr-defined]  # as above
+        collect()
+        pages.append(stock.scrape())
+
+    collector._callback = collect_before_another_scrape  # type: ignore[attr-defined]  # as above
+    pages.append(stock.scrape())
+    assert len(pages) == 2
+    assert clean not in pages
+
+
+def test_scrapes_that_meet_each_get_one_whole_page(ours: Process) -> None:
+    clean = ours.scrape()
+    pages: list[Counter[str]] = []
+    start = threading.Barrier(SCRAPERS)
+
+    def scrape() -> None:
+        start.wait(10)
+        pages.extend(ours.scrape() for _ in range(25))
+
+    scrapers = [threading.Thread(target=scrape) for _ in range(SCRAPERS)]
+    for scraper in scrapers:
+        scraper.start()
+    for scraper in scrapers:
+        scraper.join()
+    assert pages == [clean] * (25 * SCRAPERS)
+
+
+def test_a_scrape_waits_while_another_collects(ours: Process) -> None:
+    inside, leave = threading.Event(), threading.Event()
+    entered = []
+
+    def hold() -> None:
+        entered.append(threading.current_thread().name)
+        inside.set()
+        leave.wait(10)
+
+    ours.hold = hold
+    scrapers = [threading.Thread(target=ours.scrape, name=name) for name in ("first", "second")]
+    scrapers[0].start()
+    inside.wait(10)
+    scrapers[1].start()
+    assert entered == ["first"]
+    leave.set()
+    for scraper in scrapers:
+        scraper.join()
+    assert entered == ["first", "second"]
+
+
+def test_the_stock_reader_fails_every_scrape_for_one_exponential_histogram(
+    stock: Process,
+) -> None:
+    stock.meter.create_histogram("exponential").record(1)
+    with pytest.raises(AttributeError):
+        stock.scrape()
+
+
+def test_an_exponential_histogram_is_left_out_alone_and_logged_once(
+    ours: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean = ours.scrape()
+    ours.meter.create_histogram("exponential").record(1)
+    with caplog.at_level(logging.WARNING):
+        assert ours.scrape() == clean
+        assert ours.scrape() == clean
+    assert [record.getMessage() for record in caplog.records] == [
+        "metric exponential is left out of /metrics: the text formats have no ExponentialHistogram"
+    ]
+
+
+def test_the_stock_reader_spells_the_bounds_of_a_histogram_as_they_were_given(
+    stock: Process,
+) -> None:
+    stock.meter.create_histogram("wait", explicit_bucket_boundaries_advisory=[1, 2.5]).record(1)
+    assert 'wait_bucket{le="1"} 1.0' in "\n".join(stock.scrape()).replace(SCOPE_LABELS, "")
+
+
+def test_a_bound_is_spelt_as_a_float_whoever_gave_it(ours: Process) -> None:
+    ours.meter.create_histogram("wait", explicit_bucket_boundaries_advisory=[1, 2.5]).record(1)
+    page = ours.scrape()
+    assert page['wait_bucket{le="1.0"} 1.0'] == 1
+    assert page['wait_bucket{le="2.5"} 1.0'] == 1
+
+
+def test_there_are_no_scope_labels(ours: Process) -> None:
+    assert "size 1.0" in ours.scrape()
+
+
+def test_a_scrape_after_shutdown_is_empty(ours: Process) -> None:
+    ours.provider.shutdown()
+    assert not ours.scrape()

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from riptide_telemetry.labels import (
+    CloseReason,
+    DropReason,
+    ErrorType,
+    Protocol,
+    ReconnectionOutcome,
+    Source,
+)
+from riptide_telemetry.state.sliding_window import WINDOW_S
+from riptide_telemetry.state.streaming_metrics import StreamingMetrics
+
+if TYPE_CHECKING:
+    from riptide_telemetry.testing import ManualClock
+
+
+@pytest.fixture
+def metrics(clock: ManualClock) -> StreamingMetrics:
+    return StreamingMetrics(clock.seconds)
+
+
+def age_out(metrics: StreamingMetrics, clock: ManualClock) -> None:
+    for _ in range(2):
+        clock.advance(WINDOW_S)
+        metrics.window.advance()
+
+
+def test_basic_tracking_of_a_connection_and_its_messages(metrics: StreamingMetrics) -> None:
+    metrics.record_connection(Protocol.SSE)
+    metrics.record_item_sent(Protocol.SSE, 3, 300)
+    metrics.record_item_received(Protocol.SSE)
+    assert (metrics.sse.opened, metrics.sse.active) == (1, 1)
+    assert (metrics.sse.sent, metrics.sse.sent_bytes, metrics.sse.received) == (3, 300, 1)
+    metrics.record_disconnection(Protocol.SSE, 2.5)
+    assert (metrics.sse.opened, metrics.sse.active) == (1, 0)
+    assert metrics.sse.closed[CloseReason.CLIENT_CLOSED] == 1
+    assert metrics.sse.connection_duration.data_point({}, 0, 0).sum == 2.5
+
+
+def test_per_protocol_aliases_are_the_same_objects_as_the_mapping_has(
+    metrics: StreamingMetrics,
+) -> None:
+    assert metrics.ndjson is metrics.by_protocol[Protocol.NDJSON]
+    assert metrics.sse is metrics.by_protocol[Protocol.SSE]
+    assert metrics.websocket is metrics.by_protocol[Protocol.WEBSOCKET]
+    for protocol, state in metrics.by_protocol.items():
+        assert state.protocol is protocol
+        assert state.latency == {
+            Source.LIVE: state.live_latency,
+            Source.REPLAY: state.replay_latency,
+        }
+
+
+def test_protocols_are_counted_apart(metrics: StreamingMetrics) -> None:
+    metrics.record_item_sent(Protocol.NDJSON)
+    metrics.record_item_sent(Protocol.WEBSOCKET, 2)
+    assert (metrics.ndjson.sent, metrics.sse.sent, metrics.websocket.sent) == (1, 0, 2)
+
+
+def test_delivery_ratio_is_sent_of_attempted(metrics: StreamingMetrics) -> None:
+    metrics.record_item_sent(Protocol.SSE, 75)
+    metrics.record_item_dropped(Protocol.WEBSOCKET, DropReason.SLOW_CONSUMER, 25)
+    assert metrics.delivery_ratio() == 0.75
+
+
+def test_error_rate_and_health_ratio_are_shares_of_connections(metrics: StreamingMetrics) -> None:
+    for _ in range(4):
+        metrics.record_connection(Protocol.SSE)
+    metrics.record_error(Protocol.SSE, ErrorType.INTERNAL)
+    assert metrics.error_rate() == 0.25
+    assert metrics.health_ratio() == 0.75
+
+
+def test_further_errors_of_a_connection_do_not_raise_the_error_rate(
+    metrics: StreamingMetrics,
+) -> None:
+    for _ in range(2):
+        metrics.record_connection(Protocol.SSE)
+    metrics.record_error(Protocol.SSE, ErrorType.PROTOCOL)
+    metrics.record_error(Protocol.SSE, ErrorType.PROTOCOL, first_of_connection=False)
+    assert metrics.error_rate() == 0.5
+    assert metrics.sse.errors[ErrorType.PROTOCOL] == 2
+
+
+def test_connections_opened_long_ago_still_share_in_the_error_rate(
+    metrics: StreamingMetrics, clock: ManualClock
+) -> None:
+    for _ in range(10):
+        metrics.record_connection(Protocol.WEBSOCKET)
+    age_out(metrics, clock)
+    metrics.record_error(Protocol.WEBSOCKET, ErrorType.INTERNAL)
+    assert metrics.error_rate() == 0.1
+
+
+def test_reconnection_rate_is_reconnections_per_connection(metrics: StreamingMetrics) -> None:
+    for _ in range(4):
+        metrics.record_connection(Protocol.SSE)
+    metrics.record_reconnection(Protocol.SSE, ReconnectionOutcome.RESUMED)
+    assert metrics.reconnection_rate() == 0.25
+
+
+def test_reconnection_rate_never_exceeds_one(metrics: StreamingMetrics) -> None:
+    metrics.record_connection(Protocol.WEBSOCKET)
+    for _ in range(3):
+        metrics.record_reconnection(Protocol.WEBSOCKET, ReconnectionOutcome.GAP)
+    assert metrics.reconnection_rate() == 1.0
+
+
+def test_average_items_per_connection_counts_open_and_closed_ones(
+    metrics: StreamingMetrics,
+) -> None:
+    metrics.record_connection(Protocol.SSE)
+    metrics.record_connection(Protocol.NDJSON)
+    metrics.record_disconnection(Protocol.NDJSON, 1)
+    metrics.record_item_sent(Protocol.SSE, 10)
+    assert metrics.average_items_per_connection() == 5.0
+
+
+def test_ratios_of_nothing_are_defined_and_divide_by_nothing(metrics: StreamingMetrics) -> None:
+    assert metrics.error_rate() == 0.0
+    assert metrics.health_ratio() == 1.0
+    assert metrics.delivery_ratio() == 1.0
+    assert metrics.reconnection_rate() == 0.0
+    assert metrics.average_items_per_connection() == 0.0
+
+
+def test_ratios_stay_defined_when_only_errors_and_drops_were_recorded(
+    metrics: StreamingMetrics,
+) -> None:
+    metrics.record_error(Protocol.SSE, ErrorType.INTERNAL)
+    metrics.record_reconnection(Protocol.SSE, ReconnectionOutcome.RESET)
+    metrics.record_item_dropped(Protocol.SSE, DropReason.EXPIRED)
+    assert metrics.error_rate() == 0.0
+    assert metrics.reconnection_rate() == 0.0
+    assert metrics.delivery_ratio() == 0.0
+
+
+def test_ratios_forget_what_has_left_the_window(
+    metrics: StreamingMetrics, clock: ManualClock
+) -> None:
+    metrics.record_connection(Protocol.SSE)
+    metrics.record_error(Protocol.SSE, ErrorType.INTERNAL)
+    metrics.record_item_dropped(Protocol.SSE, DropReason.CONFLATED, 5)
+    assert (metrics.error_rate(), metrics.delivery_ratio()) == (1.0, 0.0)
+    age_out(metrics, clock)
+    assert (metrics.error_rate(), metrics.delivery_ratio()) == (0.0, 1.0)
+    assert metrics.sse.dropped[DropReason.CONFLATED] == 5
+
+
+def test_a_disconnection_without_a_connection_is_not_counted(metrics: StreamingMetrics) -> None:
+    metrics.record_disconnection(Protocol.SSE, 1.0)
+    assert metrics.sse.active == 0
+    assert metrics.sse.connection_duration.count == 0
+
+
+def test_100_000_operations_under_load_are_all_counted(metrics: StreamingMetrics) -> None:
+    protocols = list(Protocol)
+    for operation in range(100_000):
+        protocol = protocols[operation % 3]
+        match operation % 10:
+            case 0:
+                metrics.record_connection(protocol)
+            case 1:
+                metrics.record_item_dropped(protocol, DropReason.SLOW_CONSUMER)
+            case _:
+                metrics.record_item_sent(protocol, 1, 10)
+    states = metrics.by_protocol.values()
+    assert sum(state.opened for state in states) == 10_000
+    assert sum(state.dropped[DropReason.SLOW_CONSUMER] for state in states) == 10_000
+    assert sum(state.sent for state in states) == 80_000
+    assert sum(state.sent_bytes for state in states) == 800_000
+    assert metrics.delivery_ratio() == 8 / 9
+
+
+def test_connections_seen_from_another_thread_are_never_negative_and_ratios_stay_in_bounds(
+    metrics: StreamingMetrics,
+) -> None:
+    wrong: list[float] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            ratios = (metrics.error_rate(), metrics.health_ratio(), metrics.reconnection_rate())
+            seen = [metrics.sse.active, *ratios, metrics.average_items_per_connection()]
+            if min(seen) < 0 or max(ratios) > 1:
+                wrong.extend(seen)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        watchers = [threading.Thread(target=watch) for _ in range(2)]
+        for watcher in watchers:
+            watcher.start()
+        for _ in range(5_000):
+            metrics.record_connection(Protocol.SSE)
+            metrics.record_disconnection(Protocol.SSE, 0.1)
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+    for watcher in watchers:
+        watcher.join()
+    assert wrong == []

@@ -21,7 +21,7 @@ from riptide.endpoints.metrics import metrics
 from riptide.endpoints.problems import EXCEPTION_HANDLERS
 from riptide.errors import InvalidSettingsError
 from riptide.hub.hub import Hub
-from riptide.hub.topic import RingLimits
+from riptide.hub.ring import RingLimits
 from riptide.lifespan import lifespan
 from riptide.publishing.ingest import Ingest
 from riptide.routes import OPERATORS, make_routes
@@ -109,7 +109,7 @@ def create_app(
                 hub.memory_bytes() + streams.memory_bytes() + ingest.bodies.held_bytes
             ),
             catalog.QUEUED_MESSAGES: hub.queued_messages,
-            catalog.TOPICS: hub.topics,
+            catalog.TOPICS: hub.topic_count,
         }
     )
     token = None if settings.metrics_token_file is None else read_token(settings.metrics_token_file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from datetime import UTC, datetime
 from enum import Enum
 from typing import NamedTuple
@@ -78,6 +79,27 @@ def parse_position(text: str) -> Position:
         return MessageId.parse(text)
 
 
+class Acceptance(NamedTuple):
+    """The moment at which messages were accepted, in nanoseconds on two clocks.
+
+    ``unix_ns`` is Unix time and goes into the log. ``monotonic_ns`` is the same moment on the
+    monotonic clock of this process; latencies are differences on this clock.
+    """
+
+    unix_ns: int
+    monotonic_ns: int
+
+    @classmethod
+    def now(cls) -> Acceptance:
+        """Return this moment."""
+        return cls(time.time_ns(), time.monotonic_ns())
+
+    @classmethod
+    def at(cls, unix_ns: int) -> Acceptance:
+        """Return a moment of Unix time, placed on the monotonic clock by the clocks of now."""
+        return cls(unix_ns, time.monotonic_ns() - (time.time_ns() - unix_ns))
+
+
 class Message:
     """One message as the log keeps it and the ring holds it.
 
@@ -97,19 +119,17 @@ class Message:
         "traceparent",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what a message is made of, and there are many
+    def __init__(
         self,
         epoch: str,
         sequence: int,
-        accepted_at: int,
-        accepted_ns: int,
+        accepted: Acceptance,
         payload: bytes,
         traceparent: str = "",
     ) -> None:
         self.epoch = epoch
         self.sequence = sequence
-        self.accepted_at = accepted_at
-        self.accepted_ns = accepted_ns
+        self.accepted_at, self.accepted_ns = accepted
         self.payload = payload
         self.traceparent = traceparent
         self.encoded: list[bytes | None] = [None, None, None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.hub.hub import Hub
-from riptide.hub.topic import RingLimits
+from riptide.hub.ring import RingLimits
 from riptide.lifespan import lifespan
 from riptide.main import create_app
 from riptide.settings.settings import Settings

@@ -9,9 +9,8 @@ from riptide.errors import LogUnavailableError
 from riptide.storage.memory import MemoryLog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from riptide.message import Message
+    from riptide.publication import Publication
     from riptide.storage.message_log import Bounds, Retention
 
 
@@ -28,11 +27,9 @@ class HeldLog(MemoryLog):
         self.broken = False
         self._gates: list[asyncio.Future[None]] = []
 
-    def append(
-        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
-    ) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[int]:
         """Keep the payloads; the future is done by ``acknowledge``."""
-        first = super().append(topic, payloads, accepted_at, traceparent).result()
+        first = super().append(publication).result()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.unacknowledged.append((future, first))
         return future

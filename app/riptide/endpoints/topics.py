@@ -45,8 +45,8 @@ def _describe(state: TopicState) -> dict[str, str | int]:
     return {
         "topic": state.name,
         "newest": str(state.newest),
-        "messages": state.messages,
-        "consumers": state.consumers,
+        "messages": state.message_count,
+        "consumers": state.consumer_count,
     }
 
 

@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 class Batch:
     """Neighbouring messages, encoded; there is at least one.
 
-    They follow the sequence number ``after`` and end with ``last``; ``size`` is their encoded
-    length in bytes. ``accepted_ns`` are the moments of acceptance on the monotonic clock, oldest
-    first. ``written_ns`` is for whoever writes the batch to many, to note when. Of many messages
-    that are written at once, one stands for all: ``trace`` is the span that published it, if it is
-    sampled, and ``traced`` its position. It is ``example``, where one is given, or the last.
+    The ``count`` messages follow the sequence number ``after`` and end with ``last``.
+    ``size_bytes`` is their encoded length. ``accepted_ns`` are the moments of acceptance on the
+    monotonic clock, oldest first. The fan-out notes in ``written_ns`` when it wrote the batch to
+    each consumer. One message stands for all of them in exemplars and spans: ``trace`` is the span
+    that published it, if it is sampled, and ``traced`` is its position. It is ``example``, where
+    one is given, or the last message.
     """
 
     def __init__(
         self, encoding: Encoding, messages: Sequence[Message], example: Message | None = None
     ) -> None:
         self.encoding = encoding
-        self.messages = len(messages)
+        self.count = len(messages)
         self.last = messages[-1].sequence
-        self.after = self.last - self.messages
+        self.after = self.last - self.count
         self.accepted_ns = Moments(message.accepted_ns for message in messages)
         self.written_ns: list[int] = []
         if example is None:
@@ -38,7 +39,7 @@ class Batch:
         self.trace = sampled_trace(example.traceparent)
         self.traced = example.sequence - messages[0].sequence
         self._pieces = encoding.encode(messages)
-        self.size = sum(map(len, self._pieces))
+        self.size_bytes = sum(map(len, self._pieces))
 
     @cached_property
     def wire(self) -> bytes:

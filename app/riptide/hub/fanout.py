@@ -5,28 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from riptide.hub.batch import Batch
+    from riptide.hub.ring import Ring
     from riptide.hub.subscription import Subscription
-    from riptide.hub.topic import Topic
     from riptide_telemetry import Lifecycle
 
 # Consumers served before the loop sees to publishers, scrapes and newcomers again.
 SLICE = 64
-# Writes after which a fan-out that goes on is recorded: until then nobody waits for telemetry.
+# Record at the latest after this many writes, so that a long fan-out still shows in the metrics;
+# recording earlier would delay delivery.
 RECORDED_WRITES = 4096
-
-# Batches held to be recorded together; beyond that, consumers at as many places would hold more.
+# Record once this many batches are unrecorded: each keeps its encoded bytes alive.
 HELD_BATCHES = 8
-
-
-class Taker(Protocol):
-    """A consumer that takes a batch at once where it can, without waking its task."""
-
-    def take(self, batch: Batch, now_ns: int) -> bool:
-        """Write the batch now, or return False: the task is to see to it. Never raises."""
 
 
 class FanOut:
@@ -37,8 +30,9 @@ class FanOut:
     write.
     """
 
-    def __init__(self, topic: Topic, lifecycle: Lifecycle) -> None:
+    def __init__(self, topic: str, ring: Ring, lifecycle: Lifecycle) -> None:
         self._topic = topic
+        self._ring = ring
         self._lifecycle = lifecycle
         # In the order of waiting; a dictionary, so that waiting again adds nothing.
         self._waiting: dict[Subscription, None] = {}
@@ -72,9 +66,8 @@ class FanOut:
             asyncio.get_running_loop().call_soon(self._record)
         self._note(batch, now_ns)
 
-    def not_waiting(self) -> list[Subscription]:
-        """Return the topic's subscriptions that may have something queued; from any thread."""
-        subscriptions = self._topic.subscriptions
+    def not_waiting(self, subscriptions: set[Subscription]) -> list[Subscription]:
+        """Return those that may have something queued; from any thread."""
         if len(self._waiting) == len(subscriptions):
             return []
         return list(subscriptions.difference(self._waiting.copy()))
@@ -89,8 +82,8 @@ class FanOut:
                 asyncio.get_running_loop().call_soon(self._serve_slice)
 
     def _serve(self, count: int) -> None:
-        topic, turns, waiting, clock = self._topic, self._turns, self._waiting, time.monotonic_ns
-        head, tail = topic.head, topic.tail
+        ring, turns, waiting, clock = self._ring, self._turns, self._waiting, time.monotonic_ns
+        head, tail = ring.head, ring.tail
         batch: Batch | None = None
         for _ in range(count):
             subscription = turns.popleft()
@@ -99,8 +92,9 @@ class FanOut:
             if overtaken:
                 # It waited for this, and more came at once than the ring holds: that makes nobody
                 # slow. The log has it all.
-                subscription.joined = False
-            if taker is None or not subscription.parked or overtaken:
+                subscription.rejoin_from_log()
+                continue
+            if taker is None or not subscription.parked:
                 subscription.wake()
                 continue
             if after >= head:
@@ -108,14 +102,13 @@ class FanOut:
                 continue
             # Most stand at the same place.
             if batch is None or batch.after != after or batch.encoding is not subscription.encoding:
-                batch = topic.batch(subscription.encoding, after, head)
+                batch = ring.batch(subscription.encoding, after, head)
             now = clock()
             if not taker.take(batch, now):
                 subscription.wake()
                 continue
             self._note(batch, now)
-            subscription.joined = True
-            subscription.advance(batch.messages, batch.last)
+            subscription.was_given(batch)
             if batch.last < head:
                 turns.append(subscription)
             else:
@@ -134,9 +127,9 @@ class FanOut:
         for batch in written:
             self._lifecycle.items_fanned_out(
                 batch.encoding.protocol,
-                self._topic.name,
-                batch.messages,
-                batch.size,
+                self._topic,
+                batch.count,
+                batch.size_bytes,
                 batch.accepted_ns,
                 batch.written_ns,
                 batch.trace,

@@ -6,9 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from riptide.hub.subscription import Subscription
-from riptide.hub.topic import RingLimits, Topic
-from riptide.message import Edge, Message, MessageId
+from riptide.hub.backlog import Backlog
+from riptide.hub.ring import Ring
+from riptide.hub.subscription import Terms
+from riptide.hub.topic import Topic
+from riptide.message import Edge, MessageId
 from riptide.slow_consumers import policy_for
 from riptide_telemetry import DropReason, ReconnectionOutcome
 
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from riptide.encoding.formats import Encoding
+    from riptide.hub.ring import RingLimits
+    from riptide.hub.stream_range import StreamRange
+    from riptide.hub.subscription import Subscription
     from riptide.message import Position
+    from riptide.publication import Publication
     from riptide.slow_consumers import SlowConsumerRule
     from riptide.storage.message_log import Bounds, ListedTopic, MessageLog
     from riptide_telemetry import Lifecycle
 
-# Names that are asked of the log at once: its reader serves replays, too.
+# Names read from the log at once. More would hold up replays, which the same reader serves.
 LISTED_AT_ONCE = 1000
 
 
@@ -33,24 +39,27 @@ class Receipt(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a subscription begins.
+    """A subscription that begins, and what became of the position that its consumer gave.
 
-    ``reconnection`` is what became of the position that a returning consumer gave (None: it
-    gave none), ``missed`` how many messages after it the log no longer has.
+    ``reconnection`` is None if the consumer gave no id. ``missed_count`` is the number of messages
+    after that id which the log no longer has.
     """
 
     subscription: Subscription
-    reconnection: ReconnectionOutcome | None
-    missed: int
+    reconnection: ReconnectionOutcome | None = None
+    missed_count: int = 0
 
 
 class TopicState(NamedTuple):
-    """A topic that has messages: the id of the newest, how many are kept, and who reads it here."""
+    """A topic that has messages: the id of the newest one, and two counts.
+
+    ``consumer_count`` is that of this process.
+    """
 
     name: str
     newest: MessageId
-    messages: int
-    consumers: int
+    message_count: int
+    consumer_count: int
 
 
 class Hub:
@@ -70,29 +79,30 @@ class Hub:
         self._slow_consumers = slow_consumers
         self._clock_ns = clock_ns
         self._topics: dict[str, Topic] = {}
+        # How many subscriptions to each topic are being made: it stays in memory meanwhile.
         self._pinned: dict[str, int] = {}
         self._pending_bytes = 0
 
-    async def publish(self, name: str, payloads: Sequence[bytes], traceparent: str = "") -> Receipt:
-        """Keep the payloads, all or none, and pass them on to the topic's consumers.
+    async def publish(self, publication: Publication) -> Receipt:
+        """Keep the payloads, all or none, and fan them out to the topic's consumers.
 
-        They carry the trace of their publish with them. Once begun it happens even if the caller
-        is cancelled.
+        Once begun, this happens even if the caller is cancelled.
 
         Raises:
+            TopicLimitError: too many other topics have messages; nothing was kept.
             LogUnavailableError: nothing was kept, nobody was sent anything.
 
         """
-        accepted_at, accepted_ns = time.time_ns(), time.monotonic_ns()
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        size = sum(map(len, payloads))
+        size = publication.size_bytes()
         self._pending_bytes += size
 
         def deliver(appended: asyncio.Future[int]) -> None:
-            # A callback of the log's future and no coroutine of ours: callbacks run in the
+            # This is a callback of the log's future and no coroutine: callbacks run in the
             # order of sequence numbers, and nobody can cancel them.
             self._pending_bytes -= size
-            self._lifecycle.log_appended((time.monotonic_ns() - accepted_ns) / 1e9)
+            waited_ns = time.monotonic_ns() - publication.accepted.monotonic_ns
+            self._lifecycle.log_appended(waited_ns / 1e9)
             error = appended.exception()
             if error is not None:
                 if not receipt.cancelled():
@@ -101,19 +111,16 @@ class Hub:
             first = appended.result()
             # The publisher's answer is scheduled before the fan-out is.
             if not receipt.cancelled():
-                last = first + len(payloads) - 1
+                last = first + len(publication.payloads) - 1
                 epoch = self._log.epoch
                 receipt.set_result(Receipt(MessageId(epoch, first), MessageId(epoch, last)))
-            self._deliver(name, first, accepted_at, accepted_ns, payloads, traceparent)
+            self._deliver(publication, first)
 
-        appended = self._log.append(name, payloads, accepted_at, traceparent)
-        appended.add_done_callback(deliver)
+        self._log.append(publication).add_done_callback(deliver)
         return await receipt
 
-    async def subscribe(
-        self, name: str, encoding: Encoding, position: Position, *, finite: bool
-    ) -> Start:
-        """Begin a subscription at a position; a finite one ends at what is now the head.
+    async def subscribe(self, name: str, encoding: Encoding, wanted: StreamRange) -> Start:
+        """Begin a subscription. A finite one ends at what is now the head.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -121,15 +128,17 @@ class Hub:
         """
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(name, self._limits, self._lifecycle, self._clock_ns)
+            ring = Ring(self._limits, self._clock_ns)
+            topic = Topic(ring, Backlog(self._log, name), self._lifecycle)
+            self._topics[name] = topic
         self._pinned[name] = self._pinned.get(name, 0) + 1
         try:
-            if position is Edge.LATEST and topic.loaded:
-                return self._start(topic, encoding, topic.head, finite=finite)
-            known = await self._known(name, position)
+            if wanted.position is Edge.LATEST and topic.ring.loaded:
+                return Start(self._begin(topic, encoding, wanted, topic.ring.head))
+            known = await self._known(name, wanted.position)
             bounds = await self._log.bounds(name)
-            topic.advance_to(bounds.head)
-            return self._locate(topic, encoding, position, bounds, known=known, finite=finite)
+            topic.ring.advance_to(bounds.head)
+            return self._locate(topic, encoding, wanted, bounds, known=known)
         finally:
             self._pinned[name] -= 1
             self._release(topic)
@@ -139,7 +148,7 @@ class Hub:
     ) -> tuple[list[TopicState], bool]:
         """Return topics after a name, in the order of names, and whether there may be more.
 
-        Those that are wanted and have messages, at most so many.
+        Only topics that have messages and whose names are ``wanted``, at most ``limit`` of them.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -157,20 +166,21 @@ class Hub:
             if len(step) < LISTED_AT_ONCE:
                 return found, False
             after = step[-1].name
-            # Others get their turn: there may be any number of names that are not wanted.
+            # Other tasks run in between: any number of names may be unwanted.
             await asyncio.sleep(0)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; its topic leaves memory with the last one."""
-        subscription.close()
+        """End a subscription. Its topic leaves memory with the last one."""
+        topic = self._topics[subscription.topic]
+        topic.unsubscribe(subscription)
         self._lifecycle.messages_unaccounted(subscription.unaccounted)
-        self._release(subscription.topic)
+        self._release(topic)
 
     def cursor_id(self, subscription: Subscription) -> MessageId:
         """Return the id from which the consumer would resume."""
         return MessageId(self._log.epoch, subscription.cursor)
 
-    def topics(self) -> int:
+    def topic_count(self) -> int:
         """Return how many topics are in memory."""
         return len(self._topics)
 
@@ -184,7 +194,7 @@ class Hub:
 
     def memory_bytes(self) -> int:
         """Return the bytes of all rings and of what is on its way into the log."""
-        rings = sum(topic.memory_bytes() for topic in list(self._topics.values()))
+        rings = sum(topic.ring.memory_bytes() for topic in list(self._topics.values()))
         return rings + self._pending_bytes
 
     def _state_of(self, listed: ListedTopic) -> TopicState:
@@ -198,87 +208,65 @@ class Hub:
         )
 
     def _queues(self) -> list[int]:
-        """Return the queue of each consumer that may have one; called from other threads."""
+        """Return the queue lengths of consumers that may have one. Scrapes call this on threads."""
         topics = list(self._topics.values())
-        return [
-            subscription.queued for topic in topics for subscription in topic.fan_out.not_waiting()
-        ]
+        return [subscription.queued for topic in topics for subscription in topic.behind()]
 
-    def _deliver(  # noqa: PLR0913, PLR0917  # what messages are made of
-        self,
-        name: str,
-        first: int,
-        accepted_at: int,
-        accepted_ns: int,
-        payloads: Sequence[bytes],
-        traceparent: str,
-    ) -> None:
-        topic = self._topics.get(name)
+    def _deliver(self, publication: Publication, first: int) -> None:
+        topic = self._topics.get(publication.topic)
         if topic is not None:
-            epoch = self._log.epoch
-            # What the ring has no room for would leave it at once, with all that is in it.
-            skipped = max(0, len(payloads) - self._limits.messages)
-            if skipped:
-                topic.clear()
-            topic.push(
-                [
-                    Message(epoch, sequence, accepted_at, accepted_ns, payload, traceparent)
-                    for sequence, payload in enumerate(payloads[skipped:], first + skipped)
-                ]
-            )
+            # Payloads that the ring has no room for would leave it at once, with all that is in it.
+            skip_count = max(0, len(publication.payloads) - self._limits.messages)
+            if skip_count:
+                topic.ring.clear()
+            topic.push(publication.messages(self._log.epoch, first, skip_count))
 
     async def _known(self, name: str, position: Position) -> bool:
         """Return whether a position is one of this log's: not of another, nor of a lost future.
 
-        Of this life of it, all are; those ahead of the head are seen later.
+        All positions of the log's present life are; those ahead of its head are found out later.
         """
         if isinstance(position, Edge) or position.epoch == self._log.epoch:
             return True
         end = await self._log.end_of(position.epoch, name)
         return end is not None and position.sequence <= end
 
-    def _locate(  # noqa: PLR0913  # what a place is made of
+    def _locate(
+        self, topic: Topic, encoding: Encoding, wanted: StreamRange, bounds: Bounds, *, known: bool
+    ) -> Start:
+        position, before_earliest = wanted.position, bounds.earliest - 1
+        if position is Edge.LATEST:
+            return Start(self._begin(topic, encoding, wanted, topic.ring.head))
+        if position is Edge.EARLIEST:
+            return Start(self._begin(topic, encoding, wanted, before_earliest))
+        # Nobody can have seen a message ahead of everything that there is.
+        if not known or position.sequence > max(bounds.head, topic.ring.head):
+            subscription = self._begin(topic, encoding, wanted, before_earliest)
+            return Start(subscription, ReconnectionOutcome.RESET)
+        if position.sequence >= before_earliest:
+            subscription = self._begin(topic, encoding, wanted, position.sequence)
+            return Start(subscription, ReconnectionOutcome.RESUMED)
+        subscription = self._begin(
+            topic, encoding, wanted, position.sequence, least_end=before_earliest
+        )
+        missed = subscription.miss(before_earliest, DropReason.EXPIRED)
+        return Start(subscription, ReconnectionOutcome.GAP, missed.message_count)
+
+    def _begin(
         self,
         topic: Topic,
         encoding: Encoding,
-        position: Position,
-        bounds: Bounds,
+        wanted: StreamRange,
+        after: int,
         *,
-        known: bool,
-        finite: bool,
-    ) -> Start:
-        earliest = bounds.earliest - 1
-        if position is Edge.LATEST:
-            return self._start(topic, encoding, topic.head, finite=finite)
-        if position is Edge.EARLIEST:
-            return self._start(topic, encoding, earliest, finite=finite)
-        # Ahead of everything there is no message that anybody could have seen.
-        if not known or position.sequence > max(bounds.head, topic.head):
-            start = self._start(topic, encoding, earliest, finite=finite)
-            return start._replace(reconnection=ReconnectionOutcome.RESET)
-        if position.sequence >= earliest:
-            start = self._start(topic, encoding, position.sequence, finite=finite)
-            return start._replace(reconnection=ReconnectionOutcome.RESUMED)
-        start = self._start(topic, encoding, position.sequence, finite=finite, end=earliest)
-        missed = start.subscription.miss(earliest, DropReason.EXPIRED).messages
-        return start._replace(reconnection=ReconnectionOutcome.GAP, missed=missed)
-
-    def _start(
-        self, topic: Topic, encoding: Encoding, after: int, *, finite: bool, end: int = 0
-    ) -> Start:
+        least_end: int = 0,
+    ) -> Subscription:
         # A finite stream ends at the head, or at its own cursor if the log is ahead of the ring.
-        subscription = Subscription(
-            topic,
-            self._log,
-            encoding,
-            after=after,
-            until=max(topic.head, after, end) if finite else None,
-            policy=policy_for(topic.name, self._slow_consumers),
-        )
-        return Start(subscription, None, 0)
+        until = max(topic.ring.head, after, least_end) if wanted.finite else None
+        policy = policy_for(topic.name, self._slow_consumers)
+        return topic.subscribe(encoding, Terms(after, until, policy))
 
     def _release(self, topic: Topic) -> None:
         if not topic.subscriptions and not self._pinned.get(topic.name):
             self._topics.pop(topic.name, None)
             self._pinned.pop(topic.name, None)
-            topic.clear()

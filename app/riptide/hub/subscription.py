@@ -1,9 +1,9 @@
-"""A consumer's place in a topic: a cursor, and what happens when it is overtaken."""
+"""A consumer's place in a topic: a cursor, and what happens when the ring overtakes it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from riptide.hub.batch import Batch
 from riptide.slow_consumers import SlowConsumerPolicy
@@ -11,25 +11,56 @@ from riptide_telemetry import DropReason, Source
 
 if TYPE_CHECKING:
     from riptide.encoding.formats import Encoding
-    from riptide.hub.fanout import Taker
-    from riptide.hub.topic import Topic
-    from riptide.storage.message_log import MessageLog
+    from riptide.hub.backlog import Backlog
+    from riptide.hub.ring import Ring
+
+
+class Taker(Protocol):
+    """A consumer to which a batch can be written without waking its task."""
+
+    def take(self, batch: Batch, now_ns: int) -> bool:
+        """Write the batch now, or return False to leave it to the task. Never raises."""
+
+
+class Dispatcher(Protocol):
+    """Serves the subscriptions that have received everything and wait for more."""
+
+    def wait(self, subscription: Subscription) -> None:
+        """Serve or wake the subscription after the next push."""
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget the subscription."""
+
+    def wrote(self, batch: Batch, now_ns: int) -> None:
+        """Record a live batch that the consumer's own task has written."""
+
+
+class Terms(NamedTuple):
+    """What a consumer is to be given.
+
+    Messages after sequence number ``after``, up to ``until`` (None: without an end). ``policy``
+    decides what happens if the consumer falls behind.
+    """
+
+    after: int
+    until: int | None
+    policy: SlowConsumerPolicy
 
 
 class Missed(NamedTuple):
-    """Messages that this consumer will not get."""
+    """A number of messages that this consumer will not get, and why."""
 
-    messages: int
+    message_count: int
     reason: DropReason
 
 
 class Overrun(NamedTuple):
-    """The consumer is too far behind and is to be disconnected; the log has what it missed.
+    """The consumer is too far behind and is to be disconnected. The log has what it missed.
 
-    ``detail`` is what to tell it, where that is not that it fell off the ring.
+    ``detail`` is what to tell the consumer. It is empty if the consumer fell off the ring.
     """
 
-    behind: int
+    message_count: int
     detail: str = ""
 
 
@@ -45,9 +76,11 @@ class Subscription:
     """
 
     __slots__ = (
+        "_backlog",
         "_caught_up",
-        "_log",
+        "_dispatcher",
         "_policy",
+        "_ring",
         "_waiter",
         "cursor",
         "dropped",
@@ -57,38 +90,38 @@ class Subscription:
         "sent",
         "start",
         "taker",
-        "topic",
         "until",
     )
 
-    def __init__(  # noqa: PLR0913  # what a subscription is made of
-        self,
-        topic: Topic,
-        log: MessageLog,
-        encoding: Encoding,
-        *,
-        after: int,
-        until: int | None,
-        policy: SlowConsumerPolicy,
+    def __init__(
+        self, ring: Ring, backlog: Backlog, dispatcher: Dispatcher, encoding: Encoding, terms: Terms
     ) -> None:
-        self.topic = topic
+        self._ring = ring
+        self._backlog = backlog
+        self._dispatcher = dispatcher
         self.encoding = encoding
-        self.start = self.cursor = after
-        self.until = until
+        self.start = self.cursor = terms.after
+        self.until = terms.until
+        self._policy = terms.policy
         # Messages up to here were published before the consumer came.
-        self.replay_until = topic.head
-        # Reached the ring: from now on the policy decides, until then the log catches up.
+        self.replay_until = ring.head
+        # True once the consumer reads from the ring. From then on falling behind invokes the
+        # slow-consumer policy; before, the consumer reads from the log.
         self.joined = False
-        # Was given all there was: from now on the age of what waits for it is its own doing.
+        # True once the consumer had received everything. Only then may old queued messages count
+        # against it.
         self._caught_up = False
-        # Who is given what is new without being woken for it; set once the stream flows.
+        # The fan-out writes to the taker, if there is one, instead of waking the task. It is set
+        # after the first live message.
         self.taker: Taker | None = None
         self.sent = 0
         self.dropped = 0
-        self._log = log
-        self._policy = policy
         self._waiter: asyncio.Future[None] | None = None
-        topic.subscriptions.add(self)
+
+    @property
+    def topic(self) -> str:
+        """The name of the topic."""
+        return self._backlog.topic
 
     @property
     def queued(self) -> int:
@@ -117,10 +150,10 @@ class Subscription:
             LogUnavailableError: older messages cannot be read.
 
         """
-        topic = self.topic
+        ring = self._ring
         if self.until is not None and self.cursor >= self.until:
             return Finished()
-        if self.cursor >= topic.head:
+        if self.cursor >= ring.head:
             self._caught_up = self.until is None
             await self._wait()
             return None
@@ -128,17 +161,33 @@ class Subscription:
         if self.cursor + 1 >= oldest:
             # A finite replay is never too slow: what leaves the ring it reads from the log.
             self.joined = self.until is None
-            batch = topic.batch(self.encoding, self.cursor, self._step_end())
-            self._caught_up |= self.joined and batch.last == topic.head
+            batch = ring.batch(self.encoding, self.cursor, self._step_end())
+            self._caught_up |= self.joined and batch.last == ring.head
             return batch
         if self.joined:
             return self._overtaken(oldest)
         return await self._read()
 
     def advance(self, count: int, last: int) -> None:
-        """Count messages as sent; the last one of them is the new cursor."""
+        """Count messages as sent. The last one of them is the new cursor."""
         self.sent += count
         self.cursor = last
+
+    def was_given(self, batch: Batch) -> None:
+        """Count a live batch as sent that the fan-out has written."""
+        self.sent += batch.count
+        self.cursor = batch.last
+        self.joined = True
+
+    def wrote(self, batch: Batch, now_ns: int) -> None:
+        """Count a live batch as sent that the consumer's own task has written."""
+        self.advance(batch.count, batch.last)
+        self._dispatcher.wrote(batch, now_ns)
+
+    def rejoin_from_log(self) -> None:
+        """Wake the task to read from the log. Until it has, the policy does not apply."""
+        self.joined = False
+        self.wake()
 
     def miss(self, cursor: int, reason: DropReason) -> Missed:
         """Give up everything up to ``cursor``, for the reason."""
@@ -152,20 +201,20 @@ class Subscription:
         return Source.REPLAY if self.cursor < self.replay_until else Source.LIVE
 
     def wake(self) -> None:
-        """Make ``next`` return, if it waits."""
+        """Make ``next`` return, if a task waits in it."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def close(self) -> None:
         """Leave the topic."""
         self.taker = None
-        self.topic.leave(self)
+        self._dispatcher.leave(self)
 
     def _last(self) -> int:
         if self.until is not None:
             return self.until
         # A consumer may bring the id of a message that is in the log and on its way to the ring.
-        return max(self.topic.head, self.cursor)
+        return max(self._ring.head, self.cursor)
 
     def _step_end(self) -> int:
         # A step lies on one side of the line between replay and live.
@@ -175,35 +224,35 @@ class Subscription:
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
-        self.topic.fan_out.wait(self)
+        self._dispatcher.wait(self)
         try:
             await self._waiter
         finally:
             self._waiter = None
 
     async def _read(self) -> Batch | Missed:
-        messages = await self._log.read(self.topic.name, self.cursor)
+        messages = await self._backlog.read(self.cursor)
         # The rest is in the ring, whose tail may have moved meanwhile.
-        end = min(self._step_end(), self.topic.tail - 1)
+        end = min(self._step_end(), self._ring.tail - 1)
         first = messages[0].sequence if messages else end + 1
         if first > self.cursor + 1:
             return self.miss(min(first - 1, end), DropReason.EXPIRED)
         return Batch(self.encoding, [m for m in messages if m.sequence <= end])
 
     def _oldest_owed(self) -> int:
-        """Return the first message that it is not too late for."""
-        topic = self.topic
+        """Return the first message that the consumer may still be given."""
+        ring = self._ring
         if not (self.joined and self._caught_up):
-            return topic.tail
-        oldest = topic.oldest_young()
-        # However old it is, the newest message is the latest state of things.
-        return min(oldest, topic.head) if self._policy is SlowConsumerPolicy.LATEST else oldest
+            return ring.tail
+        oldest = ring.oldest_young()
+        # The newest message is the latest state of things, however old it is.
+        return min(oldest, ring.head) if self._policy is SlowConsumerPolicy.LATEST else oldest
 
     def _overtaken(self, oldest: int) -> Missed | Overrun:
-        topic = self.topic
+        ring = self._ring
         if self._policy is SlowConsumerPolicy.DISCONNECT:
-            too_old = self.cursor + 1 >= topic.tail
-            return Overrun(self.queued, topic.limits.too_old() if too_old else "")
+            too_old = self.cursor + 1 >= ring.tail
+            return Overrun(self.queued, ring.limits.too_old() if too_old else "")
         if self._policy is SlowConsumerPolicy.LATEST:
-            return self.miss(topic.head - 1, DropReason.CONFLATED)
+            return self.miss(ring.head - 1, DropReason.CONFLATED)
         return self.miss(oldest - 1, DropReason.SLOW_CONSUMER)

@@ -19,6 +19,7 @@ from riptide.errors import (
 )
 from riptide.media_types import essence
 from riptide.message import parse_payload
+from riptide.publication import Publication
 from riptide.publishing.bodies import Bodies
 from riptide_telemetry import PublishOutcome
 
@@ -126,7 +127,9 @@ class Ingest:
         if not payloads:
             raise InvalidMessageError("the batch is empty: send one JSON value a line")
         try:
-            receipt = await self._hub.publish(topic, payloads, publishing.traceparent)
+            receipt = await self._hub.publish(
+                Publication.now(topic, payloads, publishing.traceparent)
+            )
         except TopicLimitError:
             self._lifecycle.messages_published(PublishOutcome.TOPIC_LIMIT, len(payloads))
             raise

@@ -10,18 +10,19 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from riptide.message import Message
 from riptide.storage.message_log import (
     READ_BYTES,
     READ_MESSAGES,
     Bounds,
     ListedTopic,
     Retention,
-    monotonic_from_unix,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from riptide.message import Message
+    from riptide.publication import Publication
 
 # All topics are looked through no more often than that for one that has expired.
 SWEEP_INTERVAL_S = 1.0
@@ -46,23 +47,18 @@ class MemoryLog:
         """Forget everything."""
         self._messages.clear()
 
-    def append(
-        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
-    ) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[int]:
         """Keep the payloads; the future is done at once."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        topic = publication.topic
         if topic not in self._messages and not self._has_room():
             future.set_exception(self._retention.no_more_topics())
             return future
         first = self._heads.get(topic, 0) + 1
-        messages = self._messages.setdefault(topic, deque())
-        accepted_ns = monotonic_from_unix(accepted_at)
-        for sequence, payload in enumerate(payloads, first):
-            messages.append(
-                Message(self.epoch, sequence, accepted_at, accepted_ns, payload, traceparent)
-            )
-            self._bytes += len(payload)
-        self._heads[topic] = first + len(payloads) - 1
+        messages = publication.messages(self.epoch, first)
+        self._messages.setdefault(topic, deque()).extend(messages)
+        self._bytes += publication.size_bytes()
+        self._heads[topic] = first + len(messages) - 1
         self._expire(topic)
         future.set_result(first)
         return future

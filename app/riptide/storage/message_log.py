@@ -10,9 +10,9 @@ from riptide.message import NANOSECONDS
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
 
     from riptide.message import Message
+    from riptide.publication import Publication
 
 READ_MESSAGES = 1000
 READ_BYTES = 1024 * 1024
@@ -84,12 +84,8 @@ class MessageLog(Protocol):
     async def close(self) -> None:
         """Finish what was begun and let go of all resources."""
 
-    def append(
-        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
-    ) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[int]:
         """Keep the payloads, all or none, with the trace of their publish, if there is one.
-
-        ``accepted_at`` is Unix time in nanoseconds.
 
         Return a future of the first one's sequence number, done when they will survive the
         end of this process. Futures are done in the order of sequence numbers. Cancelling one
@@ -147,8 +143,3 @@ class MessageLog(Protocol):
 
     def unavailable_reason(self) -> str | None:
         """Return why messages are not taken just now, or None while they are."""
-
-
-def monotonic_from_unix(unix_ns: int) -> int:
-    """Return where a moment of Unix time lies on this process's monotonic clock (both in ns)."""
-    return time.monotonic_ns() - (time.time_ns() - unix_ns)

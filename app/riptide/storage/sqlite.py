@@ -8,21 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
-from riptide.message import Message
-from riptide.storage.message_log import (
-    READ_BYTES,
-    READ_MESSAGES,
-    Bounds,
-    ListedTopic,
-    monotonic_from_unix,
-)
+from riptide.message import Acceptance, Message
+from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
+    from riptide.publication import Publication
     from riptide.storage.message_log import Retention
 
 T = TypeVar("T")
@@ -58,12 +53,10 @@ class SqliteLog:
         self._reader.shutdown()
         self._file.close()
 
-    def append(
-        self, topic: str, payloads: Sequence[bytes], accepted_at: int, traceparent: str = ""
-    ) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[int]:
         """Queue the payloads for the next commit."""
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._writer.put(Append(topic, payloads, accepted_at, done, traceparent))
+        self._writer.put(Append(publication, done))
         return done
 
     async def bounds(self, topic: str) -> Bounds:
@@ -168,15 +161,16 @@ class SqliteLog:
         # After the messages: it may know of newer ones than they are, but not of fewer.
         epochs = self._select_epochs(topic, after)
         messages, size = [], 0
-        clock_offset = monotonic_from_unix(0)
+        # One offset between the two clocks for all of them, so that their order stays.
+        epoch_start = Acceptance.at(0)
+        accepted = epoch_start
         for sequence, accepted_at, payload, traceparent in rows:
-            accepted_ns = accepted_at + clock_offset
+            if accepted_at != accepted.unix_ns:
+                accepted = Acceptance(accepted_at, epoch_start.monotonic_ns + accepted_at)
             while len(epochs) > 1 and epochs[-2][0] <= sequence:
                 epochs.pop()
             epoch = epochs[-1][1]
-            messages.append(
-                Message(epoch, sequence, accepted_at, accepted_ns, payload, traceparent or "")
-            )
+            messages.append(Message(epoch, sequence, accepted, payload, traceparent or ""))
             size += len(payload)
             if size >= READ_BYTES:
                 break

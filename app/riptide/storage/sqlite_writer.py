@@ -13,8 +13,8 @@ from riptide.errors import LogUnavailableError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
 
+    from riptide.publication import Publication
     from riptide.storage.message_log import Retention
     from riptide.storage.sqlite_file import SqliteFile
 
@@ -29,13 +29,10 @@ FAILURE_LASTS_S = 30.0
 
 
 class Append(NamedTuple):
-    """Payloads for one topic, and the future of the first one's sequence number."""
+    """What is to be kept, and the future of the first message's sequence number."""
 
-    topic: str
-    payloads: Sequence[bytes]
-    accepted_at: int
+    publication: Publication
     done: asyncio.Future[int]
-    traceparent: str = ""
 
 
 class _Head(NamedTuple):
@@ -114,7 +111,7 @@ class SqliteWriter:
             append = self._queue.get(timeout=max(0.0, timeout))
             while append is not None:
                 appends.append(append)
-                messages += len(append.payloads)
+                messages += len(append.publication.payloads)
                 if messages >= COMMIT_MESSAGES:
                     return appends, True
                 append = self._queue.get_nowait()
@@ -129,18 +126,19 @@ class SqliteWriter:
         try:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                for append in appends:
-                    known = heads.get(append.topic) or self._heads.get(append.topic)
-                    head = known or _find_head(connection, append.topic)
+                for publication, _done in appends:
+                    topic = publication.topic
+                    known = heads.get(topic) or self._heads.get(topic)
+                    head = known or _find_head(connection, topic)
                     is_live = head is not None and head.topic_id in live
                     if not is_live and len(live) >= self._retention.topics:
                         firsts.append(None)
                         continue
-                    head = head or _create_topic(connection, append.topic)
+                    head = head or _create_topic(connection, topic)
                     if known is None:
                         _begin(connection, head, self._life)
                     firsts.append(head.sequence + 1)
-                    heads[append.topic] = _insert(connection, append, head)
+                    heads[topic] = _insert(connection, publication, head)
                     live.add(head.topic_id)
                 connection.executemany(
                     "UPDATE topics SET head = ? WHERE id = ?",
@@ -201,15 +199,16 @@ def _create_topic(connection: sqlite3.Connection, name: str) -> _Head:
     return _Head(int(cursor.lastrowid or 0), 0)
 
 
-def _insert(connection: sqlite3.Connection, append: Append, head: _Head) -> _Head:
+def _insert(connection: sqlite3.Connection, publication: Publication, head: _Head) -> _Head:
+    accepted_at, traceparent = publication.accepted.unix_ns, publication.traceparent or None
     connection.executemany(
         "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
         [
-            (head.topic_id, sequence, append.accepted_at, payload, append.traceparent or None)
-            for sequence, payload in enumerate(append.payloads, head.sequence + 1)
+            (head.topic_id, sequence, accepted_at, payload, traceparent)
+            for sequence, payload in enumerate(publication.payloads, head.sequence + 1)
         ],
     )
-    return _Head(head.topic_id, head.sequence + len(append.payloads))
+    return _Head(head.topic_id, head.sequence + len(publication.payloads))
 
 
 def _trim_topic(

@@ -23,8 +23,8 @@ def opening(start: Start, cursor: MessageId, topic: str, retry_ms: int) -> Contr
         "topic": topic,
         "retry": retry_ms,
     }
-    if start.missed:
-        record["missed"] = start.missed
+    if start.missed_count:
+        record["missed"] = start.missed_count
     if start.subscription.until is not None:
         record["total"] = start.subscription.offered - start.subscription.dropped
     return record
@@ -38,7 +38,12 @@ def heartbeat(cursor: MessageId, time: str) -> Control:
 def missed(gap: Missed, cursor: MessageId) -> Control:
     """Return what the consumer is told of messages that it will not get."""
     event = "gap" if gap.reason is DropReason.EXPIRED else "dropped"
-    return {"event": event, "id": str(cursor), "missed": gap.messages, "reason": str(gap.reason)}
+    return {
+        "event": event,
+        "id": str(cursor),
+        "missed": gap.message_count,
+        "reason": str(gap.reason),
+    }
 
 
 def progress(cursor: MessageId, completed: int, total: int) -> Control:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from riptide.streaming.stream_request import StreamRequest
+    from riptide.hub.stream_range import StreamRange
 
 
 class HttpFormat(NamedTuple):
@@ -74,7 +74,7 @@ class HttpOutlet:
 
     async def listen(
         self,
-        hello: Callable[[StreamRequest], None],  # noqa: ARG002  # HTTP clients cannot speak twice
+        hello: Callable[[StreamRange], None],  # noqa: ARG002  # HTTP clients cannot speak twice
     ) -> tuple[CloseReason, str]:
         """Wait for the client to go."""
         while (await self._receive())["type"] != "http.disconnect":

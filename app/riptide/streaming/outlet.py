@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from riptide.encoding.formats import Encoding
+    from riptide.hub.stream_range import StreamRange
     from riptide.streaming.connection import ClientConnection
-    from riptide.streaming.stream_request import StreamRequest
     from riptide_telemetry import CloseReason
 
 
@@ -39,5 +39,5 @@ class Outlet(Protocol):
     async def close(self, reason: CloseReason, detail: str) -> None:
         """Say goodbye in the transport's way."""
 
-    async def listen(self, hello: Callable[[StreamRequest], None]) -> tuple[CloseReason, str]:
+    async def listen(self, hello: Callable[[StreamRange], None]) -> tuple[CloseReason, str]:
         """Hear the client out; return why it ended, and what to tell it."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from riptide.encoding.envelope import Control
     from riptide.hub.hub import Hub, Start
+    from riptide.hub.stream_range import StreamRange
     from riptide.streaming.outlet import Outlet
-    from riptide.streaming.stream_request import StreamRequest
     from riptide_telemetry import Lifecycle
 
 logger = logging.getLogger("riptide.stream")
@@ -74,7 +74,7 @@ class StreamSession:
         self._lifecycle = lifecycle
         self._retry_s = retry_s
         self._ending: tuple[CloseReason, str] | None = None
-        self._hello: StreamRequest | None = None
+        self._hello: StreamRange | None = None
         self._heartbeat_due = False
         self._streams = 0
         self._request_id = ""
@@ -85,7 +85,7 @@ class StreamSession:
     async def run(self, start: Start, traceparent: str = "") -> None:
         """Serve the connection to its end; the client may have a trace of its own."""
         self._subscription = start.subscription
-        topic = start.subscription.topic.name
+        topic = start.subscription.topic
         protocol = self._outlet.encoding.protocol
         self._lifecycle.connection_established(self.id, protocol, topic, traceparent)
         self._listener = asyncio.create_task(self._listen())
@@ -100,7 +100,7 @@ class StreamSession:
             reason = self._ending[0] if self._ending else CloseReason.DRAINING
             raise
         except Exception:
-            logger.exception("a stream of topic %s failed", self._subscription.topic.name)
+            logger.exception("a stream of topic %s failed", self._subscription.topic)
             self.connection.abort()
         finally:
             self._listener.cancel()
@@ -125,7 +125,7 @@ class StreamSession:
             logger.exception("listening to a client failed")
             self.end(CloseReason.INTERNAL_ERROR)
 
-    def _restart_at(self, request: StreamRequest) -> None:
+    def _restart_at(self, request: StreamRange) -> None:
         self._lifecycle.item_received(self.id)
         self._hello = request
         self._subscription.wake()
@@ -167,7 +167,7 @@ class StreamSession:
             case Batch():
                 await self._send(step)
             case Missed():
-                self._lifecycle.items_dropped(self.id, step.reason, step.messages)
+                self._lifecycle.items_dropped(self.id, step.reason, step.message_count)
                 await self._say(control.missed(step, self._hub.cursor_id(self._subscription)))
             case Overrun():
                 self.end(CloseReason.SLOW_CONSUMER, step.detail)
@@ -185,23 +185,22 @@ class StreamSession:
         record = control.opening(
             start,
             self._hub.cursor_id(start.subscription),
-            start.subscription.topic.name,
+            start.subscription.topic,
             control.jittered_ms(self._retry_s),
         )
         self._lifecycle.stream_started(self.id, self._request_id, record.get("total"))
         if start.reconnection is not None:
             self._lifecycle.reconnected(self.id, start.reconnection)
-        if start.missed:
-            self._lifecycle.items_dropped(self.id, DropReason.EXPIRED, start.missed)
+        if start.missed_count:
+            self._lifecycle.items_dropped(self.id, DropReason.EXPIRED, start.missed_count)
         await self._say(record)
 
-    async def _restart(self, request: StreamRequest) -> None:
+    async def _restart(self, request: StreamRange) -> None:
         self._hello = None
         start = await self._hub.subscribe(
-            self._subscription.topic.name,
+            self._subscription.topic,
             self._outlet.encoding,
-            request.position,
-            finite=request.finite,
+            request,
         )
         self._hub.unsubscribe(self._subscription)
         self._sent_before += self._subscription.sent
@@ -227,7 +226,7 @@ class StreamSession:
             self.end(CloseReason.INTERNAL_ERROR)
             return False
         self.writer.last_write_ns = now_ns
-        self._size_bytes += batch.size
+        self._size_bytes += batch.size_bytes
         return True
 
     async def _send(self, batch: Batch) -> None:
@@ -247,17 +246,16 @@ class StreamSession:
             return
         subscription = self._subscription
         if subscription.taker is not None and subscription.source() is Source.LIVE:
-            subscription.advance(batch.messages, batch.last)
-            self._size_bytes += batch.size
-            subscription.topic.fan_out.wrote(batch, self.writer.last_write_ns)
+            subscription.wrote(batch, self.writer.last_write_ns)
+            self._size_bytes += batch.size_bytes
         else:
-            self._count(batch, 0, batch.messages, batch.size)
+            self._count(batch, 0, batch.count, batch.size_bytes)
         if subscription.until is None:
             # What comes from now on is no longer the first.
             subscription.taker = self
 
     async def _send_frames(self, batch: Batch) -> None:
-        per_frame = batch.messages // len(batch.frames)
+        per_frame = batch.count // len(batch.frames)
         handed = counted = size = 0
         try:
             for position, frame in enumerate(batch.frames, 1):
@@ -279,12 +277,12 @@ class StreamSession:
     def _count(self, batch: Batch, start: int, end: int, size: int) -> None:
         """Count the messages of a batch from one position to another as sent."""
         source, count = self._subscription.source(), end - start
-        if count == batch.messages:
+        if count == batch.count:
             accepted: Sequence[int] = batch.accepted_ns
             trace = batch.trace
         else:
             accepted, trace = batch.accepted_ns[start:end], None
-        self._subscription.advance(count, batch.last - batch.messages + end)
+        self._subscription.advance(count, batch.last - batch.count + end)
         self._size_bytes += size
         self._lifecycle.items_sent(self.id, count, size, accepted, source, trace, batch.traced)
 

@@ -26,9 +26,9 @@ from riptide.errors import (
     UnknownHostError,
     UpgradeRequiredError,
 )
+from riptide.hub.stream_range import parse_range
 from riptide.message import check_topic
 from riptide.streaming.session import StreamSession
-from riptide.streaming.stream_request import parse_request
 from riptide_telemetry import RejectReason
 
 if TYPE_CHECKING:
@@ -110,10 +110,8 @@ class Streams:
                 self._check_room()
                 self._admission.enter(client)
                 entered = True
-                request = parse_request(after, until)
-                start = await self._hub.subscribe(
-                    check_topic(topic), outlet.encoding, request.position, finite=request.finite
-                )
+                wanted = parse_range(after, until)
+                start = await self._hub.subscribe(check_topic(topic), outlet.encoding, wanted)
                 if self.draining:
                     self._hub.unsubscribe(start.subscription)
                     self._check_room()

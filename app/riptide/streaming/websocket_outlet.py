@@ -8,8 +8,8 @@ import orjson
 
 from riptide.encoding.formats import WEBSOCKET
 from riptide.errors import InvalidPositionError
+from riptide.hub.stream_range import parse_range
 from riptide.streaming.connection import connection_of
-from riptide.streaming.stream_request import parse_request
 from riptide_telemetry import CloseReason
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import Message as AsgiMessage
     from starlette.types import Receive, Scope, Send
 
-    from riptide.streaming.stream_request import StreamRequest
+    from riptide.hub.stream_range import StreamRange
 
 # What a close frame has room for, its code aside (RFC 6455, section 5.5).
 REASON_BYTES = 123
@@ -61,7 +61,7 @@ class WebSocketOutlet:
         text = (detail or reason.meaning).encode()[:REASON_BYTES].decode(errors="ignore")
         await self._send({"type": "websocket.close", "code": reason.websocket_code, "reason": text})
 
-    async def listen(self, hello: Callable[[StreamRequest], None]) -> tuple[CloseReason, str]:
+    async def listen(self, hello: Callable[[StreamRange], None]) -> tuple[CloseReason, str]:
         """Take hellos until the client goes or says something else."""
         while True:
             message = await self._receive()
@@ -87,7 +87,7 @@ class WebSocketOutlet:
         return CloseReason.CLIENT_CLOSED
 
 
-def parse_hello(text: str) -> StreamRequest:
+def parse_hello(text: str) -> StreamRange:
     """Read a hello.
 
     Raises:
@@ -103,4 +103,4 @@ def parse_hello(text: str) -> StreamRequest:
     after, until = hello.get("after"), hello.get("until")
     if not isinstance(after, str | None) or not isinstance(until, str | None):
         raise InvalidPositionError(f"not a hello: {HELLO_HELP}")
-    return parse_request(after, until)
+    return parse_range(after, until)

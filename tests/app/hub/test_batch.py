@@ -9,7 +9,7 @@ from tests.app.messages import make_messages
 
 def test_a_batch_knows_its_place_and_its_moments() -> None:
     batch = Batch(NDJSON, make_messages(4, 6))
-    assert (batch.after, batch.last, batch.messages) == (3, 6, 3)
+    assert (batch.after, batch.last, batch.count) == (3, 6, 3)
     assert (list(batch.accepted_ns), batch.accepted_ns.total) == ([4, 5, 6], 15)
 
 
@@ -21,7 +21,7 @@ def test_a_batch_of_websocket_messages_has_a_frame_for_each() -> None:
 def test_a_batch_for_a_body_is_one_frame(encoding: Encoding) -> None:
     batch = Batch(encoding, make_messages(4, 6))
     (frame,) = batch.frames
-    assert len(frame) == batch.size
+    assert len(frame) == batch.size_bytes
 
 
 @pytest.mark.parametrize("encoding", [NDJSON, SSE, WEBSOCKET], ids=["ndjson", "sse", "ws"])
@@ -33,7 +33,7 @@ def test_a_batch_holds_what_has_been_made_of_it_and_makes_it_once(encoding: Enco
     assert batch.held_bytes() == len(wire)
     assert batch.frames
     # Frames that are the encoded messages themselves are held by those.
-    assert batch.held_bytes() == len(wire) + (batch.size if encoding.joins else 0)
+    assert batch.held_bytes() == len(wire) + (batch.size_bytes if encoding.joins else 0)
 
 
 def test_its_trace_is_that_of_its_example_or_its_last_message_if_it_is_sampled() -> None:

@@ -26,9 +26,11 @@ from hypothesis.stateful import (
 from riptide.encoding.formats import NDJSON, WEBSOCKET
 from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub, Start
+from riptide.hub.ring import RingLimits
+from riptide.hub.stream_range import StreamRange
 from riptide.hub.subscription import Finished, Missed, Overrun
-from riptide.hub.topic import RingLimits
 from riptide.message import Edge, MessageId
+from riptide.publication import Publication
 from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from riptide.storage.message_log import Retention
 from tests.app.held_log import HeldLog
@@ -64,21 +66,21 @@ class Consumer:
         if self.full:
             return False
         self.check(batch)
-        self.position += batch.messages
-        self.taken += batch.messages
+        self.position += batch.count
+        self.taken += batch.count
         return True
 
     def check(self, batch: Batch) -> None:
         """Compare a batch with what has to come next."""
         records = [orjson.loads(line) for frame in batch.frames for line in frame.splitlines()]
-        assert len(records) == batch.messages >= 1
-        assert (batch.after, batch.last) == (self.position, self.position + batch.messages)
+        assert len(records) == batch.count >= 1
+        assert (batch.after, batch.last) == (self.position, self.position + batch.count)
         sequences = [int(record["id"].partition("-")[2]) for record in records]
-        expected = list(range(self.position + 1, self.position + batch.messages + 1))
+        expected = list(range(self.position + 1, self.position + batch.count + 1))
         assert sequences == expected, "out of order, doubled or left out"
         assert [record["data"] for record in records] == expected, "another's payload"
         assert list(batch.accepted_ns) == sorted(batch.accepted_ns)
-        assert batch.size == sum(map(len, batch.frames))
+        assert batch.size_bytes == sum(map(len, batch.frames))
 
 
 class Conservation(RuleBasedStateMachine):
@@ -138,7 +140,9 @@ class Conservation(RuleBasedStateMachine):
             self.number += 1
             self.published[self.number] = self.number
             payloads.append(b"%d" % self.number)
-        self.publishing.append(self.loop.create_task(self.hub.publish(TOPIC, payloads)))
+        self.publishing.append(
+            self.loop.create_task(self.hub.publish(Publication.now(TOPIC, payloads)))
+        )
         self.turn()
 
     @rule(count=st.integers(1, 3), at_once=st.booleans())
@@ -177,7 +181,9 @@ class Conservation(RuleBasedStateMachine):
     def ask_to_subscribe(self, back: int | None, edge: Edge, finite: bool, encoding: Any) -> None:  # noqa: FBT001  # drawn, never passed
         position = edge if back is None else MessageId(self.log.epoch, max(0, self.number - back))
         self.starting.append(
-            self.loop.create_task(self.hub.subscribe(TOPIC, encoding, position, finite=finite))
+            self.loop.create_task(
+                self.hub.subscribe(TOPIC, encoding, StreamRange(position, finite=finite))
+            )
         )
         self.turn()
 
@@ -211,17 +217,17 @@ class Conservation(RuleBasedStateMachine):
         match step:
             case Batch():
                 consumer.check(step)
-                count = min(consumer.frames or step.messages, len(step.frames))
-                handed = step.messages if len(step.frames) == 1 else count
-                subscription.advance(handed, step.last - step.messages + handed)
+                count = min(consumer.frames or step.count, len(step.frames))
+                handed = step.count if len(step.frames) == 1 else count
+                subscription.advance(handed, step.last - step.count + handed)
                 consumer.position += handed
             case Missed():
-                assert step.messages >= 1
-                consumer.position += step.messages
+                assert step.message_count >= 1
+                consumer.position += step.message_count
             case Overrun():
                 assert self.policy is SlowConsumerPolicy.DISCONNECT
                 assert subscription.until is None
-                assert step.behind == subscription.queued > 0
+                assert step.message_count == subscription.queued > 0
                 consumer.overrun = True
             case Finished():
                 assert subscription.until == consumer.position

@@ -7,8 +7,11 @@ import pytest
 
 from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
 from riptide.hub import fanout
-from riptide.hub.subscription import Subscription
-from riptide.hub.topic import RingLimits, Topic
+from riptide.hub.backlog import Backlog
+from riptide.hub.batch import Batch
+from riptide.hub.ring import Ring, RingLimits
+from riptide.hub.subscription import Terms
+from riptide.hub.topic import Topic
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import Lifecycle, Protocol
 from tests.app.messages import make_messages
@@ -17,27 +20,25 @@ from tests.app.waiting import turns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from riptide.hub.batch import Batch
+    from riptide.hub.subscription import Subscription
     from riptide.storage.memory import MemoryLog
     from tests.app.recorder import Recorder
 
 
-def _topic(limits: RingLimits) -> Topic:
-    return Topic("a", limits, Lifecycle())
+def _topic(log: MemoryLog, limits: RingLimits, lifecycle: Lifecycle | None = None) -> Topic:
+    return Topic(Ring(limits), Backlog(log, "a"), lifecycle or Lifecycle())
+
+
+def _subscribe(topic: Topic, policy: SlowConsumerPolicy) -> Subscription:
+    return topic.subscribe(NDJSON, Terms(after=0, until=None, policy=policy))
 
 
 class Consumer:
     """A subscription that waits at the head, and what it took without being woken."""
 
-    def __init__(self, topic: Topic, log: MemoryLog, encoding: Encoding = NDJSON) -> None:
-        self.subscription = Subscription(
-            topic,
-            log,
-            encoding,
-            after=topic.head,
-            until=None,
-            policy=SlowConsumerPolicy.DISCONNECT,
-        )
+    def __init__(self, topic: Topic, encoding: Encoding = NDJSON) -> None:
+        terms = Terms(topic.ring.head, None, SlowConsumerPolicy.DISCONNECT)
+        self.subscription = topic.subscribe(encoding, terms)
         self.subscription.taker = self
         self.task = asyncio.create_task(self.subscription.next())
         self.taken: list[Batch] = []
@@ -66,8 +67,8 @@ def consumers() -> Iterator[list[Consumer]]:
 async def test_who_flows_takes_what_is_new_without_its_task_being_woken(
     log: MemoryLog, consumers: list[Consumer]
 ) -> None:
-    topic = _topic(RingLimits(10, 100_000))
-    consumers += [Consumer(topic, log) for _ in range(3)]
+    topic = _topic(log, RingLimits(10, 100_000))
+    consumers += [Consumer(topic) for _ in range(3)]
     await turns(2)
     for sequence in (1, 2):
         topic.push(make_messages(sequence, sequence))
@@ -75,24 +76,24 @@ async def test_who_flows_takes_what_is_new_without_its_task_being_woken(
     assert [consumer.sequences for consumer in consumers] == [[1, 2]] * 3
     assert not any(consumer.task.done() for consumer in consumers)
     assert [consumer.subscription.queued for consumer in consumers] == [0] * 3
-    assert topic.fan_out.not_waiting() == []
+    assert topic.behind() == []
 
 
 async def test_who_has_no_room_is_woken_instead(log: MemoryLog, consumers: list[Consumer]) -> None:
-    topic = _topic(RingLimits(10, 100_000))
-    consumers += [Consumer(topic, log), Consumer(topic, log)]
+    topic = _topic(log, RingLimits(10, 100_000))
+    consumers += [Consumer(topic), Consumer(topic)]
     consumers[0].full = True
     await turns(2)
     topic.push(make_messages(1, 1))
     await turns()
     assert [consumer.task.done() for consumer in consumers] == [True, False]
     assert [consumer.subscription.queued for consumer in consumers] == [1, 0]
-    assert topic.fan_out.not_waiting() == [consumers[0].subscription]
+    assert topic.behind() == [consumers[0].subscription]
 
 
 async def test_whose_task_is_awake_is_left_to_it(log: MemoryLog, consumers: list[Consumer]) -> None:
-    topic = _topic(RingLimits(10, 100_000))
-    consumers.append(Consumer(topic, log))
+    topic = _topic(log, RingLimits(10, 100_000))
+    consumers.append(Consumer(topic))
     await turns(2)
     consumers[0].subscription.wake()
     topic.push(make_messages(1, 1))
@@ -104,8 +105,8 @@ async def test_whose_task_is_awake_is_left_to_it(log: MemoryLog, consumers: list
 async def test_whom_the_ring_has_overtaken_is_woken(
     log: MemoryLog, consumers: list[Consumer]
 ) -> None:
-    topic = _topic(RingLimits(2, 100_000))
-    consumers.append(Consumer(topic, log))
+    topic = _topic(log, RingLimits(2, 100_000))
+    consumers.append(Consumer(topic))
     await turns(2)
     topic.push(make_messages(1, 5))
     await turns(1)
@@ -116,22 +117,22 @@ async def test_whom_the_ring_has_overtaken_is_woken(
 async def test_more_than_one_write_takes_more_than_one_turn(
     log: MemoryLog, consumers: list[Consumer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("riptide.hub.topic.BATCH_BYTES", 10)
-    topic = _topic(RingLimits(10, 100_000))
-    consumers += [Consumer(topic, log), Consumer(topic, log)]
+    monkeypatch.setattr("riptide.hub.ring.BATCH_BYTES", 10)
+    topic = _topic(log, RingLimits(10, 100_000))
+    consumers += [Consumer(topic), Consumer(topic)]
     await turns(2)
     topic.push(make_messages(1, 5, size=5))
     await turns()
     for consumer in consumers:
-        assert [batch.messages for batch in consumer.taken] == [2, 2, 1]
+        assert [batch.count for batch in consumer.taken] == [2, 2, 1]
         assert consumer.sequences == [1, 2, 3, 4, 5]
 
 
 async def test_what_a_fan_out_has_written_is_recorded_once_for_each_batch(
     log: MemoryLog, recorder: Recorder, consumers: list[Consumer]
 ) -> None:
-    topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
-    consumers += [Consumer(topic, log, encoding) for encoding in (SSE, WEBSOCKET, SSE)]
+    topic = _topic(log, RingLimits(10, 100_000), recorder.lifecycle)
+    consumers += [Consumer(topic, encoding) for encoding in (SSE, WEBSOCKET, SSE)]
     await turns(2)
     topic.push(make_messages(1, 2))
     await turns()
@@ -139,7 +140,7 @@ async def test_what_a_fan_out_has_written_is_recorded_once_for_each_batch(
         protocol: (name, count, size, accepted, len(written), written == sorted(written))
         for protocol, name, count, size, accepted, written in recorder.of("items_fanned_out")
     }
-    sse, websocket = (consumers[n].taken[0].size for n in (0, 1))
+    sse, websocket = (consumers[n].taken[0].size_bytes for n in (0, 1))
     assert recorded == {
         Protocol.SSE: ("a", 2, sse, [1, 2], 2, True),
         Protocol.WEBSOCKET: ("a", 2, websocket, [1, 2], 1, True),
@@ -154,8 +155,8 @@ async def test_a_long_fan_out_is_recorded_in_parts_and_whole(
 ) -> None:
     monkeypatch.setattr(fanout, "SLICE", 1)
     monkeypatch.setattr(fanout, "RECORDED_WRITES", 2)
-    topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
-    consumers += [Consumer(topic, log) for _ in range(5)]
+    topic = _topic(log, RingLimits(10, 100_000), recorder.lifecycle)
+    consumers += [Consumer(topic) for _ in range(5)]
     await turns(2)
     topic.push(make_messages(1, 1))
     await turns(10)
@@ -166,12 +167,12 @@ async def test_a_long_fan_out_is_recorded_in_parts_and_whole(
 async def test_what_a_task_writes_itself_is_recorded_without_a_fan_out(
     log: MemoryLog, recorder: Recorder, consumers: list[Consumer]
 ) -> None:
-    topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
-    consumers.append(Consumer(topic, log))
+    topic = _topic(log, RingLimits(10, 100_000), recorder.lifecycle)
+    consumers.append(Consumer(topic))
     topic.push(make_messages(1, 1))
-    batch = topic.batch(NDJSON, 0, 1)
+    batch = topic.ring.batch(NDJSON, 0, 1)
     for moment in (5, 6):
-        topic.fan_out.wrote(batch, moment)
+        consumers[0].subscription.wrote(batch, moment)
     assert recorder.sent == 0
     await turns(2)
     assert [written for *_, written in recorder.of("items_fanned_out")] == [[5, 6]]
@@ -186,8 +187,8 @@ async def test_what_was_written_before_a_failure_is_recorded_and_the_others_get_
             del batch, now_ns
             raise ValueError("a taker never raises")
 
-    topic = Topic("a", RingLimits(10, 100_000), recorder.lifecycle)
-    consumers += [Consumer(topic, log), Broken(topic, log), Consumer(topic, log)]
+    topic = _topic(log, RingLimits(10, 100_000), recorder.lifecycle)
+    consumers += [Consumer(topic), Broken(topic), Consumer(topic)]
     await turns(2)
     raised: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
@@ -202,14 +203,9 @@ async def test_waiters_are_woken_in_slices_between_which_others_run(
     log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fanout, "SLICE", 10)
-    topic = _topic(RingLimits(10, 100_000))
+    topic = _topic(log, RingLimits(10, 100_000))
     policy = SlowConsumerPolicy.DISCONNECT
-    waiters = [
-        asyncio.create_task(
-            Subscription(topic, log, NDJSON, after=0, until=None, policy=policy).next()
-        )
-        for _ in range(35)
-    ]
+    waiters = [asyncio.create_task(_subscribe(topic, policy).next()) for _ in range(35)]
     await turns(2)
     topic.push(make_messages(1, 1))
     woken = []
@@ -225,17 +221,14 @@ async def test_pushes_during_a_wake_up_lose_no_waiter(
     log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fanout, "SLICE", 1)
-    topic = _topic(RingLimits(10, 100_000))
-    subscriptions = [
-        Subscription(topic, log, NDJSON, after=0, until=None, policy=SlowConsumerPolicy.LATEST)
-        for _ in range(5)
-    ]
+    topic = _topic(log, RingLimits(10, 100_000))
+    subscriptions = [_subscribe(topic, SlowConsumerPolicy.LATEST) for _ in range(5)]
 
     async def consume(subscription: Subscription) -> None:
         while subscription.cursor < 8:
             step = await subscription.next()
-            if step is not None:
-                subscription.advance(step.messages, step.last)  # type: ignore[union-attr]  # nobody falls behind here
+            if isinstance(step, Batch):
+                subscription.advance(step.count, step.last)
 
     tasks = [asyncio.create_task(consume(subscription)) for subscription in subscriptions]
     for sequence in range(1, 9):
@@ -246,13 +239,11 @@ async def test_pushes_during_a_wake_up_lose_no_waiter(
 
 
 async def test_who_leaves_is_woken_no_more(log: MemoryLog) -> None:
-    topic = _topic(RingLimits(10, 100_000))
-    subscription = Subscription(
-        topic, log, NDJSON, after=0, until=None, policy=SlowConsumerPolicy.LATEST
-    )
+    topic = _topic(log, RingLimits(10, 100_000))
+    subscription = _subscribe(topic, SlowConsumerPolicy.LATEST)
     waiter = asyncio.create_task(subscription.next())
     await turns(2)
-    subscription.close()
+    topic.unsubscribe(subscription)
     topic.push(make_messages(1, 1))
     await turns()
     assert not waiter.done()

@@ -11,9 +11,11 @@ from riptide.encoding.formats import NDJSON, WEBSOCKET
 from riptide.errors import LogUnavailableError
 from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub
+from riptide.hub.ring import RingLimits
+from riptide.hub.stream_range import StreamRange
 from riptide.hub.subscription import Finished, Missed, Overrun, Subscription
-from riptide.hub.topic import RingLimits
 from riptide.message import Edge
+from riptide.publication import Publication
 from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from riptide.storage.message_log import Retention
 from riptide_telemetry import DropReason, Source
@@ -59,14 +61,14 @@ def _hub(
 async def _subscribe(
     hub: Hub, position: Position = Edge.LATEST, *, finite: bool = False
 ) -> Subscription:
-    return (await hub.subscribe("a", WEBSOCKET, position, finite=finite)).subscription
+    return (await hub.subscribe("a", WEBSOCKET, StreamRange(position, finite=finite))).subscription
 
 
 async def _take(subscription: Subscription) -> Step:
     """Take the next step as a session does: a batch counts as sent."""
     step = await asyncio.wait_for(subscription.next(), 5)
     if isinstance(step, Batch):
-        subscription.advance(step.messages, step.last)
+        subscription.advance(step.count, step.last)
     assert subscription.unaccounted == 0
     return step
 
@@ -78,7 +80,7 @@ def _data(step: Step) -> list[int]:
 
 async def _publish(hub: Hub, first: int, last: int) -> None:
     for number in range(first, last + 1):
-        await hub.publish("a", [b"%d" % number])
+        await hub.publish(Publication.now("a", [b"%d" % number]))
 
 
 async def _publish_through(log: HeldLog, hub: Hub, first: int, last: int) -> None:
@@ -168,7 +170,7 @@ async def test_a_batch_larger_than_the_ring_makes_nobody_slow_who_waited_for_it(
     assert _data(await _take(subscription)) == [1]
     waiting = asyncio.create_task(subscription.next())
     await turns()
-    await hub.publish("a", [b"%d" % number for number in range(2, 12)])
+    await hub.publish(Publication.now("a", [b"%d" % number for number in range(2, 12)]))
     assert await waiting is None
     assert _data(await _take(subscription)) == list(range(2, 9))
     assert _data(await _take(subscription)) == [9, 10, 11]
@@ -298,7 +300,9 @@ async def test_commits_whose_push_comes_during_a_read_are_neither_lost_nor_doubl
     # The log has them, a consumer begins to read them, and only then they are pushed.
     log = HeldLog(Retention(1000, 3600))
     hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
-    publishing = [asyncio.create_task(hub.publish("a", [b"%d" % n])) for n in (1, 2)]
+    publishing = [
+        asyncio.create_task(hub.publish(Publication.now("a", [b"%d" % n]))) for n in (1, 2)
+    ]
     await turns()
     subscription = await _subscribe(hub, Edge.EARLIEST)
     log.holding = True
@@ -323,7 +327,7 @@ async def test_a_log_that_cannot_be_read_is_said_to_the_reader_and_nothing_is_co
 ) -> None:
     log = HeldLog(Retention(1000, 3600))
     hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT)
-    publishing = asyncio.create_task(hub.publish("a", [b"1"]))
+    publishing = asyncio.create_task(hub.publish(Publication.now("a", [b"1"])))
     await turns()
     log.acknowledge()
     await publishing
@@ -337,15 +341,15 @@ async def test_a_log_that_cannot_be_read_is_said_to_the_reader_and_nothing_is_co
 
 
 async def test_a_cancelled_wait_loses_nothing(hub: Hub) -> None:
-    subscription = (await hub.subscribe("a", NDJSON, Edge.LATEST, finite=False)).subscription
+    subscription = (await hub.subscribe("a", NDJSON, StreamRange(Edge.LATEST))).subscription
     waiting = asyncio.create_task(subscription.next())
     await turns()
     waiting.cancel()
     await turns()
-    await hub.publish("a", [b"1"])
+    await hub.publish(Publication.now("a", [b"1"]))
     step = await _take(subscription)
     assert isinstance(step, Batch)
-    assert step.messages == 1
+    assert step.count == 1
 
 
 async def _lag_by_age(hub: Hub, clock: Clock) -> Subscription:
@@ -367,7 +371,7 @@ async def test_disconnect_ends_a_consumer_whose_next_message_is_too_old(
     hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, 10, clock)
     step = await _take(await _lag_by_age(hub, clock))
     assert isinstance(step, Overrun)
-    assert step.behind == 4
+    assert step.message_count == 4
     assert "more than 10 s behind" in step.detail
 
 
@@ -434,7 +438,7 @@ async def test_a_message_that_was_long_on_its_way_into_the_log_is_not_too_old(
     held, clock = HeldLog(Retention(1000, 3600)), Clock()
     hub = _hub(held, recorder, SlowConsumerPolicy.DISCONNECT, 10, clock)
     subscription = await _subscribe(hub)
-    publishing = asyncio.create_task(hub.publish("a", [b"1"]))
+    publishing = asyncio.create_task(hub.publish(Publication.now("a", [b"1"])))
     await turns()
     clock.now_s += 2 * AGE_S
     held.acknowledge()

@@ -17,13 +17,14 @@ from riptide.errors import (
     UnsupportedMediaTypeError,
 )
 from riptide.hub.hub import Hub
-from riptide.hub.topic import RingLimits
+from riptide.hub.ring import RingLimits
 from riptide.publishing.ingest import LARGEST_BODIES, SLICE_BYTES, Ingest
 from riptide.slow_consumers import parse_rules
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide_telemetry import Lifecycle, Publishing, PublishOutcome
 from tests.app.held_log import HeldLog
+from tests.app.messages import published
 from tests.app.waiting import turns
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ async def test_a_client_that_published_too_much_is_refused_unread_and_others_are
 
 async def test_a_batch_for_a_topic_too_many_is_counted_by_its_messages(recorder: Recorder) -> None:
     log = MemoryLog(Retention(1000, 3600, topics=1))
-    await log.append("b", [b"1"], 2**62)
+    await log.append(published("b", [b"1"], 2**62))
     hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
     ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
     with pytest.raises(TopicLimitError):

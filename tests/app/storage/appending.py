@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
+
+from tests.app.messages import published
 
 if TYPE_CHECKING:
     from riptide.storage.message_log import MessageLog
@@ -12,4 +13,4 @@ if TYPE_CHECKING:
 
 async def append(log: MessageLog, topic: str, *payloads: bytes) -> int:
     """Append now; fail rather than wait for ever."""
-    return await asyncio.wait_for(log.append(topic, payloads, time.time_ns()), 10)
+    return await asyncio.wait_for(log.append(published(topic, payloads)), 10)

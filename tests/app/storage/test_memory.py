@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
+from tests.app.messages import published
 from tests.app.storage.appending import append
 
 
 async def test_an_append_is_done_at_once() -> None:
     log = MemoryLog(Retention(10, 60))
-    assert log.append("a", [b"0"], time.time_ns()).done()
+    assert log.append(published("a", [b"0"])).done()
 
 
 async def test_the_size_is_that_of_the_payloads_and_shrinks_with_retention() -> None:

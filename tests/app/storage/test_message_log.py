@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import TopicLimitError
+from riptide.message import Acceptance
 from riptide.storage import sqlite_writer
-from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, monotonic_from_unix
+from riptide.storage.message_log import READ_BYTES, READ_MESSAGES
+from tests.app.messages import published
 from tests.app.storage.appending import append
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ async def test_reading_begins_after_a_number_and_ends_at_the_head(open_log: Open
 async def test_futures_are_done_in_the_order_of_numbers(open_log: OpenLog) -> None:
     log = await open_log()
     done: list[int] = []
-    appends = [log.append("a", [b"0"] * (n % 3 + 1), time.time_ns()) for n in range(200)]
+    appends = [log.append(published("a", [b"0"] * (n % 3 + 1))) for n in range(200)]
     for future in appends:
         future.add_done_callback(lambda f: done.append(f.result()))
     await asyncio.gather(*appends)
@@ -65,7 +67,7 @@ async def test_futures_are_done_in_the_order_of_numbers(open_log: OpenLog) -> No
 
 async def test_cancelling_the_future_does_not_undo_the_append(open_log: OpenLog) -> None:
     log = await open_log()
-    log.append("a", [b"1"], time.time_ns()).cancel()
+    log.append(published("a", [b"1"])).cancel()
     assert await append(log, "a", b"2") == 2
     assert [m.payload for m in await log.read("a", 0)] == [b"1", b"2"]
 
@@ -88,7 +90,7 @@ async def test_a_read_ends_at_so_many_bytes_but_has_at_least_one_message(open_lo
 async def test_a_message_keeps_when_it_was_accepted_on_both_clocks(open_log: OpenLog) -> None:
     log = await open_log()
     minute_ago = time.time_ns() - 60_000_000_000
-    await log.append("a", [b"0"], minute_ago)
+    await log.append(published("a", [b"0"], minute_ago))
     (message,) = await log.read("a", 0)
     assert message.accepted_at == minute_ago
     age = time.monotonic_ns() - message.accepted_ns
@@ -117,8 +119,8 @@ async def test_expired_messages_go_and_the_head_stays(
 ) -> None:
     monkeypatch.setattr("riptide.storage.sqlite_writer.TRIM_INTERVAL_S", 0.01)
     log = await open_log(seconds=60)
-    await log.append("a", [b"0"] * 4, time.time_ns() - 61_000_000_000)
-    await log.append("b", [b"0"], time.time_ns())
+    await log.append(published("a", [b"0"] * 4, time.time_ns() - 61_000_000_000))
+    await log.append(published("b", [b"0"]))
 
     async def trimmed() -> None:
         while await log.bounds("a") != (5, 4):  # noqa: ASYNC110  # the log has no event for it
@@ -160,7 +162,7 @@ async def test_the_epoch_is_8_hexadecimal_digits(open_log: OpenLog) -> None:
 
 def test_unix_time_is_placed_on_the_monotonic_clock() -> None:
     before = time.monotonic_ns()
-    placed = monotonic_from_unix(time.time_ns())
+    placed = Acceptance.at(time.time_ns()).monotonic_ns
     # The two clocks are read one after the other, and one of them may be adjusted.
     assert abs(placed - before) < 1_000_000_000
 
@@ -168,7 +170,7 @@ def test_unix_time_is_placed_on_the_monotonic_clock() -> None:
 async def test_a_message_keeps_the_trace_of_its_publish(open_log: OpenLog) -> None:
     log = await open_log()
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    await log.append("a", [b"1", b"2"], time.time_ns(), traceparent)
+    await log.append(published("a", [b"1", b"2"], time.time_ns(), traceparent))
     await append(log, "a", b"3")
     traces = [message.traceparent for message in await log.read("a", 0)]
     assert traces == [traceparent, traceparent, ""]
@@ -190,8 +192,7 @@ async def test_of_appends_that_wait_together_only_those_to_a_topic_too_many_are_
     open_log: OpenLog,
 ) -> None:
     log = await open_log(topics=2)
-    now = time.time_ns()
-    appends = [log.append(topic, [b"1"], now) for topic in "abcacb"]
+    appends = [log.append(published(topic, [b"1"])) for topic in "abcacb"]
     done = await asyncio.wait_for(asyncio.gather(*appends, return_exceptions=True), 10)
     assert [isinstance(each, TopicLimitError) for each in done] == [
         topic == "c" for topic in "abcacb"
@@ -245,7 +246,7 @@ async def test_a_topic_whose_messages_have_all_expired_is_listed_as_empty(
 ) -> None:
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
     log = await open_log(seconds=60)
-    await log.append("a", [b"0"] * 4, time.time_ns() - 61_000_000_000)
+    await log.append(published("a", [b"0"] * 4, time.time_ns() - 61_000_000_000))
 
     async def trimmed() -> None:
         while await log.topics("", 1) != [("a", (5, 4), log.epoch)]:  # noqa: ASYNC110  # the log has no event for it

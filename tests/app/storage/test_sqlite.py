@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from riptide.errors import DataDirectoryError, LogUnavailableError
 from riptide.storage import sqlite_writer
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
+from tests.app.messages import published
 from tests.app.storage.appending import append
 from tests.app.waiting import eventually
 
@@ -122,7 +122,7 @@ async def test_lives_of_which_every_message_has_expired_are_forgotten(
 async def test_closing_commits_what_waits(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path, RETENTION)
     await log.open()
-    futures = [log.append("a", [b"0"], time.time_ns()) for _ in range(100)]
+    futures = [log.append(published("a", [b"0"])) for _ in range(100)]
     await log.close()
     assert await asyncio.gather(*futures) == list(range(1, 101))
 
@@ -208,7 +208,7 @@ async def test_reads_go_on_while_a_commit_waits_for_its_turn(
     await append(log, "a", b"1")
     holder = sqlite3.connect(tmp_path / "riptide.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    waiting = log.append("a", [b"2"], time.time_ns())
+    waiting = log.append(published("a", [b"2"]))
     assert [m.payload for m in await log.read("a", 0)] == [b"1"]
     assert not waiting.done()
     holder.execute("COMMIT")

@@ -13,6 +13,7 @@ from riptide.storage import sqlite_writer
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import Append, SqliteWriter
+from tests.app.messages import published
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def _reading(file: SqliteFile) -> Iterator[sqlite3.Connection]:
 def _append(
     topic: str, payloads: Sequence[bytes] = (b"0",), accepted_at: int | None = None
 ) -> Append:
-    accepted_at = time.time_ns() if accepted_at is None else accepted_at
-    return Append(topic, payloads, accepted_at, asyncio.get_running_loop().create_future())
+    done = asyncio.get_running_loop().create_future()
+    return Append(published(topic, payloads, accepted_at), done)
 
 
 def _sequences(file: SqliteFile) -> list[int]:

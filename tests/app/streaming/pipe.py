@@ -14,7 +14,7 @@ from riptide_telemetry import CloseReason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from riptide.streaming.stream_request import StreamRequest
+    from riptide.hub.stream_range import StreamRange
 
 
 class PipeTransport(asyncio.Transport):
@@ -63,7 +63,7 @@ class Pipe:
         self._gone: asyncio.Future[tuple[CloseReason, str]] = (
             asyncio.get_running_loop().create_future()
         )
-        self._hello: Callable[[StreamRequest], None] | None = None
+        self._hello: Callable[[StreamRange], None] | None = None
 
     async def open(self) -> None:
         self.opened = True
@@ -79,7 +79,7 @@ class Pipe:
     async def close(self, reason: CloseReason, detail: str) -> None:
         self.closed_with.append((reason, detail))
 
-    async def listen(self, hello: Callable[[StreamRequest], None]) -> tuple[CloseReason, str]:
+    async def listen(self, hello: Callable[[StreamRange], None]) -> tuple[CloseReason, str]:
         self._hello = hello
         return await self._gone
 
@@ -94,7 +94,7 @@ class Pipe:
         self.connection.writable.set()
         self._taking.set()
 
-    def say(self, request: StreamRequest) -> None:
+    def say(self, request: StreamRange) -> None:
         assert self._hello is not None
         self._hello(request)
 

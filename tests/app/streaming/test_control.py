@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.encoding.formats import NDJSON
+from riptide.hub.stream_range import StreamRange
 from riptide.hub.subscription import Missed
 from riptide.message import Edge, MessageId
+from riptide.publication import Publication
 from riptide.streaming import control
 from riptide_telemetry import CloseReason, DropReason, ReconnectionOutcome
 
@@ -17,7 +19,7 @@ CURSOR = MessageId("0a1b2c3d", 7)
 
 
 async def _start(hub: Hub, *, finite: bool) -> Start:
-    return await hub.subscribe("a", NDJSON, Edge.EARLIEST, finite=finite)
+    return await hub.subscribe("a", NDJSON, StreamRange(Edge.EARLIEST, finite=finite))
 
 
 async def test_a_stream_that_begins_says_opened_with_its_cursor_topic_and_retry(hub: Hub) -> None:
@@ -29,14 +31,14 @@ async def test_a_stream_that_begins_says_opened_with_its_cursor_topic_and_retry(
 async def test_a_stream_that_goes_on_says_what_became_of_its_position(
     hub: Hub, outcome: ReconnectionOutcome
 ) -> None:
-    start = (await _start(hub, finite=False))._replace(reconnection=outcome, missed=3)
+    start = (await _start(hub, finite=False))._replace(reconnection=outcome, missed_count=3)
     record = control.opening(start, CURSOR, "a", 2000)
     assert record["event"] == outcome.value
     assert record["missed"] == 3
 
 
 async def test_a_finite_stream_says_how_many_messages_it_will_deliver(hub: Hub) -> None:
-    await hub.publish("a", [b"1", b"2", b"3"])
+    await hub.publish(Publication.now("a", [b"1", b"2", b"3"]))
     start = await _start(hub, finite=True)
     assert control.opening(start, CURSOR, "a", 1)["total"] == 3
     start.subscription.miss(2, DropReason.EXPIRED)

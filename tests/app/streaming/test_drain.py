@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import DrainingError
+from riptide.publication import Publication
 from riptide.streaming import drain as drain_module
 from riptide.streaming.drain import Drain
 from riptide_telemetry import CloseReason
@@ -28,7 +29,7 @@ async def test_every_stream_gets_its_last_word_with_its_cursor_and_a_retry(
     open_stream: OpenStream, streams: Streams, hub: Hub, recorder: Recorder
 ) -> None:
     opened = [await open_stream() for _ in range(5)]
-    receipt = await hub.publish("a", [b"1"])
+    receipt = await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: recorder.sent == 5)
     await asyncio.wait_for(Drain(streams, 60).run(), 10)
     for stream in opened:
@@ -83,7 +84,7 @@ async def test_a_stuck_client_is_cut_off_when_the_window_is_over_and_others_are_
 ) -> None:
     stuck, fine = await open_stream(), await open_stream()
     stuck.pipe.stop_taking()
-    await hub.publish("a", [b"1"])
+    await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: stuck.session.writer.blocked_since_ns is not None)
     await asyncio.wait_for(Drain(streams, 0.1).run(), 10)
     assert stuck.pipe.transport.aborted
@@ -100,7 +101,7 @@ async def test_a_client_that_takes_its_data_late_still_gets_its_last_word(
 ) -> None:
     slow = await open_stream()
     slow.pipe.stop_taking()
-    await hub.publish("a", [b"1"])
+    await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: slow.session.writer.blocked_since_ns is not None)
     running = asyncio.create_task(Drain(streams, 60).run())
     await turns()

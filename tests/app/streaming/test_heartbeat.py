@@ -5,6 +5,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from riptide.publication import Publication
 from riptide.streaming import heartbeat as heartbeat_module
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.patience import NANOSECONDS
@@ -58,7 +59,7 @@ async def test_a_message_breaks_the_silence_as_well_as_a_heartbeat(
 ) -> None:
     opened = await open_stream()
     opened.session.writer.last_write_ns -= 100 * NANOSECONDS
-    await hub.publish("a", [b"1"])
+    await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: recorder.sent == 1)
     Heartbeat(streams, interval_s=15, write_timeout_s=30)._look_at(
         opened.session, time.monotonic_ns()
@@ -72,7 +73,7 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
 ) -> None:
     opened = await open_stream()
     opened.pipe.stop_taking()
-    await hub.publish("a", [b"1"])
+    await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     blocked_since_ns = opened.session.writer.blocked_since_ns
     assert blocked_since_ns is not None
@@ -93,7 +94,7 @@ async def test_a_client_that_takes_a_little_is_slow_and_not_stalled(
 ) -> None:
     opened = await open_stream()
     opened.pipe.stop_taking()
-    await hub.publish("a", [b"1"])
+    await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
     now_ns = time.monotonic_ns()
     heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)

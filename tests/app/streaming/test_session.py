@@ -8,15 +8,17 @@ import pytest
 
 from riptide.encoding.formats import WEBSOCKET
 from riptide.hub.hub import Hub
-from riptide.hub.topic import RingLimits
+from riptide.hub.ring import RingLimits
+from riptide.hub.stream_range import StreamRange
 from riptide.message import Edge, MessageId
+from riptide.publication import Publication
 from riptide.slow_consumers import parse_rules
 from riptide.storage.message_log import Retention
 from riptide.streaming import session as session_module
-from riptide.streaming.stream_request import StreamRequest
 from riptide.streaming.streams import Streams
 from riptide_telemetry import CloseReason, DropReason, ReconnectionOutcome, Source
 from tests.app.held_log import HeldLog
+from tests.app.messages import published
 from tests.app.streaming.conftest import OpenStream
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually, turns
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def _publish(hub: Hub, first: int, last: int) -> None:
-    await hub.publish("a", [b"%d" % number for number in range(first, last + 1)])
+    await hub.publish(Publication.now("a", [b"%d" % number for number in range(first, last + 1)]))
 
 
 async def test_a_life_is_recorded_in_order_and_ended_once(
@@ -298,7 +300,7 @@ async def test_an_opening_that_fails_is_recorded_as_a_life_too(
         "messages_unaccounted",
         "connection_closed",
     ]
-    assert hub.topics() == 0
+    assert hub.topic_count() == 0
     assert "a fault" in caplog.text
 
 
@@ -310,7 +312,7 @@ async def test_a_cancelled_session_is_recorded_once_and_leaves_its_topic(
     with pytest.raises(asyncio.CancelledError):
         await opened.task
     assert recorder.closed == [CloseReason.DRAINING]
-    assert hub.topics() == 0
+    assert hub.topic_count() == 0
     assert open_stream.streams.sessions == set()
 
 
@@ -319,7 +321,7 @@ async def test_a_log_that_cannot_be_read_ends_the_stream_with_a_goodbye(
 ) -> None:
     log = HeldLog(Retention(100, 3600))
     hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
-    publishing = asyncio.create_task(hub.publish("a", [b"1"]))
+    publishing = asyncio.create_task(hub.publish(Publication.now("a", [b"1"])))
     await turns()
     log.acknowledge()
     await publishing
@@ -423,7 +425,7 @@ async def test_a_second_hello_ends_the_stream_and_begins_another_on_the_connecti
     await _publish(hub, 1, 2)
     opened = await open_stream(encoding=WEBSOCKET)
     assert opened.pipe.data() == []
-    opened.pipe.say(StreamRequest(Edge.EARLIEST, finite=True))
+    opened.pipe.say(StreamRange(Edge.EARLIEST, finite=True))
     await opened.ended()
     assert opened.pipe.events() == ["opened", "opened", "progress", "end"]
     assert opened.pipe.data() == [1, 2]
@@ -435,7 +437,7 @@ async def test_a_second_hello_ends_the_stream_and_begins_another_on_the_connecti
     assert len(recorder.of("item_received")) == 1
     assert len(recorder.of("connection_established")) == len(recorder.closed) == 1
     assert recorder.of("messages_unaccounted") == [(0,), (0,)]
-    assert hub.topics() == 0
+    assert hub.topic_count() == 0
 
 
 async def test_of_hellos_in_a_row_the_last_counts(
@@ -443,8 +445,8 @@ async def test_of_hellos_in_a_row_the_last_counts(
 ) -> None:
     await _publish(hub, 1, 3)
     opened = await open_stream(encoding=WEBSOCKET)
-    opened.pipe.say(StreamRequest(Edge.EARLIEST, finite=False))
-    opened.pipe.say(StreamRequest(Edge.LATEST, finite=True))
+    opened.pipe.say(StreamRange(Edge.EARLIEST, finite=False))
+    opened.pipe.say(StreamRange(Edge.LATEST, finite=True))
     await opened.ended()
     assert opened.pipe.data() == []
     assert recorder.closed == [CloseReason.COMPLETED]
@@ -457,7 +459,7 @@ async def test_a_hello_during_a_blocked_write_is_answered_after_it(
     opened.pipe.stop_taking()
     await _publish(hub, 1, 3)
     await eventually(lambda: opened.session.writer.blocked_since_ns is not None)
-    opened.pipe.say(StreamRequest(MessageId(log.epoch, 2), finite=False))
+    opened.pipe.say(StreamRange(MessageId(log.epoch, 2), finite=False))
     await turns()
     opened.pipe.take_again()
     await eventually(lambda: opened.pipe.data()[-1:] == [3] and len(opened.pipe.data()) == 4)
@@ -473,18 +475,18 @@ async def test_a_hello_that_the_log_cannot_answer_ends_the_connection(
     open_stream = OpenStream(Streams(hub, recorder.lifecycle, max_connections=1, retry_s=1))
     opened = await open_stream(encoding=WEBSOCKET)
     log.broken = True
-    opened.pipe.say(StreamRequest(Edge.EARLIEST, finite=False))
+    opened.pipe.say(StreamRange(Edge.EARLIEST, finite=False))
     await opened.ended()
     assert recorder.closed == [CloseReason.LOG_FAILURE]
     assert recorder.of("messages_unaccounted") == [(0,)]
-    assert hub.topics() == 0
+    assert hub.topic_count() == 0
 
 
 async def test_a_large_batch_of_frames_lets_others_have_their_turn(
     open_stream: OpenStream, monkeypatch: pytest.MonkeyPatch, log: MemoryLog
 ) -> None:
     monkeypatch.setattr(session_module, "FRAMES_PER_TURN", 5)
-    log.append("a", [b"%d" % n for n in range(1, 101)], 2**62)
+    log.append(published("a", [b"%d" % n for n in range(1, 101)], 2**62))
     pipe = Pipe(WEBSOCKET)
     opening = asyncio.create_task(open_stream("earliest", pipe=pipe))
     longest = last = 0

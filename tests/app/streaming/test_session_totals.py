@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from riptide.encoding.formats import NDJSON, WEBSOCKET
+from riptide.hub.stream_range import StreamRange
 from riptide.message import Edge
-from riptide.streaming.stream_request import StreamRequest
+from riptide.publication import Publication
 from riptide.streaming.streams import Streams
 from riptide_telemetry import ConnectionTotals, Lifecycle
 from tests.app.streaming.conftest import OpenStream
@@ -49,11 +50,11 @@ def _is_message(frame: bytes) -> bool:
 async def test_the_totals_are_those_of_all_messages_however_they_were_written(
     hub: Hub, open_counted: OpenStream, closings: Closings, encoding: Any, *, direct: bool
 ) -> None:
-    await hub.publish("a", [b"1", b"22"])
+    await hub.publish(Publication.now("a", [b"1", b"22"]))
     opened = await open_counted("earliest", pipe=Pipe(encoding, direct=direct))
     # At once; then one that is fanned out, or woken for.
     await eventually(lambda: opened.session._subscription.sent == 2)
-    await hub.publish("a", [b"333"])
+    await hub.publish(Publication.now("a", [b"333"]))
     await eventually(lambda: opened.session._subscription.sent == 3)
     opened.pipe.vanish()
     await opened.ended()
@@ -64,10 +65,10 @@ async def test_the_totals_are_those_of_all_messages_however_they_were_written(
 async def test_streams_on_one_connection_add_up(
     hub: Hub, open_counted: OpenStream, closings: Closings
 ) -> None:
-    await hub.publish("a", [b"1"])
+    await hub.publish(Publication.now("a", [b"1"]))
     opened = await open_counted("earliest", pipe=Pipe(WEBSOCKET))
     await eventually(lambda: opened.session._subscription.sent == 1)
-    opened.pipe.say(StreamRequest(Edge.EARLIEST, finite=False))
+    opened.pipe.say(StreamRange(Edge.EARLIEST, finite=False))
     await eventually(lambda: sum(map(_is_message, opened.pipe.frames)) == 2)
     opened.pipe.vanish()
     await opened.ended()

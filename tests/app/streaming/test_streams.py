@@ -16,7 +16,7 @@ from riptide.errors import (
     ProblemError,
 )
 from riptide.hub.hub import Hub
-from riptide.hub.topic import RingLimits
+from riptide.hub.ring import RingLimits
 from riptide.storage.message_log import Retention
 from riptide.streaming.drain import Drain
 from riptide.streaming.streams import REJECTIONS, SESSION_BYTES, Streams

@@ -14,7 +14,7 @@ from riptide_telemetry import CloseReason
 if TYPE_CHECKING:
     from starlette.types import Message
 
-    from riptide.streaming.stream_request import StreamRequest
+    from riptide.hub.stream_range import StreamRange
 
 
 class Exchange:
@@ -24,7 +24,7 @@ class Exchange:
         self.sent: list[Message] = []
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.connection = ClientConnection(None)
-        self.hellos: list[StreamRequest] = []
+        self.hellos: list[StreamRange] = []
         self.outlet = WebSocketOutlet(
             {"extensions": {EXTENSION: self.connection}}, self.inbox.get, self._send
         )

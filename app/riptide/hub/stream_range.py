@@ -1,4 +1,4 @@
-"""What a consumer asks for: from where, and whether to an end."""
+"""What a consumer asks for of a topic: where to begin, and whether there is an end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from riptide.errors import InvalidPositionError
 from riptide.message import Edge, Position, parse_position
 
 
-class StreamRequest(NamedTuple):
-    """A position to begin after; a finite stream ends at what is the head when it begins."""
+class StreamRange(NamedTuple):
+    """The position to begin after. A finite stream ends at what is the head when it begins."""
 
     position: Position
-    finite: bool
+    finite: bool = False
 
 
-def parse_request(after: str | None, until: str | None) -> StreamRequest:
+def parse_range(after: str | None, until: str | None) -> StreamRange:
     """Read ``after`` (default: latest, of a finite stream earliest) and ``until``.
 
     Raises:
@@ -28,5 +28,5 @@ def parse_request(after: str | None, until: str | None) -> StreamRequest:
         )
     finite = until is not None
     if after is None:
-        return StreamRequest(Edge.EARLIEST if finite else Edge.LATEST, finite)
-    return StreamRequest(parse_position(after), finite)
+        return StreamRange(Edge.EARLIEST if finite else Edge.LATEST, finite)
+    return StreamRange(parse_position(after), finite)

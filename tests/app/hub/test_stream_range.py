@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from riptide.errors import InvalidPositionError
+from riptide.hub.stream_range import parse_range
 from riptide.message import Edge, MessageId
-from riptide.streaming.stream_request import parse_request
 
 
 @pytest.mark.parametrize(
@@ -18,19 +18,19 @@ from riptide.streaming.stream_request import parse_request
         ("0a1b2c3d-7", "latest", MessageId("0a1b2c3d", 7), True),
     ],
 )
-def test_a_request_has_a_position_and_perhaps_an_end(
+def test_a_range_has_a_position_and_perhaps_an_end(
     after: str | None, until: str | None, position: object, *, finite: bool
 ) -> None:
-    assert parse_request(after, until) == (position, finite)
+    assert parse_range(after, until) == (position, finite)
 
 
 @pytest.mark.parametrize("until", ["", "earliest", "0a1b2c3d-7", "x" * 10_000])
 def test_the_only_end_is_latest(until: str) -> None:
     with pytest.raises(InvalidPositionError, match="give until=latest") as caught:
-        parse_request(None, until)
+        parse_range(None, until)
     assert len(caught.value.detail) < 200
 
 
 def test_an_empty_position_is_not_a_position() -> None:
     with pytest.raises(InvalidPositionError):
-        parse_request("", None)
+        parse_range("", None)

@@ -1,0 +1,30 @@
+"""A topic's messages in the log, for consumers that read further back than the ring goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from riptide.message import Message
+    from riptide.storage.message_log import MessageLog
+
+
+class Backlog:
+    """One topic of the log, to be read."""
+
+    __slots__ = ("_log", "topic")
+
+    def __init__(self, log: MessageLog, topic: str) -> None:
+        self._log = log
+        self.topic = topic
+
+    async def read(self, after: int) -> list[Message]:
+        """Return the messages that follow sequence number ``after``, oldest first.
+
+        A part of them, where there are many (see ``MessageLog.read``).
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
+        """
+        return await self._log.read(self.topic, after)

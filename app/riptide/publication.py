@@ -1,0 +1,44 @@
+"""What travels from a publisher to the log: messages for one topic that are kept together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from riptide.message import Acceptance, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Publication(NamedTuple):
+    """Payloads for a topic, all of which are kept, or none.
+
+    Each payload is JSON on one line. ``traceparent`` is the W3C trace context that the messages
+    carry to their consumers, empty if the publish is not traced.
+    """
+
+    topic: str
+    payloads: Sequence[bytes]
+    accepted: Acceptance
+    traceparent: str = ""
+
+    @classmethod
+    def now(cls, topic: str, payloads: Sequence[bytes], traceparent: str = "") -> Publication:
+        """Return a publication that is accepted at this moment."""
+        return cls(topic, payloads, Acceptance.now(), traceparent)
+
+    def size_bytes(self) -> int:
+        """Return the bytes of all payloads."""
+        return sum(map(len, self.payloads))
+
+    def messages(self, epoch: str, first: int, skip_count: int = 0) -> list[Message]:
+        """Return the messages that the payloads become in the log.
+
+        ``first`` is the sequence number of the first payload. The first ``skip_count`` payloads
+        are left out.
+        """
+        _, payloads, accepted, traceparent = self
+        return [
+            Message(epoch, sequence, accepted, payload, traceparent)
+            for sequence, payload in enumerate(payloads[skip_count:], first + skip_count)
+        ]

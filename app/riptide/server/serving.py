@@ -18,7 +18,7 @@ from riptide.server.tls import follow_renewals
 from riptide.server.websocket_limits import LimitedWebSocketProtocol
 from riptide.server.write_timeout import enforce_write_timeout
 from riptide.streaming.connection import EXTENSION, ClientConnection
-from riptide.streaming.waiting import Mailbox
+from riptide.streaming.write_gate import Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence

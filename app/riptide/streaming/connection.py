@@ -7,7 +7,7 @@ import struct
 from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Any
 
-from riptide.streaming.waiting import Gate
+from riptide.streaming.write_gate import Gate
 
 if TYPE_CHECKING:
     import asyncio

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from riptide.streaming.waiting import Gate, Mailbox
+from riptide.streaming.write_gate import Gate, Mailbox
 from tests.app.waiting import turns
 
 

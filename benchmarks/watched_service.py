@@ -48,5 +48,5 @@ class WatchingMonitor(EventLoopMonitor):
 
 
 if __name__ == "__main__":
-    with mock.patch("riptide.main.EventLoopMonitor", WatchingMonitor):
+    with mock.patch("riptide.service.EventLoopMonitor", WatchingMonitor):
         riptide(["serve"])

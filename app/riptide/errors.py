@@ -47,6 +47,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from riptide_telemetry import PublishOutcome, RejectReason
+
 
 class RiptideError(Exception):
     """The root of the tree; its text is a sentence that says what to do."""
@@ -85,11 +87,18 @@ class BackupError(RiptideError):
 
 
 class ProblemError(RiptideError):
-    """An answer that a client gets as ``application/problem+json`` (RFC 9457)."""
+    """An answer that a client gets as ``application/problem+json`` (RFC 9457).
+
+    ``reject_reason`` is the label under which a stream that was refused for it is counted, and
+    ``publish_outcome`` the label of the messages of a publish that was. A class that names neither
+    counts as a request that was wrong.
+    """
 
     status: ClassVar[HTTPStatus]
     slug: ClassVar[str]
     title: ClassVar[str]
+    reject_reason: ClassVar[RejectReason] = RejectReason.INVALID_REQUEST
+    publish_outcome: ClassVar[PublishOutcome] = PublishOutcome.INVALID
 
     def __init__(self, detail: str, *, retry_after: int | None = None, **extensions: Any) -> None:
         """Say what to do in ``detail``; ``retry_after`` is in seconds."""
@@ -159,6 +168,8 @@ class UnauthenticatedError(ProblemError):
     status = HTTPStatus.UNAUTHORIZED
     slug = "unauthenticated"
     title = "Not authenticated"
+    reject_reason = RejectReason.UNAUTHENTICATED
+    publish_outcome = PublishOutcome.UNAUTHENTICATED
 
     def __init__(self, detail: str, *, error: str | None = None) -> None:
         """Give one of the RFC's codes as ``error``; none where there was no token at all."""
@@ -177,6 +188,8 @@ class ForbiddenError(ProblemError):
     status = HTTPStatus.FORBIDDEN
     slug = "forbidden"
     title = "Not allowed"
+    reject_reason = RejectReason.FORBIDDEN
+    publish_outcome = PublishOutcome.FORBIDDEN
 
     def headers(self) -> dict[str, str]:
         """Return the challenge."""
@@ -189,6 +202,8 @@ class OriginError(ProblemError):
     status = HTTPStatus.FORBIDDEN
     slug = "origin"
     title = "Origin not allowed"
+    reject_reason = RejectReason.ORIGIN
+    publish_outcome = PublishOutcome.FORBIDDEN
 
 
 class NotFoundError(ProblemError):
@@ -229,6 +244,7 @@ class TooLargeError(ProblemError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     slug = "too-large"
     title = "Too large"
+    publish_outcome = PublishOutcome.TOO_LARGE
 
 
 class UnsupportedMediaTypeError(ProblemError):
@@ -253,6 +269,8 @@ class UnknownHostError(ProblemError):
     status = HTTPStatus.MISDIRECTED_REQUEST
     slug = "unknown-host"
     title = "Unknown host"
+    reject_reason = RejectReason.ORIGIN
+    publish_outcome = PublishOutcome.FORBIDDEN
 
 
 class UpgradeRequiredError(ProblemError):
@@ -273,6 +291,7 @@ class AddressLimitError(ProblemError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     slug = "address-limit"
     title = "Too many connections from this address"
+    reject_reason = RejectReason.ADDRESS_LIMIT
 
 
 class IdentityLimitError(ProblemError):
@@ -281,6 +300,7 @@ class IdentityLimitError(ProblemError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     slug = "identity-limit"
     title = "Too many connections of this identity"
+    reject_reason = RejectReason.IDENTITY_LIMIT
 
 
 class AddressRateError(ProblemError):
@@ -289,6 +309,7 @@ class AddressRateError(ProblemError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     slug = "address-rate"
     title = "Too many new connections from this address"
+    reject_reason = RejectReason.ADDRESS_RATE
 
 
 class PublishRateError(ProblemError):
@@ -297,6 +318,7 @@ class PublishRateError(ProblemError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     slug = "publish-rate"
     title = "Too many messages"
+    publish_outcome = PublishOutcome.RATE_LIMITED
 
 
 class HeadTooLargeError(ProblemError):
@@ -321,6 +343,7 @@ class ConnectionLimitError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "connection-limit"
     title = "Too many connections"
+    reject_reason = RejectReason.CONNECTION_LIMIT
 
     def headers(self) -> dict[str, str]:
         """Return when to come back, and that the connection itself makes room."""
@@ -333,6 +356,7 @@ class AcceptRateError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "accept-rate"
     title = "Too many new connections"
+    reject_reason = RejectReason.ACCEPT_RATE
 
 
 class TopicLimitError(ProblemError):
@@ -341,6 +365,7 @@ class TopicLimitError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "topic-limit"
     title = "Too many topics"
+    publish_outcome = PublishOutcome.TOPIC_LIMIT
 
 
 class BodyLimitError(ProblemError):
@@ -349,6 +374,7 @@ class BodyLimitError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "body-limit"
     title = "Too many bodies at once"
+    publish_outcome = PublishOutcome.BODY_LIMIT
 
 
 class DrainingError(ProblemError):
@@ -357,6 +383,7 @@ class DrainingError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "draining"
     title = "Shutting down"
+    reject_reason = RejectReason.DRAINING
 
 
 class KeysUnavailableError(ProblemError):
@@ -365,6 +392,8 @@ class KeysUnavailableError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "keys-unavailable"
     title = "Keys unavailable"
+    reject_reason = RejectReason.UNAUTHENTICATED
+    publish_outcome = PublishOutcome.UNAUTHENTICATED
 
 
 class LogUnavailableError(ProblemError):
@@ -373,3 +402,5 @@ class LogUnavailableError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "log-unavailable"
     title = "Message log unavailable"
+    reject_reason = RejectReason.LOG_FAILURE
+    publish_outcome = PublishOutcome.LOG_FAILURE

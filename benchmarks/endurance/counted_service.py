@@ -77,8 +77,8 @@ async def _count(loop: asyncio.AbstractEventLoop) -> None:
 
 if __name__ == "__main__":
     with (
-        mock.patch("riptide.main.EventLoopMonitor", CountingMonitor),
-        mock.patch("riptide.main.Streams", CountedStreams),
-        mock.patch("riptide.main.Admission", CountedAdmission),
+        mock.patch("riptide.service.EventLoopMonitor", CountingMonitor),
+        mock.patch("riptide.service.Streams", CountedStreams),
+        mock.patch("riptide.service.Admission", CountedAdmission),
     ):
         riptide(["serve"])

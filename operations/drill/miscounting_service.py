@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import signal
 
-from riptide.main import create_app
 from riptide.process.log_records import configure_logs
-from riptide.server.serving import address_of, listen, serve
+from riptide.server.listener import address_of, listen
+from riptide.server.serving import serve
+from riptide.service import make_service
 from riptide.settings.settings import load_settings
 
 MISSING = 3
@@ -21,12 +22,12 @@ def main() -> None:
     """Serve until a signal ends it."""
     settings = load_settings()
     configure_logs(settings.log_level)
-    app = create_app(settings)
-    lifecycle = app.state.telemetry.lifecycle
+    service = make_service(settings)
+    lifecycle = service.telemetry.lifecycle
     signal.signal(signal.SIGUSR1, lambda *_: lifecycle.messages_unaccounted(MISSING))
     with listen(settings.host, settings.port) as listener:
         serve(
-            app,
+            service,
             listener,
             on_started=lambda: print(  # noqa: T201  # what the drill waits for
                 f"serving on {address_of(listener)}", flush=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,8 @@ import pytest
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
 from riptide.lifespan import lifespan
-from riptide.main import create_app
+from riptide.main import make_app
+from riptide.service import make_service
 from riptide.settings.settings import Settings
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from riptide.service import Service
+
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +31,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in list(os.environ):
         if variable.startswith(("RIPTIDE_", "OTEL_")) and variable != "RIPTIDE_TEST_SKIPS":
             monkeypatch.delenv(variable)
-    # Set by create_app; here, so that it is taken back.
+    # As ``riptide serve`` sets it for its process.
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
 
@@ -50,9 +52,9 @@ def hub(log: MemoryLog, recorder: Recorder) -> Hub:
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[Starlette]:
-    """The whole application, on a log in memory, within its lifespan."""
-    application = create_app(
+async def service() -> AsyncIterator[Service]:
+    """All parts of the service, on a log in memory, within its lifespan."""
+    service = make_service(
         Settings(
             log="memory",
             drain_seconds=0.5,
@@ -61,6 +63,11 @@ async def app() -> AsyncIterator[Starlette]:
             max_message_bytes=100,
         )
     )
-    async with lifespan(application):
-        yield application
-    gc.unfreeze()
+    async with lifespan(service):
+        yield service
+
+
+@pytest.fixture
+def app(service: Service) -> Starlette:
+    """The application of the service."""
+    return make_app(service)

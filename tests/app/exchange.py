@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from uvicorn.server import ServerState
 
 from riptide.server.http_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
-from riptide.server.serving import StreamingHttpProtocol, listen
+from riptide.server.listener import listen
+from riptide.server.protocols import StreamingHttpProtocol
 from tests.app.waiting import eventually
 
 if TYPE_CHECKING:

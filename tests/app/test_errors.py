@@ -6,6 +6,7 @@ import pytest
 
 from riptide import errors
 from riptide.errors import AcceptRateError, InvalidMessageError, ProblemError, RiptideError
+from riptide_telemetry import PublishOutcome, RejectReason
 
 
 def _tree() -> list[tuple[int, str, str]]:
@@ -69,3 +70,27 @@ def test_a_problem_is_an_object_of_rfc_9457() -> None:
 @pytest.mark.parametrize("seconds", [0, 5])
 def test_a_wait_that_is_asked_for_becomes_a_header(seconds: int) -> None:
     assert AcceptRateError("full", retry_after=seconds).headers() == {"Retry-After": str(seconds)}
+
+
+def _problems() -> list[type[ProblemError]]:
+    return [cls for cls in _subclasses(ProblemError)[1:] if issubclass(cls, ProblemError)]
+
+
+def test_every_problem_knows_the_labels_that_it_counts_as() -> None:
+    for cls in _problems():
+        assert isinstance(cls.reject_reason, RejectReason), cls
+        assert isinstance(cls.publish_outcome, PublishOutcome), cls
+
+
+def test_every_label_of_a_refusal_is_that_of_a_problem() -> None:
+    assert {cls.reject_reason for cls in _problems()} == set(RejectReason)
+    refused = set(PublishOutcome) - {PublishOutcome.ACCEPTED}
+    assert {cls.publish_outcome for cls in _problems()} == refused
+
+
+def test_a_problem_that_nobody_has_given_labels_counts_as_a_wrong_request() -> None:
+    class NewError(ProblemError):
+        """One that somebody adds."""
+
+    assert NewError.reject_reason is RejectReason.INVALID_REQUEST
+    assert NewError.publish_outcome is PublishOutcome.INVALID

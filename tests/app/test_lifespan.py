@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import StartError
-from riptide.lifespan import COLLECTOR_THRESHOLDS, lifespan
-from riptide.main import create_app
+from riptide.lifespan import lifespan
+from riptide.main import make_app
 from riptide.process import descriptors
+from riptide.process.interpreter import COLLECTOR_THRESHOLDS
+from riptide.service import make_service
 from riptide.settings.settings import Settings
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
@@ -20,24 +22,21 @@ from tests.app.endpoints.answers import publish
 from tests.asgi import AsgiExchange, http_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from starlette.applications import Starlette
+    from riptide.service import Service
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> Iterator[Starlette]:
-    yield create_app(Settings(data_dir=tmp_path, drain_seconds=0.2, heartbeat_seconds=0.05))
-    gc.unfreeze()
+def stored(tmp_path: Path) -> Service:
+    return make_service(Settings(data_dir=tmp_path, drain_seconds=0.2, heartbeat_seconds=0.05))
 
 
 class Shutdown:
-    """Telemetry that only knows whether it was shut down."""
+    """Exports that only know whether they were shut down."""
 
     def __init__(self) -> None:
         self.calls = 0
-        self.log_handler = None
 
     def shutdown(self) -> None:
         self.calls += 1
@@ -48,9 +47,9 @@ async def _next_event(exchange: AsgiExchange, event: bytes) -> None:
         pass
 
 
-async def test_the_log_is_open_within_and_closed_after(stored: Starlette, tmp_path: Path) -> None:
+async def test_the_log_is_open_within_and_closed_after(stored: Service, tmp_path: Path) -> None:
     async with lifespan(stored):
-        await publish(stored, "a", b"1")
+        await publish(make_app(stored), "a", b"1")
     # The lock is free, and what was acknowledged is there.
     log = SqliteLog(tmp_path, Retention(10, 60))
     await log.open()
@@ -59,7 +58,7 @@ async def test_the_log_is_open_within_and_closed_after(stored: Starlette, tmp_pa
 
 
 async def test_the_collector_of_cycles_is_tamed_within_and_as_before_after(
-    stored: Starlette,
+    stored: Service,
 ) -> None:
     before = gc.get_threshold()
     async with lifespan(stored):
@@ -68,53 +67,53 @@ async def test_the_collector_of_cycles_is_tamed_within_and_as_before_after(
     assert gc.get_threshold() == before
 
 
-async def test_heartbeats_beat_within_and_no_task_is_left_after(stored: Starlette) -> None:
+async def test_heartbeats_beat_within_and_no_task_is_left_after(stored: Service) -> None:
     before = asyncio.all_tasks()
     async with lifespan(stored):
-        exchange = AsgiExchange(stored, http_scope("GET", "/topics/a"))
+        exchange = AsgiExchange(make_app(stored), http_scope("GET", "/topics/a"))
         await _next_event(exchange, b'"heartbeat"')
         await exchange.send({"type": "http.disconnect"})
         await asyncio.wait_for(exchange.task, 5)
     assert asyncio.all_tasks() == before
 
 
-async def test_streams_that_are_open_at_the_end_are_drained(stored: Starlette) -> None:
+async def test_streams_that_are_open_at_the_end_are_drained(stored: Service) -> None:
     async with lifespan(stored):
-        exchange = AsgiExchange(stored, http_scope("GET", "/topics/a"))
+        exchange = AsgiExchange(make_app(stored), http_scope("GET", "/topics/a"))
         await exchange.next()
     await _next_event(exchange, b'"draining"')
     await asyncio.wait_for(exchange.task, 5)
 
 
 async def test_telemetry_is_shut_down_last_and_once(
-    stored: Starlette, monkeypatch: pytest.MonkeyPatch
+    stored: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
     telemetry = Shutdown()
-    close = stored.state.log.close
+    close = stored.log.close
 
     async def watched_close() -> None:
         await close()
         order.append(f"closed, {telemetry.calls} shutdowns")
 
-    monkeypatch.setattr(stored.state.log, "close", watched_close)
-    stored.state.telemetry.shutdown()
-    stored.state.telemetry = telemetry
-    async with lifespan(stored):
+    monkeypatch.setattr(stored.log, "close", watched_close)
+    stored.telemetry.shutdown()
+    watched = dataclasses.replace(stored.telemetry, _exports=telemetry)  # type: ignore[arg-type]  # as much of them as is used
+    async with lifespan(dataclasses.replace(stored, telemetry=watched)):
         pass
     assert order == ["closed, 0 shutdowns"]
     assert telemetry.calls == 1
 
 
-async def test_there_are_no_more_places_than_descriptors(stored: Starlette) -> None:
+async def test_there_are_no_more_places_than_descriptors(stored: Service) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    stored.state.streams.limit = limit
+    stored.streams.limit = limit
     async with lifespan(stored):
-        assert stored.state.streams.limit == limit - descriptors.RESERVE
+        assert stored.streams.limit == limit - descriptors.RESERVE
 
 
 async def test_a_fault_within_is_passed_on_after_everything_was_closed(
-    stored: Starlette, tmp_path: Path
+    stored: Service, tmp_path: Path
 ) -> None:
     with pytest.raises(RuntimeError, match="a fault"):
         async with lifespan(stored):
@@ -128,25 +127,25 @@ async def test_a_log_that_cannot_be_opened_is_said_and_leaves_nothing_running(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").touch()
-    app = create_app(Settings(data_dir=tmp_path / "file" / "data"))
+    service = make_service(Settings(data_dir=tmp_path / "file" / "data"))
     before = asyncio.all_tasks()
     with pytest.raises(StartError):
-        async with lifespan(app):
+        async with lifespan(service):
             pytest.fail("it started")
     assert asyncio.all_tasks() == before
-    app.state.telemetry.shutdown()
+    service.telemetry.shutdown()
 
 
-async def test_log_records_are_exported_within_and_not_after(stored: Starlette) -> None:
+async def test_log_records_are_exported_within_and_not_after(stored: Service) -> None:
     kept: list[str] = []
 
     class Keeping(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             kept.append(record.getMessage())
 
-    stored.state.telemetry = dataclasses.replace(stored.state.telemetry, log_handler=Keeping())
+    telemetry = dataclasses.replace(stored.telemetry, log_handler=Keeping())
     logger = logging.getLogger("riptide.test")
-    async with lifespan(stored):
+    async with lifespan(dataclasses.replace(stored, telemetry=telemetry)):
         logger.warning("within")
     logger.warning("after")
     assert "within" in kept

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.trace import NoOpTracerProvider
-from starlette.applications import Starlette
 
-from riptide.endpoints.problems import EXCEPTION_HANDLERS
-from riptide.routes import make_routes
+from riptide.main import make_app
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from starlette.applications import Starlette
+
+    from riptide.service import Service
 
 
 @pytest.mark.parametrize(
@@ -71,15 +73,11 @@ def reader() -> InMemoryMetricReader:
 
 
 @pytest.fixture
-def measured(app: Starlette, reader: InMemoryMetricReader) -> Iterator[Starlette]:
+def measured(service: Service, reader: InMemoryMetricReader) -> Iterator[Starlette]:
     """The application's parts behind routes that report to the reader."""
     provider = MeterProvider([reader])
-    measured = Starlette(
-        routes=make_routes(provider, NoOpTracerProvider(), shares_port=False),
-        exception_handlers=EXCEPTION_HANDLERS,
-    )
-    measured.state = app.state
-    yield measured
+    telemetry = dataclasses.replace(service.telemetry, meter_provider=provider)
+    yield make_app(dataclasses.replace(service, telemetry=telemetry))
     provider.shutdown()
 
 

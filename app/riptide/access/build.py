@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from riptide.access.credentials import TokenPlaces
 from riptide.access.exposure import has_access_control
 from riptide.access.gate import Gate
 from riptide.access.hosts import ANY, Hosts
@@ -16,19 +17,18 @@ if TYPE_CHECKING:
 
 
 def make_gate(settings: Settings, lifecycle: Lifecycle) -> Gate:
-    """Return the gate, which asks for tokens if there is where to have their keys from."""
+    """Return the gate, which requires tokens if any key source is configured."""
     return Gate(
         _make_verifier(settings) if has_access_control(settings) else None,
+        TokenPlaces(settings.token_cookie, settings.token_in_query),
         _make_hosts(settings),
         Origins(settings.allowed_origins),
         lifecycle,
-        cookie=settings.token_cookie,
-        in_query=settings.token_in_query,
     )
 
 
 def _make_hosts(settings: Settings) -> Hosts:
-    """Return the names that we go by: any, where tokens or proxies see to who gets here."""
+    """Return the host names that are answered: any, if tokens or proxies decide who gets in."""
     open_to_all = has_access_control(settings) or settings.allow_anonymous
     if not settings.allowed_hosts and (open_to_all or settings.trusted_proxies):
         return Hosts([ANY])
@@ -36,7 +36,7 @@ def _make_hosts(settings: Settings) -> Hosts:
 
 
 def _make_verifier(settings: Settings) -> TokenVerifier:
-    # Here, because a service that asks for no tokens need not load the cryptography.
+    # Imported here, because a service that requires no tokens need not load the cryptography.
     from riptide.access.keyring import Keyring  # noqa: PLC0415  # as above
     from riptide.access.sources import JwksFile, JwksUrl, KeySource, SecretFile  # noqa: PLC0415  # as above
     from riptide.access.tokens import TokenVerifier  # noqa: PLC0415  # as above

@@ -26,6 +26,16 @@ class Credentials(NamedTuple):
     by_query: bool = False
 
 
+class TokenPlaces(NamedTuple):
+    """Where a token may come, beside the ``Authorization`` header.
+
+    ``cookie`` names the cookie that may hold one; ``in_query`` says whether the query may.
+    """
+
+    cookie: str
+    in_query: bool = False
+
+
 class TokenOutOfQuery:
     """Takes a token out of the query, before anything can log or record it. Pure ASGI."""
 

@@ -1,4 +1,4 @@
-"""The gate before the topics: who may publish and subscribe, and that refusals are counted."""
+"""The gate before the topics: who may publish, subscribe and list, and what refusals count as."""
 
 from __future__ import annotations
 
@@ -7,57 +7,40 @@ from typing import TYPE_CHECKING
 from riptide.access.credentials import credentials_of
 from riptide.access.grants import Action
 from riptide.access.identity import ANYONE, Identity
-from riptide.errors import (
-    ForbiddenError,
-    OriginError,
-    ProblemError,
-    UnauthenticatedError,
-    UnknownHostError,
-)
-from riptide.streaming.streams import REJECTIONS
-from riptide_telemetry import PublishOutcome
+from riptide.errors import ForbiddenError, ProblemError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from riptide.access.credentials import Credentials
+    from riptide.access.credentials import Credentials, TokenPlaces
     from riptide.access.hosts import Hosts
     from riptide.access.origins import Origins
     from riptide.access.tokens import TokenVerifier
     from riptide_telemetry import Lifecycle, Protocol
 
-PUBLISH_OUTCOMES: dict[type[ProblemError], PublishOutcome] = {
-    ForbiddenError: PublishOutcome.FORBIDDEN,
-    OriginError: PublishOutcome.FORBIDDEN,
-    UnknownHostError: PublishOutcome.FORBIDDEN,
-}
-
 
 class Gate:
-    """Lets those through who may; without a verifier, everybody but foreign pages and names.
+    """Admits publishers, consumers and listers of topics, or refuses them and counts that.
 
-    ``cookie`` names the cookie that may hold a token.
+    Without a verifier it asks for no tokens, and refuses only foreign web pages and host names.
     """
 
-    def __init__(  # noqa: PLR0913  # what it is put together of
+    def __init__(
         self,
         verifier: TokenVerifier | None,
+        token_places: TokenPlaces,
         hosts: Hosts,
         origins: Origins,
         lifecycle: Lifecycle,
-        *,
-        cookie: str,
-        in_query: bool,
     ) -> None:
         self._verifier = verifier
+        self._token_places = token_places
         self._hosts = hosts
         self._origins = origins
         self._lifecycle = lifecycle
-        self.cookie = cookie
-        self._in_query = in_query
 
     async def open(self) -> None:
-        """Get hold of the keys.
+        """Read the keys with which tokens are verified.
 
         Raises:
             KeyFileError: a file has none.
@@ -67,15 +50,15 @@ class Gate:
             await self._verifier.keyring.open()
 
     async def run(self) -> None:
-        """Look after the keys until cancelled."""
+        """Keep the keys up to date until cancelled."""
         if self._verifier is not None:
             await self._verifier.keyring.run()
 
     async def admit_consumer(self, scope: Scope, protocol: Protocol, topic: str) -> Identity:
-        """Return who wants to read the topic.
+        """Return the identity of a client that wants to read the topic.
 
         Raises:
-            ProblemError: they may not; it has been counted.
+            ProblemError: the client may not read it. The refusal has been counted.
 
         """
         try:
@@ -83,28 +66,28 @@ class Gate:
                 scope, Action.SUBSCRIBE, topic, from_pages=scope["type"] == "websocket"
             )
         except ProblemError as problem:
-            self._lifecycle.connection_rejected(protocol, REJECTIONS[type(problem)])
+            self._lifecycle.connection_rejected(protocol, problem.reject_reason)
             raise
 
     async def admit_publisher(self, scope: Scope, topic: str) -> Identity:
-        """Return who wants to publish to the topic.
+        """Return the identity of a client that wants to publish to the topic.
 
         Raises:
-            ProblemError: they may not; it has been counted, as one message: none was read.
+            ProblemError: the client may not publish to it. The refusal has been counted as one
+                message, because the body was not read.
 
         """
         try:
             return await self._admit(scope, Action.PUBLISH, topic, from_pages=False)
         except ProblemError as problem:
-            outcome = PUBLISH_OUTCOMES.get(type(problem), PublishOutcome.UNAUTHENTICATED)
-            self._lifecycle.messages_published(outcome, 1)
+            self._lifecycle.messages_published(problem.publish_outcome, 1)
             raise
 
     async def admit_lister(self, scope: Scope) -> Identity:
-        """Return who wants to know which topics there are: they may know those they may read.
+        """Return the identity of a client that wants to list topics; it may list those it may read.
 
         Raises:
-            ProblemError: they may read none; requests that are no streams are counted by status.
+            ProblemError: the client may read no topic. Only ``http.server.*`` counts the refusal.
 
         """
         self._hosts.check(scope)
@@ -132,7 +115,9 @@ class Gate:
         return identity
 
     def _credentials_of(self, scope: Scope) -> Credentials | None:
-        return None if self._verifier is None else credentials_of(scope, self.cookie)
+        if self._verifier is None:
+            return None
+        return credentials_of(scope, self._token_places.cookie)
 
     async def _identify(self, credentials: Credentials | None) -> Identity:
         if self._verifier is None:
@@ -140,9 +125,9 @@ class Gate:
         if credentials is None:
             raise UnauthenticatedError(
                 "a token is needed: send it as Authorization: Bearer TOKEN, "
-                f"or in the cookie {self.cookie}"
+                f"or in the cookie {self._token_places.cookie}"
             )
-        if credentials.by_query and not self._in_query:
+        if credentials.by_query and not self._token_places.in_query:
             raise UnauthenticatedError(
                 "a token in the query is not accepted here: send it as Authorization: Bearer TOKEN",
                 error="invalid_request",

@@ -9,7 +9,6 @@ import click
 
 from riptide.cli.errors import CommandError, Interrupted, OutputClosed
 from riptide.cli.terminal import abandon_stdout, say
-from riptide.errors import RiptideError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = error.ctx.command_path if error.ctx else "riptide"
         say(f"{error.format_message().rstrip('.')}; see {path} --help")
         return USAGE
-    except (click.ClickException, CommandError, RiptideError) as error:
-        say(str(error))
-        return FAILURE
     except Interrupted as interrupt:
         say(str(interrupt))
         return INTERRUPTED
@@ -84,4 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutputClosed:
         abandon_stdout()
         return 0
+    except Exception as error:
+        if not _is_for_the_user(error):
+            raise
+        say(str(error))
+        return FAILURE
     return code if isinstance(code, int) else 0
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Return whether the text of an error is one line that says what to do."""
+    if isinstance(error, click.ClickException | CommandError):
+        return True
+    # The service's errors name labels of metrics, so that their module loads OpenTelemetry.
+    from riptide.errors import RiptideError  # noqa: PLC0415  # as above
+
+    return isinstance(error, RiptideError)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 import click
@@ -56,14 +54,10 @@ def serve(workers: int | None) -> None:
     The first signal drains: open streams get their last word, within RIPTIDE_DRAIN_SECONDS.
     The second one ends the process at once.
     """
-    from riptide.access.exposure import check_exposure  # noqa: PLC0415  # --help opens nothing
-    from riptide.main import create_app  # noqa: PLC0415  # loads Starlette and OpenTelemetry
     from riptide.process.log_records import configure_logs  # noqa: PLC0415  # --help does not load the service
-    from riptide.server.serving import address_of, listen  # noqa: PLC0415  # loads uvicorn
-    from riptide.server.serving import serve as run  # noqa: PLC0415  # loads uvicorn, as above
-    from riptide.server.tls import tls_of  # noqa: PLC0415  # loads ssl
     from riptide.settings.settings import load_settings, unknown_variables  # noqa: PLC0415  # loads pydantic
-    from riptide.workers.supervisor import supervise  # noqa: PLC0415  # only several workers need it
+    from riptide.workers.single import serve_alone  # noqa: PLC0415  # loads uvicorn, Starlette and OpenTelemetry
+    from riptide.workers.supervisor import supervise  # noqa: PLC0415  # as above
 
     settings = load_settings()
     if workers is not None:
@@ -73,20 +67,5 @@ def serve(workers: int | None) -> None:
         click.echo(f"riptide: {warning}", err=True)
     if settings.workers > 1:
         supervise(settings)
-        return
-    app = create_app(settings)
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(listen(settings.host, settings.port))
-        check_exposure(settings, listener.getsockname()[0])
-        tls = tls_of(settings)
-        metrics = None
-        if settings.metrics_port is not None:
-            metrics = stack.enter_context(listen(settings.host, settings.metrics_port))
-
-        def report() -> None:
-            logger = logging.getLogger("riptide.server")
-            if metrics is not None:
-                logger.info("metrics and health on %s", address_of(metrics, tls=tls is not None))
-            logger.info("serving on %s", address_of(listener, tls=tls is not None))
-
-        run(app, listener, metrics, tls=tls, on_started=report)
+    else:
+        serve_alone(settings)

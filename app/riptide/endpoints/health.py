@@ -20,22 +20,27 @@ async def live(request: Request) -> Response:  # noqa: ARG001  # Starlette's sig
     return _answer({"status": "live"}, ok=True)
 
 
-async def ready(request: Request) -> Response:
-    """Answer 200 while new streams are welcome and the log takes messages, 503 otherwise."""
-    streams: Streams = request.app.state.streams
-    log: MessageLog = request.app.state.log
-    telemetry: Telemetry = request.app.state.telemetry
-    failure = log.unavailable_reason()
-    exports = telemetry.export_health.items()
-    checks = {
-        "draining": "yes" if streams.draining else "no",
-        "log": "ok" if failure is None else f"failing: {failure}",
-        "connections": f"{len(streams.sessions)} of {streams.limit}",
-        # Told, and no reason not to be sent traffic: streams flow without a collector.
-        **{f"{signal}_export": health.describe() for signal, health in exports},
-    }
-    ok = failure is None and not streams.draining
-    return _answer({"status": "ready" if ok else "not ready", **checks}, ok=ok)
+class Readiness:
+    """Whether to send this process traffic."""
+
+    def __init__(self, streams: Streams, log: MessageLog, telemetry: Telemetry) -> None:
+        self._streams = streams
+        self._log = log
+        self._telemetry = telemetry
+
+    async def ready(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
+        """Answer 200 while new streams are welcome and the log takes messages, 503 otherwise."""
+        streams, failure = self._streams, self._log.unavailable_reason()
+        exports = self._telemetry.export_health.items()
+        checks = {
+            "draining": "yes" if streams.draining else "no",
+            "log": "ok" if failure is None else f"failing: {failure}",
+            "connections": f"{len(streams.sessions)} of {streams.limit}",
+            # Told, and no reason not to be sent traffic: streams flow without a collector.
+            **{f"{signal}_export": health.describe() for signal, health in exports},
+        }
+        ok = failure is None and not streams.draining
+        return _answer({"status": "ready" if ok else "not ready", **checks}, ok=ok)
 
 
 def _answer(body: dict[str, str], *, ok: bool) -> Response:

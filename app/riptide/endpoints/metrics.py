@@ -16,24 +16,30 @@ if TYPE_CHECKING:
     from riptide_telemetry import Telemetry
 
 
-async def metrics(request: Request) -> Response:
-    """Answer in the text format, or OpenMetrics, as the scraper accepts.
+class Metrics:
+    """The metrics of this process."""
 
-    404 where metrics are only pushed: a scrape that finds little would look like one that works.
-    """
-    telemetry: Telemetry = request.app.state.telemetry
-    if telemetry.pushes_only:
-        raise NotFoundError(
-            "metrics are not shown here, but sent as OTEL_METRICS_EXPORTER says: "
-            "set it to prometheus, or prometheus,otlp, to have them scraped"
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer in the text format, or OpenMetrics, as the scraper accepts.
+
+        404 where metrics are only pushed: a scrape that finds little would look like one that
+        works.
+        """
+        if self._telemetry.pushes_only:
+            raise NotFoundError(
+                "metrics are not shown here, but sent as OTEL_METRICS_EXPORTER says: "
+                "set it to prometheus, or prometheus,otlp, to have them scraped"
+            )
+        scrape = await self._telemetry.exposition.scrape(
+            request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
         )
-    scrape = await telemetry.exposition.scrape(
-        request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
-    )
-    headers = {"Content-Type": scrape.content_type, "Vary": "Accept, Accept-Encoding"}
-    if scrape.content_encoding is not None:
-        headers["Content-Encoding"] = scrape.content_encoding
-    return Response(scrape.body, headers=headers)
+        headers = {"Content-Type": scrape.content_type, "Vary": "Accept, Accept-Encoding"}
+        if scrape.content_encoding is not None:
+            headers["Content-Encoding"] = scrape.content_encoding
+        return Response(scrape.body, headers=headers)
 
 
 async def misdirected(request: Request) -> Response:
@@ -44,14 +50,19 @@ async def misdirected(request: Request) -> Response:
     )
 
 
-async def targets(request: Request) -> Response:
-    """Answer with all targets that there are to scrape (Prometheus HTTP service discovery)."""
-    workers: MetricsTargets | None = request.app.state.metrics_targets
-    if workers is None:
-        found: list[dict[str, Any]] = [{"targets": [request.url.netloc], "labels": {}}]
-    else:
-        found = workers.discover(request.url.hostname or "localhost")
-    if request.url.scheme == "https":
-        for group in found:
-            group["labels"]["__scheme__"] = "https"
-    return Response(orjson.dumps(found), media_type="application/json")
+class Targets:
+    """What there is to scrape: this process, or all workers if it is one of several."""
+
+    def __init__(self, workers: MetricsTargets | None) -> None:
+        self._workers = workers
+
+    async def targets(self, request: Request) -> Response:
+        """Answer with all targets that there are to scrape (Prometheus HTTP service discovery)."""
+        if self._workers is None:
+            found: list[dict[str, Any]] = [{"targets": [request.url.netloc], "labels": {}}]
+        else:
+            found = self._workers.discover(request.url.hostname or "localhost")
+        if request.url.scheme == "https":
+            for group in found:
+                group["labels"]["__scheme__"] = "https"
+        return Response(orjson.dumps(found), media_type="application/json")

@@ -11,8 +11,6 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from riptide.access.gate import Gate
-
 COOKIE = b"riptide_token"
 """The name of the cookie in the page's file, which the settings may want otherwise."""
 
@@ -22,18 +20,24 @@ def _html() -> bytes:
     return importlib.resources.files(__package__).joinpath("page.html").read_bytes()
 
 
-async def page(request: Request) -> Response:
-    """Answer with the page; it needs nothing from elsewhere."""
-    gate: Gate = request.app.state.gate
-    return Response(
-        _html().replace(COOKIE, gate.cookie.encode()),
-        headers={
-            "Content-Security-Policy": (
-                "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-                "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-            ),
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-cache",
-        },
-        media_type="text/html",
-    )
+class Page:
+    """The page, with the name of the cookie that may hold a token."""
+
+    def __init__(self, cookie: str) -> None:
+        self._cookie = cookie
+
+    async def page(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
+        """Answer with the page; it needs nothing from elsewhere."""
+        return Response(
+            _html().replace(COOKIE, self._cookie.encode()),
+            headers={
+                "Content-Security-Policy": (
+                    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                    "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                    "frame-ancestors 'none'"
+                ),
+                "X-Content-Type-Options": "nosniff",
+                "Cache-Control": "no-cache",
+            },
+            media_type="text/html",
+        )

@@ -9,8 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from riptide.admission.client import client_of
-from riptide.errors import UnsupportedMediaTypeError
-from riptide.message import check_topic
+from riptide.publishing.publish_request import PublishRequest
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,43 +18,41 @@ if TYPE_CHECKING:
     from riptide.publishing.ingest import Ingest
 
 
-async def publish(request: Request) -> Response:
-    """Answer 202 with the ids once the log has the messages."""
-    gate: Gate = request.app.state.gate
-    ingest: Ingest = request.app.state.ingest
-    topic = request.path_params["topic"]
-    identity = await gate.admit_publisher(request.scope, topic)
-    check_topic(topic)
-    _refuse_coding(request.headers.get("content-encoding", "identity"))
-    length = request.headers.get("content-length")
-    try:
-        receipt = await ingest.publish(
-            topic,
-            request.headers.get("content-type", ""),
-            None if length is None else int(length),
-            request.stream(),
-            request.headers.get("traceparent", ""),
-            client_of(request.scope, identity.subject),
-        )
-    except ClientDisconnect:
-        # Nobody is left to answer; nothing of a body that broke off is published.
-        return Response(status_code=400)
-    return Response(
-        orjson.dumps(
-            {
-                "topic": topic,
-                "count": receipt.last.sequence - receipt.first.sequence + 1,
-                "ids": {"first": str(receipt.first), "last": str(receipt.last)},
-            }
-        ),
-        status_code=202,
-        media_type="application/json",
-    )
+class Publish:
+    """The publishing half of a topic's path."""
 
+    def __init__(self, gate: Gate, ingest: Ingest) -> None:
+        self._gate = gate
+        self._ingest = ingest
 
-def _refuse_coding(coding: str) -> None:
-    """Refuse compressed bodies: a few bytes could become any number."""
-    if coding.strip().lower() != "identity":
-        raise UnsupportedMediaTypeError(
-            f"bodies are not taken in the coding {coding[:64]!r}: send it without Content-Encoding"
+    async def publish(self, request: Request) -> Response:
+        """Answer 202 with the ids once the log has the messages."""
+        topic = request.path_params["topic"]
+        identity = await self._gate.admit_publisher(request.scope, topic)
+        length = request.headers.get("content-length")
+        try:
+            receipt = await self._ingest.publish(
+                PublishRequest(
+                    topic,
+                    request.headers.get("content-type", ""),
+                    request.stream(),
+                    None if length is None else int(length),
+                    request.headers.get("content-encoding", "identity"),
+                    request.headers.get("traceparent", ""),
+                    client_of(request.scope, identity.subject),
+                )
+            )
+        except ClientDisconnect:
+            # Nobody is left to answer; nothing of a body that broke off is published.
+            return Response(status_code=400)
+        return Response(
+            orjson.dumps(
+                {
+                    "topic": topic,
+                    "count": receipt.last.sequence - receipt.first.sequence + 1,
+                    "ids": {"first": str(receipt.first), "last": str(receipt.last)},
+                }
+            ),
+            status_code=202,
+            media_type="application/json",
         )

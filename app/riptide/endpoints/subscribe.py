@@ -15,44 +15,41 @@ from riptide.media_types import best_match
 from riptide.message import check_topic
 from riptide.streaming import control
 from riptide.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
-from riptide.streaming.streams import REJECTIONS
+from riptide.streaming.stream_request import StreamRequest
 from riptide_telemetry import Protocol
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from riptide.access.gate import Gate
+    from riptide.access.identity import Identity
     from riptide.streaming.streams import Streams
+    from riptide_telemetry import Lifecycle
 
 
 class Subscribe:
     """The streaming half of a topic's path, an ASGI application."""
 
+    def __init__(self, gate: Gate, streams: Streams, lifecycle: Lifecycle) -> None:
+        self._gate = gate
+        self._streams = streams
+        self._lifecycle = lifecycle
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a stream to its end; raises what was wrong with the request before it begins."""
         # Nothing of the request is kept but what the stream needs: it may stay open for days.
-        streams: Streams = scope["app"].state.streams
-        http_format = _choose_format(Headers(scope=scope), streams)
+        http_format = self._choose_format(Headers(scope=scope))
         topic = scope["path_params"]["topic"]
-        gate: Gate = scope["app"].state.gate
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
-            identity = await gate.admit_consumer(scope, http_format.encoding.protocol, topic)
+            identity = await self._gate.admit_consumer(scope, http_format.encoding.protocol, topic)
             if scope["method"] == "HEAD":
                 check_topic(topic)
                 response = Response()
                 response.raw_headers = response_headers(http_format)
                 await response(scope, receive, send)
                 return
-            request = HTTPConnection(scope)
-            await streams.serve(
-                outlet,
-                topic,
-                *asked_range(request),
-                traceparent_of(request),
-                client=client_of(scope, identity.subject),
-                expires_at=identity.expires_at,
-            )
+            await self._streams.serve(outlet, stream_request_of(scope, topic, identity))
         except ProblemError as refusal:
             last_id = Headers(scope=scope).get("last-event-id")
             is_sse = http_format.encoding.protocol is Protocol.SSE
@@ -60,24 +57,28 @@ class Subscribe:
                 raise
             await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
 
+    def _choose_format(self, headers: Headers) -> HttpFormat:
+        """Return the format that suits the client best, unless it wants none over HTTP.
 
-def _choose_format(headers: Headers, streams: Streams) -> HttpFormat:
-    """Return the format that suits the client best, unless it wants none over HTTP.
+        Raises:
+            NotAcceptableError: it accepts none. The refusal counts as one of NDJSON, which a client
+                without a preference would have got.
+            UpgradeRequiredError: it is a WebSocket client whose handshake has lost the headers that
+                ask for the upgrade; it would wait in vain.
 
-    Raises:
-        NotAcceptableError: it accepts none.
-        UpgradeRequiredError: it is a WebSocket client that would wait in vain, for its handshake
-            lacks what says so; it has been counted.
-
-    """
-    if "sec-websocket-key" in headers:
-        problem = UpgradeRequiredError(
-            "this is a WebSocket handshake without its headers Upgrade and Connection: a proxy on "
-            "the way has removed them and has to be told to pass them on"
-        )
-        streams.count_refusal(Protocol.WEBSOCKET, problem)
-        raise problem
-    return negotiate(headers.get("accept"))
+        """
+        protocol = Protocol.NDJSON
+        try:
+            if "sec-websocket-key" in headers:
+                protocol = Protocol.WEBSOCKET
+                raise UpgradeRequiredError(
+                    "this is a WebSocket handshake without its headers Upgrade and Connection: a "
+                    "proxy on the way has removed them and has to be told to pass them on"
+                )
+            return negotiate(headers.get("accept"))
+        except ProblemError as problem:
+            self._lifecycle.connection_rejected(protocol, problem.reject_reason)
+            raise
 
 
 def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemError) -> Response:
@@ -86,7 +87,7 @@ def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemErro
     After any other status than 200 it would never try again (WHATWG HTML, section 9.2.3).
     """
     record = control.refusal(
-        REJECTIONS[type(refusal)],
+        refusal.reject_reason,
         last_id,
         refusal.detail,
         control.jittered_ms(refusal.retry_after or 1),
@@ -121,16 +122,19 @@ def negotiate(accept: str | None) -> HttpFormat:
     )
 
 
-def traceparent_of(request: HTTPConnection) -> str:
-    """Return what names the client's own span (W3C Trace Context), empty if it has none."""
-    return request.headers.get("traceparent", "")
-
-
-def asked_range(request: HTTPConnection) -> tuple[str | None, str | None]:
-    """Return what the client gave as ``after`` and ``until``.
+def stream_request_of(scope: Scope, topic: str, identity: Identity) -> StreamRequest:
+    """Return what a client asks for by its headers and its query.
 
     ``Last-Event-ID`` goes before ``?after=``: an ``EventSource`` that reconnects repeats its
     URL, and the header is the newer of the two.
     """
+    request = HTTPConnection(scope)
     query = request.query_params
-    return request.headers.get("last-event-id") or query.get("after"), query.get("until")
+    return StreamRequest(
+        topic,
+        request.headers.get("last-event-id") or query.get("after"),
+        query.get("until"),
+        request.headers.get("traceparent", ""),
+        client_of(scope, identity.subject),
+        identity.expires_at,
+    )

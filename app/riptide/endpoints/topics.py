@@ -20,25 +20,30 @@ if TYPE_CHECKING:
 MAX_LIMIT = 1000
 
 
-async def topics(request: Request) -> Response:
-    """Answer with the topics that the client may read, and the name after which to go on."""
-    gate: Gate = request.app.state.gate
-    hub: Hub = request.app.state.hub
-    identity = await gate.admit_lister(request.scope)
-    after = request.query_params.get("after", "")
-    limit = _parse_limit(request.query_params.get("limit"))
-    found, more = await hub.list_topics(
-        check_topic(after) if after else after,
-        limit,
-        lambda name: identity.grants.allow(Action.SUBSCRIBE, name),
-    )
-    return Response(
-        orjson.dumps(
-            {"topics": list(map(_describe, found)), "next": found[-1].name if more else None}
-        ),
-        headers={"Cache-Control": "no-store"},
-        media_type="application/json",
-    )
+class Topics:
+    """The list of topics."""
+
+    def __init__(self, gate: Gate, hub: Hub) -> None:
+        self._gate = gate
+        self._hub = hub
+
+    async def topics(self, request: Request) -> Response:
+        """Answer with the topics that the client may read, and the name after which to go on."""
+        identity = await self._gate.admit_lister(request.scope)
+        after = request.query_params.get("after", "")
+        limit = _parse_limit(request.query_params.get("limit"))
+        found, more = await self._hub.list_topics(
+            check_topic(after) if after else after,
+            limit,
+            lambda name: identity.grants.allow(Action.SUBSCRIBE, name),
+        )
+        return Response(
+            orjson.dumps(
+                {"topics": list(map(_describe, found)), "next": found[-1].name if more else None}
+            ),
+            headers={"Cache-Control": "no-store"},
+            media_type="application/json",
+        )
 
 
 def _describe(state: TopicState) -> dict[str, str | int]:

@@ -1,27 +1,27 @@
-"""The bodies of publish requests on their way in: what all of them together may hold."""
+"""A limit to the bytes that the bodies of publish requests hold together while they are read."""
 
 from __future__ import annotations
 
 from riptide.errors import BodyLimitError
 
 RETRY_AFTER_S = 5
-# As much of each connection the server holds anyway, before anybody reads it. So what most clients
-# publish is taken whatever others hold.
+# The server buffers this much per connection anyway, so bodies up to this size are always accepted,
+# however full the limit is.
 SMALL_BODY_BYTES = 64 * 1024
 
 
 class Bodies:
-    """Counts bytes from their arrival until their request is dealt with."""
+    """Counts the bytes of bodies from their arrival until their request has been answered."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.held_bytes = 0
         self._limit_bytes = limit_bytes
 
     def take(self, size: int, body_bytes: int) -> None:
-        """Count ``size`` bytes more; they make ``body_bytes`` of the body that they belong to.
+        """Count ``size`` more bytes of a body, which then has ``body_bytes`` in all.
 
         Raises:
-            BodyLimitError: there are too many already, and nothing has been counted.
+            BodyLimitError: the bodies hold too many bytes already. Nothing has been counted.
 
         """
         if body_bytes > SMALL_BODY_BYTES and self.held_bytes + size > self._limit_bytes:
@@ -34,5 +34,5 @@ class Bodies:
         self.held_bytes += size
 
     def give_back(self, size: int) -> None:
-        """Count so many bytes less."""
+        """Count ``size`` bytes less."""
         self.held_bytes -= size

@@ -3,79 +3,85 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from riptide.admission.admission import Admission, Limits
-from riptide.admission.client import UNKNOWN, Client
 from riptide.encoding import ndjson
 from riptide.errors import (
-    BodyLimitError,
     InvalidMessageError,
-    LogUnavailableError,
-    PublishRateError,
+    ProblemError,
     TooLargeError,
-    TopicLimitError,
     UnsupportedMediaTypeError,
 )
 from riptide.media_types import essence
-from riptide.message import parse_payload
+from riptide.message import check_topic, parse_payload
 from riptide.publication import Publication
 from riptide.publishing.bodies import Bodies
 from riptide_telemetry import PublishOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from riptide.hub.hub import Hub, Receipt
-    from riptide_telemetry import Lifecycle, Publishing
+    from riptide.publishing.publish_request import PublishRequest
+    from riptide_telemetry import Lifecycle
 
 JSON = "application/json"
 # Bodies of the largest size that may be on their way at the same time.
 LARGEST_BODIES = 16
-# Messages are checked by so many bytes at a time, then others get their turn of the event loop;
-# what each one costs beside its bytes is put on top of them.
+# Bytes of messages that are checked before other tasks get a turn of the event loop. Each message
+# counts with its own bytes and with what it costs beside them.
 SLICE_BYTES = 128 * 1024
 MESSAGE_BYTES = 128
+
+
+class PublishLimits(NamedTuple):
+    """The largest body and message, in bytes, and the most lines of a batch."""
+
+    body_bytes: int
+    message_bytes: int
+    batch_messages: int = 10_000
+
+
+class _Offer:
+    """How many messages a publisher offers, as far as that is known.
+
+    A body that is refused unread counts as one message.
+    """
+
+    __slots__ = ("message_count",)
+
+    def __init__(self) -> None:
+        self.message_count = 1
 
 
 class Ingest:
     """The way into the hub: a body of one JSON message, or an NDJSON batch, all or none of it."""
 
-    def __init__(  # noqa: PLR0913  # what is put together, and the limits to what is sent
+    def __init__(
         self,
         hub: Hub,
         lifecycle: Lifecycle,
-        *,
-        max_body_bytes: int,
-        max_message_bytes: int,
-        max_batch_messages: int = 10_000,
+        limits: PublishLimits,
         admission: Admission | None = None,
     ) -> None:
-        self.bodies = Bodies(LARGEST_BODIES * max_body_bytes)
+        self.bodies = Bodies(LARGEST_BODIES * limits.body_bytes)
         self._hub = hub
         self._lifecycle = lifecycle
-        self._max_body_bytes = max_body_bytes
-        self._max_message_bytes = max_message_bytes
-        self._max_batch_messages = max_batch_messages
+        self._limits = limits
         self._admission = admission or Admission(Limits())
 
-    async def publish(  # noqa: PLR0913, PLR0917  # what a request to publish is made of
-        self,
-        topic: str,
-        content_type: str,
-        content_length: int | None,
-        body: AsyncIterator[bytes],
-        traceparent: str = "",
-        client: Client = UNKNOWN,
-    ) -> Receipt:
-        """Publish a request's body; ``content_length`` is what its header promises, in bytes.
+    async def publish(self, request: PublishRequest) -> Receipt:
+        """Publish a request's body. Every refusal is counted by the outcome that its error names.
 
-        ``traceparent`` is the publisher's own span; a span of ours is its child, if there are any.
+        The publish has a span, a child of the publisher's own, if traces are exported.
 
         Raises:
+            InvalidTopicError: the topic's name is not one; the body is not read.
+            UnsupportedMediaTypeError: the body is compressed, or neither JSON nor NDJSON; it is not
+                read.
             PublishRateError: the client has published too much of late; the body is not read.
-            UnsupportedMediaTypeError: the body is neither JSON nor NDJSON.
-            BodyLimitError: too much of other bodies is on its way; it is not read to its end.
+            BodyLimitError: other bodies hold too many bytes; this one is not read to its end.
             TooLargeError: the body, a message of it or their number is over its limit; a body
                 that is too large is not read to its end.
             InvalidMessageError: it does not parse; names the line.
@@ -83,101 +89,81 @@ class Ingest:
             LogUnavailableError: the log did not take it.
 
         """
+        offer = _Offer()
         try:
-            self._admission.begin_publish(client)
-        except PublishRateError:
-            # How many messages it held is not known, for it was not read.
-            self._lifecycle.messages_published(PublishOutcome.RATE_LIMITED, 1)
+            return await self._publish(request, offer)
+        except ProblemError as problem:
+            self._lifecycle.messages_published(problem.publish_outcome, offer.message_count)
             raise
-        with self._lifecycle.publishing(topic, traceparent) as publishing:
-            return await self._publish(
-                topic, content_type, content_length, body, publishing, client
-            )
 
-    async def _publish(  # noqa: PLR0913, PLR0917  # as publish
-        self,
-        topic: str,
-        content_type: str,
-        content_length: int | None,
-        body: AsyncIterator[bytes],
-        publishing: Publishing,
-        client: Client,
-    ) -> Receipt:
-        batch = _is_batch(content_type)
-        text = await self._read(content_length, body)
-        try:
-            return await self._publish_text(topic, text, publishing, client, batch=batch)
-        finally:
-            self.bodies.give_back(len(text))
+    async def _publish(self, request: PublishRequest, offer: _Offer) -> Receipt:
+        topic = check_topic(request.topic)
+        _refuse_coding(request.content_encoding)
+        self._admission.begin_publish(request.client)
+        with self._lifecycle.publishing(topic, request.traceparent) as publishing:
+            is_batch = _is_batch(request.content_type)
+            text = await self._read(request)
+            try:
+                payloads = await self._parse(text, request, offer, is_batch=is_batch)
+                publication = Publication.now(topic, payloads, publishing.traceparent)
+                receipt = await self._hub.publish(publication)
+            finally:
+                self.bodies.give_back(len(text))
+            self._lifecycle.messages_published(PublishOutcome.ACCEPTED, len(payloads), topic)
+            publishing.accepted(str(receipt.first), len(payloads), publication.size_bytes())
+            return receipt
 
-    async def _publish_text(
-        self, topic: str, text: bytes, publishing: Publishing, client: Client, *, batch: bool
-    ) -> Receipt:
-        lines = self._split(text) if batch else [(1, text)]
-        self._admission.charge_publish(client, len(lines))
-        lines = [(number, line) for number, line in lines if line.strip() or not batch]
-        try:
-            payloads = await self._check_all(lines, batch=batch)
-        except InvalidMessageError:
-            self._lifecycle.messages_published(PublishOutcome.INVALID, len(lines))
-            raise
-        except TooLargeError:
-            self._lifecycle.messages_published(PublishOutcome.TOO_LARGE, len(lines))
-            raise
-        if not payloads:
-            raise InvalidMessageError("the batch is empty: send one JSON value a line")
-        try:
-            receipt = await self._hub.publish(
-                Publication.now(topic, payloads, publishing.traceparent)
-            )
-        except TopicLimitError:
-            self._lifecycle.messages_published(PublishOutcome.TOPIC_LIMIT, len(payloads))
-            raise
-        except LogUnavailableError:
-            self._lifecycle.messages_published(PublishOutcome.LOG_FAILURE, len(payloads))
-            raise
-        self._lifecycle.messages_published(PublishOutcome.ACCEPTED, len(payloads), topic)
-        publishing.accepted(str(receipt.first), len(payloads), sum(map(len, payloads)))
-        return receipt
-
-    async def _read(self, content_length: int | None, body: AsyncIterator[bytes]) -> bytes:
-        if content_length is not None and content_length > self._max_body_bytes:
+    async def _read(self, request: PublishRequest) -> bytes:
+        if request.content_length is not None and request.content_length > self._limits.body_bytes:
             self._refuse_body()
         chunks = bytearray()
         try:
-            async for chunk in body:
+            async for chunk in request.body:
                 size = len(chunks) + len(chunk)
-                if size > self._max_body_bytes:
+                if size > self._limits.body_bytes:
                     self._refuse_body()
                 self.bodies.take(len(chunk), size)
                 chunks += chunk
-        except BaseException as error:
+        except BaseException:
             self.bodies.give_back(len(chunks))
-            if isinstance(error, BodyLimitError):
-                # As there.
-                self._lifecycle.messages_published(PublishOutcome.BODY_LIMIT, 1)
             raise
         return bytes(chunks)
 
-    def _split(self, text: bytes) -> list[tuple[int, bytes]]:
+    async def _parse(
+        self, text: bytes, request: PublishRequest, offer: _Offer, *, is_batch: bool
+    ) -> list[bytes]:
+        """Return the messages of a body, each on one line, and note how many it offers."""
+        lines = self._split(text, offer) if is_batch else [(1, text)]
+        self._admission.charge_publish(request.client, len(lines))
+        if is_batch:
+            lines = [(number, line) for number, line in lines if line.strip()]
+        offer.message_count = len(lines)
+        if not lines:
+            raise InvalidMessageError("the batch is empty: send one JSON value a line")
+        return await self._check_all(lines, is_batch=is_batch)
+
+    def _split(self, text: bytes, offer: _Offer) -> list[tuple[int, bytes]]:
         """Return the lines of a batch with their numbers, if it may have so many."""
-        # What is beyond the limit, which may be millions of them, is left in one piece.
-        lines = text.split(b"\n", self._max_batch_messages)
-        if len(lines) > self._max_batch_messages and lines.pop():
-            self._lifecycle.messages_published(PublishOutcome.TOO_LARGE, len(lines))
+        limit = self._limits.batch_messages
+        # The rest beyond the limit, which may be millions of lines, is left in one piece.
+        lines = text.split(b"\n", limit)
+        if len(lines) > limit and lines.pop():
+            offer.message_count = limit
             raise TooLargeError(
-                f"the batch is over the limit of {self._max_batch_messages} lines; nothing was "
+                f"the batch is over the limit of {limit} lines; nothing was "
                 "published: send it in smaller batches, or raise RIPTIDE_MAX_BATCH_MESSAGES"
             )
         return list(enumerate(lines, 1))
 
-    async def _check_all(self, lines: Sequence[tuple[int, bytes]], *, batch: bool) -> list[bytes]:
+    async def _check_all(
+        self, lines: Sequence[tuple[int, bytes]], *, is_batch: bool
+    ) -> list[bytes]:
         payloads: list[bytes] = []
         checked = 0
         for number, line in lines:
-            payloads.append(self._check(line, number if batch else None))
+            payloads.append(self._check(line, number if is_batch else None))
             checked += MESSAGE_BYTES + len(line)
-            # After a large one several turns, for what others are at may take them more than one.
+            # A large message is followed by several turns: the tasks that waited may need them.
             while checked >= SLICE_BYTES:
                 checked -= SLICE_BYTES
                 await asyncio.sleep(0)
@@ -186,10 +172,10 @@ class Ingest:
     def _check(self, line: bytes, number: int | None) -> bytes:
         where = "" if number is None else f"line {number}: "
         extensions = {} if number is None else {"line": number}
-        if len(line) > self._max_message_bytes:
+        if len(line) > self._limits.message_bytes:
             raise TooLargeError(
                 f"{where}a message of {len(line)} bytes is over the limit of "
-                f"{self._max_message_bytes}; nothing was published: send smaller messages, "
+                f"{self._limits.message_bytes}; nothing was published: send smaller messages, "
                 "or raise RIPTIDE_MAX_MESSAGE_BYTES",
                 **extensions,
             )
@@ -199,11 +185,9 @@ class Ingest:
             raise InvalidMessageError(f"{where}{error.detail}", **extensions) from None
 
     def _refuse_body(self) -> NoReturn:
-        # How many messages it held is not known, for it was not read.
-        self._lifecycle.messages_published(PublishOutcome.TOO_LARGE, 1)
         raise TooLargeError(
-            f"the body is over the limit of {self._max_body_bytes} bytes; nothing was published: "
-            "send it in smaller batches, or raise RIPTIDE_MAX_BODY_BYTES"
+            f"the body is over the limit of {self._limits.body_bytes} bytes; nothing was "
+            "published: send it in smaller batches, or raise RIPTIDE_MAX_BODY_BYTES"
         )
 
 
@@ -215,3 +199,11 @@ def _is_batch(content_type: str) -> bool:
             f"message) or {ndjson.MEDIA_TYPE} (one message a line)"
         )
     return kind == ndjson.MEDIA_TYPE
+
+
+def _refuse_coding(coding: str) -> None:
+    """Refuse compressed bodies: a few bytes could become any number."""
+    if coding.strip().lower() != "identity":
+        raise UnsupportedMediaTypeError(
+            f"bodies are not taken in the coding {coding[:64]!r}: send it without Content-Encoding"
+        )

@@ -4,104 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from riptide.errors import AddressError, KeyFileError
+from riptide.errors import KeyFileError
 from riptide.lifespan import lifespan
+from riptide.main import make_app, make_metrics_app
 from riptide.process.background import beside
-from riptide.server.http_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
+from riptide.server.http_limits import LimitedConfig, RequestLimits
+from riptide.server.protocols import StreamingHttpProtocol, StreamingWebSocketProtocol
 from riptide.server.tls import follow_renewals
-from riptide.server.websocket_limits import LimitedWebSocketProtocol
 from riptide.server.write_timeout import enforce_write_timeout
-from riptide.streaming.connection import EXTENSION, ClientConnection
-from riptide.streaming.write_gate import Mailbox
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
     from types import FrameType
 
     from starlette.applications import Starlette
 
     from riptide.server.tls import Tls
+    from riptide.service import Service
+    from riptide.streaming.connection import ClientConnection
     from riptide.streaming.drain import Drain
 
-# A hello is a short sentence; nothing else is ever sent to us in a frame.
+# A hello is a short sentence, and clients have no reason to send any other frame.
 MAX_FRAME_BYTES = 64 * 1024
 PING_INTERVAL_S = 20.0
 # For requests that are not streams, once the drain is over.
 GRACE_S = 1
-BACKLOG = 2048
-
-
-class _TellsConnection(asyncio.Protocol):
-    """Keeps a ``ClientConnection`` true to what the transport reports."""
-
-    connection: ClientConnection
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.connection = ClientConnection(transport)  # type: ignore[arg-type]  # uvicorn serves stream transports only
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.connection.lose(exc)
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self.connection.writable.clear()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self.connection.writable.set()
-        super().resume_writing()
-
-
-class StreamingHttpProtocol(_TellsConnection, LimitedHttpProtocol):
-    """HTTP/1.1, with the connection in the scope's extensions."""
-
-    def on_message_begin(self) -> None:
-        """Start a request's scope."""
-        super().on_message_begin()
-        extensions: dict[str, Any] = {EXTENSION: self.connection}
-        self.scope["extensions"] = extensions
-
-
-class StreamingWebSocketProtocol(_TellsConnection, LimitedWebSocketProtocol):
-    """WebSocket, with the connection in the scope's extensions; light when it is idle."""
-
-    def __init__(self, *args: Any, **keywords: Any) -> None:
-        super().__init__(*args, **keywords)
-        self.queue = Mailbox()  # type: ignore[assignment]  # it has what uvicorn uses of a queue
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let uvicorn wait at the connection's own gate."""
-        super().connection_made(transport)
-        self.writable = self.connection.writable  # type: ignore[assignment]  # and of an event
-
-    async def run_asgi(self) -> None:
-        """Run the application on the scope of the handshake."""
-        extensions: dict[str, Any] = {
-            **(self.scope["extensions"] or {}),
-            EXTENSION: self.connection,
-        }
-        self.scope["extensions"] = extensions
-        # What the connection would hold to its end, though the scope has all of it; the parser
-        # holds on to the request itself.
-        self.request.headers.clear()
-        del self.request
-        await super().run_asgi()
-
-    async def send(self, message: Any) -> None:
-        """Pass it on, and let go of the handshake's answer once it has been given."""
-        await super().send(message)
-        if message["type"] == "websocket.accept":
-            del self.response
-        elif message["type"] == "websocket.http.response.body":
-            # Refused in full; uvicorn would report a handshake that was left open.
-            self.handshake_complete = self.handshake_complete or self.close_sent
 
 
 class DrainingServer(uvicorn.Server):
@@ -159,7 +92,7 @@ class _MetricsServer(uvicorn.Server):
 
 
 def serve(
-    app: Starlette,
+    service: Service,
     listener: socket.socket,
     metrics_listener: socket.socket | None = None,
     tls: Tls | None = None,
@@ -171,25 +104,26 @@ def serve(
         StartError: the data directory, the log in it or the certificate cannot be used.
 
     """
-    limits: RequestLimits = app.state.request_limits
-    config = _configure(app, limits, tls)
-    server = DrainingServer(config, app.state.drain, on_started)
+    limits = _limits_of(service)
+    config = _configure(make_app(service), limits, tls)
+    server = DrainingServer(config, service.drain, on_started)
     metrics = None
     if metrics_listener is not None:
-        metrics = _MetricsServer(_configure(app.state.metrics_app, limits, tls), metrics_listener)
+        metrics_config = _configure(make_metrics_app(service), limits, tls)
+        metrics = _MetricsServer(metrics_config, metrics_listener)
     with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_run(app, server, listener, metrics, tls))
+        runner.run(_run(service, server, listener, metrics, tls))
 
 
 async def _run(
-    app: Starlette,
+    service: Service,
     server: DrainingServer,
     listener: socket.socket,
     metrics: _MetricsServer | None,
     tls: Tls | None,
 ) -> None:
     servers = [each for each in (server, metrics) if each is not None]
-    async with lifespan(app), beside(*_background(app, servers, tls)):
+    async with lifespan(service), beside(*_background(service, servers, tls)):
         if metrics is None:
             await server.serve(sockets=[listener])
             return
@@ -200,18 +134,26 @@ async def _run(
 
 
 def _background(
-    app: Starlette, servers: Sequence[uvicorn.Server], tls: Tls | None
+    service: Service, servers: Sequence[uvicorn.Server], tls: Tls | None
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    limits: RequestLimits = app.state.request_limits
-
     def connections() -> list[ClientConnection]:
         states = [each.server_state for each in servers]
         return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are ours
 
-    yield enforce_write_timeout(connections, app.state.streams, limits.write_timeout_s)
+    write_timeout_s = service.settings.write_timeout_seconds
+    yield enforce_write_timeout(connections, service.streams, write_timeout_s)
     if tls is not None:
         contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
         yield follow_renewals(tls, contexts)
+
+
+def _limits_of(service: Service) -> RequestLimits:
+    settings = service.settings
+    return RequestLimits(
+        settings.head_timeout_seconds,
+        settings.body_timeout_seconds,
+        settings.write_timeout_seconds,
+    )
 
 
 def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) -> uvicorn.Config:
@@ -245,32 +187,3 @@ def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) ->
             "check RIPTIDE_TLS_CERTIFICATE and RIPTIDE_TLS_KEY"
         ) from None
     return config
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any that is free.
-
-    Raises:
-        AddressError: it cannot be had.
-
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        # Names that are too long, or have an empty part, fail in their encoding.
-        why = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise AddressError(
-            f"cannot listen on {host} port {port} ({why}): "
-            "choose another address with RIPTIDE_HOST and RIPTIDE_PORT, "
-            "or stop the program that has this one"
-        ) from None
-
-
-def address_of(listener: socket.socket, *, tls: bool = False) -> str:
-    """Return the URL of what is served there."""
-    scheme = "https" if tls else "http"
-    host, port = listener.getsockname()[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

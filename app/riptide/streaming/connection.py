@@ -7,7 +7,7 @@ import struct
 from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Any
 
-from riptide.streaming.write_gate import Gate
+from riptide.streaming.write_gate import WriteGate
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,7 +33,7 @@ class ClientConnection:
         self.transport = transport
         self.lost = False
         self.error: Exception | None = None
-        self.writable = Gate()
+        self.writable = WriteGate()
 
     def lose(self, error: Exception | None) -> None:
         """Take note that the connection is gone, and why; nobody is left to wait for."""

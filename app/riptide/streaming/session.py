@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.hub.batch import Batch
@@ -24,25 +23,40 @@ if TYPE_CHECKING:
     from riptide.hub.hub import Hub, Start
     from riptide.hub.stream_range import StreamRange
     from riptide.streaming.outlet import Outlet
+    from riptide.streaming.stream_request import StreamRequest
     from riptide_telemetry import Lifecycle
 
 logger = logging.getLogger("riptide.stream")
 
 PROGRESS_INTERVAL_S = 0.5
-# Frames written before others get their turn; an HTTP body takes a whole batch as one.
+# Frames written before other tasks get a turn. An HTTP body takes a whole batch as one frame.
 FRAMES_PER_TURN = 64
 CLIENT_GONE = {CloseReason.CLIENT_CLOSED, CloseReason.CLIENT_VANISHED}
+
+
+class SessionContext(NamedTuple):
+    """What all sessions of a process share.
+
+    ``retry_s`` is about how long clients are asked to wait before they reconnect, in seconds.
+    """
+
+    hub: Hub
+    lifecycle: Lifecycle
+    retry_s: float
 
 
 class StreamSession:
     """One connection and the stream on it (over WebSocket: the streams, one after another).
 
-    Whoever wants it to end calls ``end``; the first reason counts. ``run`` alone writes.
+    Whoever wants the connection to end calls ``end``; the first reason counts. The task that awaits
+    ``run`` writes to the connection, and so does the fan-out, through ``take``, while that task
+    waits.
     """
 
     __slots__ = (
         "_dropped_before",
         "_ending",
+        "_first",
         "_heartbeat_due",
         "_hello",
         "_hub",
@@ -55,44 +69,47 @@ class StreamSession:
         "_sent_before",
         "_size_bytes",
         "_started",
-        "_streams",
+        "_stream_count",
         "_subscription",
+        "_traceparent",
         "connection",
         "expires_at",
         "id",
         "writer",
     )
 
-    def __init__(self, outlet: Outlet, hub: Hub, lifecycle: Lifecycle, retry_s: float) -> None:
+    def __init__(
+        self, outlet: Outlet, context: SessionContext, start: Start, request: StreamRequest
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.connection = outlet.connection
-        self.writer = Writer(outlet, lifecycle, self.id)
         # Unix time, as whoever issued the client's token knows it.
-        self.expires_at = math.inf
+        self.expires_at = request.expires_at
+        self._traceparent = request.traceparent
         self._outlet = outlet
-        self._hub = hub
-        self._lifecycle = lifecycle
-        self._retry_s = retry_s
+        self._hub, self._lifecycle, self._retry_s = context
+        self.writer = Writer(outlet, self._lifecycle, self.id)
+        self._first = start
+        self._subscription = start.subscription
+        self._listener: asyncio.Task[None] | None = None
         self._ending: tuple[CloseReason, str] | None = None
         self._hello: StreamRange | None = None
         self._heartbeat_due = False
-        self._streams = 0
+        self._stream_count = 0
         self._request_id = ""
         self._started = self._progress_shown = 0.0
-        # By the streams before the one that runs, and bytes by all of them.
+        # Counts of the streams before the one that runs; the bytes are those of all of them.
         self._sent_before = self._dropped_before = self._size_bytes = 0
 
-    async def run(self, start: Start, traceparent: str = "") -> None:
-        """Serve the connection to its end; the client may have a trace of its own."""
-        self._subscription = start.subscription
-        topic = start.subscription.topic
-        protocol = self._outlet.encoding.protocol
-        self._lifecycle.connection_established(self.id, protocol, topic, traceparent)
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        protocol, topic = self._outlet.encoding.protocol, self._subscription.topic
+        self._lifecycle.connection_established(self.id, protocol, topic, self._traceparent)
         self._listener = asyncio.create_task(self._listen())
         reason = CloseReason.INTERNAL_ERROR
         try:
             await self._outlet.open()
-            reason = await self._serve(start)
+            reason = await self._serve()
         except OSError:
             # The client had gone before its stream was open.
             reason = self._ending[0] if self._ending else CloseReason.CLIENT_VANISHED
@@ -100,7 +117,7 @@ class StreamSession:
             reason = self._ending[0] if self._ending else CloseReason.DRAINING
             raise
         except Exception:
-            logger.exception("a stream of topic %s failed", self._subscription.topic)
+            logger.exception("a stream of topic %s failed", topic)
             self.connection.abort()
         finally:
             self._listener.cancel()
@@ -108,7 +125,7 @@ class StreamSession:
             self._lifecycle.connection_closed(self.id, reason, self._totals())
 
     def end(self, reason: CloseReason, detail: str = "") -> None:
-        """Have the connection end; the first reason given stays."""
+        """Have the connection end. The first reason given stays."""
         if self._ending is None:
             self._ending = (reason, detail)
             self._subscription.wake()
@@ -125,13 +142,13 @@ class StreamSession:
             logger.exception("listening to a client failed")
             self.end(CloseReason.INTERNAL_ERROR)
 
-    def _restart_at(self, request: StreamRange) -> None:
+    def _restart_at(self, wanted: StreamRange) -> None:
         self._lifecycle.item_received(self.id)
-        self._hello = request
+        self._hello = wanted
         self._subscription.wake()
 
-    async def _serve(self, start: Start) -> CloseReason:
-        await self._begin(start)
+    async def _serve(self) -> CloseReason:
+        await self._begin(self._first)
         while self._ending is None:
             try:
                 if self._hello is not None:
@@ -159,7 +176,8 @@ class StreamSession:
 
     async def _step(self) -> None:
         if self._outlet.direct and not self.writer.has_room and self._subscription.queued:
-            # What it gets is decided once there is room for it; until then it holds no batch.
+            # What the client is sent is decided once there is room for it. Until then the session
+            # keeps no batch alive.
             await self.writer.wait_for_room()
             return
         step = await self._subscription.next()
@@ -179,8 +197,8 @@ class StreamSession:
     async def _begin(self, start: Start) -> None:
         """Start a stream on the connection: tell the telemetry, and the client."""
         self._subscription = start.subscription
-        self._streams += 1
-        self._request_id = f"{self.id}-{self._streams}"
+        self._stream_count += 1
+        self._request_id = f"{self.id}-{self._stream_count}"
         self._started = self._progress_shown = time.monotonic()
         record = control.opening(
             start,
@@ -195,13 +213,9 @@ class StreamSession:
             self._lifecycle.items_dropped(self.id, DropReason.EXPIRED, start.missed_count)
         await self._say(record)
 
-    async def _restart(self, request: StreamRange) -> None:
+    async def _restart(self, wanted: StreamRange) -> None:
         self._hello = None
-        start = await self._hub.subscribe(
-            self._subscription.topic,
-            self._outlet.encoding,
-            request,
-        )
+        start = await self._hub.subscribe(self._subscription.topic, self._outlet.encoding, wanted)
         self._hub.unsubscribe(self._subscription)
         self._sent_before += self._subscription.sent
         self._dropped_before += self._subscription.dropped
@@ -215,7 +229,7 @@ class StreamSession:
         self.end(CloseReason.COMPLETED)
 
     def take(self, batch: Batch, now_ns: int) -> bool:
-        """Write a live batch at once, if the client's buffer has room (see ``Taker``)."""
+        """Write a live batch at once, if the client's write buffer has room (see ``Taker``)."""
         connection = self.connection
         if not connection.writable.is_open or connection.is_gone():
             return False
@@ -230,7 +244,7 @@ class StreamSession:
         return True
 
     async def _send(self, batch: Batch) -> None:
-        """Write a batch; what was handed to the transport counts as sent, and only that."""
+        """Write a batch. Only what was handed to the transport counts as sent."""
         if self._outlet.direct:
             await self._send_whole(batch)
         else:
@@ -251,7 +265,8 @@ class StreamSession:
         else:
             self._count(batch, 0, batch.count, batch.size_bytes)
         if subscription.until is None:
-            # What comes from now on is no longer the first.
+            # The first batch is recorded (time to first message), so the fan-out may write directly
+            # from now on.
             subscription.taker = self
 
     async def _send_frames(self, batch: Batch) -> None:
@@ -260,7 +275,7 @@ class StreamSession:
         try:
             for position, frame in enumerate(batch.frames, 1):
                 if not self.writer.has_room and handed > counted:
-                    # The next write may wait for long: what went before it shows meanwhile.
+                    # The next write may wait for long. Counting now shows what went before it.
                     self._count(batch, counted, handed, size)
                     counted, size = handed, 0
                 if not await self._hand_over(self.writer.write(frame)):
@@ -270,7 +285,7 @@ class StreamSession:
                 if not position % FRAMES_PER_TURN:
                     await asyncio.sleep(0)
         finally:
-            # Whatever ends this: what has been handed over has been.
+            # Whatever ends the loop, the frames that were handed over count.
             if handed > counted:
                 self._count(batch, counted, handed, size)
 
@@ -315,8 +330,9 @@ class StreamSession:
         if await write:
             self._heartbeat_due = False
             return True
-        # The socket is closing and the listener is about to say why. A client that took its
-        # leave but not its data holds this up, as it would a write.
+        # The socket is closing and the listener is about to say why. A client that said goodbye
+        # but does not take its data holds this up, as it would a write.
         self.writer.blocked_since_ns = self.writer.blocked_since_ns or time.monotonic_ns()
-        await asyncio.wait([self._listener])
+        if self._listener is not None:
+            await asyncio.wait([self._listener])
         return False

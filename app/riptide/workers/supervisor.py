@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from riptide.access.exposure import check_exposure
 from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.errors import InvalidSettingsError, StartError
-from riptide.server.serving import address_of, listen
+from riptide.server.listener import address_of, listen
 from riptide.server.tls import tls_of
 from riptide.workers.worker import START_FAILED
 

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.errors import StartError
-from riptide.main import create_app
+from riptide.process.http_conventions import use_stable_names
 from riptide.process.log_records import configure_logs
-from riptide.server.serving import listen, serve
+from riptide.server.listener import listen
+from riptide.server.serving import serve
 from riptide.server.tls import tls_of
+from riptide.service import make_service
 from riptide.settings.settings import load_settings
 
 START_FAILED = 3
@@ -29,13 +31,14 @@ def main(slot: int, listener_fd: int, directory: Path) -> int:
     """Serve on the shared listener, with a log and with metrics of its own."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
+    use_stable_names()
     settings = settings.model_copy(update={"data_dir": settings.data_dir / f"worker-{slot}"})
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     targets = MetricsTargets(directory)
     metrics = listen(settings.host, 0)
     try:
         serve(
-            create_app(settings, targets),
+            make_service(settings, targets),
             socket.socket(fileno=listener_fd),
             metrics,
             tls_of(settings),

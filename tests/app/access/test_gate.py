@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from riptide.access.credentials import FROM_QUERY
+from riptide.access.credentials import FROM_QUERY, TokenPlaces
 from riptide.access.gate import Gate
 from riptide.access.grants import Action
 from riptide.access.hosts import Hosts
@@ -31,16 +31,14 @@ FOREIGN = ("Origin", "https://evil.example")
 async def gate(recorder: Recorder) -> Gate:
     keyring = Keyring([Fixed([secret_key(SECRET)])], 60)
     verifier = TokenVerifier(keyring, audience=None, issuer=None, leeway_s=0)
-    gate = Gate(
-        verifier, Hosts(["*"]), Origins(()), recorder.lifecycle, cookie="token", in_query=False
-    )
+    gate = Gate(verifier, TokenPlaces("token"), Hosts(["*"]), Origins(()), recorder.lifecycle)
     await gate.open()
     return gate
 
 
 @pytest.fixture
 def open_gate(recorder: Recorder) -> Gate:
-    return Gate(None, Hosts(()), Origins(()), recorder.lifecycle, cookie="token", in_query=False)
+    return Gate(None, TokenPlaces("token"), Hosts(()), Origins(()), recorder.lifecycle)
 
 
 def _post(*headers: tuple[str, str]) -> dict[str, Any]:
@@ -141,7 +139,11 @@ async def test_a_token_in_the_query_is_taken_only_where_that_is_switched_on(
     with pytest.raises(UnauthenticatedError, match="in the query"):
         await gate.admit_consumer(scope, Protocol.SSE, "a")
     gate = Gate(
-        gate._verifier, Hosts(["*"]), Origins(()), recorder.lifecycle, cookie="token", in_query=True
+        gate._verifier,
+        TokenPlaces("token", in_query=True),
+        Hosts(["*"]),
+        Origins(()),
+        recorder.lifecycle,
     )
     assert await gate.admit_consumer(scope, Protocol.SSE, "a")
 
@@ -154,9 +156,7 @@ async def test_a_better_token_in_a_worse_place_does_not_help(gate: Gate) -> None
 
 async def test_without_keys_nobody_is_let_in_and_it_is_counted(recorder: Recorder) -> None:
     verifier = TokenVerifier(Keyring([], 60), audience=None, issuer=None, leeway_s=0)
-    gate = Gate(
-        verifier, Hosts(["*"]), Origins(()), recorder.lifecycle, cookie="token", in_query=False
-    )
+    gate = Gate(verifier, TokenPlaces("token"), Hosts(["*"]), Origins(()), recorder.lifecycle)
     with pytest.raises(KeysUnavailableError):
         await gate.admit_consumer(_get(_by_header()), Protocol.SSE, "a")
     assert recorder.of("connection_rejected") == [(Protocol.SSE, RejectReason.UNAUTHENTICATED)]

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import pytest
     from starlette.applications import Starlette
 
+    from riptide.service import Service
+
 
 async def test_the_service_is_live_and_ready_when_it_has_started(app: Starlette) -> None:
     live, ready = await ask(app, "GET", "/healthz/live"), await ask(app, "GET", "/healthz/ready")
@@ -17,8 +19,8 @@ async def test_the_service_is_live_and_ready_when_it_has_started(app: Starlette)
     assert ready.json["connections"] == "0 of 3"
 
 
-async def test_a_draining_service_is_live_but_not_ready(app: Starlette) -> None:
-    app.state.streams.draining = True
+async def test_a_draining_service_is_live_but_not_ready(app: Starlette, service: Service) -> None:
+    service.streams.draining = True
     answer = await ask(app, "GET", "/healthz/ready")
     assert (answer.status, answer.json["status"]) == (503, "not ready")
     assert answer.json["draining"] == "yes"
@@ -26,9 +28,9 @@ async def test_a_draining_service_is_live_but_not_ready(app: Starlette) -> None:
 
 
 async def test_a_failing_log_makes_it_not_ready_and_is_named(
-    app: Starlette, monkeypatch: pytest.MonkeyPatch
+    app: Starlette, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app.state.log, "unavailable_reason", lambda: "disk full")
+    monkeypatch.setattr(service.log, "unavailable_reason", lambda: "disk full")
     answer = await ask(app, "GET", "/healthz/ready")
     assert answer.status == 503
     assert answer.json["log"] == "failing: disk full"
@@ -40,8 +42,10 @@ async def test_nobody_may_store_an_answer(app: Starlette) -> None:
         assert (await ask(app, "GET", path)).headers["cache-control"] == "no-store"
 
 
-async def test_exports_are_told_of_and_readiness_does_not_depend_on_them(app: Starlette) -> None:
-    health = app.state.telemetry.export_health
+async def test_exports_are_told_of_and_readiness_does_not_depend_on_them(
+    app: Starlette, service: Service
+) -> None:
+    health = service.telemetry.export_health
     health[Signal.TRACES].endpoint = "http://collector"
     health[Signal.TRACES].failed("refused")
     answer = await ask(app, "GET", "/healthz/ready")

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from riptide.main import make_app
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
 
 if TYPE_CHECKING:
-    import pytest
     from starlette.applications import Starlette
+
+    from riptide.service import Service
 
 
 async def _value(app: Starlette, name: str, **labels: str) -> float:
@@ -64,11 +66,9 @@ async def test_what_a_stream_does_shows(app: Starlette) -> None:
     assert await _value(app, "riptide_streaming_memory_usage_bytes") == 0
 
 
-async def test_where_metrics_are_pushed_a_scraper_is_told_so(
-    app: Starlette, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pushing = dataclasses.replace(app.state.telemetry, pushes_only=True)
-    monkeypatch.setattr(app.state, "telemetry", pushing)
+async def test_where_metrics_are_pushed_a_scraper_is_told_so(service: Service) -> None:
+    pushing = dataclasses.replace(service.telemetry, pushes_only=True)
+    app = make_app(dataclasses.replace(service, telemetry=pushing))
     answer = await ask(app, "GET", "/metrics")
     assert (answer.status, answer.problem) == (404, "not-found")
     assert "OTEL_METRICS_EXPORTER" in answer.json["detail"]

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+from riptide.main import make_app
 from tests.app.endpoints.answers import ask
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from riptide.service import Service
 
 
 async def test_the_page_is_html(app: Starlette) -> None:
@@ -38,7 +42,10 @@ async def test_a_head_request_gets_the_head(app: Starlette) -> None:
     assert head.headers["content-length"] == get.headers["content-length"]
 
 
-async def test_the_page_keeps_a_token_where_the_service_looks_for_it(app: Starlette) -> None:
+async def test_the_page_keeps_a_token_where_the_service_looks_for_it(
+    app: Starlette, service: Service
+) -> None:
     assert b'COOKIE = "riptide_token"' in (await ask(app, "GET", "/")).body
-    app.state.gate.cookie = "another"
+    settings = service.settings.model_copy(update={"token_cookie": "another"})
+    app = make_app(dataclasses.replace(service, settings=settings))
     assert b'COOKIE = "another"' in (await ask(app, "GET", "/")).body

@@ -14,6 +14,8 @@ from tests.asgi import AsgiExchange, http_scope
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from riptide.service import Service
+
 
 def test_a_problem_is_a_response_with_its_status_and_headers() -> None:
     response = problem_response(DrainingError("come back", retry_after=5))
@@ -39,12 +41,12 @@ async def test_a_method_that_a_path_does_not_take_is_told_which_it_does(app: Sta
 
 
 async def test_a_fault_tells_nothing_of_itself_and_is_raised_for_the_log(
-    app: Starlette, monkeypatch: pytest.MonkeyPatch
+    app: Starlette, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> str:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(app.state.log, "unavailable_reason", fail)
+    monkeypatch.setattr(service.log, "unavailable_reason", fail)
     exchange = AsgiExchange(app, http_scope("GET", "/healthz/ready"))
     answer = await read_answer(exchange)
     assert (answer.status, answer.problem) == (500, "internal-error")

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
 
+from riptide.access.identity import ANYONE
 from riptide.encoding import ndjson, sse
-from riptide.endpoints.subscribe import asked_range, negotiate
+from riptide.endpoints.subscribe import negotiate, stream_request_of
 from riptide.errors import NotAcceptableError
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from riptide.service import Service
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,8 @@ def test_the_last_event_id_goes_before_the_query(
         "headers": Headers(headers).raw,
         "query_string": query.encode(),
     }
-    assert asked_range(HTTPConnection(scope)) == expected
+    request = stream_request_of(scope, "a", ANYONE)
+    assert (request.after, request.until) == expected
 
 
 async def test_a_finite_replay_is_one_whole_body(app: Starlette) -> None:
@@ -85,7 +88,9 @@ async def test_a_finite_replay_is_one_whole_body(app: Starlette) -> None:
     assert records[-1]["reason"] == "completed"
 
 
-async def test_a_live_stream_begins_at_once_and_ends_when_the_client_goes(app: Starlette) -> None:
+async def test_a_live_stream_begins_at_once_and_ends_when_the_client_goes(
+    app: Starlette, service: Service
+) -> None:
     headers = [("Accept", "text/event-stream")]
     exchange = AsgiExchange(app, http_scope("GET", "/topics/a", headers=headers))
     assert (await exchange.next())["status"] == 200
@@ -94,7 +99,7 @@ async def test_a_live_stream_begins_at_once_and_ends_when_the_client_goes(app: S
     assert (await exchange.next())["body"].startswith(f"id: {first}\n".encode())
     await exchange.send({"type": "http.disconnect"})
     await asyncio.wait_for(exchange.task, 5)
-    assert app.state.streams.sessions == set()
+    assert service.streams.sessions == set()
 
 
 async def test_an_event_source_that_comes_back_resumes_after_its_last_event(
@@ -154,6 +159,7 @@ async def test_a_websocket_handshake_that_has_lost_its_upgrade_is_told_what_is_m
 
 async def test_streams_over_the_limit_and_while_draining_are_told_when_to_come_back(
     app: Starlette,
+    service: Service,
 ) -> None:
     exchanges = [AsgiExchange(app, http_scope("GET", "/topics/a")) for _ in range(3)]
     for exchange in exchanges:
@@ -164,7 +170,7 @@ async def test_streams_over_the_limit_and_while_draining_are_told_when_to_come_b
     for exchange in exchanges:
         await exchange.send({"type": "http.disconnect"})
         await asyncio.wait_for(exchange.task, 5)
-    app.state.streams.draining = True
+    service.streams.draining = True
     answer = await ask(app, "GET", "/topics/a")
     assert (answer.status, answer.problem) == (503, "draining")
     assert int(answer.headers["retry-after"]) > 0
@@ -172,10 +178,44 @@ async def test_streams_over_the_limit_and_while_draining_are_told_when_to_come_b
 
 async def test_a_head_request_gets_the_head_of_a_stream_and_takes_no_place(
     app: Starlette,
+    service: Service,
 ) -> None:
     answer = await ask(app, "HEAD", "/topics/a", headers=[("Accept", "text/event-stream")])
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["content-type"] == sse.MEDIA_TYPE
     assert "no-store" in answer.headers["cache-control"]
-    assert app.state.streams.sessions == set()
+    assert service.streams.sessions == set()
     assert (await ask(app, "HEAD", "/topics/a/b")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "query", "status", "protocol", "reason"),
+    [
+        ({"Accept": "image/png"}, "/topics/a", "", 406, "ndjson", "invalid_request"),
+        ({"Accept": "x" * 5000}, "/topics/a", "", 406, "ndjson", "invalid_request"),
+        ({"Sec-WebSocket-Key": "x"}, "/topics/a", "", 426, "websocket", "invalid_request"),
+        ({"Accept": sse.MEDIA_TYPE}, "/topics/-", "", 400, "sse", "invalid_request"),
+        ({}, "/topics/a", "after=x", 400, "ndjson", "invalid_request"),
+        ({}, "/topics/a", "until=x", 400, "ndjson", "invalid_request"),
+        ({"Host": "evil.example"}, "/topics/a", "", 421, "ndjson", "origin"),
+    ],
+)
+async def test_each_refusal_of_a_stream_is_counted_once(
+    app: Starlette,
+    service: Service,
+    headers: dict[str, str],
+    path: str,
+    query: str,
+    status: int,
+    protocol: str,
+    reason: str,
+) -> None:
+    answer = await ask(app, "GET", path, query=query, headers=list(headers.items()))
+    assert answer.status == status
+    counts = {
+        (str(name), str(each)): count
+        for name, metrics in service.telemetry.metrics.by_protocol.items()
+        for each, count in metrics.rejected.items()
+        if count
+    }
+    assert counts == {(protocol, reason): 1}

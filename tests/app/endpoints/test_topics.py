@@ -16,6 +16,7 @@ from tests.issuer import SECRET, Issuer, bearer
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from riptide.service import Service
     from tests.app.endpoints.answers import Answer
 
 
@@ -81,12 +82,12 @@ async def test_a_place_that_is_no_topic_is_told_so(app: Starlette) -> None:
 
 
 @pytest.fixture
-async def guarded(app: Starlette) -> Starlette:
+async def guarded(app: Starlette, service: Service) -> Starlette:
     """The application with topics in it, and access control from now on."""
     for name in ("news", "orders.eu", "orders.us"):
         await publish(app, name, b"1")
     keyring = Keyring([Fixed([secret_key(SECRET)])], 60)
-    gate: Any = app.state.gate
+    gate: Any = service.gate
     gate._verifier = TokenVerifier(keyring, audience=None, issuer=None, leeway_s=0)
     await gate.open()
     return app

@@ -12,6 +12,8 @@ from tests.asgi import AsgiExchange, websocket_scope
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from riptide.service import Service
+
 
 async def _connect(app: Starlette, path: str = "/topics/a", query: str = "") -> AsgiExchange:
     exchange = AsgiExchange(app, websocket_scope(path, query=query))
@@ -25,7 +27,9 @@ async def _record(exchange: AsgiExchange) -> Any:
     return orjson.loads(message["text"])
 
 
-async def test_a_client_is_accepted_and_gets_a_frame_a_record(app: Starlette) -> None:
+async def test_a_client_is_accepted_and_gets_a_frame_a_record(
+    app: Starlette, service: Service
+) -> None:
     exchange = await _connect(app)
     assert (await exchange.next())["type"] == "websocket.accept"
     assert (await _record(exchange))["event"] == "opened"
@@ -33,7 +37,7 @@ async def test_a_client_is_accepted_and_gets_a_frame_a_record(app: Starlette) ->
     assert [(await _record(exchange))["data"] for _ in range(2)] == [1, 2]
     await exchange.send({"type": "websocket.disconnect", "code": 1000})
     await asyncio.wait_for(exchange.task, 5)
-    assert app.state.streams.sessions == set()
+    assert service.streams.sessions == set()
 
 
 async def test_a_hello_begins_another_stream_on_the_connection(app: Starlette) -> None:
@@ -83,8 +87,8 @@ async def test_a_handshake_is_refused_with_problem_details(
     assert (answer.status, answer.problem) == (status, problem)
 
 
-async def test_a_draining_server_refuses_the_handshake(app: Starlette) -> None:
-    app.state.streams.draining = True
+async def test_a_draining_server_refuses_the_handshake(app: Starlette, service: Service) -> None:
+    service.streams.draining = True
     answer = await read_answer(await _connect(app))
     assert (answer.status, answer.problem) == (503, "draining")
     assert "retry-after" in answer.headers

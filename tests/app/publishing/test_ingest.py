@@ -18,7 +18,8 @@ from riptide.errors import (
 )
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
-from riptide.publishing.ingest import LARGEST_BODIES, SLICE_BYTES, Ingest
+from riptide.publishing.ingest import LARGEST_BODIES, SLICE_BYTES, Ingest, PublishLimits
+from riptide.publishing.publish_request import PublishRequest
 from riptide.slow_consumers import parse_rules
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
@@ -39,7 +40,7 @@ JSON = "application/json"
 
 @pytest.fixture
 def ingest(hub: Hub, recorder: Recorder) -> Ingest:
-    return Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
+    return Ingest(hub, recorder.lifecycle, PublishLimits(100, 20))
 
 
 class Body:
@@ -56,7 +57,7 @@ class Body:
 
 
 async def _publish(ingest: Ingest, kind: str, *chunks: bytes, length: int | None = None) -> Receipt:
-    return await ingest.publish("a", kind, length, aiter(Body(*chunks)))
+    return await ingest.publish(PublishRequest("a", kind, aiter(Body(*chunks)), length))
 
 
 async def _kept(log: MemoryLog) -> list[bytes]:
@@ -121,7 +122,7 @@ async def test_a_body_whose_length_is_over_the_limit_is_not_read_at_all(
 ) -> None:
     body = Body(b"1")
     with pytest.raises(TooLargeError, match="limit of 100 bytes"):
-        await ingest.publish("a", JSON, 101, aiter(body))
+        await ingest.publish(PublishRequest("a", JSON, aiter(body), 101))
     assert body.read == 0
     assert recorder.of("messages_published") == [(PublishOutcome.TOO_LARGE, 1)]
 
@@ -129,7 +130,7 @@ async def test_a_body_whose_length_is_over_the_limit_is_not_read_at_all(
 async def test_a_body_of_unknown_length_is_read_until_it_is_too_large(ingest: Ingest) -> None:
     body = Body(*[b"1" * 40] * 100)
     with pytest.raises(TooLargeError):
-        await ingest.publish("a", BATCH, None, aiter(body))
+        await ingest.publish(PublishRequest("a", BATCH, aiter(body)))
     assert body.read == 3
 
 
@@ -146,7 +147,7 @@ async def test_an_empty_batch_is_not_a_publish(
 async def test_other_types_are_refused_before_the_body_is_read(ingest: Ingest, kind: str) -> None:
     body = Body(b"1")
     with pytest.raises(UnsupportedMediaTypeError, match="application/x-ndjson"):
-        await ingest.publish("a", kind, None, aiter(body))
+        await ingest.publish(PublishRequest("a", kind, aiter(body)))
     assert body.read == 0
 
 
@@ -166,14 +167,14 @@ async def test_a_body_that_breaks_off_publishes_nothing(ingest: Ingest, log: Mem
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        await ingest.publish("a", BATCH, None, body())
+        await ingest.publish(PublishRequest("a", BATCH, body()))
     assert await _kept(log) == []
 
 
 async def test_what_the_log_refuses_is_counted_as_such(recorder: Recorder) -> None:
     log = HeldLog(Retention(10, 60))
     hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), parse_rules("latest"))
-    ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
+    ingest = Ingest(hub, recorder.lifecycle, PublishLimits(100, 20))
     publishing = asyncio.create_task(_publish(ingest, BATCH, b"1\n2"))
     await turns()
     log.refuse()
@@ -206,15 +207,17 @@ class Traces(Lifecycle):
 
 async def test_a_publish_is_traced_from_its_body_to_the_log(hub: Hub, log: MemoryLog) -> None:
     traces = Traces()
-    ingest = Ingest(hub, traces, max_body_bytes=100, max_message_bytes=20)
-    await ingest.publish("a", BATCH, None, aiter(Body(b"1\n22\n")), "the publisher's")
+    ingest = Ingest(hub, traces, PublishLimits(100, 20))
+    await ingest.publish(
+        PublishRequest("a", BATCH, aiter(Body(b"1\n22\n")), traceparent="the publisher's")
+    )
     assert traces.begun == [("a", "the publisher's")]
     assert traces.accepted == [(f"{log.epoch}-1", 2, 3)]
     assert [message.traceparent for message in await log.read("a", 0)] == [
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     ] * 2
     with pytest.raises(InvalidMessageError):
-        await ingest.publish("a", JSON, None, aiter(Body(b"{")))
+        await ingest.publish(PublishRequest("a", JSON, aiter(Body(b"{"))))
     nothing, wrong = traces.failed
     assert nothing is None
     assert isinstance(wrong, InvalidMessageError)
@@ -224,20 +227,16 @@ async def test_a_client_that_published_too_much_is_refused_unread_and_others_are
     hub: Hub, log: MemoryLog, recorder: Recorder
 ) -> None:
     ingest = Ingest(
-        hub,
-        recorder.lifecycle,
-        max_body_bytes=1000,
-        max_message_bytes=20,
-        admission=Admission(Limits(publish_rate=1)),
+        hub, recorder.lifecycle, PublishLimits(1000, 20), Admission(Limits(publish_rate=1))
     )
     client = Client("192.0.2.1")
-    await ingest.publish("a", BATCH, None, aiter(Body(b"1\n" * 50)), client=client)
+    await ingest.publish(PublishRequest("a", BATCH, aiter(Body(b"1\n" * 50)), client=client))
     body = Body(b"1")
     with pytest.raises(PublishRateError) as caught:
-        await ingest.publish("a", JSON, None, aiter(body), client=client)
+        await ingest.publish(PublishRequest("a", JSON, aiter(body), client=client))
     assert body.read == 0
     assert caught.value.retry_after is not None
-    await ingest.publish("a", JSON, None, aiter(Body(b"2")), client=Client("192.0.2.2"))
+    await ingest.publish(PublishRequest("a", JSON, aiter(Body(b"2")), client=Client("192.0.2.2")))
     assert len(await _kept(log)) == 51
     assert recorder.of("messages_published") == [
         (PublishOutcome.ACCEPTED, 50),
@@ -250,7 +249,7 @@ async def test_a_batch_for_a_topic_too_many_is_counted_by_its_messages(recorder:
     log = MemoryLog(Retention(1000, 3600, topics=1))
     await log.append(published("b", [b"1"], 2**62))
     hub = Hub(log, recorder.lifecycle, RingLimits(10, 100_000))
-    ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
+    ingest = Ingest(hub, recorder.lifecycle, PublishLimits(100, 20))
     with pytest.raises(TopicLimitError):
         await _publish(ingest, BATCH, b"1\n2\n")
     assert recorder.of("messages_published") == [(PublishOutcome.TOPIC_LIMIT, 2)]
@@ -259,9 +258,7 @@ async def test_a_batch_for_a_topic_too_many_is_counted_by_its_messages(recorder:
 @pytest.fixture
 def strict(hub: Hub, recorder: Recorder) -> Ingest:
     """Takes batches of three lines."""
-    return Ingest(
-        hub, recorder.lifecycle, max_body_bytes=1000, max_message_bytes=1000, max_batch_messages=3
-    )
+    return Ingest(hub, recorder.lifecycle, PublishLimits(1000, 1000, 3))
 
 
 @pytest.mark.parametrize("body", [b"1\n2\n3", b"1\n2\n3\n", b"\n\n3"])
@@ -286,26 +283,20 @@ async def test_the_lines_of_a_single_message_are_not_limited(strict: Ingest) -> 
 
 async def test_blank_lines_are_charged_to_who_sends_them(hub: Hub, recorder: Recorder) -> None:
     ingest = Ingest(
-        hub,
-        recorder.lifecycle,
-        max_body_bytes=1000,
-        max_message_bytes=20,
-        admission=Admission(Limits(publish_rate=1)),
+        hub, recorder.lifecycle, PublishLimits(1000, 20), Admission(Limits(publish_rate=1))
     )
     client = Client("192.0.2.1")
     with pytest.raises(InvalidMessageError, match="batch is empty"):
-        await ingest.publish("a", BATCH, None, aiter(Body(b"\n" * 50)), client=client)
+        await ingest.publish(PublishRequest("a", BATCH, aiter(Body(b"\n" * 50)), client=client))
     with pytest.raises(PublishRateError):
-        await ingest.publish("a", JSON, None, aiter(Body(b"1")), client=client)
+        await ingest.publish(PublishRequest("a", JSON, aiter(Body(b"1")), client=client))
 
 
 @pytest.mark.parametrize(("line", "count"), [(b'"' + b"x" * 1000 + b'"\n', 1000), (b"1\n", 10_000)])
 async def test_others_get_their_turn_while_a_large_batch_is_checked(
     hub: Hub, recorder: Recorder, line: bytes, count: int
 ) -> None:
-    ingest = Ingest(
-        hub, recorder.lifecycle, max_body_bytes=len(line) * count, max_message_bytes=2000
-    )
+    ingest = Ingest(hub, recorder.lifecycle, PublishLimits(len(line) * count, 2000))
     loop = asyncio.get_running_loop()
     turns_of_others = 0
 
@@ -338,9 +329,11 @@ async def test_bodies_that_are_held_back_cannot_hold_more_than_their_limit(
     hub: Hub, log: MemoryLog, recorder: Recorder
 ) -> None:
     size = 100_000
-    ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=size, max_message_bytes=size)
+    ingest = Ingest(hub, recorder.lifecycle, PublishLimits(size, size))
     held = [HeldBody(size) for _ in range(LARGEST_BODIES)]
-    publishing = [asyncio.create_task(ingest.publish("a", JSON, None, aiter(b))) for b in held]
+    publishing = [
+        asyncio.create_task(ingest.publish(PublishRequest("a", JSON, aiter(b)))) for b in held
+    ]
     await turns()
     assert ingest.bodies.held_bytes == LARGEST_BODIES * (size - 1)
     with pytest.raises(BodyLimitError):
@@ -363,7 +356,7 @@ async def test_bytes_of_bodies_are_held_until_the_log_has_them_and_no_longer(
 ) -> None:
     log = HeldLog(Retention(10, 60))
     hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), parse_rules("latest"))
-    ingest = Ingest(hub, recorder.lifecycle, max_body_bytes=100, max_message_bytes=20)
+    ingest = Ingest(hub, recorder.lifecycle, PublishLimits(100, 20))
     publishing = asyncio.create_task(_publish(ingest, BATCH, b"1\n2"))
     await turns()
     assert ingest.bodies.held_bytes == 3

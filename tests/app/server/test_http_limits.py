@@ -17,7 +17,7 @@ from riptide.server.http_limits import (
     LimitedHttpProtocol,
     RequestLimits,
 )
-from riptide.server.serving import StreamingHttpProtocol
+from riptide.server.protocols import StreamingHttpProtocol
 from tests.app.exchange import Exchange, serve
 from tests.app.waiting import eventually
 

@@ -12,9 +12,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.datastructures import Headers
 
-from riptide.errors import AddressError
 from riptide.server.http_limits import RequestLimits
-from riptide.server.serving import DrainingServer, _configure, address_of, listen
+from riptide.server.listener import listen
+from riptide.server.serving import DrainingServer, _configure
 from riptide.streaming.connection import EXTENSION, ClientConnection
 from tests.app.waiting import eventually
 
@@ -256,33 +256,3 @@ async def test_a_signal_before_the_start_means_that_there_is_none() -> None:
     await asyncio.wait_for(serving.server.serve(sockets=[serving.listener]), 10)
     assert serving.drain.runs == 0
     serving.listener.close()
-
-
-def test_port_0_takes_any_that_is_free() -> None:
-    with listen("127.0.0.1", 0) as first, listen("127.0.0.1", 0) as second:
-        assert address_of(first) != address_of(second)
-        assert address_of(first).startswith("http://127.0.0.1:")
-
-
-@pytest.mark.skipif(not socket.has_ipv6, reason="this system has no IPv6")
-def test_an_address_of_ipv6_stands_in_brackets() -> None:
-    try:
-        listener = listen("::1", 0)
-    except AddressError:
-        pytest.skip("this system has no IPv6 loopback")
-    with listener:
-        assert address_of(listener).startswith("http://[::1]:")
-
-
-def test_an_address_in_use_is_named_with_what_to_do() -> None:
-    with listen("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(AddressError, match=f"cannot listen on 127.0.0.1 port {port}") as error:
-            listen("127.0.0.1", port)
-    assert "RIPTIDE_PORT" in str(error.value)
-
-
-@pytest.mark.parametrize("host", ["203.0.113.1", "a..b", "a" * 70])
-def test_a_host_that_is_not_ours_or_not_one_is_an_address_error(host: str) -> None:
-    with pytest.raises(AddressError, match="RIPTIDE_HOST"):
-        listen(host, 0)

@@ -11,7 +11,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 from websockets.uri import parse_uri
 
-from riptide.server.serving import StreamingWebSocketProtocol
+from riptide.server.protocols import StreamingWebSocketProtocol
 from riptide.server.websocket_limits import (
     MAX_FRAGMENTS,
     MAX_FRAMES_A_SECOND,

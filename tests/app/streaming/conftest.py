@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from riptide.streaming.stream_request import StreamRequest
 from riptide.streaming.streams import Streams
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually
@@ -53,7 +54,9 @@ class OpenStream:
     ) -> Opened:
         pipe = pipe or (Pipe() if encoding is None else Pipe(encoding))
         opened = Opened(
-            self.streams, pipe, asyncio.create_task(self.streams.serve(pipe, "a", after, until))
+            self.streams,
+            pipe,
+            asyncio.create_task(self.streams.serve(pipe, StreamRequest("a", after, until))),
         )
         self.opened.append(opened)
         await eventually(lambda: pipe.frames or opened.task.done())

@@ -9,6 +9,7 @@ from riptide.errors import DrainingError
 from riptide.publication import Publication
 from riptide.streaming import drain as drain_module
 from riptide.streaming.drain import Drain
+from riptide.streaming.stream_request import StreamRequest
 from riptide_telemetry import CloseReason
 from tests.app.streaming.pipe import Pipe
 from tests.app.waiting import eventually, turns
@@ -56,7 +57,7 @@ async def test_new_streams_are_refused_from_the_first_moment(
     running = asyncio.create_task(Drain(streams, 60).run())
     await turns(1)
     with pytest.raises(DrainingError):
-        await streams.serve(Pipe(), "a", None, None)
+        await streams.serve(Pipe(), StreamRequest("a"))
     stuck.pipe.vanish()
     await asyncio.wait_for(running, 10)
 

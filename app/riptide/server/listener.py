@@ -1,0 +1,39 @@
+"""The socket that is listened on."""
+
+from __future__ import annotations
+
+import socket
+
+from riptide.errors import AddressError
+
+# Connections that may wait in the kernel until the event loop accepts them.
+BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Port 0 takes any port that is free.
+
+    Raises:
+        AddressError: the address cannot be listened on.
+
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        # Names that are too long, or have an empty part, fail in their encoding.
+        why = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise AddressError(
+            f"cannot listen on {host} port {port} ({why}): "
+            "choose another address with RIPTIDE_HOST and RIPTIDE_PORT, "
+            "or stop the program that has this one"
+        ) from None
+
+
+def address_of(listener: socket.socket, *, tls: bool = False) -> str:
+    """Return the URL under which a listener is reached."""
+    scheme = "https" if tls else "http"
+    host, port = listener.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

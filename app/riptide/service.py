@@ -1,0 +1,160 @@
+"""The one place where the parts of the service are put together."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from riptide.access.build import make_gate
+from riptide.access.operators import read_token
+from riptide.admission.admission import Admission, Limits
+from riptide.errors import InvalidSettingsError
+from riptide.hub.hub import Hub
+from riptide.hub.ring import RingLimits
+from riptide.publishing.ingest import Ingest, PublishLimits
+from riptide.slow_consumers import parse_rules
+from riptide.storage.memory import MemoryLog
+from riptide.storage.message_log import Retention
+from riptide.storage.sqlite import SqliteLog
+from riptide.streaming.drain import Drain
+from riptide.streaming.heartbeat import Heartbeat
+from riptide.streaming.streams import Streams
+from riptide_telemetry import EventLoopMonitor, InvalidTelemetryError, catalog, start_telemetry
+
+if TYPE_CHECKING:
+    from riptide.access.gate import Gate
+    from riptide.endpoints.metrics_targets import MetricsTargets
+    from riptide.settings.settings import Settings
+    from riptide.storage.message_log import MessageLog
+    from riptide_telemetry import Telemetry
+
+DISTRIBUTION = "riptide-streaming"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """All parts of one process, which routes, lifespan and server take what they need from.
+
+    ``metrics_targets`` is set in a worker, one of several that share a port. ``operators_token`` is
+    what metrics and health ask for, None if they ask for nothing.
+    """
+
+    settings: Settings
+    telemetry: Telemetry
+    event_loop_monitor: EventLoopMonitor
+    log: MessageLog
+    hub: Hub
+    gate: Gate
+    ingest: Ingest
+    streams: Streams
+    heartbeat: Heartbeat
+    drain: Drain
+    operators_token: bytes | None = None
+    metrics_targets: MetricsTargets | None = None
+
+
+def make_service(settings: Settings, metrics_targets: MetricsTargets | None = None) -> Service:
+    """Put the parts together; nothing is opened and nothing runs until the lifespan does.
+
+    Raises:
+        InvalidSettingsError: an OTEL_* variable has a value that is not allowed.
+        KeyFileError: the operators' token cannot be read.
+
+    """
+    token_file = settings.metrics_token_file
+    operators_token = None if token_file is None else read_token(token_file)
+    telemetry = _start_telemetry(settings)
+    lifecycle = telemetry.lifecycle
+    log = _make_log(settings)
+    hub = Hub(
+        log,
+        lifecycle,
+        RingLimits(settings.ring_messages, settings.ring_bytes, settings.max_lag_seconds),
+        parse_rules(settings.slow_consumer),
+    )
+    admission = _make_admission(settings)
+    ingest = Ingest(
+        hub,
+        lifecycle,
+        PublishLimits(
+            settings.max_body_bytes, settings.max_message_bytes, settings.max_batch_messages
+        ),
+        admission,
+    )
+    streams = Streams(
+        hub,
+        lifecycle,
+        max_connections=settings.max_connections,
+        retry_s=settings.retry_seconds,
+        admission=admission,
+    )
+    service = Service(
+        settings=settings,
+        telemetry=telemetry,
+        event_loop_monitor=EventLoopMonitor(telemetry.metrics.window.advance),
+        log=log,
+        hub=hub,
+        gate=make_gate(settings, lifecycle),
+        ingest=ingest,
+        streams=streams,
+        heartbeat=Heartbeat(
+            streams,
+            interval_s=settings.heartbeat_seconds,
+            write_timeout_s=settings.write_timeout_seconds,
+        ),
+        drain=Drain(streams, settings.drain_seconds),
+        operators_token=operators_token,
+        metrics_targets=metrics_targets,
+    )
+    _show_gauges(service)
+    return service
+
+
+def _start_telemetry(settings: Settings) -> Telemetry:
+    try:
+        return start_telemetry(
+            importlib.metadata.version(DISTRIBUTION), topic_prefixes=settings.topic_labels
+        )
+    except InvalidTelemetryError as error:
+        raise InvalidSettingsError(str(error)) from error
+
+
+def _make_log(settings: Settings) -> MessageLog:
+    retention = Retention(
+        settings.retention_messages, settings.retention_seconds, settings.max_topics
+    )
+    if settings.log == "memory":
+        return MemoryLog(retention)
+    return SqliteLog(settings.data_dir, retention)
+
+
+def _make_admission(settings: Settings) -> Admission:
+    return Admission(
+        Limits(
+            connections_per_address=settings.max_connections_per_address,
+            connections_per_identity=settings.max_connections_per_identity,
+            accept_rate=settings.accept_rate,
+            accept_rate_per_address=settings.accept_rate_per_address,
+            publish_rate=settings.publish_rate,
+        )
+    )
+
+
+def _show_gauges(service: Service) -> None:
+    """Let the metrics read the gauges from the parts that own them."""
+    hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
+    service.telemetry.observe(
+        {
+            catalog.CONNECTION_LIMIT: lambda: streams.limit,
+            catalog.CONSUMER_LAG: hub.consumer_lag,
+            catalog.DRAINING: lambda: streams.draining,
+            catalog.EVENT_LOOP_LAG: service.event_loop_monitor.lag_seconds,
+            catalog.LOG_SIZE: service.log.size_bytes,
+            catalog.MEMORY_USAGE: lambda: (
+                hub.memory_bytes() + streams.memory_bytes() + bodies.held_bytes
+            ),
+            catalog.QUEUED_MESSAGES: hub.queued_messages,
+            catalog.TOPICS: hub.topic_count,
+        }
+    )

@@ -1,0 +1,24 @@
+"""A request to open a stream, as it came."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from riptide.admission.client import UNKNOWN, Client
+
+
+class StreamRequest(NamedTuple):
+    """What a consumer asks for, nothing of it checked yet, and who the consumer is.
+
+    ``after`` and ``until`` are the texts of the query, None where it has none. ``traceparent``
+    names the client's own span (W3C Trace Context), or is empty. The stream ends at ``expires_at``
+    at the latest, in Unix time.
+    """
+
+    topic: str
+    after: str | None = None
+    until: str | None = None
+    traceparent: str = ""
+    client: Client = UNKNOWN
+    expires_at: float = math.inf

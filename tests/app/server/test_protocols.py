@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from riptide.server.http_limits import RequestLimits
+from riptide.streaming.connection import EXTENSION, ClientConnection
+from tests.app.exchange import serve
+from tests.app.waiting import eventually
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+
+async def test_the_scope_of_each_request_has_the_connection_that_the_protocol_keeps() -> None:
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await receive()
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    async with serve(app, RequestLimits()) as exchange:
+        _, writer = await exchange.open()
+        for count in (1, 2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            await eventually(lambda count=count: len(scopes) == count)  # type: ignore[misc]  # bound at once
+        first, second = (scope["extensions"][EXTENSION] for scope in scopes)
+        assert isinstance(first, ClientConnection)
+        assert first is second is exchange.protocol.connection
+        assert not first.lost
+        writer.close()
+        await eventually(lambda: first.lost)
+        assert first.error is None
+        await asyncio.sleep(0)

@@ -11,14 +11,14 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 
-from riptide_telemetry.instruments.producer import SCOPE, ProducingReader
+from riptide_telemetry.instruments.producer import SCOPE
 from riptide_telemetry.instruments.riptide_metrics import RiptideMetrics
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.otlp.export_settings import read_export_settings
 from riptide_telemetry.otlp.exports import Exports
+from riptide_telemetry.prometheus.collector import ScrapeCollector, ScrapedReader
 from riptide_telemetry.prometheus.exposition import Exposition
 from riptide_telemetry.prometheus.process_metrics import ProcessMetrics
-from riptide_telemetry.prometheus.reader import PrometheusReader
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from riptide_telemetry.catalog import MetricDefinition
+    from riptide_telemetry.instruments.producer import ProducingReader
     from riptide_telemetry.labels import Signal
     from riptide_telemetry.state.export_health import ExportHealth
 
@@ -107,14 +108,15 @@ def start_telemetry(
             exports,
             None,
         )
-    readers = [*extra_readers]
-    if settings.prometheus:
-        readers.append(PrometheusReader(registry))
+    scraped = ScrapedReader()
+    readers = [*extra_readers, scraped] if settings.prometheus else extra_readers
     # Ended by us, and in time: the SDK's exit handler would wait for a collector that hangs.
     provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     riptide_metrics = RiptideMetrics(provider.get_meter(SCOPE), metrics, version, exports.health)
-    for each in readers:
+    for each in extra_readers:
         each.producer = riptide_metrics.producer
+    if settings.prometheus:
+        registry.register(ScrapeCollector(scraped, riptide_metrics.producer))
     exports.push_metrics(provider, riptide_metrics.producer)
     return Telemetry(
         StreamLifecycleManager(metrics, tracing=exports.tracing),

@@ -6,11 +6,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     HistogramDataPoint,
     InMemoryMetricReader,
+    MetricsData,
     NumberDataPoint,
 )
 
 from riptide_telemetry.catalog import CATALOG
-from riptide_telemetry.instruments.producer import SCOPE, ProducingReader
+from riptide_telemetry.instruments.producer import SCOPE, with_produced
 from riptide_telemetry.instruments.riptide_metrics import RiptideMetrics
 from riptide_telemetry.labels import Signal
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
@@ -39,10 +40,6 @@ class ManualClock:
         return self._now_ns
 
 
-class _Reader(ProducingReader, InMemoryMetricReader):
-    """The SDK's reader for tests, with the histograms of the catalog."""
-
-
 class InMemoryTelemetry:
     """A ``lifecycle`` to hand to what is tested, and the ``value`` of every metric after it.
 
@@ -54,14 +51,13 @@ class InMemoryTelemetry:
         self.clock = ManualClock()
         self.metrics = StreamingMetrics(self.clock.seconds)
         self.lifecycle = StreamLifecycleManager(self.metrics, self.clock.ns)
-        self._reader = _Reader()
+        self._reader = InMemoryMetricReader()
         # Nothing outlives the test: no exit handler.
         self._provider = MeterProvider([self._reader], shutdown_on_exit=False)
         self.export_health = {signal: ExportHealth(signal) for signal in Signal}
         self.instruments = RiptideMetrics(
             self._provider.get_meter(SCOPE), self.metrics, "test", self.export_health
         )
-        self._reader.producer = self.instruments.producer
 
     def value(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's series that have these labels; of histograms, their count.
@@ -87,10 +83,11 @@ class InMemoryTelemetry:
     def points(self, name: str) -> list[NumberDataPoint | HistogramDataPoint]:
         """Return the data points of a metric as a reader gets them; none if it is unknown."""
         names = {name, *(each.name for each in CATALOG if each.prometheus_name == name)}
-        data = self._reader.get_metrics_data()
+        collected = self._reader.get_metrics_data() or MetricsData([])
+        data = with_produced(collected, self.instruments.producer)
         return [
             point
-            for resource in (data.resource_metrics if data else ())
+            for resource in data.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
             if metric.name in names

@@ -1,7 +1,7 @@
 """Hands our own histograms to the SDK's readers as ready data points.
 
 The specification calls this a MetricProducer (OpenTelemetry, Metrics SDK, "MetricProducer"). The
-Python SDK has none, but ``MetricReader._receive_metrics`` is its documented place to override.
+Python SDK has none, so each reader calls ``with_produced`` for what it has collected.
 """
 
 from __future__ import annotations
@@ -60,11 +60,22 @@ class HistogramProducer:
         return ScopeMetrics(InstrumentationScope(SCOPE), metrics, "")
 
 
-class ProducingReader(MetricReader):
-    """A mixin for any reader: put it before the reader's class, then set ``producer``.
+def with_produced(metrics_data: MetricsData, producer: HistogramProducer) -> MetricsData:
+    """Return what a reader has collected, with the producer's histograms as they are now.
 
-    The SDK calls this place only while it has data of its own; the gauges of the catalog see to
-    that.
+    Where the SDK has collected nothing there is no resource to which they could belong.
+    """
+    if not metrics_data.resource_metrics:
+        return metrics_data
+    first, *others = metrics_data.resource_metrics
+    scopes = _merged(first.scope_metrics, producer.produce())
+    return MetricsData([dataclasses.replace(first, scope_metrics=scopes), *others])
+
+
+class ProducingReader(MetricReader):
+    """A mixin for a reader that others make: put it before the reader's class.
+
+    Whoever registers the reader sets ``producer``.
     """
 
     producer: HistogramProducer | None = None
@@ -72,16 +83,8 @@ class ProducingReader(MetricReader):
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> None:
-        if self.producer is not None and metrics_data.resource_metrics:
-            first, *others = metrics_data.resource_metrics
-            extended = dataclasses.replace(
-                first, scope_metrics=_merged(first.scope_metrics, self.producer.produce())
-            )
-            metrics_data = MetricsData(resource_metrics=[extended, *others])
-        self._forward(metrics_data, timeout_millis, **kwargs)
-
-    def _forward(self, metrics_data: MetricsData, timeout_millis: float, **kwargs: Any) -> None:
-        """Hand everything to the reader's own class; to be overridden by who changes it first."""
+        if self.producer is not None:
+            metrics_data = with_produced(metrics_data, self.producer)
         super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # type: ignore[safe-super]  # the reader behind this mixin
 
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NoOpTracerProvider
 
-from riptide_telemetry.instruments.producer import SCOPE, ProducingReader
+from riptide_telemetry.instruments.producer import SCOPE, with_produced
 from riptide_telemetry.labels import Signal
 from riptide_telemetry.otlp.exporters import (
     make_log_exporter,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 SHUTDOWN_S = 5.0
 
 
-class PushingReader(ProducingReader, PeriodicExportingMetricReader):
+class PushingReader(PeriodicExportingMetricReader):
     """The SDK's periodic reader, with the histograms of the catalog, on a thread of its own."""
 
     def __init__(
@@ -62,6 +62,7 @@ class PushingReader(ProducingReader, PeriodicExportingMetricReader):
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> None:
         try:
+            metrics_data = with_produced(metrics_data, self.producer)
             super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
         except Exception as error:  # noqa: BLE001  # it would end the thread, and all exports with it
             self._health.failed(repr(error))

@@ -1,88 +1,98 @@
-"""The OpenTelemetry exporter for Prometheus, made fit for more than one reader."""
+"""A scrape, from the SDK's data to the families of prometheus_client."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics.export import Gauge, Histogram, MetricsData, Sum
-from prometheus_client import CollectorRegistry
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from prometheus_client.registry import Collector
 
-from riptide_telemetry.instruments.producer import ProducingReader
-from riptide_telemetry.prometheus.openmetrics_exemplars import attach_exemplars
+from riptide_telemetry.instruments.producer import with_produced
+from riptide_telemetry.prometheus.families import family_of, merged, target_info
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from opentelemetry.sdk.metrics.export import Metric
     from prometheus_client import Metric as Family
 
+    from riptide_telemetry.instruments.producer import HistogramProducer
+
 logger = logging.getLogger("riptide.telemetry")
 
 
-class PrometheusReader(ProducingReader, PrometheusMetricReader):
-    """The exporter's reader, without its ways to spoil a scrape.
+class ScrapedReader(MetricReader):
+    """The place in a ``MeterProvider`` from which scrapes read. A provider has its own.
 
-    What ``force_flush`` collects would stay in its queue and appear twice in the next scrape; two
-    scrapes at once would share that queue; one exponential histogram would fail them all; and
-    exemplars would be lost. So it works in a registry of its own, for one scrape at a time, and
-    shows the given registry what comes of it.
+    The exporter's reader queues what it collects: what a flush has collected shows twice in the
+    next scrape, and scrapes at the same time take each other's data. This one hands it to whoever
+    has asked.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._own_registry = CollectorRegistry()
-        super().__init__(scope_info_enabled=False, registry=self._own_registry)
-        self._lock = threading.Lock()
-        self._scraping_thread: int | None = None
-        self._scraped = MetricsData([])
-        self._left_out: set[str] = set()
-        registry.register(_Families(self))
+    def __init__(self) -> None:
+        super().__init__()
+        # The SDK's metrics of its readers call this one what they call the exporter's.
+        self._otel_component_type = "prometheus_http_text_metric_exporter"
+        self._collected = MetricsData([])
+        self._ended = False
 
-    def families(self) -> list[Family]:
-        """Collect for one scrape; blocks while another runs."""
-        with self._lock:
-            self._scraping_thread = threading.get_ident()
-            try:
-                families = list(self._own_registry.collect())
-                return attach_exemplars(families, self._scraped)
-            finally:
-                self._scraping_thread, self._scraped = None, MetricsData([])
+    def read(self) -> MetricsData:
+        """Collect what the provider's instruments have now; nothing after the shutdown.
+
+        For one thread at a time.
+        """
+        self._collected = MetricsData([])
+        if not self._ended:
+            self.collect()
+        collected, self._collected = self._collected, MetricsData([])
+        return collected
 
     def _receive_metrics(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+        self,
+        metrics_data: MetricsData,
+        timeout_millis: float = 10_000,  # noqa: ARG002  # the SDK's signature
+        **_: Any,
     ) -> None:
-        if threading.get_ident() != self._scraping_thread:
-            # A flush, for which nobody will come: it pushes, and Prometheus pulls.
-            return
-        super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
+        self._collected = metrics_data
 
-    def _forward(self, metrics_data: MetricsData, timeout_millis: float, **kwargs: Any) -> None:
-        self._scraped = MetricsData(
-            [
-                dataclasses.replace(
-                    resource,
-                    scope_metrics=[
-                        dataclasses.replace(
-                            scope,
-                            metrics=[
-                                _with_floats(each) for each in scope.metrics if self._can_show(each)
-                            ],
-                        )
-                        for scope in resource.scope_metrics
-                    ],
-                )
-                for resource in metrics_data.resource_metrics
-            ]
-        )
-        super()._forward(self._scraped, timeout_millis, **kwargs)
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002  # the SDK's signature
+        """Do nothing: Prometheus comes for the data, so there is nobody to push it to."""
+        return True
 
-    def _can_show(self, metric: Metric) -> bool:
-        if isinstance(metric.data, Sum | Gauge | Histogram):
-            return True
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:  # noqa: ARG002  # at once
+        """Show nothing from now on."""
+        self._ended = True
+
+
+class ScrapeCollector(Collector):
+    """Shows a registry what a provider's instruments and the produced histograms have."""
+
+    def __init__(self, reader: ScrapedReader, producer: HistogramProducer) -> None:
+        self._lock = threading.Lock()
+        self._reader = reader
+        self._producer = producer
+        self._left_out: set[str] = set()
+
+    def collect(self) -> list[Family]:
+        """Collect for one scrape; blocks while another scrape collects."""
+        with self._lock:
+            data = with_produced(self._reader.read(), self._producer)
+            targets = [target_info(each.resource.attributes) for each in data.resource_metrics]
+            return merged([*targets, *self._families(data)])
+
+    def _families(self, data: MetricsData) -> Iterator[Family]:
+        for resource in data.resource_metrics:
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    family = family_of(metric)
+                    if family is None:
+                        self._warn_once(metric)
+                    else:
+                        yield family
+
+    def _warn_once(self, metric: Metric) -> None:
         if metric.name not in self._left_out:
             self._left_out.add(metric.name)
             logger.warning(
@@ -90,25 +100,3 @@ class PrometheusReader(ProducingReader, PrometheusMetricReader):
                 metric.name,
                 type(metric.data).__name__,
             )
-        return False
-
-
-def _with_floats(metric: Metric) -> Metric:
-    """Return a histogram with bounds of one spelling: "1" is another label value than "1.0"."""
-    if not isinstance(metric.data, Histogram):
-        return metric
-    points = [
-        dataclasses.replace(point, explicit_bounds=tuple(map(float, point.explicit_bounds)))
-        for point in metric.data.data_points
-    ]
-    return dataclasses.replace(metric, data=dataclasses.replace(metric.data, data_points=points))
-
-
-class _Families(Collector):
-    """What the given registry sees of the reader."""
-
-    def __init__(self, reader: PrometheusReader) -> None:
-        self._reader = reader
-
-    def collect(self) -> Iterable[Family]:
-        return self._reader.families()

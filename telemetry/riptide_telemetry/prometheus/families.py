@@ -1,70 +1,147 @@
-"""Puts exemplars, which the exporter drops, back beside the buckets they belong to."""
+"""OpenTelemetry's metrics as metric families of prometheus_client.
+
+The rules are those of the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility".
+The exporter's own functions make the names, so that an instrument is called here what it is called
+in any other application that uses the exporter.
+"""
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from opentelemetry.sdk.metrics.export import Histogram
+from opentelemetry.exporter.prometheus._mapping import (
+    map_unit,
+    sanitize_attribute,
+    sanitize_full_name,
+)
+from opentelemetry.sdk.metrics.export import Gauge, Histogram, Sum
 from opentelemetry.trace import format_span_id, format_trace_id
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.samples import Exemplar
 
 from riptide_telemetry.catalog import CATALOG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from opentelemetry.sdk.metrics.export import Metric, MetricsData
+    from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, NumberDataPoint
     from prometheus_client import Metric as Family
 
-    Bucket = tuple[str, frozenset[tuple[str, str]]]
+    Bucket = tuple[str, float] | tuple[str, float, Exemplar]
 
-_FAMILY_NAMES = {definition.name: definition.prometheus_name for definition in CATALOG}
+NANOSECONDS = 1_000_000_000
+
+# Histograms of other libraries are shown as the exporter shows them, which is without exemplars.
+_WITH_EXEMPLARS = frozenset(definition.name for definition in CATALOG)
 
 
-def attach_exemplars(families: list[Family], data: MetricsData) -> list[Family]:
-    """Give the families' buckets the exemplars of the histograms of the catalog.
+class _Description(TypedDict):
+    """What every family is constructed with."""
 
-    They appear in OpenMetrics output; the older text format has no place for them.
+    name: str
+    documentation: str
+    labels: Sequence[str]
+    unit: str
+
+
+def target_info(attributes: Mapping[str, Any]) -> Family:
+    """Return the family that describes the process by the attributes of its resource."""
+    labels = {sanitize_attribute(key): _label_value(value) for key, value in attributes.items()}
+    return InfoMetricFamily("target", "Target metadata", labels)
+
+
+def family_of(metric: Metric) -> Family | None:
+    """Return the metric's family, or None if the text formats have no type for it.
+
+    They have none for exponential histograms. An up-down counter is a gauge. Values are cumulative.
     """
-    exemplars: dict[Bucket, Exemplar] = {}
-    for resource in data.resource_metrics:
-        for scope in resource.scope_metrics:
-            for metric in scope.metrics:
-                exemplars |= _by_bucket(metric)
-    if exemplars:
-        for family in families:
-            family.samples = [
-                sample._replace(exemplar=exemplars.get(_bucket(sample.name, sample.labels)))
-                for sample in family.samples
-            ]
-    return families
+    data = metric.data
+    if not isinstance(data, Sum | Gauge | Histogram):
+        return None
+    labels, rows = _labels(data.data_points)
+    description: _Description = {
+        "name": sanitize_full_name(metric.name),
+        "documentation": metric.description or "",
+        "labels": labels,
+        "unit": map_unit(metric.unit or ""),
+    }
+    if isinstance(data, Histogram):
+        histogram = HistogramMetricFamily(**description)
+        for row, point in zip(rows, data.data_points, strict=True):
+            exemplars = _exemplars(point) if metric.name in _WITH_EXEMPLARS else {}
+            histogram.add_metric(row, _buckets(point, exemplars), point.sum)
+        return histogram
+    monotonic = isinstance(data, Sum) and data.is_monotonic
+    family = (CounterMetricFamily if monotonic else GaugeMetricFamily)(**description)
+    for row, number in zip(rows, data.data_points, strict=True):
+        family.add_metric(row, number.value)
+    return family
 
 
-def _bucket(sample_name: str, labels: Mapping[str, str]) -> Bucket:
-    return sample_name, frozenset(labels.items())
+def merged(families: Iterable[Family]) -> list[Family]:
+    """Return the families with those of one name, type, unit and description made one.
+
+    Several scopes may have an instrument of the same name. Where they describe it differently the
+    families stay apart, as the exporter has them.
+    """
+    merged: dict[tuple[str, ...], Family] = {}
+    for family in families:
+        key = family.name, family.type, family.unit, family.documentation
+        first = merged.setdefault(key, family)
+        if first is not family:
+            first.samples.extend(family.samples)
+    return list(merged.values())
 
 
-def _by_bucket(metric: Metric) -> dict[Bucket, Exemplar]:
-    return dict(_buckets(metric)) if metric.name in _FAMILY_NAMES else {}
+def _labels(
+    points: Sequence[NumberDataPoint | HistogramDataPoint],
+) -> tuple[list[str], list[list[str]]]:
+    """Return the names of all labels, and each point's values of them; "" where it has none."""
+    labels = [
+        {
+            sanitize_attribute(key): _label_value(value)
+            for key, value in (point.attributes or {}).items()
+        }
+        for point in points
+    ]
+    names = sorted({name for row in labels for name in row})
+    return names, [[row.get(name, "") for name in names] for row in labels]
 
 
-def _buckets(metric: Metric) -> Iterator[tuple[Bucket, Exemplar]]:
-    if not isinstance(metric.data, Histogram):
-        return
-    name = f"{_FAMILY_NAMES[metric.name]}_bucket"
-    for point in metric.data.data_points:
-        bounds = [*map(str, point.explicit_bounds), "+Inf"]
-        labels = {key: str(value) for key, value in (point.attributes or {}).items()}
-        for exemplar in point.exemplars:
-            if exemplar.trace_id is None or exemplar.span_id is None:
-                continue
-            le = bounds[bisect_left(point.explicit_bounds, exemplar.value)]
-            trace = {
+def _label_value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _buckets(point: HistogramDataPoint, exemplars: Mapping[int, Exemplar]) -> list[Bucket]:
+    """Return upper bound, cumulative count and, where there is one, the exemplar of each bucket."""
+    # As floats: "1" would be another label value than "1.0", whoever gave the bounds.
+    bounds = [*(str(float(bound)) for bound in point.explicit_bounds), "+Inf"]
+    counts = accumulate(point.bucket_counts)
+    return [
+        (bound, count, exemplars[position]) if position in exemplars else (bound, count)
+        for position, (bound, count) in enumerate(zip(bounds, counts, strict=True))
+    ]
+
+
+def _exemplars(point: HistogramDataPoint) -> dict[int, Exemplar]:
+    """Return the exemplars that name a trace, by the position of their bucket."""
+    return {
+        bisect_left(point.explicit_bounds, exemplar.value): Exemplar(
+            {
                 "trace_id": format_trace_id(exemplar.trace_id),
                 "span_id": format_span_id(exemplar.span_id),
-            }
-            yield (
-                _bucket(name, labels | {"le": le}),
-                Exemplar(trace, exemplar.value, exemplar.time_unix_nano / 1e9),
-            )
+            },
+            exemplar.value,
+            exemplar.time_unix_nano / NANOSECONDS,
+        )
+        for exemplar in point.exemplars
+        if exemplar.trace_id is not None and exemplar.span_id is not None
+    }

@@ -5,7 +5,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry.sdk.metrics.export import MetricsData
+from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from riptide_telemetry import catalog
@@ -208,7 +209,9 @@ def test_a_password_in_the_endpoint_is_not_logged(
     assert "secret" not in caplog.text
 
 
-def test_an_export_that_cannot_be_made_does_not_end_the_exports() -> None:
+def test_an_export_that_cannot_be_made_does_not_end_the_exports(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     health = ExportHealth(Signal.METRICS, "http://nowhere")
 
     class Broken:
@@ -218,8 +221,9 @@ def test_an_export_that_cannot_be_made_does_not_end_the_exports() -> None:
     reader = PushingReader.__new__(PushingReader)
     reader._health = health
     reader.producer = Broken()  # type: ignore[assignment]  # what fails in place of the real one
-    reader._receive_metrics(MetricsData(["anything"]))  # type: ignore[list-item]  # never looked at
+    reader._receive_metrics(MetricsData([ResourceMetrics(Resource.get_empty(), [], "")]))
     assert health.failures == 1
+    assert "boom" in caplog.text
 
 
 def test_a_certificate_of_ones_own_is_trusted_when_it_is_given(

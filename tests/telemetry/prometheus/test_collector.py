@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -14,12 +14,13 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from prometheus_client import CollectorRegistry, generate_latest
 
-from riptide_telemetry.prometheus.reader import PrometheusReader
+from riptide_telemetry.instruments.producer import HistogramProducer
+from riptide_telemetry.prometheus.collector import ScrapeCollector, ScrapedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
 SCRAPERS = 4
 SCOPE_LABELS = ',otel_scope_name="test",otel_scope_schema_url="",otel_scope_version=""'
@@ -55,12 +56,22 @@ class Process:
 
 @pytest.fixture
 def stock() -> Process:
-    return Process(lambda registry: PrometheusMetricReader(registry=registry))
+    return Process(stock_reader)
+
+
+def stock_reader(registry: CollectorRegistry) -> MetricReader:
+    return PrometheusMetricReader(registry=registry)
 
 
 @pytest.fixture
 def ours() -> Process:
-    return Process(PrometheusReader)
+    return Process(make_scraped_reader)
+
+
+def make_scraped_reader(registry: CollectorRegistry) -> MetricReader:
+    reader = ScrapedReader()
+    registry.register(ScrapeCollector(reader, HistogramProducer({})))
+    return reader
 
 
 def flush_on_another_thread(process: Process) -> None:
@@ -82,20 +93,29 @@ def test_a_flush_between_scrapes_leaves_no_trace(ours: Process) -> None:
     assert ours.scrape() == clean
 
 
-def test_a_flush_on_another_thread_during_a_scrape_leaves_no_trace(ours: Process) -> None:
+def test_a_flush_on_another_thread_during_a_scrape_leaves_no_trace(
+    ours: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # As a scrape collects, a flush has already collected and delivers.
     clean = ours.scrape()
-    reader = next(iter(ours.registry._collector_to_names))._reader  # type: ignore[attr-defined]  # its only collector is ours
-    collected = reader._own_registry.collect
+    (reader,) = ours.provider._metric_readers
+    receive = reader._receive_metrics
 
-    def collect_after_a_flush() -> object:
+    def receive_between_flushes(metrics_data: MetricsData, **_: Any) -> None:
+        monkeypatch.setattr(reader, "_receive_metrics", receive)
         flush_on_another_thread(ours)
-        families = list(collected())
+        receive(metrics_data)
         flush_on_another_thread(ours)
-        return families
 
-    reader._own_registry.collect = collect_after_a_flush
+    monkeypatch.setattr(reader, "_receive_metrics", receive_between_flushes)
     assert ours.scrape() == clean
+    assert ours.scrape() == clean
+
+
+def test_what_others_make_the_reader_collect_leaves_no_trace(ours: Process) -> None:
+    clean = ours.scrape()
+    (reader,) = ours.provider._metric_readers
+    reader.collect()
     assert ours.scrape() == clean
 
 
@@ -197,3 +217,15 @@ def test_there_are_no_scope_labels(ours: Process) -> None:
 def test_a_scrape_after_shutdown_is_empty(ours: Process) -> None:
     ours.provider.shutdown()
     assert not ours.scrape()
+
+
+def test_the_sdk_s_own_metrics_call_the_reader_what_they_call_the_exporter_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+    series = "otel_sdk_metric_reader_collection_duration_seconds_count"
+    for make_reader in (stock_reader, make_scraped_reader):
+        process = Process(make_reader)
+        process.scrape()
+        (line,) = [line for line in process.scrape() if line.startswith(series)]
+        assert 'otel_component_type="prometheus_http_text_metric_exporter"' in line

@@ -11,9 +11,8 @@ from riptide_telemetry.middleware.websocket_stream import WebSocketStream
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from riptide_telemetry.lifecycle import Lifecycle
+    from riptide_telemetry.middleware.asgi_types import ASGIApp, Receive, Scope, Send
 
 
 class StreamTelemetryMiddleware:

@@ -13,9 +13,8 @@ from riptide_telemetry.recording.guard import guarded, report_failure
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from starlette.types import Message, Receive, Send
-
     from riptide_telemetry.lifecycle import Lifecycle
+    from riptide_telemetry.middleware.asgi_types import Message, Receive, Send
     from riptide_telemetry.middleware.stream_recognition import RecognisedStream
 
 

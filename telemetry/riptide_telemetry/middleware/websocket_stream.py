@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from typing import Any
 
-    from starlette.types import Message, Receive, Send
-
     from riptide_telemetry.lifecycle import Lifecycle
+    from riptide_telemetry.middleware.asgi_types import Message, Receive, Send
 
 _NORMAL_CLOSURE = 1000
 _NO_STATUS = 1005

@@ -23,6 +23,7 @@ _EXPORTERS = {
     Signal.TRACES: "trace_exporter:OTLPSpanExporter",
     Signal.LOGS: "_log_exporter:OTLPLogExporter",
 }
+_SESSION = "riptide_telemetry.otlp.http_session:ExportSession"
 _TRANSPORTS = {OtlpProtocol.GRPC: "grpc", OtlpProtocol.HTTP: "http"}
 
 
@@ -45,17 +46,20 @@ def _make(signal: Signal, settings: OtlpSettings) -> Any:
     """Return the SDK's exporter.
 
     Raises:
-        InvalidTelemetryError: it does not take what the variables say.
+        InvalidTelemetryError: it is not installed, or does not take what the variables say.
 
     """
-    exporter = pkgutil.resolve_name(
-        f"{_PACKAGE}.{_TRANSPORTS[settings.protocol]}.{_EXPORTERS[signal]}"
-    )
+    transport = _TRANSPORTS[settings.protocol]
     session: dict[str, Any] = {}
-    if settings.protocol is OtlpProtocol.HTTP:
-        session["session"] = pkgutil.resolve_name(
-            "riptide_telemetry.otlp.http_session:ExportSession"
-        )()
+    try:
+        exporter = pkgutil.resolve_name(f"{_PACKAGE}.{transport}.{_EXPORTERS[signal]}")
+        if settings.protocol is OtlpProtocol.HTTP:
+            session["session"] = pkgutil.resolve_name(_SESSION)()
+    except ImportError as error:
+        raise InvalidTelemetryError(
+            f"OTEL_{signal.upper()}_EXPORTER is otlp, but the exporter for {settings.protocol} is "
+            f"not installed ({error}): pip install 'riptide-telemetry[otlp-{transport}]'"
+        ) from error
     try:
         return exporter(endpoint=settings.endpoint, timeout=settings.timeout_s, **session)
     except Exception as error:

@@ -22,6 +22,44 @@ MAKERS: dict[Signal, Any] = {
 }
 
 
+# As in an environment in which the modules named on the command line are not installed.
+WITHOUT = """
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name in sys.argv[1:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NotInstalled())
+"""
+# Starts once for each signal, and prints what start_telemetry says to it.
+START_WITHOUT = (
+    WITHOUT
+    + """
+import os
+from riptide_telemetry import InvalidTelemetryError, start_telemetry
+
+for signal in ("METRICS", "TRACES", "LOGS"):
+    variable = f"OTEL_{signal}_EXPORTER"
+    os.environ[variable] = "otlp"
+    try:
+        start_telemetry("1")
+    except InvalidTelemetryError as error:
+        print(error)
+    del os.environ[variable]
+"""
+)
+SCRAPE_WITHOUT = (
+    WITHOUT
+    + """
+from riptide_telemetry import StreamTelemetryMiddleware, start_telemetry
+
+print(b"riptide_build_info" in start_telemetry("1").exposition.render().body)
+"""
+)
+
+
 @pytest.mark.parametrize("protocol", OtlpProtocol)
 @pytest.mark.parametrize("signal", Signal)
 def test_there_is_an_exporter_of_each_signal_for_each_protocol(
@@ -40,6 +78,43 @@ def test_what_the_exporter_does_not_take_is_told_in_one_line(
     settings = OtlpSettings(OtlpProtocol.GRPC, "http://127.0.0.1:9", 1.0)
     with pytest.raises(InvalidTelemetryError, match="metrics cannot be exported by OTLP"):
         make_metric_exporter(settings, ExportHealth(Signal.METRICS))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "extra", "missing"),
+    [
+        ("grpc", "otlp-grpc", "opentelemetry.exporter.otlp"),
+        ("grpc", "otlp-grpc", "grpc"),
+        ("http/protobuf", "otlp-http", "opentelemetry.exporter.otlp"),
+        ("http/protobuf", "otlp-http", "requests"),
+    ],
+)
+def test_an_exporter_that_is_not_installed_is_told_with_what_installs_it(
+    protocol: str, extra: str, missing: str
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", START_WITHOUT, missing],
+        env={"OTEL_EXPORTER_OTLP_PROTOCOL": protocol},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert len(told) == 3
+    for signal, line in zip(("METRICS", "TRACES", "LOGS"), told, strict=True):
+        assert line.startswith(f"OTEL_{signal}_EXPORTER is otlp, but the exporter for {protocol} ")
+        assert line.endswith(f": pip install 'riptide-telemetry[{extra}]'")
+
+
+def test_the_library_needs_no_exporter_and_no_framework_unless_one_is_asked_for() -> None:
+    missing = ["opentelemetry.exporter.otlp", "grpc", "requests", "starlette"]
+    result = subprocess.run(
+        [sys.executable, "-c", SCRAPE_WITHOUT, *missing],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "True\n"
 
 
 def test_prometheus_alone_loads_neither_grpc_nor_a_client_of_http() -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import NamedTuple
 
 from riptide_telemetry.labels import (
+    ClosedSet,
     CloseReason,
     DropReason,
     ErrorType,
@@ -38,7 +39,7 @@ class Label(NamedTuple):
     """A label and the closed set of its values; None: the operator's allow-list has them."""
 
     key: str
-    values: type[StrEnum] | None
+    values: type[ClosedSet] | None
 
 
 _UNIT_SUFFIXES = {"s": "_seconds", "By": "_bytes"}

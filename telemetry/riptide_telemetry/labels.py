@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Self
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class ClosedSet(StrEnum):
-    """An enum of label values."""
+class ClosedSet(str, Enum):
+    """An enum whose members are strings, as those of ``enum.StrEnum`` (new in Python 3.11)."""
 
+    __str__ = str.__str__
     # Enum's own is a Python function, and half of what it costs to count something by a label.
     __hash__ = str.__hash__
 

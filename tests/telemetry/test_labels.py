@@ -1,24 +1,27 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 
 import pytest
 
 from riptide_telemetry import labels
-from riptide_telemetry.labels import CloseReason, ErrorType, Protocol, StreamOutcome
+from riptide_telemetry.labels import (
+    ClosedSet,
+    CloseReason,
+    ErrorType,
+    Protocol,
+    StreamOutcome,
+)
 
-ENUMS: list[type[StrEnum]] = [
+ENUMS: list[type[ClosedSet]] = [
     value
     for value in vars(labels).values()
-    if isinstance(value, type)
-    and issubclass(value, StrEnum)
-    and value not in {StrEnum, labels.ClosedSet}
+    if isinstance(value, type) and issubclass(value, ClosedSet) and value is not ClosedSet
 ]
 
 
 @pytest.mark.parametrize("enum", ENUMS, ids=lambda enum: str(enum.__name__))
-def test_values_are_short_lower_case_words(enum: type[StrEnum]) -> None:
+def test_values_are_short_lower_case_words(enum: type[ClosedSet]) -> None:
     for member in enum:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", member.value)
         assert str(member) == member.value == member.name.lower()
@@ -54,3 +57,12 @@ def test_a_fault_of_the_server_asks_the_client_to_come_back() -> None:
 def test_a_close_reason_can_be_found_by_its_label() -> None:
     assert {reason: reason.name for reason in CloseReason}["draining"] == "DRAINING"  # type: ignore[index]  # a plain string is as good
     assert CloseReason.DRAINING.websocket_code == 1012
+
+
+@pytest.mark.parametrize("enum", ENUMS, ids=lambda enum: str(enum.__name__))
+def test_a_member_is_its_value_wherever_a_string_is_used(enum: type[ClosedSet]) -> None:
+    for member in enum:
+        assert member == member.value
+        assert hash(member) == hash(member.value)
+        assert f"{member}" == "{}".format(member) == "%s" % member == member.value  # noqa: UP031, UP032  # each way is a case
+        assert type(str(member)) is str

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -22,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 
-from riptide_telemetry.labels import Signal
+from riptide_telemetry.labels import ClosedSet, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,7 +52,7 @@ class InvalidTelemetryError(ValueError):
     """An OTEL_* variable has a value that is not allowed; the text is one line."""
 
 
-class OtlpProtocol(StrEnum):
+class OtlpProtocol(ClosedSet):
     """How OTLP is spoken."""
 
     GRPC = "grpc"

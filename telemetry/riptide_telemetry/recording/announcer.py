@@ -60,10 +60,14 @@ class Announcer:
             extra["trace"] = trace
             logger.log(level, "%s connection_id=%s %s", name, connection_id, text, extra=extra)
         for listener in self._listeners:
-            try:
-                listener(Event(name, connection_id, details))
-            except Exception:
-                logger.exception("a listener failed on %s", name)
+            _call(listener, Event(name, connection_id, details))
+
+
+def _call(listener: Listener, event: Event) -> None:
+    try:
+        listener(event)
+    except Exception:
+        logger.exception("a listener failed on %s", event.name)
 
 
 def _is_bad(name: EventName, details: Mapping[str, object]) -> bool:

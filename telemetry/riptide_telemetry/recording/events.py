@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from riptide_telemetry.labels import ClosedSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class EventName(StrEnum):
+class EventName(ClosedSet):
     """The verbs of the lifecycle that concern one connection; messages sent are not among them."""
 
     CONNECTION_ESTABLISHED = "connection_established"

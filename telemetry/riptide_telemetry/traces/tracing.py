@@ -6,7 +6,7 @@ that decides by the whole trace would decide before a long one has ended.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from riptide_telemetry.traces.trace_context import read_traceparent, write_traceparent
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.trace import SpanContext
+    from typing_extensions import Self
 
     from riptide_telemetry.labels import CloseReason, Protocol, Source
 

@@ -6,14 +6,15 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
-    Protocol,
     PublishOutcome,
     ReconnectionOutcome,
     RejectReason,
     Signal,
     Source,
     StreamOutcome,
+    StreamProtocol,
 )
+from riptide_telemetry.labels import StreamProtocol as Protocol
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.middleware.asgi import StreamTelemetryMiddleware
 from riptide_telemetry.otlp.export_settings import InvalidTelemetryError
@@ -50,6 +51,7 @@ __all__ = [
     "Source",
     "StreamLifecycleManager",
     "StreamOutcome",
+    "StreamProtocol",
     "StreamTelemetryMiddleware",
     "StreamingMetrics",
     "Telemetry",

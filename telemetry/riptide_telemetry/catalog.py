@@ -16,13 +16,13 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
-    Protocol,
     PublishOutcome,
     ReconnectionOutcome,
     RejectReason,
     Signal,
     Source,
     StreamOutcome,
+    StreamProtocol,
 )
 
 
@@ -72,7 +72,7 @@ class MetricDefinition:
         return [dict(zip(keys, map(str, values), strict=True)) for values in combinations]
 
 
-_PROTOCOL = Label("protocol", Protocol)
+_PROTOCOL = Label("protocol", StreamProtocol)
 _TOPIC = Label("topic", None)
 _DURATION_BOUNDS = (
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),

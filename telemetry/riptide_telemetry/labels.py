@@ -17,7 +17,7 @@ class ClosedSet(str, Enum):
     __hash__ = str.__hash__
 
 
-class Protocol(ClosedSet):
+class StreamProtocol(ClosedSet):
     """How a consumer reads its stream."""
 
     NDJSON = "ndjson"

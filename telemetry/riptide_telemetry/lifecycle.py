@@ -15,11 +15,11 @@ if TYPE_CHECKING:
         CloseReason,
         DropReason,
         ErrorType,
-        Protocol,
         PublishOutcome,
         ReconnectionOutcome,
         RejectReason,
         Source,
+        StreamProtocol,
     )
     from riptide_telemetry.traces.tracing import ConnectionTotals
 
@@ -35,7 +35,7 @@ class Lifecycle:
     """
 
     def connection_established(
-        self, connection_id: str, protocol: Protocol, topic: str = "", traceparent: str = ""
+        self, connection_id: str, protocol: StreamProtocol, topic: str = "", traceparent: str = ""
     ) -> None:
         """Take note that a connection has opened, to read a topic.
 
@@ -65,7 +65,7 @@ class Lifecycle:
 
     def items_fanned_out(  # noqa: PLR0913, PLR0917  # as items_sent
         self,
-        protocol: Protocol,
+        protocol: StreamProtocol,
         topic: str,
         count: int,
         size_bytes: int,
@@ -136,7 +136,7 @@ class Lifecycle:
         ``totals`` are those of its life, where they were kept.
         """
 
-    def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
+    def connection_rejected(self, protocol: StreamProtocol, reason: RejectReason) -> None:
         """Take note that a stream was refused before it began."""
 
     def publishing(self, topic: str, traceparent: str) -> Publishing:

@@ -4,7 +4,7 @@ import pytest
 
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import CATALOG, Kind, MetricDefinition
-from riptide_telemetry.labels import DropReason, Protocol
+from riptide_telemetry.labels import DropReason, StreamProtocol
 
 CONTRACT_DURATION_BOUNDS = (
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),
@@ -66,7 +66,7 @@ def test_prometheus_names_carry_the_unit_and_the_suffix_of_counters(
 
 def test_label_sets_are_all_combinations_of_the_closed_values() -> None:
     sets = catalog.MESSAGES_DROPPED.label_sets()
-    assert len(sets) == len(Protocol) * len(DropReason)
+    assert len(sets) == len(StreamProtocol) * len(DropReason)
     assert {"protocol": "sse", "reason": "conflated"} in sets
     assert catalog.ERROR_RATE.label_sets() == [{}]
 

@@ -4,13 +4,14 @@ import re
 
 import pytest
 
+import riptide_telemetry
 from riptide_telemetry import labels
 from riptide_telemetry.labels import (
     ClosedSet,
     CloseReason,
     ErrorType,
-    Protocol,
     StreamOutcome,
+    StreamProtocol,
 )
 
 ENUMS: list[type[ClosedSet]] = [
@@ -27,8 +28,12 @@ def test_values_are_short_lower_case_words(enum: type[ClosedSet]) -> None:
         assert str(member) == member.value == member.name.lower()
 
 
+def test_the_protocols_have_their_former_name_at_the_door_as_well() -> None:
+    assert riptide_telemetry.Protocol is riptide_telemetry.StreamProtocol is StreamProtocol
+
+
 def test_there_are_exactly_three_protocols() -> None:
-    assert list(map(str, Protocol)) == ["ndjson", "sse", "websocket"]
+    assert list(map(str, StreamProtocol)) == ["ndjson", "sse", "websocket"]
 
 
 @pytest.mark.parametrize("reason", CloseReason)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from riptide_telemetry.labels import CloseReason, ErrorType, Protocol, Source
+from riptide_telemetry.labels import CloseReason, ErrorType, Source, StreamProtocol
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 
@@ -42,7 +42,7 @@ def test_every_verb_says_what_it_takes_note_of(verb: str) -> None:
 
 def test_telemetry_switched_off_takes_every_call_and_keeps_nothing() -> None:
     off = Lifecycle()
-    off.connection_established("c", Protocol.SSE)
+    off.connection_established("c", StreamProtocol.SSE)
     off.stream_started("c", "r", None)
     off.items_sent("c", 1, 10, [0], Source.LIVE)
     off.stream_error("c", ErrorType.INTERNAL, recoverable=False)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from riptide_telemetry import catalog
 from riptide_telemetry.instruments.producer import ProducingReader
-from riptide_telemetry.labels import CloseReason, Protocol, Signal, Source
+from riptide_telemetry.labels import CloseReason, Signal, Source, StreamProtocol
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.otlp.export_settings import InvalidTelemetryError
 from riptide_telemetry.providers import Telemetry, start_telemetry
@@ -65,7 +65,7 @@ async def test_disabled_telemetry_does_nothing_quietly_and_metrics_still_answer(
     caplog.set_level(logging.DEBUG)
     telemetry = start_telemetry("1")
     assert type(telemetry.lifecycle) is Lifecycle
-    telemetry.lifecycle.connection_established("c", Protocol.SSE)
+    telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
     telemetry.observe({catalog.MEMORY_USAGE: lambda: 1})
     for _ in range(2):
         page = (await telemetry.exposition.scrape()).body.decode()
@@ -85,7 +85,7 @@ def test_nothing_global_is_set_so_that_two_live_side_by_side() -> None:
     before = global_metrics.get_meter_provider()
     one, other = start_telemetry("1"), start_telemetry("2")
     assert global_metrics.get_meter_provider() is before
-    one.lifecycle.connection_established("c", Protocol.SSE)
+    one.lifecycle.connection_established("c", StreamProtocol.SSE)
     shown = 'riptide_streaming_total_connections{protocol="sse"} 1.0'
     assert shown in one.exposition.render().body.decode()
     assert shown not in other.exposition.render().body.decode()
@@ -94,7 +94,7 @@ def test_nothing_global_is_set_so_that_two_live_side_by_side() -> None:
 def test_an_extra_reader_gets_instruments_histograms_and_their_exemplars() -> None:
     reader = Reader()
     telemetry = start_telemetry("1", [reader], topic_prefixes=["orders"])
-    telemetry.lifecycle.connection_established("c", Protocol.SSE)
+    telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
     telemetry.lifecycle.items_sent("c", 1, 1, [0], Source.LIVE)
     telemetry.lifecycle.connection_closed("c", CloseReason.COMPLETED)
     data = reader.get_metrics_data()

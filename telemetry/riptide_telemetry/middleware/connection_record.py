@@ -10,7 +10,7 @@ from riptide_telemetry.middleware.suspension import let_others_run
 from riptide_telemetry.recording.guard import guarded, report_failure
 
 if TYPE_CHECKING:
-    from riptide_telemetry.labels import CloseReason, ErrorType, Protocol
+    from riptide_telemetry.labels import CloseReason, ErrorType, StreamProtocol
     from riptide_telemetry.lifecycle import Lifecycle
     from riptide_telemetry.middleware.suspension import Suspension
 
@@ -26,7 +26,7 @@ class ConnectionRecord:
 
     __slots__ = ("_id", "_lifecycle", "_open", "_size_bytes")
 
-    def __init__(self, lifecycle: Lifecycle, protocol: Protocol) -> None:
+    def __init__(self, lifecycle: Lifecycle, protocol: StreamProtocol) -> None:
         self._lifecycle = lifecycle
         self._id = f"asgi-{next(_numbers)}"
         self._open = True
@@ -92,7 +92,7 @@ class ConnectionRecord:
         return self._open
 
     @guarded
-    def _establish(self, protocol: Protocol) -> None:
+    def _establish(self, protocol: StreamProtocol) -> None:
         self._lifecycle.connection_established(self._id, protocol)
 
     @guarded

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol as Interface
+from typing import Protocol
 
 # Enough of a line to tell whether it is a data field: the name and what follows it.
 _FIELD_START = 5
 
 
-class MessageCounter(Interface):
+class MessageCounter(Protocol):
     """What counts the messages of one body, remembering a few bytes of it at most."""
 
     def feed(self, chunk: bytes) -> int:

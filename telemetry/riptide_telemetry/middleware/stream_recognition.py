@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from riptide_telemetry.labels import Protocol
+from riptide_telemetry.labels import StreamProtocol
 from riptide_telemetry.middleware.message_counters import (
     Chunks,
     MessageCounter,
@@ -16,18 +16,18 @@ from riptide_telemetry.middleware.message_counters import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FORMATS: dict[bytes, tuple[Protocol, type[MessageCounter]]] = {
-    b"text/event-stream": (Protocol.SSE, SseEvents),
-    b"application/x-ndjson": (Protocol.NDJSON, NdjsonLines),
-    b"application/jsonl": (Protocol.NDJSON, NdjsonLines),
-    b"application/x-jsonlines": (Protocol.NDJSON, NdjsonLines),
+_FORMATS: dict[bytes, tuple[StreamProtocol, type[MessageCounter]]] = {
+    b"text/event-stream": (StreamProtocol.SSE, SseEvents),
+    b"application/x-ndjson": (StreamProtocol.NDJSON, NdjsonLines),
+    b"application/jsonl": (StreamProtocol.NDJSON, NdjsonLines),
+    b"application/x-jsonlines": (StreamProtocol.NDJSON, NdjsonLines),
 }
 
 
 class RecognisedStream(NamedTuple):
     """Which protocol the response counts for, and what counts its messages."""
 
-    protocol: Protocol
+    protocol: StreamProtocol
     counter: MessageCounter
 
 
@@ -54,7 +54,7 @@ def recognise(start: Mapping[str, Any], *, chunked: bool) -> RecognisedStream | 
     if known is not None:
         protocol, counter = known
     elif chunked and not has_length:
-        protocol, counter = Protocol.NDJSON, Chunks
+        protocol, counter = StreamProtocol.NDJSON, Chunks
     else:
         return None
     return RecognisedStream(protocol, Uncounted() if compressed else counter())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.labels import CloseReason, Protocol
+from riptide_telemetry.labels import CloseReason, StreamProtocol
 from riptide_telemetry.middleware.connection_record import ConnectionRecord
 from riptide_telemetry.middleware.suspension import begin
 from riptide_telemetry.recording.guard import guarded, report_failure
@@ -85,7 +85,7 @@ class WebSocketStream:
 
     @guarded
     def _begin(self) -> None:
-        self._record = ConnectionRecord(self._lifecycle, Protocol.WEBSOCKET)
+        self._record = ConnectionRecord(self._lifecycle, StreamProtocol.WEBSOCKET)
 
     @guarded
     def _received(self, message: Message, record: ConnectionRecord) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from riptide_telemetry.labels import (
         DropReason,
         ErrorType,
-        Protocol,
         ReconnectionOutcome,
+        StreamProtocol,
     )
     from riptide_telemetry.recording.events import Listener
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
@@ -59,7 +59,7 @@ class StreamLifecycleManager(ServiceRecorder):
 
     @guarded
     def connection_established(
-        self, connection_id: str, protocol: Protocol, topic: str = "", traceparent: str = ""
+        self, connection_id: str, protocol: StreamProtocol, topic: str = "", traceparent: str = ""
     ) -> None:
         """Count the connection as opened and active."""
         if connection_id in self._connections:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
-    from riptide_telemetry.labels import Protocol, RejectReason
+    from riptide_telemetry.labels import RejectReason, StreamProtocol
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 logger = logging.getLogger("riptide.stream")
@@ -29,7 +29,7 @@ class ServiceRecorder(Lifecycle):
         self._tracing = tracing or Tracing()
 
     @guarded
-    def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
+    def connection_rejected(self, protocol: StreamProtocol, reason: RejectReason) -> None:
         """Count the refusal; it never was a connection."""
         self.metrics.by_protocol[protocol].rejected[reason] += 1
 
@@ -53,7 +53,7 @@ class ServiceRecorder(Lifecycle):
     @guarded
     def items_fanned_out(  # noqa: PLR0913, PLR0917  # as items_sent
         self,
-        protocol: Protocol,
+        protocol: StreamProtocol,
         topic: str,
         count: int,
         size_bytes: int,

@@ -9,11 +9,11 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
-    Protocol,
     ReconnectionOutcome,
     RejectReason,
     Source,
     StreamOutcome,
+    StreamProtocol,
 )
 from riptide_telemetry.state.bucket_histogram import BucketHistogram
 from riptide_telemetry.state.sliding_window import Totals
@@ -54,7 +54,7 @@ class ProtocolMetrics:
         "write_wait",
     )
 
-    def __init__(self, protocol: Protocol, advance: Callable[[], None]) -> None:
+    def __init__(self, protocol: StreamProtocol, advance: Callable[[], None]) -> None:
         self._advance = advance
         self.protocol = protocol
         self.opened = 0

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from riptide_telemetry import catalog
-from riptide_telemetry.labels import CloseReason, Protocol, PublishOutcome
+from riptide_telemetry.labels import CloseReason, PublishOutcome, StreamProtocol
 from riptide_telemetry.state.bucket_histogram import BucketHistogram
 from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
 from riptide_telemetry.state.sliding_window import SlidingWindow, Totals
@@ -36,52 +36,56 @@ class StreamingMetrics:
         topic_prefixes: Iterable[str] = (),
     ) -> None:
         self.topics = TopicLabels(topic_prefixes)
-        self.by_protocol: dict[Protocol, ProtocolMetrics] = {}
+        self.by_protocol: dict[StreamProtocol, ProtocolMetrics] = {}
         self.window = SlidingWindow(self._totals, clock)
-        for protocol in Protocol:
+        for protocol in StreamProtocol:
             self.by_protocol[protocol] = ProtocolMetrics(protocol, self.window.advance)
-        self.ndjson = self.by_protocol[Protocol.NDJSON]
-        self.sse = self.by_protocol[Protocol.SSE]
-        self.websocket = self.by_protocol[Protocol.WEBSOCKET]
+        self.ndjson = self.by_protocol[StreamProtocol.NDJSON]
+        self.sse = self.by_protocol[StreamProtocol.SSE]
+        self.websocket = self.by_protocol[StreamProtocol.WEBSOCKET]
         self.published = dict.fromkeys(PublishOutcome, 0)
         self.log_append_duration = BucketHistogram(catalog.LOG_APPEND_DURATION.bounds)
         self.unaccounted = 0
 
-    def record_connection(self, protocol: Protocol) -> None:
+    def record_connection(self, protocol: StreamProtocol) -> None:
         """Count a connection that has opened."""
         self.by_protocol[protocol].record_connection()
 
     def record_disconnection(
         self,
-        protocol: Protocol,
+        protocol: StreamProtocol,
         duration_s: float,
         reason: CloseReason = CloseReason.CLIENT_CLOSED,
     ) -> None:
         """Count a connection that has closed after so many seconds; ignored if none is open."""
         self.by_protocol[protocol].record_disconnection(duration_s, reason)
 
-    def record_item_sent(self, protocol: Protocol, count: int = 1, size_bytes: int = 0) -> None:
+    def record_item_sent(
+        self, protocol: StreamProtocol, count: int = 1, size_bytes: int = 0
+    ) -> None:
         """Count messages sent, and their bytes."""
         # Written out: this is the one that is called for each message.
         metrics = self.by_protocol[protocol]
         metrics.sent += count
         metrics.sent_bytes += size_bytes
 
-    def record_item_received(self, protocol: Protocol, count: int = 1) -> None:
+    def record_item_received(self, protocol: StreamProtocol, count: int = 1) -> None:
         """Count messages that a client sent."""
         self.by_protocol[protocol].record_item_received(count)
 
-    def record_item_dropped(self, protocol: Protocol, reason: DropReason, count: int = 1) -> None:
+    def record_item_dropped(
+        self, protocol: StreamProtocol, reason: DropReason, count: int = 1
+    ) -> None:
         """Count messages that a consumer will not get."""
         self.by_protocol[protocol].record_item_dropped(reason, count)
 
     def record_error(
-        self, protocol: Protocol, error_type: ErrorType, *, first_of_connection: bool = True
+        self, protocol: StreamProtocol, error_type: ErrorType, *, first_of_connection: bool = True
     ) -> None:
         """Count an error; the error rate counts its connection if it is the first of late."""
         self.by_protocol[protocol].record_error(error_type, first_of_connection=first_of_connection)
 
-    def record_reconnection(self, protocol: Protocol, outcome: ReconnectionOutcome) -> None:
+    def record_reconnection(self, protocol: StreamProtocol, outcome: ReconnectionOutcome) -> None:
         """Count a consumer that came back with a position."""
         self.by_protocol[protocol].record_reconnection(outcome)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
     from typing_extensions import Self
 
-    from riptide_telemetry.labels import CloseReason, Protocol
+    from riptide_telemetry.labels import CloseReason, StreamProtocol
 
 # Spans of deliveries in a second: a topic of a thousand consumers would make as many as it has
 # slices, for each message.
@@ -146,7 +146,7 @@ class SpanTracing(Tracing):
         return PublishSpan(span)
 
     def stream_opening(
-        self, connection_id: str, protocol: Protocol, topic: str, traceparent: str
+        self, connection_id: str, protocol: StreamProtocol, topic: str, traceparent: str
     ) -> None:
         """Begin the opening, a child of the client's own span."""
         span = self._tracer.start_span(
@@ -168,7 +168,7 @@ class SpanTracing(Tracing):
     def stream_closed(
         self,
         connection_id: str,
-        protocol: Protocol,
+        protocol: StreamProtocol,
         reason: CloseReason,
         duration_s: float,
         totals: ConnectionTotals | None,
@@ -201,7 +201,7 @@ class SpanTracing(Tracing):
 
     def delivered(  # noqa: PLR0913, PLR0917  # as in Tracing
         self,
-        protocol: Protocol,
+        protocol: StreamProtocol,
         source: Source,
         topic: str,
         messages: int,
@@ -254,7 +254,7 @@ class SpanTracing(Tracing):
         return self._budget >= 0
 
 
-def _stream_attributes(connection_id: str, protocol: Protocol, topic: str) -> dict[str, str]:
+def _stream_attributes(connection_id: str, protocol: StreamProtocol, topic: str) -> dict[str, str]:
     attributes = {
         "messaging.system": SYSTEM,
         "riptide.connection_id": connection_id,

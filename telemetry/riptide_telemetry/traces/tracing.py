@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from typing_extensions import Self
 
-    from riptide_telemetry.labels import CloseReason, Protocol, Source
+    from riptide_telemetry.labels import CloseReason, Source, StreamProtocol
 
 
 class ConnectionTotals(NamedTuple):
@@ -58,7 +58,7 @@ class Tracing:
         return Publishing("" if parent is None else write_traceparent(parent))
 
     def stream_opening(
-        self, connection_id: str, protocol: Protocol, topic: str, traceparent: str
+        self, connection_id: str, protocol: StreamProtocol, topic: str, traceparent: str
     ) -> None:
         """Begin the span of a stream's opening; the client may have a trace of its own."""
 
@@ -68,7 +68,7 @@ class Tracing:
     def stream_closed(
         self,
         connection_id: str,
-        protocol: Protocol,
+        protocol: StreamProtocol,
         reason: CloseReason,
         duration_s: float,
         totals: ConnectionTotals | None,
@@ -77,7 +77,7 @@ class Tracing:
 
     def delivered(  # noqa: PLR0913, PLR0917  # what a delivery is made of
         self,
-        protocol: Protocol,
+        protocol: StreamProtocol,
         source: Source,
         topic: str,
         messages: int,

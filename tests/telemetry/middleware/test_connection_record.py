@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.labels import CloseReason, Protocol
+from riptide_telemetry.labels import CloseReason, StreamProtocol
 from riptide_telemetry.middleware.connection_record import ConnectionRecord
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def test_messages_of_unknown_age_have_no_latency(
     lifecycle: StreamLifecycleManager,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    record = ConnectionRecord(lifecycle, Protocol.SSE)
+    record = ConnectionRecord(lifecycle, StreamProtocol.SSE)
     record.sent(1, 10)
     record.sent(3, 30)
     assert telemetry.value(SENT, protocol="sse") == 4
@@ -34,7 +34,7 @@ def test_messages_of_unknown_age_have_no_latency(
 def test_bytes_that_complete_no_message_are_not_the_first_one(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    record = ConnectionRecord(lifecycle, Protocol.SSE)
+    record = ConnectionRecord(lifecycle, StreamProtocol.SSE)
     record.sent(0, 12)
     assert telemetry.value(FIRST, protocol="sse") == 0
     record.sent(1, 8)
@@ -45,7 +45,7 @@ def test_bytes_that_complete_no_message_are_not_the_first_one(
 def test_a_connection_closes_once(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    record = ConnectionRecord(lifecycle, Protocol.NDJSON)
+    record = ConnectionRecord(lifecycle, StreamProtocol.NDJSON)
     record.close(CloseReason.COMPLETED)
     record.close(CloseReason.INTERNAL_ERROR)
     assert not record.is_open
@@ -58,7 +58,7 @@ def test_a_connection_closes_once(
 def test_connections_do_not_share_an_identity(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    records = [ConnectionRecord(lifecycle, Protocol.WEBSOCKET) for _ in range(3)]
+    records = [ConnectionRecord(lifecycle, StreamProtocol.WEBSOCKET) for _ in range(3)]
     assert telemetry.value("riptide_streaming_active_connections", protocol="websocket") == 3
     records[0].received()
     records[1].blocked(0.5)
@@ -71,7 +71,7 @@ def test_an_error_is_told_once_and_counted_once(
 ) -> None:
     names: list[str] = []
     lifecycle.subscribe(lambda event: names.append(event.name))
-    ConnectionRecord(lifecycle, Protocol.SSE).close(CloseReason.INTERNAL_ERROR)
+    ConnectionRecord(lifecycle, StreamProtocol.SSE).close(CloseReason.INTERNAL_ERROR)
     assert names[2:] == ["stream_error", "connection_closed"]
     assert telemetry.value("riptide.streaming.errors", error_type="internal") == 1
     assert telemetry.value("riptide.streaming.streams_ended", outcome="failed") == 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from riptide_telemetry.labels import Protocol
+from riptide_telemetry.labels import StreamProtocol
 from riptide_telemetry.middleware.message_counters import Chunks, NdjsonLines, SseEvents, Uncounted
 from riptide_telemetry.middleware.stream_recognition import recognise
 
@@ -17,15 +17,15 @@ def start(status: int = 200, **headers: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content_type", "protocol", "counter"),
     [
-        ("text/event-stream", Protocol.SSE, SseEvents),
-        ("Text/Event-Stream ; charset=utf-8", Protocol.SSE, SseEvents),
-        ("application/x-ndjson", Protocol.NDJSON, NdjsonLines),
-        ("application/jsonl; charset=utf-8", Protocol.NDJSON, NdjsonLines),
-        ("application/x-jsonlines", Protocol.NDJSON, NdjsonLines),
+        ("text/event-stream", StreamProtocol.SSE, SseEvents),
+        ("Text/Event-Stream ; charset=utf-8", StreamProtocol.SSE, SseEvents),
+        ("application/x-ndjson", StreamProtocol.NDJSON, NdjsonLines),
+        ("application/jsonl; charset=utf-8", StreamProtocol.NDJSON, NdjsonLines),
+        ("application/x-jsonlines", StreamProtocol.NDJSON, NdjsonLines),
     ],
 )
 def test_a_stream_is_known_by_its_content_type(
-    content_type: str, protocol: Protocol, counter: type
+    content_type: str, protocol: StreamProtocol, counter: type
 ) -> None:
     stream = recognise(start(Content_Type=content_type), chunked=False)
     assert stream is not None
@@ -50,7 +50,7 @@ def test_a_head_without_headers_is_no_stream() -> None:
 def test_what_has_no_length_is_a_stream_where_that_was_asked_for() -> None:
     stream = recognise(start(content_type="text/plain"), chunked=True)
     assert stream is not None
-    assert stream.protocol is Protocol.NDJSON
+    assert stream.protocol is StreamProtocol.NDJSON
     assert isinstance(stream.counter, Chunks)
     assert recognise(start(content_type="text/plain", content_length="5"), chunked=True) is None
 

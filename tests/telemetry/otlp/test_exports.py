@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import Kind
-from riptide_telemetry.labels import Protocol, Signal, Source
+from riptide_telemetry.labels import Signal, Source, StreamProtocol
 from riptide_telemetry.otlp.exports import PushingReader
 from riptide_telemetry.providers import Telemetry, start_telemetry
 from riptide_telemetry.state.export_health import ExportHealth
@@ -69,7 +69,7 @@ def test_our_histograms_go_out_whole_with_their_exemplars(
     receiver: OtlpReceiver, start: Callable[..., Telemetry], protocol: str
 ) -> None:
     telemetry = start(receiver.variables(protocol, "metrics"))
-    telemetry.lifecycle.connection_established("c", Protocol.SSE)
+    telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
     now = time.monotonic_ns()
     telemetry.lifecycle.items_sent("c", 1, 5, [now - 30_000_000], Source.LIVE, TRACE)
 
@@ -150,7 +150,7 @@ def test_a_receiver_that_refuses_is_counted_logged_once_and_tried_again(
     telemetry = start(
         receiver.variables(protocol, "metrics") | {"OTEL_EXPORTER_OTLP_TIMEOUT": "200"}
     )
-    telemetry.lifecycle.connection_established("c", Protocol.SSE)
+    telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
     health = telemetry.export_health[Signal.METRICS]
     receiver.wait_for(lambda: health.failures >= 3)
     assert health.last_success == 0
@@ -189,7 +189,7 @@ def test_shutdown_exports_what_is_left(
 ) -> None:
     variables = receiver.variables(protocol, "metrics")
     telemetry = start(variables | {"OTEL_METRIC_EXPORT_INTERVAL": "3600000"})
-    telemetry.lifecycle.connection_established("c", Protocol.SSE)
+    telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
     telemetry.shutdown()
     opened = receiver.metrics()[catalog.CONNECTIONS_OPENED.name].sum.data_points
     assert sum(point.as_int for point in opened) == 1

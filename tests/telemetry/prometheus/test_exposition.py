@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from riptide_telemetry import catalog
-from riptide_telemetry.labels import DropReason, Protocol
+from riptide_telemetry.labels import DropReason, StreamProtocol
 from riptide_telemetry.prometheus.exposition import Exposition
 from riptide_telemetry.providers import Telemetry, start_telemetry
 from tests.programs import require
@@ -96,9 +96,9 @@ def test_every_metric_of_the_catalog_is_shown_under_its_prometheus_name(
 
 
 def test_prometheus_export_shows_what_was_recorded(telemetry: Telemetry) -> None:
-    telemetry.metrics.record_connection(Protocol.SSE)
-    telemetry.metrics.record_item_sent(Protocol.SSE, 9)
-    telemetry.metrics.record_item_dropped(Protocol.SSE, DropReason.CONFLATED, 1)
+    telemetry.metrics.record_connection(StreamProtocol.SSE)
+    telemetry.metrics.record_item_sent(StreamProtocol.SSE, 9)
+    telemetry.metrics.record_item_dropped(StreamProtocol.SSE, DropReason.CONFLATED, 1)
     lines = page(telemetry).splitlines()
     assert 'riptide_streaming_active_connections{protocol="sse"} 1.0' in lines
     assert 'riptide_streaming_messages_sent_total{protocol="sse"} 9.0' in lines

@@ -6,8 +6,8 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
-    Protocol,
     ReconnectionOutcome,
+    StreamProtocol,
 )
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.recording.events import Event, EventName
@@ -26,7 +26,7 @@ def test_every_event_is_told_in_order_with_the_arguments_of_its_verb(
     heard: list[Event] = []
     tell = telemetry.lifecycle
     tell.subscribe(heard.append)
-    tell.connection_established("c", Protocol.WEBSOCKET)
+    tell.connection_established("c", StreamProtocol.WEBSOCKET)
     tell.stream_started("c", "one", 5)
     tell.reconnected("c", ReconnectionOutcome.RESUMED)
     tell.progress_update("c", "one", 1, 5, 2.0)

@@ -12,10 +12,10 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
-    Protocol,
     ReconnectionOutcome,
     RejectReason,
     Source,
+    StreamProtocol,
 )
 from riptide_telemetry.recording.guard import guarded
 
@@ -60,7 +60,7 @@ def test_a_connection_that_is_not_open_is_ignored(
 ODD: Any = object()
 ODD_CALLS: list[Call] = [
     lambda to: to.connection_established("y", ODD),
-    lambda to: to.connection_established(cast("Any", []), Protocol.SSE),
+    lambda to: to.connection_established(cast("Any", []), StreamProtocol.SSE),
     lambda to: to.stream_started("c", cast("Any", []), ODD),
     lambda to: to.items_sent(cast("Any", []), 1, 1, [0], Source.LIVE),
     lambda to: to.items_sent("c", ODD, 1, [0], Source.LIVE),
@@ -81,7 +81,7 @@ ODD_CALLS: list[Call] = [
 def test_odd_arguments_are_logged_and_never_raise(
     lifecycle: StreamLifecycleManager, call: Call, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lifecycle.connection_established("c", Protocol.SSE)
+    lifecycle.connection_established("c", StreamProtocol.SSE)
     lifecycle.stream_started("c", "r", None)
     call(lifecycle)
     assert "was not recorded" in caplog.text
@@ -90,7 +90,7 @@ def test_odd_arguments_are_logged_and_never_raise(
 def test_a_misspelt_reason_still_closes_the_connection(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    lifecycle.connection_established("c", Protocol.SSE)
+    lifecycle.connection_established("c", StreamProtocol.SSE)
     lifecycle.connection_closed("c", cast("CloseReason", "misspelt"))
     assert telemetry.value("riptide_streaming_active_connections") == 0
     assert telemetry.value("riptide_streaming_connections_closed_total", reason="internal_error")

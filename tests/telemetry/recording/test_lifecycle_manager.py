@@ -10,10 +10,10 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
-    Protocol,
     ReconnectionOutcome,
     Source,
     StreamOutcome,
+    StreamProtocol,
 )
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.bucket_histogram import BucketHistogram, Moments
@@ -31,7 +31,7 @@ def test_the_life_of_a_connection_reaches_every_metric_it_concerns(
     telemetry: InMemoryTelemetry, clock: ManualClock
 ) -> None:
     lifecycle, value = telemetry.lifecycle, telemetry.value
-    lifecycle.connection_established("c", Protocol.SSE)
+    lifecycle.connection_established("c", StreamProtocol.SSE)
     lifecycle.stream_started("c", "r", 4)
     lifecycle.reconnected("c", ReconnectionOutcome.GAP)
     assert value("riptide_streaming_active_connections", protocol="sse") == 1
@@ -70,7 +70,7 @@ def test_a_single_message_and_a_batch_have_the_latencies_of_their_messages(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
     now = telemetry.clock.ns()
-    lifecycle.connection_established("c", Protocol.NDJSON)
+    lifecycle.connection_established("c", StreamProtocol.NDJSON)
     for age_ns in (2_000_000, 2_100_000, 0, 7 * 86_400 * 10**9, 2_100_000):
         lifecycle.items_sent("c", 1, 10, [now - age_ns], Source.LIVE)
     lifecycle.items_sent("c", 2, 20, [now - 70_000_000, now - 2_000_000], Source.LIVE)
@@ -95,7 +95,7 @@ def test_a_single_message_and_a_batch_have_the_latencies_of_their_messages(
 def test_a_message_accepted_in_the_future_has_no_latency(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    lifecycle.connection_established("c", Protocol.SSE)
+    lifecycle.connection_established("c", StreamProtocol.SSE)
     lifecycle.items_sent("c", 1, 1, [telemetry.clock.ns() + 10**9], Source.LIVE)
     assert telemetry.metrics.sse.live_latency.counts[0] == 1
     assert telemetry.metrics.sse.live_latency.sum_ns == 0
@@ -104,7 +104,7 @@ def test_a_message_accepted_in_the_future_has_no_latency(
 def test_only_the_first_message_of_a_connection_has_a_time_to_first_message(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    lifecycle.connection_established("c", Protocol.SSE)
+    lifecycle.connection_established("c", StreamProtocol.SSE)
     telemetry.clock.advance(3)
     for _ in range(2):
         lifecycle.items_sent("c", 1, 1, [telemetry.clock.ns()], Source.LIVE)
@@ -115,7 +115,7 @@ def test_only_the_first_message_of_a_connection_has_a_time_to_first_message(
 def test_backpressure_is_detected_by_a_blocked_write(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    lifecycle.connection_established("c", Protocol.WEBSOCKET)
+    lifecycle.connection_established("c", StreamProtocol.WEBSOCKET)
     lifecycle.write_stalled("c")
     events = "riptide_streaming_backpressure_events_total"
     assert telemetry.value(events, protocol="websocket") == 1
@@ -130,7 +130,7 @@ def test_a_connection_that_errs_thrice_raises_the_error_rate_once(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
     for connection_id in "abcd":
-        lifecycle.connection_established(connection_id, Protocol.SSE)
+        lifecycle.connection_established(connection_id, StreamProtocol.SSE)
     lifecycle.stream_error("a", ErrorType.LOG_FAILURE, recoverable=True)
     lifecycle.stream_error("a", ErrorType.INTERNAL, recoverable=True)
     lifecycle.connection_closed("a", CloseReason.INTERNAL_ERROR)
@@ -143,7 +143,7 @@ def test_a_connection_that_errs_thrice_raises_the_error_rate_once(
 def test_an_error_that_is_not_recoverable_fails_all_streams_of_its_connection(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    lifecycle.connection_established("c", Protocol.WEBSOCKET)
+    lifecycle.connection_established("c", StreamProtocol.WEBSOCKET)
     for request_id in ("one", "two", "three"):
         lifecycle.stream_started("c", request_id, None)
     lifecycle.stream_cancelled("c", "two")
@@ -159,7 +159,7 @@ def test_an_error_that_is_not_recoverable_fails_all_streams_of_its_connection(
 def test_streams_still_open_end_as_their_connection_does(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager, reason: CloseReason
 ) -> None:
-    lifecycle.connection_established("c", Protocol.SSE)
+    lifecycle.connection_established("c", StreamProtocol.SSE)
     lifecycle.stream_started("c", "r", None)
     lifecycle.connection_closed("c", reason)
     assert telemetry.value("riptide_streaming_streams_ended_total", outcome=reason.outcome) == 1
@@ -170,7 +170,7 @@ def test_streams_still_open_end_as_their_connection_does(
 def test_closing_twice_counts_once(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    lifecycle.connection_established("c", Protocol.SSE)
+    lifecycle.connection_established("c", StreamProtocol.SSE)
     for _ in range(2):
         lifecycle.connection_closed("c", CloseReason.CLIENT_CLOSED)
     assert telemetry.value("riptide_streaming_connections_closed_total") == 1
@@ -180,7 +180,7 @@ def test_closing_twice_counts_once(
 def test_establishing_twice_counts_once(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    for protocol in (Protocol.SSE, Protocol.NDJSON):
+    for protocol in (StreamProtocol.SSE, StreamProtocol.NDJSON):
         lifecycle.connection_established("c", protocol)
     assert telemetry.value("riptide_streaming_total_connections") == 1
     assert telemetry.value("riptide_streaming_active_connections", protocol="sse") == 1
@@ -190,7 +190,7 @@ def test_lifecycle_integration_of_100_000_messages_loses_none(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
     for number in range(100):
-        lifecycle.connection_established(f"c{number}", list(Protocol)[number % 3])
+        lifecycle.connection_established(f"c{number}", list(StreamProtocol)[number % 3])
     for _ in range(1_000):
         accepted = [telemetry.clock.ns()]
         telemetry.clock.advance(0.0001)
@@ -207,7 +207,7 @@ def test_the_trace_of_the_last_message_becomes_an_exemplar_of_its_bucket(
 ) -> None:
     trace = SpanContext(trace_id=1, span_id=2, is_remote=True)
     now = telemetry.clock.ns()
-    lifecycle.connection_established("c", Protocol.SSE)
+    lifecycle.connection_established("c", StreamProtocol.SSE)
     lifecycle.items_sent("c", 1, 1, [now - 10_000], Source.LIVE)
     lifecycle.items_sent("c", 2, 1, [now - 30_000_000, now - 9_000_000], Source.LIVE, trace)
     (exemplar,) = [
@@ -220,7 +220,7 @@ def test_a_connection_that_errs_again_after_the_window_counts_in_the_error_rate_
     clock = ManualClock()
     metrics = StreamingMetrics(clock.seconds)
     lifecycle = StreamLifecycleManager(metrics, clock.ns)
-    lifecycle.connection_established("a", Protocol.SSE)
+    lifecycle.connection_established("a", StreamProtocol.SSE)
     lifecycle.stream_error("a", ErrorType.INTERNAL, recoverable=True)
     lifecycle.stream_error("a", ErrorType.INTERNAL, recoverable=True)
     assert metrics.error_rate() == 1.0
@@ -236,7 +236,7 @@ def test_a_connection_that_errs_again_after_the_window_counts_in_the_error_rate_
 def test_an_error_that_ends_a_connection_is_counted_once() -> None:
     metrics = StreamingMetrics()
     lifecycle = StreamLifecycleManager(metrics)
-    lifecycle.connection_established("a", Protocol.SSE)
+    lifecycle.connection_established("a", StreamProtocol.SSE)
     lifecycle.stream_started("a", "a-1", None)
     lifecycle.stream_error("a", ErrorType.LOG_FAILURE, recoverable=False)
     lifecycle.connection_closed("a", CloseReason.LOG_FAILURE)
@@ -255,7 +255,7 @@ def test_batches_of_all_sizes_and_ages_are_observed_message_by_message() -> None
     metrics = StreamingMetrics()
     clock = ManualClock()
     lifecycle = StreamLifecycleManager(metrics, clock.ns)
-    lifecycle.connection_established("a", Protocol.SSE)
+    lifecycle.connection_established("a", StreamProtocol.SSE)
     clock.advance(1000)
     expected = BucketHistogram(catalog.DELIVERY_LATENCY.bounds)
     for ages in ([5], [7, 6], [7, 6], [300, 7, 6], [2_000_000, 40], [41, 40, 40], [5]):
@@ -271,7 +271,7 @@ def test_batches_of_all_sizes_and_ages_are_observed_message_by_message() -> None
 def test_one_message_is_recorded_as_a_batch_of_one() -> None:
     metrics = StreamingMetrics()
     lifecycle = StreamLifecycleManager(metrics)
-    lifecycle.connection_established("a", Protocol.SSE)
+    lifecycle.connection_established("a", StreamProtocol.SSE)
     lifecycle.item_sent("a", 10, 0, Source.LIVE)
     lifecycle.item_dropped("a", DropReason.EXPIRED)
     assert (metrics.sse.sent, metrics.sse.sent_bytes, metrics.sse.live_latency.count) == (1, 10, 1)

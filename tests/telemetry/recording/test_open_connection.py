@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from riptide_telemetry.labels import Protocol
+from riptide_telemetry.labels import StreamProtocol
 from riptide_telemetry.recording.open_connection import OpenConnection
 from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
 from riptide_telemetry.testing import InMemoryTelemetry
@@ -15,7 +15,7 @@ CONNECTIONS = 10_000
 
 @pytest.fixture
 def connection() -> OpenConnection:
-    return OpenConnection(ProtocolMetrics(Protocol.WEBSOCKET, lambda: None), 5)
+    return OpenConnection(ProtocolMetrics(StreamProtocol.WEBSOCKET, lambda: None), 5)
 
 
 def test_it_remembers_when_each_of_several_streams_started(connection: OpenConnection) -> None:
@@ -60,7 +60,7 @@ def test_a_connection_with_one_stream_takes_at_most_200_bytes() -> None:
         before, _ = tracemalloc.get_traced_memory()
         for connection_id in ids:
             telemetry.clock.advance(0.001)
-            telemetry.lifecycle.connection_established(connection_id, Protocol.SSE)
+            telemetry.lifecycle.connection_established(connection_id, StreamProtocol.SSE)
             telemetry.clock.advance(0.001)
             telemetry.lifecycle.stream_started(connection_id, "request", None)
         after, _ = tracemalloc.get_traced_memory()

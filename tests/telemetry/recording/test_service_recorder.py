@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry.labels import Protocol, PublishOutcome, RejectReason
+from riptide_telemetry.labels import PublishOutcome, RejectReason, StreamProtocol
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 from riptide_telemetry.traces.tracing import Publishing, Tracing
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_what_concerns_no_connection_is_counted_too(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
-    lifecycle.connection_rejected(Protocol.SSE, RejectReason.DRAINING)
+    lifecycle.connection_rejected(StreamProtocol.SSE, RejectReason.DRAINING)
     lifecycle.messages_published(PublishOutcome.ACCEPTED, 7)
     lifecycle.log_appended(0.002)
     value = telemetry.value
@@ -41,7 +41,12 @@ def test_messages_fanned_out_count_for_each_connection_with_the_latency_of_each(
 ) -> None:
     millisecond = 1_000_000
     lifecycle.items_fanned_out(
-        Protocol.SSE, "a", 2, 300, [0, millisecond], [2 * millisecond, 2 * millisecond, 40_000_000]
+        StreamProtocol.SSE,
+        "a",
+        2,
+        300,
+        [0, millisecond],
+        [2 * millisecond, 2 * millisecond, 40_000_000],
     )
     value = telemetry.value
     assert value("riptide_streaming_messages_sent_total", protocol="sse") == 6
@@ -55,7 +60,7 @@ def test_messages_fanned_out_count_for_each_connection_with_the_latency_of_each(
 def test_messages_fanned_out_count_for_their_topic_where_it_is_a_label() -> None:
     metrics = StreamingMetrics(topic_prefixes=["orders"])
     StreamLifecycleManager(metrics).items_fanned_out(
-        Protocol.NDJSON, "orders.eu", 2, 300, [1, 2], [3, 4, 5]
+        StreamProtocol.NDJSON, "orders.eu", 2, 300, [1, 2], [3, 4, 5]
     )
     assert metrics.topics.by_label["orders"].sent == 6
     assert metrics.topics.by_label["other"].sent == 0

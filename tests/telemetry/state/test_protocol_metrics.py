@@ -8,16 +8,16 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
-    Protocol,
     ReconnectionOutcome,
+    StreamProtocol,
 )
 from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 
-@pytest.mark.parametrize("protocol", Protocol)
+@pytest.mark.parametrize("protocol", StreamProtocol)
 def test_per_protocol_aliases_record_what_the_whole_records_with_the_protocol_named(
-    protocol: Protocol,
+    protocol: StreamProtocol,
 ) -> None:
     by_name, by_alias = StreamingMetrics(), StreamingMetrics()
     by_name.record_connection(protocol)
@@ -46,14 +46,14 @@ def test_per_protocol_aliases_record_what_the_whole_records_with_the_protocol_na
 
 def test_what_the_window_counts_advances_it_first() -> None:
     advanced: list[int] = []
-    metrics = ProtocolMetrics(Protocol.SSE, lambda: advanced.append(metrics.opened))
+    metrics = ProtocolMetrics(StreamProtocol.SSE, lambda: advanced.append(metrics.opened))
     metrics.record_connection()
     metrics.record_connection()
     assert advanced == [0, 1]
 
 
 def test_a_disconnection_without_a_connection_is_ignored() -> None:
-    metrics = ProtocolMetrics(Protocol.SSE, lambda: None)
+    metrics = ProtocolMetrics(StreamProtocol.SSE, lambda: None)
     metrics.record_disconnection(1.0)
     assert metrics.active == 0
     assert metrics.connection_duration.count == 0

@@ -10,9 +10,9 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
-    Protocol,
     ReconnectionOutcome,
     Source,
+    StreamProtocol,
 )
 from riptide_telemetry.state.sliding_window import WINDOW_S
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
@@ -33,12 +33,12 @@ def age_out(metrics: StreamingMetrics, clock: ManualClock) -> None:
 
 
 def test_basic_tracking_of_a_connection_and_its_messages(metrics: StreamingMetrics) -> None:
-    metrics.record_connection(Protocol.SSE)
-    metrics.record_item_sent(Protocol.SSE, 3, 300)
-    metrics.record_item_received(Protocol.SSE)
+    metrics.record_connection(StreamProtocol.SSE)
+    metrics.record_item_sent(StreamProtocol.SSE, 3, 300)
+    metrics.record_item_received(StreamProtocol.SSE)
     assert (metrics.sse.opened, metrics.sse.active) == (1, 1)
     assert (metrics.sse.sent, metrics.sse.sent_bytes, metrics.sse.received) == (3, 300, 1)
-    metrics.record_disconnection(Protocol.SSE, 2.5)
+    metrics.record_disconnection(StreamProtocol.SSE, 2.5)
     assert (metrics.sse.opened, metrics.sse.active) == (1, 0)
     assert metrics.sse.closed[CloseReason.CLIENT_CLOSED] == 1
     assert metrics.sse.connection_duration.data_point({}, 0, 0).sum == 2.5
@@ -47,9 +47,9 @@ def test_basic_tracking_of_a_connection_and_its_messages(metrics: StreamingMetri
 def test_per_protocol_aliases_are_the_same_objects_as_the_mapping_has(
     metrics: StreamingMetrics,
 ) -> None:
-    assert metrics.ndjson is metrics.by_protocol[Protocol.NDJSON]
-    assert metrics.sse is metrics.by_protocol[Protocol.SSE]
-    assert metrics.websocket is metrics.by_protocol[Protocol.WEBSOCKET]
+    assert metrics.ndjson is metrics.by_protocol[StreamProtocol.NDJSON]
+    assert metrics.sse is metrics.by_protocol[StreamProtocol.SSE]
+    assert metrics.websocket is metrics.by_protocol[StreamProtocol.WEBSOCKET]
     for protocol, state in metrics.by_protocol.items():
         assert state.protocol is protocol
         assert state.latency == {
@@ -59,21 +59,21 @@ def test_per_protocol_aliases_are_the_same_objects_as_the_mapping_has(
 
 
 def test_protocols_are_counted_apart(metrics: StreamingMetrics) -> None:
-    metrics.record_item_sent(Protocol.NDJSON)
-    metrics.record_item_sent(Protocol.WEBSOCKET, 2)
+    metrics.record_item_sent(StreamProtocol.NDJSON)
+    metrics.record_item_sent(StreamProtocol.WEBSOCKET, 2)
     assert (metrics.ndjson.sent, metrics.sse.sent, metrics.websocket.sent) == (1, 0, 2)
 
 
 def test_delivery_ratio_is_sent_of_attempted(metrics: StreamingMetrics) -> None:
-    metrics.record_item_sent(Protocol.SSE, 75)
-    metrics.record_item_dropped(Protocol.WEBSOCKET, DropReason.SLOW_CONSUMER, 25)
+    metrics.record_item_sent(StreamProtocol.SSE, 75)
+    metrics.record_item_dropped(StreamProtocol.WEBSOCKET, DropReason.SLOW_CONSUMER, 25)
     assert metrics.delivery_ratio() == 0.75
 
 
 def test_error_rate_and_health_ratio_are_shares_of_connections(metrics: StreamingMetrics) -> None:
     for _ in range(4):
-        metrics.record_connection(Protocol.SSE)
-    metrics.record_error(Protocol.SSE, ErrorType.INTERNAL)
+        metrics.record_connection(StreamProtocol.SSE)
+    metrics.record_error(StreamProtocol.SSE, ErrorType.INTERNAL)
     assert metrics.error_rate() == 0.25
     assert metrics.health_ratio() == 0.75
 
@@ -82,9 +82,9 @@ def test_further_errors_of_a_connection_do_not_raise_the_error_rate(
     metrics: StreamingMetrics,
 ) -> None:
     for _ in range(2):
-        metrics.record_connection(Protocol.SSE)
-    metrics.record_error(Protocol.SSE, ErrorType.PROTOCOL)
-    metrics.record_error(Protocol.SSE, ErrorType.PROTOCOL, first_of_connection=False)
+        metrics.record_connection(StreamProtocol.SSE)
+    metrics.record_error(StreamProtocol.SSE, ErrorType.PROTOCOL)
+    metrics.record_error(StreamProtocol.SSE, ErrorType.PROTOCOL, first_of_connection=False)
     assert metrics.error_rate() == 0.5
     assert metrics.sse.errors[ErrorType.PROTOCOL] == 2
 
@@ -93,33 +93,33 @@ def test_connections_opened_long_ago_still_share_in_the_error_rate(
     metrics: StreamingMetrics, clock: ManualClock
 ) -> None:
     for _ in range(10):
-        metrics.record_connection(Protocol.WEBSOCKET)
+        metrics.record_connection(StreamProtocol.WEBSOCKET)
     age_out(metrics, clock)
-    metrics.record_error(Protocol.WEBSOCKET, ErrorType.INTERNAL)
+    metrics.record_error(StreamProtocol.WEBSOCKET, ErrorType.INTERNAL)
     assert metrics.error_rate() == 0.1
 
 
 def test_reconnection_rate_is_reconnections_per_connection(metrics: StreamingMetrics) -> None:
     for _ in range(4):
-        metrics.record_connection(Protocol.SSE)
-    metrics.record_reconnection(Protocol.SSE, ReconnectionOutcome.RESUMED)
+        metrics.record_connection(StreamProtocol.SSE)
+    metrics.record_reconnection(StreamProtocol.SSE, ReconnectionOutcome.RESUMED)
     assert metrics.reconnection_rate() == 0.25
 
 
 def test_reconnection_rate_never_exceeds_one(metrics: StreamingMetrics) -> None:
-    metrics.record_connection(Protocol.WEBSOCKET)
+    metrics.record_connection(StreamProtocol.WEBSOCKET)
     for _ in range(3):
-        metrics.record_reconnection(Protocol.WEBSOCKET, ReconnectionOutcome.GAP)
+        metrics.record_reconnection(StreamProtocol.WEBSOCKET, ReconnectionOutcome.GAP)
     assert metrics.reconnection_rate() == 1.0
 
 
 def test_average_items_per_connection_counts_open_and_closed_ones(
     metrics: StreamingMetrics,
 ) -> None:
-    metrics.record_connection(Protocol.SSE)
-    metrics.record_connection(Protocol.NDJSON)
-    metrics.record_disconnection(Protocol.NDJSON, 1)
-    metrics.record_item_sent(Protocol.SSE, 10)
+    metrics.record_connection(StreamProtocol.SSE)
+    metrics.record_connection(StreamProtocol.NDJSON)
+    metrics.record_disconnection(StreamProtocol.NDJSON, 1)
+    metrics.record_item_sent(StreamProtocol.SSE, 10)
     assert metrics.average_items_per_connection() == 5.0
 
 
@@ -134,9 +134,9 @@ def test_ratios_of_nothing_are_defined_and_divide_by_nothing(metrics: StreamingM
 def test_ratios_stay_defined_when_only_errors_and_drops_were_recorded(
     metrics: StreamingMetrics,
 ) -> None:
-    metrics.record_error(Protocol.SSE, ErrorType.INTERNAL)
-    metrics.record_reconnection(Protocol.SSE, ReconnectionOutcome.RESET)
-    metrics.record_item_dropped(Protocol.SSE, DropReason.EXPIRED)
+    metrics.record_error(StreamProtocol.SSE, ErrorType.INTERNAL)
+    metrics.record_reconnection(StreamProtocol.SSE, ReconnectionOutcome.RESET)
+    metrics.record_item_dropped(StreamProtocol.SSE, DropReason.EXPIRED)
     assert metrics.error_rate() == 0.0
     assert metrics.reconnection_rate() == 0.0
     assert metrics.delivery_ratio() == 0.0
@@ -145,9 +145,9 @@ def test_ratios_stay_defined_when_only_errors_and_drops_were_recorded(
 def test_ratios_forget_what_has_left_the_window(
     metrics: StreamingMetrics, clock: ManualClock
 ) -> None:
-    metrics.record_connection(Protocol.SSE)
-    metrics.record_error(Protocol.SSE, ErrorType.INTERNAL)
-    metrics.record_item_dropped(Protocol.SSE, DropReason.CONFLATED, 5)
+    metrics.record_connection(StreamProtocol.SSE)
+    metrics.record_error(StreamProtocol.SSE, ErrorType.INTERNAL)
+    metrics.record_item_dropped(StreamProtocol.SSE, DropReason.CONFLATED, 5)
     assert (metrics.error_rate(), metrics.delivery_ratio()) == (1.0, 0.0)
     age_out(metrics, clock)
     assert (metrics.error_rate(), metrics.delivery_ratio()) == (0.0, 1.0)
@@ -155,13 +155,13 @@ def test_ratios_forget_what_has_left_the_window(
 
 
 def test_a_disconnection_without_a_connection_is_not_counted(metrics: StreamingMetrics) -> None:
-    metrics.record_disconnection(Protocol.SSE, 1.0)
+    metrics.record_disconnection(StreamProtocol.SSE, 1.0)
     assert metrics.sse.active == 0
     assert metrics.sse.connection_duration.count == 0
 
 
 def test_100_000_operations_under_load_are_all_counted(metrics: StreamingMetrics) -> None:
-    protocols = list(Protocol)
+    protocols = list(StreamProtocol)
     for operation in range(100_000):
         protocol = protocols[operation % 3]
         match operation % 10:
@@ -199,8 +199,8 @@ def test_connections_seen_from_another_thread_are_never_negative_and_ratios_stay
         for watcher in watchers:
             watcher.start()
         for _ in range(5_000):
-            metrics.record_connection(Protocol.SSE)
-            metrics.record_disconnection(Protocol.SSE, 0.1)
+            metrics.record_connection(StreamProtocol.SSE)
+            metrics.record_disconnection(StreamProtocol.SSE, 0.1)
     finally:
         stop.set()
         sys.setswitchinterval(interval)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from riptide_telemetry.labels import CloseReason, DropReason, Protocol, PublishOutcome, Source
+from riptide_telemetry.labels import CloseReason, DropReason, PublishOutcome, Source, StreamProtocol
 from riptide_telemetry.providers import start_telemetry
 from riptide_telemetry.state.topic_metrics import OTHER, TopicLabels
 
@@ -39,7 +39,7 @@ def test_the_series_of_an_allow_list_are_there_at_zero_and_no_traffic_adds_anoth
     lifecycle = telemetry.lifecycle
     for number in range(100):
         topic = f"made-up-{number}"
-        lifecycle.connection_established(str(number), Protocol.SSE, topic)
+        lifecycle.connection_established(str(number), StreamProtocol.SSE, topic)
         lifecycle.items_sent(str(number), 1, 10, [0], Source.LIVE)
     assert _series(telemetry.exposition.render().body) == {
         'riptide_topic_messages_sent_total{topic="orders"}': 0,
@@ -50,8 +50,8 @@ def test_the_series_of_an_allow_list_are_there_at_zero_and_no_traffic_adds_anoth
 def test_what_happens_to_a_topic_is_counted_under_its_label() -> None:
     telemetry = start_telemetry("1.0", topic_prefixes=["orders"])
     lifecycle, orders = telemetry.lifecycle, telemetry.metrics.topics.by_label["orders"]
-    lifecycle.connection_established("a", Protocol.SSE, "orders.eu")
-    lifecycle.connection_established("b", Protocol.SSE, "logs")
+    lifecycle.connection_established("a", StreamProtocol.SSE, "orders.eu")
+    lifecycle.connection_established("b", StreamProtocol.SSE, "logs")
     lifecycle.messages_published(PublishOutcome.ACCEPTED, 5, "orders.eu")
     lifecycle.messages_published(PublishOutcome.INVALID, 7, "orders.eu")
     lifecycle.items_sent("a", 3, 30, [0, 0, 0], Source.REPLAY)

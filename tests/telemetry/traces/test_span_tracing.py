@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, get_current_span
 
-from riptide_telemetry.labels import CloseReason, Protocol, Source
+from riptide_telemetry.labels import CloseReason, Source, StreamProtocol
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 from riptide_telemetry.testing import ManualClock
@@ -52,7 +52,7 @@ class Traced:
         assert span is not None
         now = self.clock.ns()
         self.tracing.delivered(
-            Protocol.SSE, source, "orders", 3, now - 2_000_000, [now - 1_000_000, now], span
+            StreamProtocol.SSE, source, "orders", 3, now - 2_000_000, [now - 1_000_000, now], span
         )
 
 
@@ -160,14 +160,14 @@ def test_delivery_spans_have_a_limit_in_each_second(traced: Traced) -> None:
 
 def test_a_stream_has_a_span_at_each_end_and_they_are_linked(traced: Traced) -> None:
     tracing = traced.tracing
-    tracing.stream_opening("c", Protocol.SSE, "orders", SAMPLED)
+    tracing.stream_opening("c", StreamProtocol.SSE, "orders", SAMPLED)
     assert not traced.spans
     opened = tracing.trace_of("c")
     tracing.stream_opened("c")
     tracing.stream_opened("c")
     assert [span.name for span in traced.spans] == ["stream open"]
     totals = ConnectionTotals(sent=10, dropped=2, size_bytes=300)
-    tracing.stream_closed("c", Protocol.SSE, CloseReason.CLIENT_STALLED, 12.5, totals)
+    tracing.stream_closed("c", StreamProtocol.SSE, CloseReason.CLIENT_STALLED, 12.5, totals)
     opening, closing = traced.spans
     assert context_of(opening) == opened
     assert opening.parent is not None
@@ -185,13 +185,13 @@ def test_a_stream_has_a_span_at_each_end_and_they_are_linked(traced: Traced) -> 
     assert attributes["riptide.bytes.sent"] == 300
     assert tracing.trace_of("c") is None
     # Once.
-    tracing.stream_closed("c", Protocol.SSE, CloseReason.CLIENT_STALLED, 12.5, totals)
+    tracing.stream_closed("c", StreamProtocol.SSE, CloseReason.CLIENT_STALLED, 12.5, totals)
     assert len(traced.spans) == 2
 
 
 def test_a_stream_that_ends_before_its_head_was_sent_did_not_open(traced: Traced) -> None:
-    traced.tracing.stream_opening("c", Protocol.SSE, "", "")
-    traced.tracing.stream_closed("c", Protocol.SSE, CloseReason.CLIENT_VANISHED, 0.1, None)
+    traced.tracing.stream_opening("c", StreamProtocol.SSE, "", "")
+    traced.tracing.stream_closed("c", StreamProtocol.SSE, CloseReason.CLIENT_VANISHED, 0.1, None)
     opening, closing = traced.spans
     assert opening.status.status_code is StatusCode.ERROR
     assert closing.status.status_code is StatusCode.UNSET
@@ -200,11 +200,11 @@ def test_a_stream_that_ends_before_its_head_was_sent_did_not_open(traced: Traced
 
 def test_nothing_is_kept_of_streams_that_are_not_sampled() -> None:
     traced = Traced(DEFAULT_OFF)
-    traced.tracing.stream_opening("c", Protocol.SSE, "orders", "")
+    traced.tracing.stream_opening("c", StreamProtocol.SSE, "orders", "")
     assert traced.tracing.trace_of("c") is None
     assert not traced.tracing._open
     traced.tracing.stream_opened("c")
-    traced.tracing.stream_closed("c", Protocol.SSE, CloseReason.COMPLETED, 1, None)
+    traced.tracing.stream_closed("c", StreamProtocol.SSE, CloseReason.COMPLETED, 1, None)
     assert not traced.spans
 
 
@@ -212,9 +212,9 @@ def test_both_ends_of_a_stream_are_sampled_alike() -> None:
     traced = Traced(ParentBasedTraceIdRatio(0.5))
     for number in range(100):
         connection = str(number)
-        traced.tracing.stream_opening(connection, Protocol.SSE, "orders", "")
+        traced.tracing.stream_opening(connection, StreamProtocol.SSE, "orders", "")
         traced.tracing.stream_opened(connection)
-        traced.tracing.stream_closed(connection, Protocol.SSE, CloseReason.COMPLETED, 1, None)
+        traced.tracing.stream_closed(connection, StreamProtocol.SSE, CloseReason.COMPLETED, 1, None)
     names = [span.name for span in traced.spans]
     assert 0 < len(names) < 200
     assert names.count("stream open") == names.count("stream close")
@@ -246,15 +246,17 @@ def test_the_lifecycle_makes_them_and_the_exemplars_that_lead_to_them(traced: Tr
     with lifecycle.publishing("orders", SAMPLED) as publishing:
         pass
     trace = read_traceparent(publishing.traceparent)
-    lifecycle.connection_established("c", Protocol.SSE, "orders", SAMPLED)
+    lifecycle.connection_established("c", StreamProtocol.SSE, "orders", SAMPLED)
     lifecycle.stream_started("c", "r", None)
     now = traced.clock.ns()
     lifecycle.items_sent("c", 1, 10, [now - 1000], Source.LIVE, trace)
-    lifecycle.items_fanned_out(Protocol.NDJSON, "orders", 1, 10, [now - 1000], [now, now], trace)
-    lifecycle.items_fanned_out(Protocol.NDJSON, "orders", 1, 10, [now - 1000], [now, now])
+    lifecycle.items_fanned_out(
+        StreamProtocol.NDJSON, "orders", 1, 10, [now - 1000], [now, now], trace
+    )
+    lifecycle.items_fanned_out(StreamProtocol.NDJSON, "orders", 1, 10, [now - 1000], [now, now])
     # The middle one of three is the traced one.
     ages = [now - 3_000_000_000, now - 200_000, now]
-    lifecycle.items_fanned_out(Protocol.WEBSOCKET, "orders", 3, 30, ages, [now], trace, 1)
+    lifecycle.items_fanned_out(StreamProtocol.WEBSOCKET, "orders", 3, 30, ages, [now], trace, 1)
     lifecycle.connection_closed("c", CloseReason.COMPLETED, ConnectionTotals(1, 0, 10))
     names = [span.name for span in traced.spans]
     assert names == ["publish", "stream open", "deliver", "deliver", "deliver", "stream close"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.trace import get_current_span
 
-from riptide_telemetry.labels import CloseReason, Protocol, Source
+from riptide_telemetry.labels import CloseReason, Source, StreamProtocol
 from riptide_telemetry.traces.trace_context import read_traceparent
 from riptide_telemetry.traces.tracing import ConnectionTotals, Tracing
 
@@ -21,9 +21,9 @@ def test_without_spans_messages_carry_on_the_publishers_trace(given: str, carrie
 def test_all_else_does_nothing() -> None:
     tracing, trace = Tracing(), read_traceparent(TEXT)
     assert trace is not None
-    tracing.stream_opening("c", Protocol.SSE, "orders", TEXT)
+    tracing.stream_opening("c", StreamProtocol.SSE, "orders", TEXT)
     tracing.stream_opened("c")
-    tracing.delivered(Protocol.SSE, Source.LIVE, "orders", 1, 0, [1], trace)
+    tracing.delivered(StreamProtocol.SSE, Source.LIVE, "orders", 1, 0, [1], trace)
     totals = ConnectionTotals(1, 2, 3)
-    tracing.stream_closed("c", Protocol.SSE, CloseReason.COMPLETED, 1.0, totals)
+    tracing.stream_closed("c", StreamProtocol.SSE, CloseReason.COMPLETED, 1.0, totals)
     assert tracing.trace_of("c") is None

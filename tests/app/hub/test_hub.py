@@ -222,7 +222,7 @@ async def test_a_topic_is_in_memory_while_it_has_consumers(hub: Hub, recorder: R
     hub.unsubscribe(second.subscription)
     assert hub.topics() == 0
     assert hub.memory_bytes() == 0
-    assert recorder.of("messages_unaccounted") == [(0,), (0,)]
+    assert recorder.of("messages_unaccounted", "count") == [(0,), (0,)]
 
 
 async def test_a_failed_or_cancelled_subscription_leaves_no_topic_behind(
@@ -324,7 +324,7 @@ async def test_every_append_is_timed_whether_it_succeeds_or_not(
         fate()
         await asyncio.gather(publishing, return_exceptions=True)
     assert len(recorder.of("log_appended")) == 2
-    assert all(seconds >= 0 for (seconds,) in recorder.of("log_appended"))
+    assert all(seconds >= 0 for (seconds,) in recorder.of("log_appended", "seconds"))
 
 
 async def test_a_topic_without_consumers_holds_no_message_even_before_it_is_collected(

@@ -41,12 +41,12 @@ async def test_a_write_that_waits_for_the_client_can_be_seen_and_is_timed(
     assert not writer.has_room
     writing = asyncio.create_task(writer.write_directly(b"data\n"))
     await eventually(lambda: writer.blocked_since_ns is not None)
-    assert recorder.of("write_stalled") == [("a",)]
+    assert recorder.of("write_stalled", "connection_id") == [("a",)]
     assert recorder.of("write_blocked") == []
     pipe.take_again()
     assert await writing
     assert writer.blocked_since_ns is None
-    ((connection_id, seconds),) = recorder.of("write_blocked")
+    ((connection_id, seconds),) = recorder.of("write_blocked", "connection_id", "seconds")
     assert connection_id == "a"
     assert seconds > 0
 

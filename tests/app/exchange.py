@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 
 from riptide.server.http_limits import LimitedConfig, LimitedHttpProtocol, RequestLimits
 from riptide.server.serving import StreamingHttpProtocol, listen
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -33,7 +33,7 @@ from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from riptide.storage.message_log import Retention
 from tests.app.held_log import HeldLog
 from tests.app.recorder import Recorder
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from riptide.hub.subscription import Subscription

@@ -12,7 +12,7 @@ from riptide.hub.topic import RingLimits, Topic
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import Lifecycle, Protocol
 from tests.app.messages import make_messages
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

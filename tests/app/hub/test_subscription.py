@@ -18,7 +18,7 @@ from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from riptide.storage.message_log import Retention
 from riptide_telemetry import DropReason, Source
 from tests.app.held_log import HeldLog
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from riptide.message import Position

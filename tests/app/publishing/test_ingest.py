@@ -24,7 +24,7 @@ from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide_telemetry import Lifecycle, Publishing, PublishOutcome
 from tests.app.held_log import HeldLog
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,7 +7,7 @@ import pytest
 
 from riptide.server.http_limits import RequestLimits
 from tests.app.exchange import serve
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

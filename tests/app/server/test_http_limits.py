@@ -19,7 +19,7 @@ from riptide.server.http_limits import (
 )
 from riptide.server.serving import StreamingHttpProtocol
 from tests.app.exchange import Exchange, serve
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

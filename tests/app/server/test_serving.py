@@ -16,7 +16,7 @@ from riptide.errors import AddressError
 from riptide.server.http_limits import RequestLimits
 from riptide.server.serving import DrainingServer, _configure, address_of, listen
 from riptide.streaming.connection import EXTENSION, ClientConnection
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

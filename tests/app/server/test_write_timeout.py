@@ -11,7 +11,7 @@ from riptide.server import write_timeout
 from riptide.server.http_limits import RequestLimits
 from riptide.server.write_timeout import enforce_write_timeout
 from tests.app.exchange import Exchange, serve
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ import pytest
 
 from riptide.streaming.streams import Streams
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,7 @@ from riptide.streaming import drain as drain_module
 from riptide.streaming.drain import Drain
 from riptide_telemetry import CloseReason
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
     from riptide.hub.hub import Hub

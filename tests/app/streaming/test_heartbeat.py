@@ -9,7 +9,7 @@ from riptide.streaming import heartbeat as heartbeat_module
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.patience import NANOSECONDS
 from riptide_telemetry import CloseReason
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

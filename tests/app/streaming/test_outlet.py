@@ -14,7 +14,7 @@ from riptide.streaming.outlet import Outlet
 from riptide.streaming.websocket_outlet import WebSocketOutlet
 from riptide_telemetry import CloseReason
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

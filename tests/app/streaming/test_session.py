@@ -19,7 +19,7 @@ from riptide_telemetry import CloseReason, DropReason, ReconnectionOutcome, Sour
 from tests.app.held_log import HeldLog
 from tests.app.streaming.conftest import OpenStream
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
     from riptide.storage.memory import MemoryLog

@@ -11,7 +11,7 @@ from riptide.streaming.streams import Streams
 from riptide_telemetry import ConnectionTotals
 from tests.app.streaming.conftest import OpenStream
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from riptide.hub.hub import Hub

@@ -23,7 +23,7 @@ from riptide.streaming.streams import REJECTIONS, SESSION_BYTES, Streams
 from riptide_telemetry import CloseReason, Protocol, RejectReason
 from tests.app.held_log import HeldLog
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
     from tests.app.recorder import Recorder

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from riptide.streaming.waiting import Gate, Mailbox
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 
 async def test_an_open_gate_holds_nobody_up() -> None:

@@ -8,7 +8,7 @@ import pytest
 from riptide.encoding.formats import NDJSON
 from riptide.streaming.writer import Writer
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
     from tests.app.recorder import Recorder

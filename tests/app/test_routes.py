@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from riptide.endpoints.problems import EXCEPTION_HANDLERS
 from riptide.routes import make_routes
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ async def test_topics_have_metrics_of_their_own_and_are_kept_out_of_those_of_req
     exchange = AsgiExchange(measured, http_scope("GET", "/topics/a"))
     await exchange.next()
     await exchange.send({"type": "http.disconnect"})
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
     await publish(measured, "a", b"1")
     await ask(measured, "POST", "/topics/x/y")
     assert _requests(reader) == {}

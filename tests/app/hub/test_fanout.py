@@ -12,7 +12,7 @@ from riptide.hub.topic import RingLimits, Topic
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import Lifecycle, Protocol
 from tests.app.messages import make_messages
-from tests.waiting import turns
+from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,7 +249,7 @@ async def test_pushes_during_a_wake_up_lose_no_waiter(
     for sequence in range(1, 9):
         await asyncio.sleep(0)
         topic.push(make_messages(sequence, sequence))
-    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    await in_time(asyncio.gather(*tasks))
     assert [subscription.sent for subscription in subscriptions] == [8] * 5
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
+
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from riptide.storage.message_log import MessageLog
@@ -12,4 +13,4 @@ if TYPE_CHECKING:
 
 async def append(log: MessageLog, topic: str, *payloads: bytes) -> int:
     """Append now; fail rather than wait for ever."""
-    return await asyncio.wait_for(log.append(topic, payloads, time.time_ns()), 10)
+    return await in_time(log.append(topic, payloads, time.time_ns()))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import orjson
@@ -24,6 +25,12 @@ from tests.waiting import eventually, turns
 if TYPE_CHECKING:
     from riptide.storage.memory import MemoryLog
     from tests.app.recorder import Recorder
+
+
+@pytest.fixture(autouse=True)
+def _no_progress_but_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr(session_module, "PROGRESS_INTERVAL_S", math.inf)
 
 
 async def _publish(hub: Hub, first: int, last: int) -> None:

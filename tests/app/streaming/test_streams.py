@@ -23,7 +23,7 @@ from riptide.streaming.streams import REJECTIONS, SESSION_BYTES, Streams
 from riptide_telemetry import CloseReason, Protocol, RejectReason
 from tests.app.held_log import HeldLog
 from tests.app.streaming.pipe import Pipe
-from tests.waiting import eventually, turns
+from tests.waiting import DEADLINE_S, eventually, in_time, turns
 
 if TYPE_CHECKING:
     from tests.app.recorder import Recorder
@@ -180,15 +180,14 @@ async def test_a_stream_that_was_being_opened_when_the_drain_began_is_not_left_t
     pipe = Pipe()
     serving = asyncio.create_task(streams.serve(pipe, "a", "earliest", None))
     await turns()
-    draining = asyncio.create_task(Drain(streams, 60).run())
+    draining = asyncio.create_task(Drain(streams, 2 * DEADLINE_S).run())
     await turns()
     log.holding = False
     log.let_read()
-    done, _ = await asyncio.wait({serving}, timeout=3)
-    ended = bool(done)
-    pipe.vanish()
+    await eventually(
+        serving.done, lambda: "it was neither refused nor told that the server is shutting down"
+    )
     await asyncio.gather(serving, draining, return_exceptions=True)
-    assert ended, "it was neither refused nor told that the server is shutting down"
     assert recorder.closed in ([], [CloseReason.DRAINING])
 
 
@@ -207,7 +206,7 @@ async def test_waiting_ends_when_the_last_session_does(
     await turns()
     assert not waiting.done()
     second.pipe.vanish()
-    await asyncio.wait_for(waiting, 5)
+    await in_time(waiting)
     assert streams.sessions == set()
 
 

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from riptide.streaming.waiting import Gate, Mailbox
-from tests.waiting import turns
+from tests.waiting import in_time, turns
 
 
 async def test_an_open_gate_holds_nobody_up() -> None:
-    await asyncio.wait_for(Gate().wait(), 1)
+    await in_time(Gate().wait())
 
 
 async def test_a_gate_lets_all_through_once_it_opens() -> None:
@@ -19,14 +19,14 @@ async def test_a_gate_lets_all_through_once_it_opens() -> None:
     await turns()
     assert not any(waiter.done() for waiter in waiters)
     gate.set()
-    await asyncio.wait_for(asyncio.gather(*waiters), 1)
+    await in_time(asyncio.gather(*waiters))
     gate.clear()
     again = asyncio.create_task(gate.wait())
     await turns()
     assert not again.done()
     gate.set()
     gate.set()
-    await asyncio.wait_for(again, 1)
+    await in_time(again)
 
 
 async def test_who_gives_up_at_a_gate_takes_nobody_along() -> None:
@@ -38,7 +38,7 @@ async def test_who_gives_up_at_a_gate_takes_nobody_along() -> None:
     await turns()
     assert (impatient.cancelled(), patient.done()) == (True, False)
     gate.set()
-    await asyncio.wait_for(patient, 1)
+    await in_time(patient)
 
 
 async def test_a_mailbox_gives_items_in_order() -> None:
@@ -57,7 +57,7 @@ async def test_the_reader_of_an_empty_mailbox_waits_for_the_next_item() -> None:
     assert not reader.done()
     mailbox.put_nowait(1)
     mailbox.put_nowait(2)
-    assert await asyncio.wait_for(reader, 1) == 1
+    assert await in_time(reader) == 1
     assert await mailbox.get() == 2
 
 
@@ -69,4 +69,4 @@ async def test_a_reader_that_gives_up_leaves_the_mailbox_whole() -> None:
     with pytest.raises(asyncio.CancelledError):
         await reader
     mailbox.put_nowait(1)
-    assert await asyncio.wait_for(mailbox.get(), 1) == 1
+    assert await in_time(mailbox.get()) == 1

@@ -8,7 +8,7 @@ import pytest
 from riptide.encoding.formats import NDJSON
 from riptide.streaming.writer import Writer
 from tests.app.streaming.pipe import Pipe
-from tests.waiting import eventually, turns
+from tests.waiting import eventually, in_time, turns
 
 if TYPE_CHECKING:
     from tests.app.recorder import Recorder
@@ -77,5 +77,5 @@ async def test_a_client_that_goes_while_it_is_waited_for_got_nothing(
     writing = asyncio.create_task(write(b"x\n"))
     await turns()
     pipe.vanish()
-    assert not await asyncio.wait_for(writing, 5)
+    assert not await in_time(writing)
     assert writer.blocked_since_ns is None

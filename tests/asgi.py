@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from tests.waiting import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,7 +31,9 @@ class AsgiExchange:
     async def next(self) -> Message:
         """Return the next event that the application sends; raise what ended it instead."""
         getter = asyncio.create_task(self._from_app.get())
-        await asyncio.wait({getter, self.task}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {getter, self.task}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED
+        )
         if not getter.done():
             # The application may have sent and ended in one go.
             await asyncio.sleep(0)

@@ -20,6 +20,7 @@ _START_DEADLINE_S: Final = 60
 _STOP_DEADLINE_S: Final = 20
 _SERVING: Final = re.compile(r"serving on (http://\S+)")
 RIPTIDE: Final = (str(Path(sys.executable).with_name("riptide")), "serve")
+_REPOSITORY: Final = Path(__file__).parents[2]
 
 
 class DrillError(Exception):
@@ -108,6 +109,9 @@ class Service:
         ours = ("RIPTIDE_", "OTEL_")
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self._environment |= {
+            # Modules of the drill are installed nowhere, and a process works in a directory of its
+            # own.
+            "PYTHONPATH": str(_REPOSITORY),
             "RIPTIDE_HOST": "127.0.0.1",
             "RIPTIDE_PORT": str(self.port),
             "RIPTIDE_LOG": "memory",

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from riptide_telemetry import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable
 
-    from riptide_telemetry import (
-        CloseReason,
-        DropReason,
-        ErrorType,
-        Protocol,
-        PublishOutcome,
-        ReconnectionOutcome,
-        RejectReason,
-        Source,
-    )
+    from riptide_telemetry import CloseReason, DropReason
+
+
+@dataclass(frozen=True)
+class Event:
+    """One use of a verb; its arguments by name, defaults included."""
+
+    verb: str
+    arguments: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an argument, or the field of that name of a value among the arguments."""
+        if name in self.arguments:
+            return self.arguments[name]
+        (value,) = (
+            getattr(value, name)
+            for value in self.arguments.values()
+            if name in inspect.get_annotations(type(value))
+        )
+        return value
 
 
 class Recorder(Lifecycle):
-    """A ``Lifecycle`` for tests of its callers: names and order, no metrics."""
+    """A ``Lifecycle`` for tests of its callers: names and order, no metrics.
+
+    Each verb of ``Lifecycle`` is recorded as it was used, and then does what it does there.
+    """
 
     def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
+        self.events: list[Event] = []
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -34,18 +51,20 @@ class Recorder(Lifecycle):
 
     def names(self) -> list[str]:
         """Return which verbs were used, in order."""
-        return [event[0] for event in self.events]
+        return [event.verb for event in self.events]
 
-    def of(self, name: str) -> list[tuple[Any, ...]]:
-        """Return the arguments of every use of a verb."""
-        return [event[1:] for event in self.events if event[0] == name]
+    def of(self, verb: str, *names: str) -> list[tuple[Any, ...]]:
+        """Return the named arguments of every use of a verb."""
+        assert hasattr(Lifecycle, verb), verb
+        return [tuple(event[name] for name in names) for event in self.events if event.verb == verb]
 
     @property
     def sent(self) -> int:
         """How many messages were reported as sent."""
-        one_by_one: int = sum(event[1] for event in self.of("items_sent"))
+        one_by_one: int = sum(count for (count,) in self.of("items_sent", "count"))
         fanned_out: int = sum(
-            count * len(written) for _, _, count, _, _, written in self.of("items_fanned_out")
+            count * len(written)
+            for count, written in self.of("items_fanned_out", "count", "written_ns")
         )
         return one_by_one + fanned_out
 
@@ -53,118 +72,32 @@ class Recorder(Lifecycle):
     def dropped(self) -> dict[DropReason, int]:
         """How many messages were reported as dropped, by reason."""
         drops: dict[DropReason, int] = {}
-        for _, reason, count in self.of("items_dropped"):
+        for reason, count in self.of("items_dropped", "reason", "count"):
             drops[reason] = drops.get(reason, 0) + count
         return drops
 
     @property
     def closed(self) -> list[CloseReason]:
         """The reasons of all closes."""
-        return [reason for _, reason in self.of("connection_closed")]
+        return [reason for (reason,) in self.of("connection_closed", "reason")]
 
-    def connection_established(
-        self, connection_id: str, protocol: Protocol, topic: str = "", traceparent: str = ""
-    ) -> None:
-        del topic, traceparent
-        self.events.append(("connection_established", connection_id, protocol))
 
-    def connection_rejected(self, protocol: Protocol, reason: RejectReason) -> None:
-        self.events.append(("connection_rejected", protocol, reason))
+def _recorded(verb: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(verb)
 
-    def connection_closed(
-        self, connection_id: str, reason: CloseReason, totals: Any = None
-    ) -> None:
-        del totals
-        self.events.append(("connection_closed", connection_id, reason))
+    @functools.wraps(verb)
+    def record(self: Recorder, *args: Any, **keywords: Any) -> Any:
+        bound = signature.bind(self, *args, **keywords)
+        bound.apply_defaults()
+        _self, *given = bound.arguments
+        # As they are now: who gives a list may use it again.
+        arguments = {name: copy.deepcopy(bound.arguments[name]) for name in given}
+        self.events.append(Event(verb.__name__, arguments))
+        return verb(self, *args, **keywords)
 
-    def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
-        self.events.append(("stream_started", connection_id, request_id, total_items))
+    return record
 
-    def stream_completed(
-        self, connection_id: str, request_id: str, summary: Mapping[str, object] | None = None
-    ) -> None:
-        self.events.append(("stream_completed", connection_id, request_id, dict(summary or {})))
 
-    def stream_cancelled(self, connection_id: str, request_id: str) -> None:
-        self.events.append(("stream_cancelled", connection_id, request_id))
-
-    def stream_error(
-        self,
-        connection_id: str,
-        error: ErrorType,
-        recoverable: bool,  # noqa: FBT001  # the verb's third word, as the contract has it
-        detail: str = "",
-    ) -> None:
-        del detail
-        self.events.append(("stream_error", connection_id, error, recoverable))
-
-    def progress_update(
-        self, connection_id: str, request_id: str, completed: int, total: int, throughput: float
-    ) -> None:
-        self.events.append(
-            ("progress_update", connection_id, request_id, completed, total, throughput)
-        )
-
-    def items_sent(
-        self,
-        connection_id: str,
-        count: int,
-        size_bytes: int,
-        accepted_ns: Sequence[int],
-        source: Source,
-        trace: Any = None,
-        traced: int = -1,
-    ) -> None:
-        del trace, traced
-        self.events.append(
-            ("items_sent", connection_id, count, size_bytes, list(accepted_ns), source)
-        )
-
-    def items_fanned_out(
-        self,
-        protocol: Protocol,
-        topic: str,
-        count: int,
-        size_bytes: int,
-        accepted_ns: Sequence[int],
-        written_ns: Sequence[int],
-        trace: Any = None,
-        traced: int = -1,
-    ) -> None:
-        del trace, traced
-        self.events.append(
-            (
-                "items_fanned_out",
-                protocol,
-                topic,
-                count,
-                size_bytes,
-                list(accepted_ns),
-                list(written_ns),
-            )
-        )
-
-    def items_dropped(self, connection_id: str, reason: DropReason, count: int = 1) -> None:
-        self.events.append(("items_dropped", connection_id, reason, count))
-
-    def item_received(self, connection_id: str) -> None:
-        self.events.append(("item_received", connection_id))
-
-    def write_stalled(self, connection_id: str) -> None:
-        self.events.append(("write_stalled", connection_id))
-
-    def write_blocked(self, connection_id: str, seconds: float) -> None:
-        self.events.append(("write_blocked", connection_id, seconds))
-
-    def reconnected(self, connection_id: str, outcome: ReconnectionOutcome) -> None:
-        self.events.append(("reconnected", connection_id, outcome))
-
-    def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
-        del topic
-        self.events.append(("messages_published", outcome, count))
-
-    def log_appended(self, seconds: float) -> None:
-        self.events.append(("log_appended", seconds))
-
-    def messages_unaccounted(self, count: int) -> None:
-        self.events.append(("messages_unaccounted", count))
+for _name, _verb in inspect.getmembers(Lifecycle, inspect.isfunction):
+    if not _name.startswith("_"):
+        setattr(Recorder, _name, _recorded(_verb))

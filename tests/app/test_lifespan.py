@@ -20,6 +20,7 @@ from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from tests.app.endpoints.answers import publish
 from tests.asgi import AsgiExchange, http_scope
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ async def test_heartbeats_beat_within_and_no_task_is_left_after(stored: Service)
         exchange = AsgiExchange(make_app(stored), http_scope("GET", "/topics/a"))
         await _next_event(exchange, b'"heartbeat"')
         await exchange.send({"type": "http.disconnect"})
-        await asyncio.wait_for(exchange.task, 5)
+        await in_time(exchange.task)
     assert asyncio.all_tasks() == before
 
 
@@ -82,7 +83,7 @@ async def test_streams_that_are_open_at_the_end_are_drained(stored: Service) -> 
         exchange = AsgiExchange(make_app(stored), http_scope("GET", "/topics/a"))
         await exchange.next()
     await _next_event(exchange, b'"draining"')
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
 
 
 async def test_telemetry_is_shut_down_last_and_once(

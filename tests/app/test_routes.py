@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from riptide.main import make_app
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ async def test_topics_have_metrics_of_their_own_and_are_kept_out_of_those_of_req
     exchange = AsgiExchange(measured, http_scope("GET", "/topics/a"))
     await exchange.next()
     await exchange.send({"type": "http.disconnect"})
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
     await publish(measured, "a", b"1")
     await ask(measured, "POST", "/topics/x/y")
     assert _requests(reader) == {}

@@ -49,14 +49,18 @@ class SecureService(Service):
         return float(body.partition(b"\n%s " % name)[2].split()[0])
 
 
+RENEWING = """
+from riptide import cli
+from riptide.server import tls
+tls.CHECK_INTERVAL_S = 0.05
+cli.main(["serve"])
+"""
+
+
 class RenewingService(SecureService):
     """A service that looks for a renewed certificate all the time."""
 
-    command = (
-        sys.executable,
-        "-c",
-        "from riptide import cli, tls; tls.CHECK_INTERVAL_S = 0.05; cli.main(['serve'])",
-    )
+    command = (sys.executable, "-c", RENEWING)
 
 
 @pytest.fixture(scope="module")

@@ -76,9 +76,17 @@ def test_the_queries_of_a_document_are_separated_by_empty_lines() -> None:
     assert queries(text) == ["a\n  + b", "c", "d"]
 
 
-def test_metrics_are_found_in_prose_and_labels_of_files_are_not() -> None:
-    text = "`riptide_topics`, job:riptide_topics:sum, riptide_*, app/riptide_x.py is no metric"
-    assert mentioned_metrics(text) - {"riptide_x"} == {"riptide_topics", "job:riptide_topics:sum"}
+def test_metrics_are_found_in_prose_and_names_of_files_and_packages_are_not() -> None:
+    text = (
+        "`riptide_topics`, job:riptide_topics:sum, riptide_*, app/riptide_x.py is no metric, "
+        "riptide_x/catalog.py and riptide_x.catalog are none, nor is `riptide_telemetry`; "
+        "riptide_log_size_bytes."
+    )
+    assert mentioned_metrics(text) == {
+        "riptide_topics",
+        "job:riptide_topics:sum",
+        "riptide_log_size_bytes",
+    }
 
 
 def test_a_query_tells_which_metrics_it_selects() -> None:

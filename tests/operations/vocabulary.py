@@ -16,6 +16,7 @@ import promql_parser
 import yaml
 from promql_parser import AggregateExpr, BinaryExpr, Call, MatchOp, StringLiteral, VectorSelector
 
+import riptide_telemetry
 from riptide_telemetry.catalog import CATALOG, Kind
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ OF_THE_SCRAPE = ("job", "instance")
 NEGATIVE = (MatchOp.NotEqual, MatchOp.NotRe)
 REGULAR = (MatchOp.Re, MatchOp.NotRe)
 FENCED = re.compile(r"^```promql\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Not a part of a path, of a file's name or of a module's.
 METRIC_NAME = re.compile(
-    r"(?<![\w:.])(?:[a-z_]+:)?riptide_[a-z0-9_]*[a-z0-9](?::[a-z0-9_]+)?(?!\w|\*)"
+    r"(?<![\w:.])(?:[a-z_]+:)?riptide_[a-z0-9_]*[a-z0-9](?::[a-z0-9_]+)?(?![\w*/]|\.\w)"
 )
 
 # What Prometheus makes by itself, and what every process tells beside the catalog.
@@ -133,7 +135,7 @@ def queries(markdown: str) -> list[str]:
 
 def mentioned_metrics(text: str) -> set[str]:
     """Return the names in a text that look like ours, wherever they stand."""
-    return set(METRIC_NAME.findall(text))
+    return set(METRIC_NAME.findall(text)) - {riptide_telemetry.__name__}
 
 
 def _unknown_in_selector(selector: VectorSelector, vocabulary: Vocabulary) -> list[str]:

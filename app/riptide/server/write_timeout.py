@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from riptide.streaming.patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from riptide.streaming.connection import ClientConnection
     from riptide.streaming.streams import Streams
@@ -24,7 +24,11 @@ SLICE = 500
 
 
 async def enforce_write_timeout(
-    connections: Callable[[], Iterable[ClientConnection]], streams: Streams, timeout_s: float
+    connections: Callable[[], Iterable[ClientConnection]],
+    streams: Streams,
+    timeout_s: float,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
     """Look at all connections a few times in each timeout, until cancelled.
 
@@ -32,15 +36,17 @@ async def enforce_write_timeout(
     """
     patience = Patience(timeout_s)
     while True:
-        await asyncio.sleep(timeout_s / ROUNDS)
+        await sleep(timeout_s / ROUNDS)
         patience.begin_round()
         looked_after = {session.connection for session in streams.sessions}
         for position, connection in enumerate(list(connections()), 1):
             # Where TLS is used, what waits for a connection to close is not all in the buffer.
             waits = connection.is_gone() or connection.buffered_bytes()
-            if waits and connection not in looked_after:
-                now_ns = time.monotonic_ns()
-                if patience.is_over(connection, now_ns):
-                    connection.abort()
+            if (
+                waits
+                and connection not in looked_after
+                and patience.is_over(connection, clock_ns())
+            ):
+                connection.abort()
             if not position % SLICE:
                 await asyncio.sleep(0)

@@ -75,7 +75,9 @@ async def test_even_then_no_foreign_page_opens_a_websocket(
 ) -> None:
     with pytest.raises(OriginError):
         await open_gate.admit_consumer(_websocket(FOREIGN), Protocol.WEBSOCKET, "a")
-    assert recorder.of("connection_rejected") == [(Protocol.WEBSOCKET, RejectReason.ORIGIN)]
+    assert recorder.of("connection_rejected", "protocol", "reason") == [
+        (Protocol.WEBSOCKET, RejectReason.ORIGIN)
+    ]
 
 
 async def test_a_token_lets_its_bearer_through_until_it_expires(gate: Gate) -> None:
@@ -96,8 +98,10 @@ async def test_who_has_no_token_is_told_how_to_send_one_and_counted(
     assert no.value.headers() == {"WWW-Authenticate": 'Bearer realm="riptide"'}
     with pytest.raises(UnauthenticatedError):
         await gate.admit_publisher(_post(), "a")
-    assert recorder.of("connection_rejected") == [(Protocol.NDJSON, RejectReason.UNAUTHENTICATED)]
-    assert [event[:2] for event in recorder.of("messages_published")] == [
+    assert recorder.of("connection_rejected", "protocol", "reason") == [
+        (Protocol.NDJSON, RejectReason.UNAUTHENTICATED)
+    ]
+    assert recorder.of("messages_published", "outcome", "count") == [
         (PublishOutcome.UNAUTHENTICATED, 1)
     ]
 
@@ -112,10 +116,10 @@ async def test_what_a_token_does_not_grant_is_forbidden_and_counted(
     with pytest.raises(ForbiddenError, match="to publish to 'out'"):
         await gate.admit_publisher(_post(header), "out")
     assert await gate.admit_publisher(_post(header), "out.a")
-    assert recorder.of("connection_rejected") == [(Protocol.SSE, RejectReason.FORBIDDEN)]
-    assert [event[:2] for event in recorder.of("messages_published")] == [
-        (PublishOutcome.FORBIDDEN, 1)
+    assert recorder.of("connection_rejected", "protocol", "reason") == [
+        (Protocol.SSE, RejectReason.FORBIDDEN)
     ]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.FORBIDDEN, 1)]
 
 
 async def test_a_foreign_page_publishes_nothing_on_the_cookie_of_who_looks_at_it(
@@ -123,9 +127,7 @@ async def test_a_foreign_page_publishes_nothing_on_the_cookie_of_who_looks_at_it
 ) -> None:
     with pytest.raises(OriginError):
         await gate.admit_publisher(_post(_by_cookie(), FOREIGN), "a")
-    assert [event[:2] for event in recorder.of("messages_published")] == [
-        (PublishOutcome.FORBIDDEN, 1)
-    ]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.FORBIDDEN, 1)]
     # With a header of its own it is no longer the browser that speaks.
     assert await gate.admit_publisher(_post(_by_header(), FOREIGN), "a")
     own = ("Origin", "http://localhost"), ("Host", "localhost")
@@ -159,7 +161,9 @@ async def test_without_keys_nobody_is_let_in_and_it_is_counted(recorder: Recorde
     gate = Gate(verifier, TokenPlaces("token"), Hosts(["*"]), Origins(()), recorder.lifecycle)
     with pytest.raises(KeysUnavailableError):
         await gate.admit_consumer(_get(_by_header()), Protocol.SSE, "a")
-    assert recorder.of("connection_rejected") == [(Protocol.SSE, RejectReason.UNAUTHENTICATED)]
+    assert recorder.of("connection_rejected", "protocol", "reason") == [
+        (Protocol.SSE, RejectReason.UNAUTHENTICATED)
+    ]
 
 
 async def test_who_may_read_some_topics_may_list_them_and_refusals_are_no_streams(

@@ -8,7 +8,7 @@ import pytest
 from riptide.access.keyring import Keyring
 from riptide.access.keys import Key
 from riptide.errors import KeyFileError, KeysUnavailableError
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 ONE, TWO = Key("one", "ES256", None), Key("two", "ES256", None)
 

@@ -8,6 +8,7 @@ import pytest
 from riptide.errors import LogUnavailableError
 from tests.app.endpoints.answers import ask
 from tests.asgi import AsgiExchange, http_scope
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -87,7 +88,7 @@ async def test_a_body_that_grows_too_large_is_refused_before_its_end(
         await exchange.send({"type": "http.request", "body": b"1\n" * 200, "more_body": True})
     assert (await exchange.next())["status"] == 413
     await exchange.send({"type": "http.disconnect"})
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
     assert await _kept(service) == []
 
 
@@ -97,7 +98,7 @@ async def test_nothing_of_a_body_that_breaks_off_is_published(
     exchange = AsgiExchange(app, http_scope("POST", "/topics/a", headers=BATCH))
     await exchange.send({"type": "http.request", "body": b"1\n2\n", "more_body": True})
     await exchange.send({"type": "http.disconnect"})
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
     assert await _kept(service) == []
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import orjson
@@ -13,6 +12,7 @@ from riptide.endpoints.subscribe import negotiate, stream_request_of
 from riptide.errors import NotAcceptableError
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -98,7 +98,7 @@ async def test_a_live_stream_begins_at_once_and_ends_when_the_client_goes(
     (first, _) = await publish(app, "a", b'"hello"')
     assert (await exchange.next())["body"].startswith(f"id: {first}\n".encode())
     await exchange.send({"type": "http.disconnect"})
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
     assert service.streams.sessions == set()
 
 
@@ -169,7 +169,7 @@ async def test_streams_over_the_limit_and_while_draining_are_told_when_to_come_b
     assert int(answer.headers["retry-after"]) > 0
     for exchange in exchanges:
         await exchange.send({"type": "http.disconnect"})
-        await asyncio.wait_for(exchange.task, 5)
+        await in_time(exchange.task)
     service.streams.draining = True
     answer = await ask(app, "GET", "/topics/a")
     assert (answer.status, answer.problem) == (503, "draining")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ from tests.app.access.test_tokens import Fixed
 from tests.app.endpoints.answers import ask, publish
 from tests.asgi import AsgiExchange, http_scope
 from tests.issuer import SECRET, Issuer, bearer
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -43,7 +43,7 @@ async def test_each_topic_has_its_newest_id_its_messages_and_its_consumers(app: 
     assert second == {"topic": "b", "newest": newest, "messages": 3, "consumers": 1}
     assert answer.json["next"] is None
     await exchange.send({"type": "http.disconnect"})
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
     assert (await _list(app)).json["topics"][1]["consumers"] == 0
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -8,6 +7,7 @@ import pytest
 
 from tests.app.endpoints.answers import publish, read_answer
 from tests.asgi import AsgiExchange, websocket_scope
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -36,7 +36,7 @@ async def test_a_client_is_accepted_and_gets_a_frame_a_record(
     await publish(app, "a", b"1", b"2")
     assert [(await _record(exchange))["data"] for _ in range(2)] == [1, 2]
     await exchange.send({"type": "websocket.disconnect", "code": 1000})
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
     assert service.streams.sessions == set()
 
 
@@ -60,7 +60,7 @@ async def test_the_query_says_where_to_begin_as_it_does_over_http(app: Starlette
     assert (await _record(exchange))["event"] == "resumed"
     assert (await _record(exchange))["data"] == 2
     await exchange.send({"type": "websocket.disconnect", "code": 1000})
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
 
 
 async def test_a_client_that_speaks_nonsense_is_told_so_and_closed(app: Starlette) -> None:
@@ -70,7 +70,7 @@ async def test_a_client_that_speaks_nonsense_is_told_so_and_closed(app: Starlett
     await exchange.send({"type": "websocket.receive", "bytes": b"\x00"})
     assert (await _record(exchange))["reason"] == "unsupported_frame"
     assert (await exchange.next())["code"] == 1003
-    await asyncio.wait_for(exchange.task, 5)
+    await in_time(exchange.task)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from riptide.storage.message_log import Retention
 from tests.app.held_log import HeldLog
 from tests.app.recorder import Recorder
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from riptide.hub.subscription import Subscription
@@ -254,7 +254,7 @@ class Conservation(RuleBasedStateMachine):
     def what_is_taken_is_recorded(self) -> None:
         recorded = sum(
             count * len(written)
-            for _, _, count, _, _, written in self.recorder.of("items_fanned_out")
+            for count, written in self.recorder.of("items_fanned_out", "count", "written_ns")
         )
         assert recorded == sum(consumer.taken for consumer in self.everybody)
 
@@ -267,7 +267,7 @@ class Conservation(RuleBasedStateMachine):
             assert subscription.offered == offered
             assert subscription.cursor == consumer.position
             assert subscription.queued >= 0, "given more than there is"
-        assert all(event == (0,) for event in self.recorder.of("messages_unaccounted"))
+        assert all(event == (0,) for event in self.recorder.of("messages_unaccounted", "count"))
 
     @invariant()
     def no_message_waits_for_ever(self) -> None:

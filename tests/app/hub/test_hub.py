@@ -25,7 +25,7 @@ from riptide.storage.sqlite import SqliteLog
 from riptide_telemetry import DropReason, ReconnectionOutcome
 from tests.app.held_log import HeldLog
 from tests.app.messages import published
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -228,7 +228,7 @@ async def test_a_topic_is_in_memory_while_it_has_consumers(hub: Hub, recorder: R
     hub.unsubscribe(second.subscription)
     assert hub.topic_count() == 0
     assert hub.memory_bytes() == 0
-    assert recorder.of("messages_unaccounted") == [(0,), (0,)]
+    assert recorder.of("messages_unaccounted", "count") == [(0,), (0,)]
 
 
 async def test_a_failed_or_cancelled_subscription_leaves_no_topic_behind(
@@ -330,7 +330,7 @@ async def test_every_append_is_timed_whether_it_succeeds_or_not(
         fate()
         await asyncio.gather(publishing, return_exceptions=True)
     assert len(recorder.of("log_appended")) == 2
-    assert all(seconds >= 0 for (seconds,) in recorder.of("log_appended"))
+    assert all(seconds >= 0 for (seconds,) in recorder.of("log_appended", "seconds"))
 
 
 async def test_a_topic_without_consumers_holds_no_message_even_before_it_is_collected(

@@ -20,7 +20,7 @@ from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from riptide.storage.message_log import Retention
 from riptide_telemetry import DropReason, Source
 from tests.app.held_log import HeldLog
-from tests.app.waiting import turns
+from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
     from riptide.message import Position
@@ -66,7 +66,7 @@ async def _subscribe(
 
 async def _take(subscription: Subscription) -> Step:
     """Take the next step as a session does: a batch counts as sent."""
-    step = await asyncio.wait_for(subscription.next(), 5)
+    step = await in_time(subscription.next())
     if isinstance(step, Batch):
         subscription.advance(step.count, step.last)
     assert subscription.unaccounted == 0

@@ -11,7 +11,7 @@ from riptide.hub.topic import Topic
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import Lifecycle
 from tests.app.messages import make_messages
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from riptide.storage.memory import MemoryLog

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from riptide.process import allocator
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 MEBIBYTE = 1024 * 1024
 glibc = pytest.mark.skipif(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.process import descriptors
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from riptide.storage.message_log import Retention
 from riptide_telemetry import Lifecycle, Publishing, PublishOutcome
 from tests.app.held_log import HeldLog
 from tests.app.messages import published
-from tests.app.waiting import turns
+from tests.waiting import turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,7 +70,7 @@ async def test_one_json_value_is_one_message_however_many_lines_it_has(
     receipt = await _publish(ingest, JSON, b'{"a":\n', b"1}\n")
     assert receipt.first == receipt.last
     assert await _kept(log) == [b'{"a": 1}']
-    assert recorder.of("messages_published") == [(PublishOutcome.ACCEPTED, 1)]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.ACCEPTED, 1)]
 
 
 async def test_every_line_of_a_batch_is_a_message_and_blank_ones_are_none(
@@ -79,7 +79,7 @@ async def test_every_line_of_a_batch_is_a_message_and_blank_ones_are_none(
     receipt = await _publish(ingest, BATCH, b"\n1\r\n \n", b'"x"\n[', b"]")
     assert receipt.last.sequence == 3
     assert await _kept(log) == [b"1", b'"x"', b"[]"]
-    assert recorder.of("messages_published") == [(PublishOutcome.ACCEPTED, 3)]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.ACCEPTED, 3)]
 
 
 async def test_a_bad_line_in_a_batch_is_named_and_nothing_is_published(
@@ -89,14 +89,14 @@ async def test_a_bad_line_in_a_batch_is_named_and_nothing_is_published(
         await _publish(ingest, BATCH, b"1\n\n{\n2\n")
     assert caught.value.body()["line"] == 3
     assert await _kept(log) == []
-    assert recorder.of("messages_published") == [(PublishOutcome.INVALID, 3)]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.INVALID, 3)]
 
 
 async def test_a_bad_message_alone_has_no_line(ingest: Ingest, recorder: Recorder) -> None:
     with pytest.raises(InvalidMessageError, match=r"^not valid JSON") as caught:
         await _publish(ingest, JSON, b"1\n2")
     assert "line" not in caught.value.body()
-    assert recorder.of("messages_published") == [(PublishOutcome.INVALID, 1)]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.INVALID, 1)]
 
 
 async def test_a_message_over_the_limit_is_named_and_nothing_is_published(
@@ -106,7 +106,7 @@ async def test_a_message_over_the_limit_is_named_and_nothing_is_published(
         await _publish(ingest, BATCH, b"1\n" + b'"' + b"x" * 19 + b'"')
     assert caught.value.body()["line"] == 2
     assert await _kept(log) == []
-    assert recorder.of("messages_published") == [(PublishOutcome.TOO_LARGE, 2)]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.TOO_LARGE, 2)]
 
 
 async def test_the_limits_themselves_are_allowed(ingest: Ingest, log: MemoryLog) -> None:
@@ -124,7 +124,7 @@ async def test_a_body_whose_length_is_over_the_limit_is_not_read_at_all(
     with pytest.raises(TooLargeError, match="limit of 100 bytes"):
         await ingest.publish(PublishRequest("a", JSON, aiter(body), 101))
     assert body.read == 0
-    assert recorder.of("messages_published") == [(PublishOutcome.TOO_LARGE, 1)]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.TOO_LARGE, 1)]
 
 
 async def test_a_body_of_unknown_length_is_read_until_it_is_too_large(ingest: Ingest) -> None:
@@ -140,7 +140,9 @@ async def test_an_empty_batch_is_not_a_publish(
 ) -> None:
     with pytest.raises(InvalidMessageError, match="batch is empty"):
         await _publish(ingest, BATCH, body)
-    assert PublishOutcome.ACCEPTED not in [event[0] for event in recorder.of("messages_published")]
+    assert PublishOutcome.ACCEPTED not in [
+        outcome for (outcome,) in recorder.of("messages_published", "outcome")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "json", "*/*", "application/json-seq", ";"])
@@ -180,7 +182,9 @@ async def test_what_the_log_refuses_is_counted_as_such(recorder: Recorder) -> No
     log.refuse()
     with pytest.raises(LogUnavailableError):
         await publishing
-    assert recorder.of("messages_published") == [(PublishOutcome.LOG_FAILURE, 2)]
+    assert recorder.of("messages_published", "outcome", "count") == [
+        (PublishOutcome.LOG_FAILURE, 2)
+    ]
 
 
 class Traces(Lifecycle):
@@ -238,7 +242,7 @@ async def test_a_client_that_published_too_much_is_refused_unread_and_others_are
     assert caught.value.retry_after is not None
     await ingest.publish(PublishRequest("a", JSON, aiter(Body(b"2")), client=Client("192.0.2.2")))
     assert len(await _kept(log)) == 51
-    assert recorder.of("messages_published") == [
+    assert recorder.of("messages_published", "outcome", "count") == [
         (PublishOutcome.ACCEPTED, 50),
         (PublishOutcome.RATE_LIMITED, 1),
         (PublishOutcome.ACCEPTED, 1),
@@ -252,7 +256,9 @@ async def test_a_batch_for_a_topic_too_many_is_counted_by_its_messages(recorder:
     ingest = Ingest(hub, recorder.lifecycle, PublishLimits(100, 20))
     with pytest.raises(TopicLimitError):
         await _publish(ingest, BATCH, b"1\n2\n")
-    assert recorder.of("messages_published") == [(PublishOutcome.TOPIC_LIMIT, 2)]
+    assert recorder.of("messages_published", "outcome", "count") == [
+        (PublishOutcome.TOPIC_LIMIT, 2)
+    ]
 
 
 @pytest.fixture
@@ -274,7 +280,7 @@ async def test_a_line_more_is_too_large_and_blank_lines_are_lines(
         await _publish(strict, BATCH, body)
     assert await _kept(log) == []
     # At least so many; the others have not been looked at.
-    assert recorder.of("messages_published") == [(PublishOutcome.TOO_LARGE, 3)]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.TOO_LARGE, 3)]
 
 
 async def test_the_lines_of_a_single_message_are_not_limited(strict: Ingest) -> None:
@@ -338,7 +344,7 @@ async def test_bodies_that_are_held_back_cannot_hold_more_than_their_limit(
     assert ingest.bodies.held_bytes == LARGEST_BODIES * (size - 1)
     with pytest.raises(BodyLimitError):
         await _publish(ingest, JSON, b'"' + b"x" * 50_000, b"x" * 20_000 + b'"')
-    assert recorder.of("messages_published") == [(PublishOutcome.BODY_LIMIT, 1)]
+    assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.BODY_LIMIT, 1)]
     # What most clients send gets through.
     await _publish(ingest, JSON, b"1")
     publishing.pop().cancel()

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from riptide.server.http_limits import RequestLimits
 from tests.app.exchange import serve
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, in_time, turns
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -64,7 +63,7 @@ async def test_a_client_that_does_not_read_holds_the_application_up() -> None:
     async with serve(large, RequestLimits()) as exchange:
         reader, writer = await exchange.open()
         writer.write(b"GET / HTTP/1.0\r\n\r\n")
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        await in_time(reader.readuntil(b"\r\n\r\n"))
         await eventually(lambda: not exchange.protocol.connection.writable.is_open)
         await turns()
         assert written < 50

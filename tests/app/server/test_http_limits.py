@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from riptide.process.descriptors import LAST
-from riptide.server import http_limits as request_limits
 from riptide.server.http_limits import (
+    LINGER_S,
     MAX_HEAD_BYTES,
     MAX_WAITING,
     LimitedHttpProtocol,
@@ -19,7 +19,7 @@ from riptide.server.http_limits import (
 )
 from riptide.server.protocols import StreamingHttpProtocol
 from tests.app.exchange import Exchange, serve
-from tests.app.waiting import eventually
+from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,11 +52,15 @@ class Counting:
         await send({"type": "http.response.body", "body": b"%d" % size})
 
 
+# Below what uvicorn keeps an idle connection for.
+TIMEOUT_S = 4.0
+
+
 @pytest.fixture
-async def exchange(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Exchange[Counting]]:
-    monkeypatch.setattr(request_limits, "LINGER_S", 0.05)
+async def exchange() -> AsyncIterator[Exchange[Counting]]:
     app = Counting()
-    async with serve(app, RequestLimits(head_timeout_s=0.15, body_timeout_s=0.15)) as exchange:
+    limits = RequestLimits(head_timeout_s=TIMEOUT_S, body_timeout_s=TIMEOUT_S)
+    async with serve(app, limits) as exchange:
         yield exchange
         app.reading.set()
 
@@ -89,8 +93,9 @@ async def test_a_connection_on_one_of_the_last_descriptors_is_answered_and_sent_
         client.setblocking(False)  # socket's signature
         answer = b""
         try:
-            while piece := await asyncio.wait_for(loop.sock_recv(client, 10_000), 10):
+            while piece := await in_time(loop.sock_recv(client, 10_000)):
                 answer += piece
+                exchange.time.advance(LINGER_S)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert _problem(answer) == (503, "connection-limit")
@@ -99,7 +104,7 @@ async def test_a_connection_on_one_of_the_last_descriptors_is_answered_and_sent_
     assert "refused with 503" in caplog.text
     # Who was there before goes on, and who comes after is let in.
     exchange.app.reading.set()
-    assert (await asyncio.wait_for(before.read(), 10)).startswith(b"HTTP/1.1 200 ")
+    assert (await in_time(before.read())).startswith(b"HTTP/1.1 200 ")
     writer.close()
     after = await exchange.answer(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert after.startswith(b"HTTP/1.1 200 ")
@@ -110,18 +115,20 @@ def test_the_protocol_that_we_serve_with_has_the_limits() -> None:
 
 
 async def test_a_head_that_takes_too_long_is_cut_off(exchange: Exchange[Counting]) -> None:
-    assert _problem(await exchange.answer(b"GET / HT")) == (408, "request-timeout")
+    answer = await exchange.answer(b"GET / HT", wait_s=TIMEOUT_S)
+    assert _problem(answer) == (408, "request-timeout")
     assert exchange.app.bodies == []
 
 
 async def test_who_says_nothing_is_told_nothing(exchange: Exchange[Counting]) -> None:
-    assert await exchange.answer() == b""
+    assert await exchange.answer(wait_s=TIMEOUT_S) == b""
 
 
 async def test_a_body_that_takes_too_long_is_cut_off_and_the_application_hears_of_it(
     exchange: Exchange[Counting],
 ) -> None:
-    answer = await exchange.answer(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123")
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123"
+    answer = await exchange.answer(post, wait_s=TIMEOUT_S)
     assert _problem(answer) == (408, "request-timeout")
     await eventually(lambda: exchange.app.bodies)
     assert exchange.app.bodies == [None]
@@ -130,9 +137,12 @@ async def test_a_body_that_takes_too_long_is_cut_off_and_the_application_hears_o
 async def test_an_answer_that_was_given_is_not_followed_by_another(
     exchange: Exchange[Counting],
 ) -> None:
-    answer = await exchange.answer(
-        b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123"
-    )
+    reader, writer = await exchange.open()
+    writer.write(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123")
+    answer = await in_time(reader.readuntil(b"0\r\n\r\n"))
+    exchange.time.advance(TIMEOUT_S)
+    answer += await in_time(reader.read())
+    writer.close()
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.count(b"HTTP/1.1") == 1
 
@@ -142,9 +152,10 @@ async def test_a_client_is_not_blamed_for_our_own_slowness(exchange: Exchange[Co
     body = b"x" * 1_000_000
     reader, writer = await exchange.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    await asyncio.sleep(0.4)
+    await eventually(lambda: exchange.protocol.flow.read_paused)
+    exchange.time.advance(3 * TIMEOUT_S)
     exchange.app.reading.set()
-    assert b"1000000" in await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    assert b"1000000" in await in_time(reader.readuntil(b"0\r\n\r\n"))
     writer.close()
 
 
@@ -152,10 +163,12 @@ async def test_every_request_of_a_connection_has_its_time(exchange: Exchange[Cou
     reader, writer = await exchange.open()
     for _ in range(3):
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
-        await asyncio.sleep(0.1)
-    writer.write(b"GET / HT")
-    assert _problem(await asyncio.wait_for(reader.read(), 10)) == (408, "request-timeout")
+        await in_time(reader.readuntil(b"0\r\n\r\n"))
+        exchange.time.advance(0.7 * TIMEOUT_S)
+    await exchange.say(writer, b"GET / HT")
+    exchange.time.advance(TIMEOUT_S)
+    exchange.time.advance(LINGER_S)
+    assert _problem(await in_time(reader.read())) == (408, "request-timeout")
     writer.close()
 
 
@@ -195,9 +208,10 @@ async def test_a_bad_request_after_a_good_one_has_an_answer_of_its_own(
 ) -> None:
     reader, writer = await exchange.open()
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
-    writer.write(second)
-    assert _problem(await asyncio.wait_for(reader.read(), 10))[0] == status
+    await in_time(reader.readuntil(b"0\r\n\r\n"))
+    await exchange.say(writer, second)
+    exchange.time.advance(LINGER_S)
+    assert _problem(await in_time(reader.read()))[0] == status
     writer.close()
 
 
@@ -260,7 +274,7 @@ H2C = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-
 async def test_a_trailer_is_no_header(exchange: Exchange[Counting]) -> None:
     reader, writer = await exchange.open()
     writer.write(CHUNKED + b"Authorization: x\r\nHost: y\r\n\r\n")
-    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    await in_time(reader.readuntil(b"0\r\n\r\n"))
     assert exchange.app.headers == [{b"host": b"x", b"transfer-encoding": b"chunked"}]
     writer.close()
 
@@ -271,14 +285,11 @@ async def test_trailers_have_the_limit_of_a_head(
     exchange: Exchange[Counting], trailers: bytes, *, split: bool
 ) -> None:
     reader, writer = await exchange.open()
-    writer.write(CHUNKED)
-    await asyncio.sleep(0.02)
-    for start in range(0, len(trailers), 10_001) if split else ():
-        writer.write(trailers[start : start + 10_001])
-        await asyncio.sleep(0.001)
-    if not split:
-        writer.write(trailers)
-    assert _problem(await asyncio.wait_for(reader.read(), 10)) == (431, "head-too-large")
+    size = 10_001 if split else len(trailers)
+    pieces = (trailers[start : start + size] for start in range(0, len(trailers), size))
+    await exchange.say(writer, CHUNKED, *pieces)
+    exchange.time.advance(LINGER_S)
+    assert _problem(await in_time(reader.read())) == (431, "head-too-large")
     writer.close()
 
 
@@ -302,7 +313,7 @@ async def test_of_many_requests_at_once_some_wait_and_the_rest_is_not_heard(
     await eventually(lambda: exchange.state.connections and exchange.protocol._deaf)
     assert len(exchange.protocol.pipeline) == MAX_WAITING
     exchange.app.reading.set()
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await in_time(reader.read())
     assert answer.count(b"HTTP/1.1 200") == MAX_WAITING + 1
     *others, last = answer.split(b"HTTP/1.1 ")
     assert b"connection: close" in last
@@ -316,7 +327,7 @@ async def test_heads_that_wait_have_the_limit_of_one(exchange: Exchange[Counting
     writer.write(GET.replace(b"Host", b"X: " + b"y" * (MAX_HEAD_BYTES // 2) + b"\r\nHost") * 4)
     await eventually(lambda: exchange.state.connections and exchange.protocol._deaf)
     exchange.app.reading.set()
-    assert (await asyncio.wait_for(reader.read(), 10)).count(b"HTTP/1.1 200") == 2
+    assert (await in_time(reader.read())).count(b"HTTP/1.1 200") == 2
     writer.close()
 
 
@@ -345,7 +356,7 @@ async def test_an_answer_that_is_under_way_keeps_its_connection_from_a_websocket
     writer.write(HANDSHAKE + b"\x81\x80\x00\x00\x00\x00")
     await eventually(lambda: protocol._deaf)
     exchange.app.reading.set()
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await in_time(reader.read())
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.count(b"HTTP/1.1") == 1
     await eventually(lambda: protocol.connection.lost)
@@ -356,9 +367,10 @@ async def test_an_answer_that_is_under_way_keeps_its_connection_from_a_websocket
 async def test_a_blank_line_is_no_sign_of_life(exchange: Exchange[Counting], rest: bytes) -> None:
     reader, writer = await exchange.open()
     writer.write(GET)
-    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
-    writer.write(rest)
-    assert await asyncio.wait_for(reader.read(), 3) == b""
+    await in_time(reader.readuntil(b"0\r\n\r\n"))
+    await exchange.say(writer, rest)
+    exchange.time.advance(TIMEOUT_S)
+    assert await in_time(reader.read()) == b""
     writer.close()
 
 
@@ -367,9 +379,10 @@ async def test_the_end_of_a_body_that_was_answered_before_is_no_sign_of_life(
 ) -> None:
     reader, writer = await exchange.open()
     writer.write(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n12")
-    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
-    writer.write(b"34")
-    assert await asyncio.wait_for(reader.read(), 3) == b""
+    await in_time(reader.readuntil(b"0\r\n\r\n"))
+    await exchange.say(writer, b"34")
+    exchange.time.advance(TIMEOUT_S)
+    assert await in_time(reader.read()) == b""
     writer.close()
 
 
@@ -379,9 +392,9 @@ async def test_a_connection_that_was_told_of_a_blank_line_takes_requests(
     reader, writer = await exchange.open()
     for _ in range(3):
         writer.write(b"\r\n" + GET)
-        assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
-        writer.write(b"\r\n")
-        await asyncio.sleep(0.03)
+        assert b" 200 " in await in_time(reader.readuntil(b"0\r\n\r\n"))
+        await exchange.say(writer, b"\r\n")
+        exchange.time.advance(0.7 * TIMEOUT_S)
     writer.close()
 
 
@@ -393,14 +406,11 @@ async def test_an_upgrade_that_is_not_offered_counts_as_not_asked_for(
     # What is in the body is no request, whether it comes at once or later.
     writer.write(post % (len(GET), GET) + post % (2, b"12"))
     for size in (len(GET), 2):
-        assert b"%d\r\n0\r\n\r\n" % size in await asyncio.wait_for(
-            reader.readuntil(b"0\r\n\r\n"), 10
-        )
-    writer.write(post % (len(GET), b""))
-    await asyncio.sleep(0.05)
+        assert b"%d\r\n0\r\n\r\n" % size in await in_time(reader.readuntil(b"0\r\n\r\n"))
+    await exchange.say(writer, post % (len(GET), b""))
     writer.write(GET + GET)
-    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
-    await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    await in_time(reader.readuntil(b"0\r\n\r\n"))
+    await in_time(reader.readuntil(b"0\r\n\r\n"))
     assert exchange.app.bodies == [len(GET), 2, len(GET), 0]
     assert all(b"upgrade" not in headers for headers in exchange.app.headers)
     writer.close()

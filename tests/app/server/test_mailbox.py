@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from riptide.server.mailbox import Mailbox
-from tests.app.waiting import turns
+from tests.waiting import in_time, turns
 
 
 async def test_a_mailbox_gives_items_in_order() -> None:
@@ -24,7 +24,7 @@ async def test_the_reader_of_an_empty_mailbox_waits_for_the_next_item() -> None:
     assert not reader.done()
     mailbox.put_nowait(1)
     mailbox.put_nowait(2)
-    assert await asyncio.wait_for(reader, 1) == 1
+    assert await in_time(reader) == 1
     assert await mailbox.get() == 2
 
 
@@ -36,4 +36,4 @@ async def test_a_reader_that_gives_up_leaves_the_mailbox_whole() -> None:
     with pytest.raises(asyncio.CancelledError):
         await reader
     mailbox.put_nowait(1)
-    assert await asyncio.wait_for(mailbox.get(), 1) == 1
+    assert await in_time(mailbox.get()) == 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from riptide.server.http_limits import RequestLimits
 from riptide.streaming.connection import EXTENSION, ClientConnection
 from tests.app.exchange import serve
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

@@ -16,7 +16,7 @@ from riptide.server.http_limits import RequestLimits
 from riptide.server.listener import listen
 from riptide.server.serving import DrainingServer, _configure
 from riptide.streaming.connection import EXTENSION, ClientConnection
-from tests.app.waiting import eventually
+from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -90,7 +90,7 @@ class Serving:
 
     async def start(self) -> None:
         self.task = asyncio.create_task(self.server.serve(sockets=[self.listener]))
-        await asyncio.wait_for(self.started.wait(), 10)
+        await in_time(self.started.wait())
 
     async def connect(self) -> socket.socket:
         """Return a blocking-free client socket with a small receive buffer."""
@@ -111,14 +111,14 @@ async def serving() -> AsyncIterator[Serving]:
     serving.server.should_exit = serving.server.force_exit = True
     assert serving.task is not None
     with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.wait_for(serving.task, 10)
+        await in_time(serving.task)
     serving.listener.close()
 
 
 async def _read(client: socket.socket, wanted: bytes) -> bytes:
     data = b""
     while wanted not in data:
-        piece = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65536), 10)
+        piece = await in_time(asyncio.get_running_loop().sock_recv(client, 65536))
         assert piece, data
         data += piece
     return data
@@ -217,7 +217,7 @@ async def test_an_open_websocket_holds_the_headers_of_its_handshake_once(serving
 async def test_a_frame_over_the_limit_is_refused_with_its_code(serving: Serving) -> None:
     async with connect(f"ws://127.0.0.1:{serving.port}/", compression=None) as client:
         await client.send("x" * (64 * 1024 + 1))
-        await asyncio.wait_for(client.wait_closed(), 10)
+        await in_time(client.wait_closed())
         assert client.close_code == 1009
     await eventually(lambda: len(serving.endpoint.heard) == 2)
     assert serving.endpoint.heard[1]["code"] == 1009
@@ -236,7 +236,7 @@ async def test_the_first_signal_drains_and_the_server_listens_until_it_is_over(
     assert serving.task is not None
     assert not serving.task.done()
     serving.drain.over.set()
-    await asyncio.wait_for(asyncio.shield(serving.task), 10)
+    await in_time(asyncio.shield(serving.task))
     assert serving.drain.runs == 1
 
 
@@ -245,7 +245,7 @@ async def test_the_second_signal_makes_the_server_leave_at_once(serving: Serving
     serving.server.handle_exit(signal.SIGINT, None)
     await eventually(lambda: serving.drain.runs)
     serving.server.handle_exit(signal.SIGINT, None)
-    await asyncio.wait_for(asyncio.shield(serving.task), 10)
+    await in_time(asyncio.shield(serving.task))
     assert not serving.drain.over.is_set()
 
 
@@ -253,6 +253,6 @@ async def test_a_signal_before_the_start_means_that_there_is_none() -> None:
     serving = Serving()
     serving.server.handle_exit(signal.SIGTERM, None)
     assert serving.server.should_exit
-    await asyncio.wait_for(serving.server.serve(sockets=[serving.listener]), 10)
+    await in_time(serving.server.serve(sockets=[serving.listener]))
     assert serving.drain.runs == 0
     serving.listener.close()

@@ -13,8 +13,8 @@ from riptide.errors import KeyFileError
 from riptide.server import tls
 from riptide.server.tls import Tls, follow_renewals, tls_of
 from riptide.settings.settings import Settings
-from tests.app.waiting import eventually
 from tests.certificates import make_certificate
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

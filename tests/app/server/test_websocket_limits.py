@@ -18,7 +18,7 @@ from riptide.server.websocket_limits import (
     PIECE_BYTES,
     LimitedWebSocketProtocol,
 )
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, turns
 
 
 class Transport:

@@ -9,9 +9,9 @@ import pytest
 
 from riptide.server import write_timeout
 from riptide.server.http_limits import RequestLimits
-from riptide.server.write_timeout import enforce_write_timeout
+from riptide.server.write_timeout import ROUNDS, enforce_write_timeout
 from tests.app.exchange import Exchange, serve
-from tests.app.waiting import eventually
+from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from riptide.streaming.streams import Streams
 
 BODY = b"x" * 16_000_000
-TIMEOUT_S = 0.4
 
 
 async def _large(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001  # as ASGI has it
@@ -45,12 +44,46 @@ class Sessions:
         self.sessions: set[Session] = set()
 
 
+class Rounds:
+    """Time in which the connections are looked at: it passes when the test says so."""
+
+    def __init__(self) -> None:
+        self._now_ns = 0
+        self._ended = 0
+        self._next = asyncio.Event()
+
+    def clock_ns(self) -> int:
+        return self._now_ns
+
+    async def sleep(self, seconds: float) -> None:
+        self._ended += 1
+        await self._next.wait()
+        self._next.clear()
+        self._now_ns += round(seconds * 1e9)
+
+    async def go_by(self, count: int) -> None:
+        """Let so many rounds begin and end; ``ROUNDS`` of them take as long as the timeout."""
+        for _ in range(count):
+            await eventually(lambda: self._ended)
+            self._ended = 0
+            self._next.set()
+            await eventually(lambda: self._ended)
+
+    async def until_lost(self, connection: ClientConnection) -> None:
+        async def go_by() -> None:
+            while not connection.lost:
+                await self.go_by(1)
+
+        await in_time(go_by())
+
+
 class Enforced:
     """A server of large answers with its write timeout."""
 
     def __init__(self, exchange: Exchange[Any], streams: Sessions) -> None:
         self.exchange = exchange
         self.streams = streams
+        self.rounds = Rounds()
 
     async def ask(self, *headers: bytes) -> tuple[socket.socket, ClientConnection]:
         """Ask for an answer that does not fit into the kernel's buffers, and do not read it."""
@@ -76,7 +109,9 @@ async def enforced(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Enforced]:
             enforce_write_timeout(
                 lambda: [each.connection for each in exchange.state.connections],  # type: ignore[union-attr]  # all are ours
                 cast("Streams", enforced.streams),
-                TIMEOUT_S,
+                30,
+                enforced.rounds.clock_ns,
+                enforced.rounds.sleep,
             )
         )
         yield enforced
@@ -91,16 +126,18 @@ async def test_an_answer_that_nobody_takes_is_dropped_with_its_connection(
 ) -> None:
     client, connection = await enforced.ask(*[b"Connection: close"] * close)
     assert connection.is_gone() is close
-    await eventually(lambda: connection.lost)
+    await enforced.rounds.until_lost(connection)
     client.close()
 
 
 async def test_an_answer_that_is_taken_slowly_is_left_alone(enforced: Enforced) -> None:
     client, connection = await enforced.ask(b"Connection: close")
     buffered = connection.buffered_bytes()
-    for _ in range(20):
-        await asyncio.sleep(TIMEOUT_S / 8)
-        await asyncio.get_running_loop().sock_recv(client, 4096)
+    for _ in range(5):
+        taken = connection.taken_bytes()
+        while connection.taken_bytes() == taken:
+            await asyncio.get_running_loop().sock_recv(client, 4096)
+        await enforced.rounds.go_by(ROUNDS - 1)
     # All of this time the kernel had enough, and asked for nothing more.
     assert connection.buffered_bytes() == buffered
     assert not connection.lost
@@ -111,8 +148,8 @@ async def test_the_connection_of_an_open_stream_is_left_to_the_stream(enforced: 
     client, connection = await enforced.ask()
     session = Session(connection)
     enforced.streams.sessions.add(session)
-    await asyncio.sleep(2 * TIMEOUT_S)
+    await enforced.rounds.go_by(2 * ROUNDS)
     assert not connection.lost
     enforced.streams.sessions.discard(session)
-    await eventually(lambda: connection.lost)
+    await enforced.rounds.until_lost(connection)
     client.close()

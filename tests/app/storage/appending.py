@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from tests.app.messages import published
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from riptide.storage.message_log import MessageLog
@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 async def append(log: MessageLog, topic: str, *payloads: bytes) -> int:
     """Append now; fail rather than wait for ever."""
-    return await asyncio.wait_for(log.append(published(topic, payloads)), 10)
+    return await in_time(log.append(published(topic, payloads)))

@@ -15,6 +15,7 @@ from riptide.storage import sqlite_writer
 from riptide.storage.message_log import READ_BYTES, READ_MESSAGES
 from tests.app.messages import published
 from tests.app.storage.appending import append
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from riptide.storage.message_log import MessageLog
@@ -109,7 +110,7 @@ async def test_no_more_than_the_newest_messages_are_kept_and_numbers_go_on(
         while await log.bounds("a") != (8, 10):  # noqa: ASYNC110  # the log has no event for it
             await asyncio.sleep(0.01)
 
-    await asyncio.wait_for(trimmed(), 10)
+    await in_time(trimmed())
     assert await _sequences(log, "a") == [8, 9, 10]
     assert await append(log, "a", b"0") == 11
 
@@ -126,7 +127,7 @@ async def test_expired_messages_go_and_the_head_stays(
         while await log.bounds("a") != (5, 4):  # noqa: ASYNC110  # the log has no event for it
             await asyncio.sleep(0.01)
 
-    await asyncio.wait_for(trimmed(), 10)
+    await in_time(trimmed())
     assert await _sequences(log, "a") == []
     assert await log.bounds("b") == (1, 1)
     assert await append(log, "a", b"0") == 5
@@ -193,7 +194,7 @@ async def test_of_appends_that_wait_together_only_those_to_a_topic_too_many_are_
 ) -> None:
     log = await open_log(topics=2)
     appends = [log.append(published(topic, [b"1"])) for topic in "abcacb"]
-    done = await asyncio.wait_for(asyncio.gather(*appends, return_exceptions=True), 10)
+    done = await in_time(asyncio.gather(*appends, return_exceptions=True))
     assert [isinstance(each, TopicLimitError) for each in done] == [
         topic == "c" for topic in "abcacb"
     ]
@@ -252,7 +253,7 @@ async def test_a_topic_whose_messages_have_all_expired_is_listed_as_empty(
         while await log.topics("", 1) != [("a", (5, 4), log.epoch)]:  # noqa: ASYNC110  # the log has no event for it
             await asyncio.sleep(0.01)
 
-    await asyncio.wait_for(trimmed(), 10)
+    await in_time(trimmed())
 
 
 async def test_this_life_ends_at_the_head_and_one_of_another_log_is_not_known(

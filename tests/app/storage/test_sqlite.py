@@ -15,7 +15,7 @@ from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from tests.app.messages import published
 from tests.app.storage.appending import append
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,7 +14,7 @@ from riptide.storage.message_log import Retention
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import Append, SqliteWriter
 from tests.app.messages import published
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

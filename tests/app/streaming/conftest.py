@@ -10,7 +10,7 @@ import pytest
 from riptide.streaming.stream_request import StreamRequest
 from riptide.streaming.streams import Streams
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually
+from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ class Opened:
         return next(s for s in self._streams.sessions if s.connection is self.pipe.connection)
 
     async def ended(self) -> None:
-        await asyncio.wait_for(self.task, 5)
+        await in_time(self.task)
 
 
 class OpenStream:

@@ -5,7 +5,7 @@ import socket
 
 from riptide.streaming.connection import EXTENSION, ClientConnection, connection_of
 from tests.app.streaming.pipe import PipeTransport
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 
 def test_a_closing_transport_means_that_writing_is_pointless() -> None:

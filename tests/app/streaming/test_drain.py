@@ -7,23 +7,29 @@ import pytest
 
 from riptide.errors import DrainingError
 from riptide.publication import Publication
-from riptide.streaming import drain as drain_module
 from riptide.streaming.drain import Drain
 from riptide.streaming.stream_request import StreamRequest
 from riptide_telemetry import CloseReason
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually, turns
+from tests.waiting import DEADLINE_S, eventually, in_time, time_flies, turns
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from riptide.hub.hub import Hub
     from riptide.streaming.streams import Streams
     from tests.app.recorder import Recorder
     from tests.app.streaming.conftest import OpenStream
 
 
+# Longer than anything is waited for.
+WINDOW_S = 2 * DEADLINE_S
+
+
 @pytest.fixture(autouse=True)
-def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain_module, "ABORT_GRACE_S", 0.05)
+async def _time_flies() -> AsyncIterator[None]:
+    with time_flies():
+        yield
 
 
 async def test_every_stream_gets_its_last_word_with_its_cursor_and_a_retry(
@@ -32,7 +38,7 @@ async def test_every_stream_gets_its_last_word_with_its_cursor_and_a_retry(
     opened = [await open_stream() for _ in range(5)]
     receipt = await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: recorder.sent == 5)
-    await asyncio.wait_for(Drain(streams, 60).run(), 10)
+    await in_time(Drain(streams, WINDOW_S).run())
     for stream in opened:
         end = stream.pipe.records()[-1]
         assert (end["event"], end["reason"], end["id"]) == ("end", "draining", str(receipt.last))
@@ -43,9 +49,9 @@ async def test_every_stream_gets_its_last_word_with_its_cursor_and_a_retry(
 
 
 async def test_a_drain_without_streams_is_over_at_once(streams: Streams) -> None:
-    drain = Drain(streams, 60)
+    drain = Drain(streams, WINDOW_S)
     assert not drain.begun
-    await asyncio.wait_for(drain.run(), 5)
+    await in_time(drain.run())
     assert drain.begun
 
 
@@ -54,12 +60,12 @@ async def test_new_streams_are_refused_from_the_first_moment(
 ) -> None:
     stuck = await open_stream()
     stuck.pipe.stop_taking()
-    running = asyncio.create_task(Drain(streams, 60).run())
+    running = asyncio.create_task(Drain(streams, WINDOW_S).run())
     await turns(1)
     with pytest.raises(DrainingError):
         await streams.serve(Pipe(), StreamRequest("a"))
     stuck.pipe.vanish()
-    await asyncio.wait_for(running, 10)
+    await in_time(running)
 
 
 async def test_closes_are_spread_over_the_window(
@@ -87,7 +93,7 @@ async def test_a_stuck_client_is_cut_off_when_the_window_is_over_and_others_are_
     stuck.pipe.stop_taking()
     await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: stuck.session.writer.blocked_since_ns is not None)
-    await asyncio.wait_for(Drain(streams, 0.1).run(), 10)
+    await Drain(streams, WINDOW_S).run()
     assert stuck.pipe.transport.aborted
     assert not fine.pipe.transport.aborted
     assert fine.pipe.events()[-1] == "end"
@@ -104,10 +110,10 @@ async def test_a_client_that_takes_its_data_late_still_gets_its_last_word(
     slow.pipe.stop_taking()
     await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: slow.session.writer.blocked_since_ns is not None)
-    running = asyncio.create_task(Drain(streams, 60).run())
+    running = asyncio.create_task(Drain(streams, WINDOW_S).run())
     await turns()
     slow.pipe.take_again()
-    await asyncio.wait_for(running, 10)
+    await in_time(running)
     assert slow.pipe.data() == [1]
     assert slow.pipe.events() == ["opened", "end"]
 
@@ -117,7 +123,7 @@ async def test_without_a_window_everybody_is_cut_off(
 ) -> None:
     stuck = await open_stream()
     stuck.pipe.stop_taking()
-    await asyncio.wait_for(Drain(streams, 0).run(), 10)
+    await in_time(Drain(streams, 0).run())
     await stuck.ended()
     assert recorder.closed == [CloseReason.DRAINING]
 
@@ -127,7 +133,7 @@ async def test_later_calls_join_in_and_none_of_them_can_stop_it(
 ) -> None:
     stuck = await open_stream()
     stuck.pipe.stop_taking()
-    drain = Drain(streams, 60)
+    drain = Drain(streams, WINDOW_S)
     first = asyncio.create_task(drain.run())
     second = asyncio.create_task(drain.run())
     await turns()
@@ -136,6 +142,6 @@ async def test_later_calls_join_in_and_none_of_them_can_stop_it(
     assert first.cancelled()
     assert not second.done()
     stuck.pipe.take_again()
-    await asyncio.wait_for(second, 10)
+    await in_time(second)
     await drain.run()
     assert recorder.closed == [CloseReason.DRAINING]

@@ -10,7 +10,7 @@ from riptide.streaming import heartbeat as heartbeat_module
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.patience import NANOSECONDS
 from riptide_telemetry import CloseReason
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,11 +59,10 @@ async def test_a_message_breaks_the_silence_as_well_as_a_heartbeat(
 ) -> None:
     opened = await open_stream()
     opened.session.writer.last_write_ns -= 100 * NANOSECONDS
+    now_ns = time.monotonic_ns()
     await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: recorder.sent == 1)
-    Heartbeat(streams, interval_s=15, write_timeout_s=30)._look_at(
-        opened.session, time.monotonic_ns()
-    )
+    Heartbeat(streams, interval_s=15, write_timeout_s=30)._look_at(opened.session, now_ns)
     await turns()
     assert opened.pipe.events() == ["opened"]
 
@@ -127,12 +126,16 @@ async def test_sessions_that_end_while_they_are_looked_at_do_no_harm(
 ) -> None:
     monkeypatch.setattr(heartbeat_module, "SLICE", 1)
     opened = [await open_stream() for _ in range(10)]
-    async with _beating(Heartbeat(streams, interval_s=0.02, write_timeout_s=60)):
-        for stream in opened[:-1]:
-            stream.pipe.vanish()
-            await asyncio.sleep(0.005)
-        await eventually(lambda: opened[-1].pipe.events().count("heartbeat") >= 2)
-    assert len(streams.sessions) == 1
+    heartbeat = Heartbeat(streams, interval_s=0, write_timeout_s=60)
+    round_ = asyncio.create_task(heartbeat._go_round())
+    for stream in opened[:-1]:
+        await turns(1)
+        stream.pipe.vanish()
+    assert not round_.done()
+    await round_
+    await eventually(lambda: len(streams.sessions) == 1)
+    await heartbeat._go_round()
+    await eventually(lambda: opened[-1].pipe.events().count("heartbeat") >= 2)
 
 
 async def test_write_buffers_are_added_up_in_each_round(
@@ -165,10 +168,10 @@ async def test_a_stream_whose_time_is_over_ends_and_others_do_not(
 ) -> None:
     over, later, never = [await open_stream() for _ in range(3)]
     over.session.expires_at = time.time() - 1
-    later.session.expires_at = time.time() + 60
+    later.session.expires_at = time.time() + 3600
     heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
     for opened in (over, later, never):
-        heartbeat._look_at(opened.session, time.monotonic_ns())
+        heartbeat._look_at(opened.session, opened.session.writer.last_write_ns)
     await over.ended()
     end = over.pipe.records()[-1]
     assert (end["event"], end["reason"]) == ("end", CloseReason.TOKEN_EXPIRED)

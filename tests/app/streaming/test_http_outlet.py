@@ -8,6 +8,7 @@ import pytest
 from riptide.streaming.connection import EXTENSION, ClientConnection
 from riptide.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
 from riptide_telemetry import CloseReason, Protocol
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from starlette.types import Message
@@ -31,7 +32,7 @@ class Exchange:
         self.sent.append(message)
 
     async def listen(self) -> tuple[CloseReason, str]:
-        return await asyncio.wait_for(self.outlet.listen(lambda _: None), 5)
+        return await in_time(self.outlet.listen(lambda _: None))
 
 
 @pytest.mark.parametrize("http_format", FORMATS, ids=lambda f: f.encoding.protocol)

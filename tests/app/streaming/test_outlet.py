@@ -14,7 +14,7 @@ from riptide.streaming.outlet import Outlet
 from riptide.streaming.websocket_outlet import WebSocketOutlet
 from riptide_telemetry import CloseReason
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import turns
+from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ async def test_listening_ends_only_when_the_client_goes(
     assert not listening.done()
     kind = "websocket" if make is _websocket else "http"
     await server.inbox.put({"type": f"{kind}.disconnect", "code": 1001})
-    assert await asyncio.wait_for(listening, 5) == (CloseReason.CLIENT_CLOSED, "")
+    assert await in_time(listening) == (CloseReason.CLIENT_CLOSED, "")
 
 
 @pytest.mark.parametrize("cls", [HttpOutlet, WebSocketOutlet, Pipe])

@@ -9,36 +9,19 @@ from riptide.hub.stream_range import StreamRange
 from riptide.message import Edge
 from riptide.publication import Publication
 from riptide.streaming.streams import Streams
-from riptide_telemetry import ConnectionTotals, Lifecycle
+from riptide_telemetry import ConnectionTotals
 from tests.app.streaming.conftest import OpenStream
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from riptide.hub.hub import Hub
-
-
-class Closings(Lifecycle):
-    """Keeps the totals with which connections close."""
-
-    def __init__(self) -> None:
-        self.totals: list[ConnectionTotals | None] = []
-
-    def connection_closed(
-        self, connection_id: str, reason: Any, totals: ConnectionTotals | None = None
-    ) -> None:
-        del connection_id, reason
-        self.totals.append(totals)
+    from tests.app.recorder import Recorder
 
 
 @pytest.fixture
-def closings() -> Closings:
-    return Closings()
-
-
-@pytest.fixture
-def open_counted(hub: Hub, closings: Closings) -> OpenStream:
-    return OpenStream(Streams(hub, closings, max_connections=9, retry_s=1))
+def open_counted(hub: Hub, recorder: Recorder) -> OpenStream:
+    return OpenStream(Streams(hub, recorder.lifecycle, max_connections=9, retry_s=1))
 
 
 def _is_message(frame: bytes) -> bool:
@@ -48,7 +31,7 @@ def _is_message(frame: bytes) -> bool:
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("encoding", [NDJSON, WEBSOCKET])
 async def test_the_totals_are_those_of_all_messages_however_they_were_written(
-    hub: Hub, open_counted: OpenStream, closings: Closings, encoding: Any, *, direct: bool
+    hub: Hub, open_counted: OpenStream, recorder: Recorder, encoding: Any, *, direct: bool
 ) -> None:
     await hub.publish(Publication.now("a", [b"1", b"22"]))
     opened = await open_counted("earliest", pipe=Pipe(encoding, direct=direct))
@@ -59,11 +42,13 @@ async def test_the_totals_are_those_of_all_messages_however_they_were_written(
     opened.pipe.vanish()
     await opened.ended()
     messages = [encoding.encode_message(m) for m in await hub._log.read("a", 0)]
-    assert closings.totals == [ConnectionTotals(3, 0, sum(map(len, messages)))]
+    assert recorder.of("connection_closed", "totals") == [
+        (ConnectionTotals(3, 0, sum(map(len, messages))),)
+    ]
 
 
 async def test_streams_on_one_connection_add_up(
-    hub: Hub, open_counted: OpenStream, closings: Closings
+    hub: Hub, open_counted: OpenStream, recorder: Recorder
 ) -> None:
     await hub.publish(Publication.now("a", [b"1"]))
     opened = await open_counted("earliest", pipe=Pipe(WEBSOCKET))
@@ -72,8 +57,7 @@ async def test_streams_on_one_connection_add_up(
     await eventually(lambda: sum(map(_is_message, opened.pipe.frames)) == 2)
     opened.pipe.vanish()
     await opened.ended()
-    (totals,) = closings.totals
-    assert totals is not None
+    ((totals,),) = recorder.of("connection_closed", "totals")
     assert totals.sent == 2
     frames = [frame for frame in opened.pipe.frames if _is_message(frame)]
     assert totals.size_bytes == sum(map(len, frames))

@@ -10,6 +10,7 @@ from riptide.message import Edge, MessageId
 from riptide.streaming.connection import EXTENSION, ClientConnection
 from riptide.streaming.websocket_outlet import WebSocketOutlet, parse_hello
 from riptide_telemetry import CloseReason
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from starlette.types import Message
@@ -35,7 +36,7 @@ class Exchange:
     async def listen(self, *messages: Message) -> tuple[CloseReason, str]:
         for message in messages:
             await self.inbox.put(message)
-        return await asyncio.wait_for(self.outlet.listen(self.hellos.append), 5)
+        return await in_time(self.outlet.listen(self.hellos.append))
 
 
 def _text(text: str) -> Message:

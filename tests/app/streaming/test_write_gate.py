@@ -3,11 +3,11 @@ from __future__ import annotations
 import asyncio
 
 from riptide.streaming.write_gate import WriteGate
-from tests.app.waiting import turns
+from tests.waiting import in_time, turns
 
 
 async def test_an_open_gate_holds_nobody_up() -> None:
-    await asyncio.wait_for(WriteGate().wait(), 1)
+    await in_time(WriteGate().wait())
 
 
 async def test_a_gate_lets_all_through_once_it_opens() -> None:
@@ -17,14 +17,14 @@ async def test_a_gate_lets_all_through_once_it_opens() -> None:
     await turns()
     assert not any(waiter.done() for waiter in waiters)
     gate.set()
-    await asyncio.wait_for(asyncio.gather(*waiters), 1)
+    await in_time(asyncio.gather(*waiters))
     gate.clear()
     again = asyncio.create_task(gate.wait())
     await turns()
     assert not again.done()
     gate.set()
     gate.set()
-    await asyncio.wait_for(again, 1)
+    await in_time(again)
 
 
 async def test_who_gives_up_at_a_gate_takes_nobody_along() -> None:
@@ -36,4 +36,4 @@ async def test_who_gives_up_at_a_gate_takes_nobody_along() -> None:
     await turns()
     assert (impatient.cancelled(), patient.done()) == (True, False)
     gate.set()
-    await asyncio.wait_for(patient, 1)
+    await in_time(patient)

@@ -8,7 +8,7 @@ import pytest
 from riptide.encoding.formats import NDJSON
 from riptide.streaming.writer import Writer
 from tests.app.streaming.pipe import Pipe
-from tests.app.waiting import eventually, turns
+from tests.waiting import eventually, in_time, turns
 
 if TYPE_CHECKING:
     from tests.app.recorder import Recorder
@@ -41,12 +41,12 @@ async def test_a_write_that_waits_for_the_client_can_be_seen_and_is_timed(
     assert not writer.has_room
     writing = asyncio.create_task(writer.write_directly(b"data\n"))
     await eventually(lambda: writer.blocked_since_ns is not None)
-    assert recorder.of("write_stalled") == [("a",)]
+    assert recorder.of("write_stalled", "connection_id") == [("a",)]
     assert recorder.of("write_blocked") == []
     pipe.take_again()
     assert await writing
     assert writer.blocked_since_ns is None
-    ((connection_id, seconds),) = recorder.of("write_blocked")
+    ((connection_id, seconds),) = recorder.of("write_blocked", "connection_id", "seconds")
     assert connection_id == "a"
     assert seconds > 0
 
@@ -77,5 +77,5 @@ async def test_a_client_that_goes_while_it_is_waited_for_got_nothing(
     writing = asyncio.create_task(write(b"x\n"))
     await turns()
     pipe.vanish()
-    assert not await asyncio.wait_for(writing, 5)
+    assert not await in_time(writing)
     assert writer.blocked_since_ns is None

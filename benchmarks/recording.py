@@ -22,6 +22,7 @@ from riptide_telemetry import (
     CloseReason,
     DropReason,
     ErrorType,
+    MessageBatch,
     Protocol,
     ReconnectionOutcome,
     Source,
@@ -37,7 +38,7 @@ NANOSECONDS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 BASIC_RECORDINGS = 100_000
 # Runs before each repetition.
-SETUP = "accepted, long_ago, batch, mixed = moments()"
+SETUP = "message, old_message, batch, mixed = batches()"
 BATCH = 100
 FAN_OUT = 1_000
 
@@ -52,25 +53,22 @@ STATEMENTS = {
     "the same, the protocol an argument: StreamingMetrics.record_item_sent": (
         "record_item_sent(protocol, 1, 200)"
     ),
-    "a sent message, latency observed: items_sent": (
-        "items_sent('connection', 1, 200, accepted, source)"
-    ),
+    "a sent message, latency observed: items_sent": ("items_sent('connection', message, source)"),
     "the same, in another bucket than the one before": (
-        "items_sent('connection', 1, 200, long_ago, source); "
-        "items_sent('connection', 1, 200, accepted, source)"
+        "items_sent('connection', old_message, source); items_sent('connection', message, source)"
     ),
     f"a sent message in a batch of {BATCH}: items_sent": (
-        "items_sent('connection', count, 20_000, batch, source)"
+        "items_sent('connection', batch, source)"
     ),
     f"a sent message in a batch of {BATCH} that were published 1 ms apart: items_sent": (
-        "items_sent('connection', count, 20_000, mixed, source)"
+        "items_sent('connection', mixed, source)"
     ),
     f"counters of a sent message in a fan-out to {FAN_OUT:,}: items_fanned_out": (
-        "items_fanned_out(protocol, 'topic', 1, 200, (), consumers)"
+        "items_fanned_out(protocol, 'topic', untimed, consumers)"
     ),
     f"a sent message in a fan-out to {FAN_OUT:,}, latency observed: items_fanned_out": (
         "for _ in consumers: written.append(clock())\n"
-        "items_fanned_out(protocol, 'topic', 1, 200, accepted, written)\n"
+        "items_fanned_out(protocol, 'topic', message, written)\n"
         "written.clear()"
     ),
     "opentelemetry counter.add": "add(1, attributes)",
@@ -183,11 +181,16 @@ def _time(statements: dict[str, str], number: int, repetitions: int) -> dict[str
     return dict(samples)
 
 
-def _moments() -> tuple[list[int], list[int], list[int], list[int]]:
-    """Return when messages were accepted: now, an hour ago, a batch now, one over a while."""
+def _batches() -> tuple[MessageBatch, MessageBatch, MessageBatch, MessageBatch]:
+    """Return a message of now, one of an hour ago, a batch of now and one over a while."""
     now = time.monotonic_ns()
     apart = [now - number * MILLISECOND_NS for number in reversed(range(BATCH))]
-    return [now], [now - 3600 * NANOSECONDS], [now] * BATCH, apart
+    return (
+        MessageBatch(1, 200, [now]),
+        MessageBatch(1, 200, [now - 3600 * NANOSECONDS]),
+        MessageBatch(BATCH, 20_000, [now] * BATCH),
+        MessageBatch(BATCH, 20_000, apart),
+    )
 
 
 def _namespace() -> dict[str, object]:
@@ -209,9 +212,9 @@ def _namespace() -> dict[str, object]:
         "consumers": range(FAN_OUT),
         "written": [],
         "clock": time.monotonic_ns,
-        "moments": _moments,
+        "batches": _batches,
+        "untimed": MessageBatch(1, 200),
         "state": metrics.sse,
-        "count": BATCH,
         "protocol": Protocol.SSE,
         "source": Source.LIVE,
         "drop_reason": DropReason.SLOW_CONSUMER,

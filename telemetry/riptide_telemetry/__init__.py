@@ -1,6 +1,7 @@
 """The recording layer: tell a ``Lifecycle`` what happens to streams, scrape what follows."""
 
 from riptide_telemetry import catalog
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.event_loop import EventLoopMonitor
 from riptide_telemetry.labels import (
     CloseReason,
@@ -40,6 +41,7 @@ __all__ = [
     "Exposition",
     "InvalidTelemetryError",
     "Lifecycle",
+    "MessageBatch",
     "Moments",
     "Protocol",
     "PublishOutcome",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.traces.tracing import Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from opentelemetry.trace import SpanContext
 
     from riptide_telemetry.labels import (
         CloseReason,
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
         Source,
         StreamProtocol,
     )
-    from riptide_telemetry.traces.tracing import ConnectionTotals
+from riptide_telemetry.traces.tracing import ConnectionTotals
 
 _UNTRACED = Tracing()
 
@@ -45,47 +44,28 @@ class Lifecycle:
     def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
         """Take note that a stream has begun on it; the total is known for finite ones."""
 
-    def items_sent(  # noqa: PLR0913, PLR0917  # plain positional arguments are the cheapest
-        self,
-        connection_id: str,
-        count: int,
-        size_bytes: int,
-        accepted_ns: Sequence[int],
-        source: Source,
-        trace: SpanContext | None = None,
-        traced: int = -1,
-    ) -> None:
-        """Take note of messages that were handed to the transport in one write.
+    def items_sent(self, connection_id: str, batch: MessageBatch, source: Source) -> None:
+        """Record messages that were handed to the transport in one write."""
 
-        ``accepted_ns`` says when each was accepted, on the monotonic clock, oldest first; empty
-        where nobody knows.
-        ``trace`` is that of one message, an exemplar of its latency: of the last, or of the one at
-        the position ``traced`` of ``accepted_ns``.
-        """
-
-    def items_fanned_out(  # noqa: PLR0913, PLR0917  # as items_sent
+    def items_fanned_out(
         self,
         protocol: StreamProtocol,
         topic: str,
-        count: int,
-        size_bytes: int,
-        accepted_ns: Sequence[int],
+        batch: MessageBatch,
         written_ns: Sequence[int],
-        trace: SpanContext | None = None,
-        traced: int = -1,
     ) -> None:
-        """Take note of the same live messages, handed to the transports of several connections.
+        """Record one batch of live messages that was handed to the transports of many connections.
 
-        They are ``count`` messages of ``size_bytes`` for each; ``written_ns`` says when each
-        connection was handed them, in order of time, on the clock of ``accepted_ns``. None of the
-        connections has them as its first.
+        ``written_ns`` says when each connection was handed the batch, in order of time, on the
+        clock of ``batch.accepted_ns``. The first batch of a connection is not for this call but for
+        ``items_sent``, which records the time to the first message.
         """
 
     def item_sent(
         self, connection_id: str, size_bytes: int, accepted_ns: int, source: Source
     ) -> None:
-        """Take note of one message; see ``items_sent``."""
-        self.items_sent(connection_id, 1, size_bytes, (accepted_ns,), source)
+        """Record one message; see ``items_sent``."""
+        self.items_sent(connection_id, MessageBatch(1, size_bytes, (accepted_ns,)), source)
 
     def item_dropped(self, connection_id: str, reason: DropReason) -> None:
         """Take note of one message; see ``items_dropped``."""

@@ -28,11 +28,16 @@ class Event:
         if name in self.arguments:
             return self.arguments[name]
         (value,) = (
-            getattr(value, name)
-            for value in self.arguments.values()
-            if name in inspect.get_annotations(type(value))
+            getattr(value, name) for value in self.arguments.values() if _has_field(value, name)
         )
         return value
+
+
+def _has_field(value: Any, name: str) -> bool:
+    return any(
+        name in inspect.get_annotations(cls) or name in cls.__dict__.get("__slots__", ())
+        for cls in type(value).__mro__
+    )
 
 
 class Recorder(Lifecycle):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import CloseReason, ErrorType, Source, StreamProtocol
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
@@ -44,7 +45,7 @@ def test_telemetry_switched_off_takes_every_call_and_keeps_nothing() -> None:
     off = Lifecycle()
     off.connection_established("c", StreamProtocol.SSE)
     off.stream_started("c", "r", None)
-    off.items_sent("c", 1, 10, [0], Source.LIVE)
+    off.items_sent("c", MessageBatch(1, 10, [0]), Source.LIVE)
     off.stream_error("c", ErrorType.INTERNAL, recoverable=False)
     off.connection_closed("c", CloseReason.COMPLETED)
     assert vars(off) == {}

@@ -8,7 +8,7 @@ from opentelemetry import metrics as global_metrics
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
-from riptide_telemetry import catalog
+from riptide_telemetry import MessageBatch, catalog
 from riptide_telemetry.instruments.producer import ProducingReader
 from riptide_telemetry.labels import CloseReason, Signal, Source, StreamProtocol
 from riptide_telemetry.lifecycle import Lifecycle
@@ -95,7 +95,7 @@ def test_an_extra_reader_gets_instruments_histograms_and_their_exemplars() -> No
     reader = Reader()
     telemetry = start_telemetry("1", [reader], topic_prefixes=["orders"])
     telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
-    telemetry.lifecycle.items_sent("c", 1, 1, [0], Source.LIVE)
+    telemetry.lifecycle.items_sent("c", MessageBatch(1, 1, [0]), Source.LIVE)
     telemetry.lifecycle.connection_closed("c", CloseReason.COMPLETED)
     data = reader.get_metrics_data()
     assert data is not None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import Source, StreamProtocol
 from riptide_telemetry.testing import InMemoryTelemetry, ManualClock
 
@@ -31,7 +32,7 @@ def test_a_metric_answers_to_both_of_its_names(telemetry: InMemoryTelemetry) -> 
 
 def test_the_value_of_a_histogram_is_how_many_it_counted(telemetry: InMemoryTelemetry) -> None:
     telemetry.lifecycle.connection_established("a", StreamProtocol.SSE)
-    telemetry.lifecycle.items_sent("a", 2, 9, [telemetry.clock.ns()] * 2, Source.LIVE)
+    telemetry.lifecycle.items_sent("a", MessageBatch(2, 9, [telemetry.clock.ns()] * 2), Source.LIVE)
     assert telemetry.value("riptide.streaming.delivery_latency", source="live") == 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from riptide_telemetry import Moments, sampled_trace
+from riptide_telemetry import MessageBatch, Moments, sampled_trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,32 +14,33 @@ if TYPE_CHECKING:
     from riptide.message import Message
 
 
-class Batch:
+class Batch(MessageBatch):
     """Neighbouring messages, encoded; there is at least one.
 
-    The ``count`` messages follow the sequence number ``after`` and end with ``last``.
-    ``size_bytes`` is their encoded length. ``accepted_ns`` are the moments of acceptance on the
-    monotonic clock, oldest first. The fan-out notes in ``written_ns`` when it wrote the batch to
-    each consumer. One message stands for all of them in exemplars and spans: ``trace`` is the span
-    that published it, if it is sampled, and ``traced`` is its position. It is ``example``, where
-    one is given, or the last message.
+    They follow the sequence number ``after`` and end with ``last``. ``size_bytes`` is their encoded
+    length. The fan-out notes in ``written_ns`` when it wrote the batch to each consumer.
+    ``example``, where one is given, is the message that stands for all in exemplars and spans;
+    otherwise it is the last one.
     """
 
     def __init__(
         self, encoding: Encoding, messages: Sequence[Message], example: Message | None = None
     ) -> None:
-        self.encoding = encoding
-        self.count = len(messages)
-        self.last = messages[-1].sequence
-        self.after = self.last - self.count
-        self.accepted_ns = Moments(message.accepted_ns for message in messages)
-        self.written_ns: list[int] = []
+        pieces = encoding.encode(messages)
         if example is None:
             example = messages[-1]
-        self.trace = sampled_trace(example.traceparent)
-        self.traced = example.sequence - messages[0].sequence
-        self._pieces = encoding.encode(messages)
-        self.size_bytes = sum(map(len, self._pieces))
+        super().__init__(
+            len(messages),
+            sum(map(len, pieces)),
+            Moments(message.accepted_ns for message in messages),
+            sampled_trace(example.traceparent),
+            example.sequence - messages[0].sequence,
+        )
+        self.encoding = encoding
+        self.last = messages[-1].sequence
+        self.after = self.last - self.count
+        self.written_ns: list[int] = []
+        self._pieces = pieces
 
     @cached_property
     def wire(self) -> bytes:

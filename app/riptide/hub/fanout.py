@@ -126,13 +126,6 @@ class FanOut:
         written, self._written, self._unrecorded = self._written, [], 0
         for batch in written:
             self._lifecycle.items_fanned_out(
-                batch.encoding.protocol,
-                self._topic,
-                batch.count,
-                batch.size_bytes,
-                batch.accepted_ns,
-                batch.written_ns,
-                batch.trace,
-                batch.traced,
+                batch.encoding.protocol, self._topic, batch, batch.written_ns
             )
             batch.written_ns.clear()

@@ -14,10 +14,10 @@ from riptide.hub.batch import Batch
 from riptide.hub.subscription import Finished, Missed, Overrun
 from riptide.streaming import control
 from riptide.streaming.writer import Writer
-from riptide_telemetry import CloseReason, ConnectionTotals, DropReason, Source
+from riptide_telemetry import CloseReason, ConnectionTotals, DropReason, MessageBatch, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable
 
     from riptide.encoding.envelope import Control
     from riptide.hub.hub import Hub, Start
@@ -292,14 +292,12 @@ class StreamSession:
     def _count(self, batch: Batch, start: int, end: int, size: int) -> None:
         """Count the messages of a batch from one position to another as sent."""
         source, count = self._subscription.source(), end - start
-        if count == batch.count:
-            accepted: Sequence[int] = batch.accepted_ns
-            trace = batch.trace
-        else:
-            accepted, trace = batch.accepted_ns[start:end], None
-        self._subscription.advance(count, batch.last - batch.count + end)
+        sent: MessageBatch = batch
+        if count != batch.count:
+            sent = MessageBatch(count, size, batch.accepted_ns[start:end])
+        self._subscription.advance(count, batch.after + end)
         self._size_bytes += size
-        self._lifecycle.items_sent(self.id, count, size, accepted, source, trace, batch.traced)
+        self._lifecycle.items_sent(self.id, sent, source)
 
     async def _report_progress(self) -> None:
         self._progress_shown = time.monotonic()

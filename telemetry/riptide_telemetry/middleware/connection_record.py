@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import Source, StreamOutcome
 from riptide_telemetry.middleware.suspension import let_others_run
 from riptide_telemetry.recording.guard import guarded, report_failure
@@ -24,13 +25,14 @@ class ConnectionRecord:
     better than a false one. No method raises.
     """
 
-    __slots__ = ("_id", "_lifecycle", "_open", "_size_bytes")
+    __slots__ = ("_batch", "_id", "_lifecycle", "_open")
 
     def __init__(self, lifecycle: Lifecycle, protocol: StreamProtocol) -> None:
         self._lifecycle = lifecycle
         self._id = f"asgi-{next(_numbers)}"
         self._open = True
-        self._size_bytes = 0
+        # One value for all writes: a new one for each would cost more than all the rest of "sent".
+        self._batch = MessageBatch(0, 0)
         self._establish(protocol)
         self._start_stream()
 
@@ -40,15 +42,16 @@ class ConnectionRecord:
         Bytes that complete no message wait for the next one: half of an event is not the first
         message yet, and neither is a heartbeat.
         """
-        size_bytes += self._size_bytes
+        batch = self._batch
+        batch.size_bytes += size_bytes
         if not count:
-            self._size_bytes = size_bytes
             return
-        self._size_bytes = 0
+        batch.count = count
         try:
-            self._lifecycle.items_sent(self._id, count, size_bytes, (), Source.LIVE)
+            self._lifecycle.items_sent(self._id, batch, Source.LIVE)
         except Exception:  # noqa: BLE001  # see guarded, which would cost another call
             report_failure("sent")
+        batch.size_bytes = 0
 
     async def passed_on(self, sending: Suspension[None], *, more_to_come: bool) -> None:
         """Wait for what is being sent, and take note if it had to wait."""

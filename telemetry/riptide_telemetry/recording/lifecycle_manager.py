@@ -15,10 +15,9 @@ from riptide_telemetry.state.bucket_histogram import Moments
 from riptide_telemetry.state.sliding_window import WINDOW_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from opentelemetry.trace import SpanContext
-
+    from riptide_telemetry.batch import MessageBatch
     from riptide_telemetry.labels import (
         DropReason,
         ErrorType,
@@ -89,19 +88,10 @@ class StreamLifecycleManager(ServiceRecorder):
             total_items=total_items,
         )
 
-    def items_sent(  # noqa: PLR0913, PLR0917  # plain positional arguments are the cheapest
-        self,
-        connection_id: str,
-        count: int,
-        size_bytes: int,
-        accepted_ns: Sequence[int],
-        source: Source,
-        trace: SpanContext | None = None,
-        traced: int = -1,
-    ) -> None:
+    def items_sent(self, connection_id: str, batch: MessageBatch, source: Source) -> None:
         """Count the messages, their bytes, and the latency of each.
 
-        This runs for each message of each consumer: it calls as little as it can.
+        This runs for each write that is not a fan-out's, so it calls as little as it can.
         """
         try:
             connection = self._connections[connection_id]
@@ -111,9 +101,9 @@ class StreamLifecycleManager(ServiceRecorder):
             report_failure("items_sent")
             return
         try:
-            metrics = connection.metrics
+            metrics, count, accepted_ns = connection.metrics, batch.count, batch.accepted_ns
             metrics.sent += count
-            metrics.sent_bytes += size_bytes
+            metrics.sent_bytes += batch.size_bytes
             if connection.topic is not None:
                 connection.topic.sent += count
             now = self._clock_ns()
@@ -134,12 +124,9 @@ class StreamLifecycleManager(ServiceRecorder):
                 latency.sum_ns += now * count - accepted_ns.total
             else:
                 latency.observe_ages(now, accepted_ns)
-            if trace is not None:
-                accepted = accepted_ns[traced]
-                latency.keep_exemplar(now - accepted, trace)
-                self._tracing.delivered(
-                    metrics.protocol, source, "", count, accepted, (now,), trace
-                )
+            if batch.trace is not None:
+                latency.keep_exemplar(now - accepted_ns[batch.traced], batch.trace)
+                self._tracing.delivered(metrics.protocol, source, "", batch, (now,))
             if connection.awaits_first:
                 connection.awaits_first = False
                 metrics.time_to_first_message.observe_ns(now - connection.opened_ns)

@@ -13,8 +13,7 @@ from riptide_telemetry.traces.tracing import Publishing, Tracing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from opentelemetry.trace import SpanContext
-
+    from riptide_telemetry.batch import MessageBatch
     from riptide_telemetry.labels import RejectReason, StreamProtocol
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
@@ -51,32 +50,27 @@ class ServiceRecorder(Lifecycle):
                 topic_metrics.published += count
 
     @guarded
-    def items_fanned_out(  # noqa: PLR0913, PLR0917  # as items_sent
+    def items_fanned_out(
         self,
         protocol: StreamProtocol,
         topic: str,
-        count: int,
-        size_bytes: int,
-        accepted_ns: Sequence[int],
+        batch: MessageBatch,
         written_ns: Sequence[int],
-        trace: SpanContext | None = None,
-        traced: int = -1,
     ) -> None:
         """Count the messages, their bytes and latencies for all connections at once."""
         metrics = self.metrics.by_protocol[protocol]
-        connections = len(written_ns)
-        metrics.sent += count * connections
-        metrics.sent_bytes += size_bytes * connections
+        connection_count, accepted_ns = len(written_ns), batch.accepted_ns
+        sent_count = batch.count * connection_count
+        metrics.sent += sent_count
+        metrics.sent_bytes += batch.size_bytes * connection_count
         topic_metrics = self.metrics.topics.find(topic)
         if topic_metrics is not None:
-            topic_metrics.sent += count * connections
+            topic_metrics.sent += sent_count
         metrics.live_latency.observe_all_ages(written_ns, accepted_ns)
-        if trace is not None:
-            accepted = accepted_ns[traced]
-            metrics.live_latency.keep_exemplar(written_ns[-1] - accepted, trace)
-            self._tracing.delivered(
-                protocol, Source.LIVE, topic, count, accepted, written_ns, trace
-            )
+        if batch.trace is not None:
+            latency_ns = written_ns[-1] - accepted_ns[batch.traced]
+            metrics.live_latency.keep_exemplar(latency_ns, batch.trace)
+            self._tracing.delivered(protocol, Source.LIVE, topic, batch, written_ns)
 
     @guarded
     def log_appended(self, seconds: float) -> None:

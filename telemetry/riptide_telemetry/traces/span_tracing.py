@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
     from typing_extensions import Self
 
+    from riptide_telemetry.batch import MessageBatch
     from riptide_telemetry.labels import CloseReason, StreamProtocol
 
 # Spans of deliveries in a second: a topic of a thousand consumers would make as many as it has
@@ -199,22 +200,21 @@ class SpanTracing(Tracing):
             span.set_status(StatusCode.ERROR, reason.meaning)
         span.end()
 
-    def delivered(  # noqa: PLR0913, PLR0917  # as in Tracing
+    def delivered(
         self,
         protocol: StreamProtocol,
         source: Source,
         topic: str,
-        messages: int,
-        accepted_ns: int,
+        batch: MessageBatch,
         written_ns: Sequence[int],
-        trace: SpanContext,
     ) -> None:
         """Make a span from the acceptance to the last hand-over, while there is room for it.
 
         What is live belongs to the trace of its publish; a replay, which may come days after that,
         has its own. Both are linked to it.
         """
-        if not trace.trace_flags.sampled or not self._has_room():
+        trace = batch.trace
+        if trace is None or not trace.trace_flags.sampled or not self._has_room():
             return
         parent = Context()
         if source is Source.LIVE:
@@ -223,7 +223,7 @@ class SpanTracing(Tracing):
         attributes: dict[str, str | int] = {
             "messaging.system": SYSTEM,
             "messaging.operation.name": "deliver",
-            "messaging.batch.message_count": messages,
+            "messaging.batch.message_count": batch.count,
             "riptide.protocol": str(protocol),
             "riptide.source": str(source),
             "riptide.consumers": len(written_ns),
@@ -231,6 +231,7 @@ class SpanTracing(Tracing):
         if topic:
             attributes["messaging.destination.name"] = topic
         # A replay begins with the first consumer that asks for it.
+        accepted_ns = batch.accepted_ns[batch.traced]
         began_ns = accepted_ns if source is Source.LIVE else written_ns[0]
         self._tracer.start_span(
             "deliver",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from typing_extensions import Self
 
+    from riptide_telemetry.batch import MessageBatch
     from riptide_telemetry.labels import CloseReason, Source, StreamProtocol
 
 
@@ -75,20 +76,18 @@ class Tracing:
     ) -> None:
         """Make the span of a stream's end, with its totals, where they are known."""
 
-    def delivered(  # noqa: PLR0913, PLR0917  # what a delivery is made of
+    def delivered(
         self,
         protocol: StreamProtocol,
         source: Source,
         topic: str,
-        messages: int,
-        accepted_ns: int,
+        batch: MessageBatch,
         written_ns: Sequence[int],
-        trace: SpanContext,
     ) -> None:
-        """Make a span for messages handed to transports, of which one is traced.
+        """Make a span for a batch that was handed to transports and names a trace.
 
-        Times are on the monotonic clock: when that one was accepted, and when each consumer was
-        handed it.
+        ``written_ns`` says when each consumer was handed the batch, on the clock of
+        ``batch.accepted_ns``.
         """
 
     def trace_of(self, connection_id: str) -> SpanContext | None:  # noqa: ARG002  # there is none

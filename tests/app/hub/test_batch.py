@@ -4,12 +4,14 @@ import pytest
 
 from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
 from riptide.hub.batch import Batch
+from riptide_telemetry import Moments
 from tests.app.messages import make_messages
 
 
 def test_a_batch_knows_its_place_and_its_moments() -> None:
     batch = Batch(NDJSON, make_messages(4, 6))
     assert (batch.after, batch.last, batch.count) == (3, 6, 3)
+    assert isinstance(batch.accepted_ns, Moments)
     assert (list(batch.accepted_ns), batch.accepted_ns.total) == ([4, 5, 6], 15)
 
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from riptide_telemetry import catalog
+from riptide_telemetry import MessageBatch, catalog
 from riptide_telemetry.catalog import Kind
 from riptide_telemetry.labels import Signal, Source, StreamProtocol
 from riptide_telemetry.otlp.exports import PushingReader
@@ -71,7 +71,7 @@ def test_our_histograms_go_out_whole_with_their_exemplars(
     telemetry = start(receiver.variables(protocol, "metrics"))
     telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
     now = time.monotonic_ns()
-    telemetry.lifecycle.items_sent("c", 1, 5, [now - 30_000_000], Source.LIVE, TRACE)
+    telemetry.lifecycle.items_sent("c", MessageBatch(1, 5, [now - 30_000_000], TRACE), Source.LIVE)
 
     def live_sse() -> object:
         latency = receiver.metrics().get(catalog.DELIVERY_LATENCY.name)

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.instruments.producer import HistogramProducer, ProducingReader
 from riptide_telemetry.labels import DropReason, Source, StreamProtocol
 from riptide_telemetry.prometheus.collector import ScrapeCollector, ScrapedReader
@@ -131,7 +132,7 @@ def test_the_catalog_looks_as_the_stock_exporter_shows_it(accept: str) -> None:
     telemetry = start_telemetry("1.2.3", [stock], topic_prefixes=["orders"])
     for protocol in StreamProtocol:
         telemetry.lifecycle.connection_established(protocol, protocol, "orders.1")
-        telemetry.lifecycle.items_sent(protocol, 1, 1, [0], Source.LIVE)
+        telemetry.lifecycle.items_sent(protocol, MessageBatch(1, 1, [0]), Source.LIVE)
         telemetry.lifecycle.item_dropped(protocol, DropReason.CONFLATED)
     encode = generate_openmetrics if accept else generate_latest
     page = telemetry.exposition.render(accept).body.decode()
@@ -145,7 +146,7 @@ def telemetry() -> Telemetry:
     telemetry = start_telemetry("1.2.3")
     telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
     # An age so great that its bucket is known, whatever the clock says.
-    telemetry.lifecycle.items_sent("c", 1, 1, [-(10**18)], Source.REPLAY, TRACE)
+    telemetry.lifecycle.items_sent("c", MessageBatch(1, 1, [-(10**18)], TRACE), Source.REPLAY)
     return telemetry
 
 
@@ -174,7 +175,7 @@ def test_the_text_format_has_no_exemplars(telemetry: Telemetry) -> None:
 def test_no_exemplar_appears_where_no_trace_was_given() -> None:
     telemetry = start_telemetry("1.2.3")
     telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
-    telemetry.lifecycle.items_sent("c", 1, 1, [0], Source.LIVE)
+    telemetry.lifecycle.items_sent("c", MessageBatch(1, 1, [0]), Source.LIVE)
     assert "trace_id" not in telemetry.exposition.render(OPENMETRICS).body.decode()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 LATE_CALLS: list[Call] = [
     lambda to: to.stream_started("x", "r", None),
-    lambda to: to.items_sent("x", 1, 1, [0], Source.LIVE),
+    lambda to: to.items_sent("x", MessageBatch(1, 1, [0]), Source.LIVE),
     lambda to: to.items_dropped("x", DropReason.EXPIRED),
     lambda to: to.item_received("x"),
     lambda to: to.write_stalled("x"),
@@ -62,9 +63,9 @@ ODD_CALLS: list[Call] = [
     lambda to: to.connection_established("y", ODD),
     lambda to: to.connection_established(cast("Any", []), StreamProtocol.SSE),
     lambda to: to.stream_started("c", cast("Any", []), ODD),
-    lambda to: to.items_sent(cast("Any", []), 1, 1, [0], Source.LIVE),
-    lambda to: to.items_sent("c", ODD, 1, [0], Source.LIVE),
-    lambda to: to.items_sent("c", 1, 1, [0], Source.LIVE, ODD),
+    lambda to: to.items_sent(cast("Any", []), MessageBatch(1, 1, [0]), Source.LIVE),
+    lambda to: to.items_sent("c", MessageBatch(ODD, 1, [0]), Source.LIVE),
+    lambda to: to.items_sent("c", MessageBatch(1, 1, [0], ODD), Source.LIVE),
     lambda to: to.items_dropped("c", ODD),
     lambda to: to.write_blocked("c", float("nan")),
     lambda to: to.reconnected("c", ODD),

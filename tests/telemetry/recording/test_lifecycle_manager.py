@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from opentelemetry.trace import SpanContext
 
-from riptide_telemetry import catalog
+from riptide_telemetry import MessageBatch, catalog
 from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
@@ -37,7 +37,7 @@ def test_the_life_of_a_connection_reaches_every_metric_it_concerns(
     assert value("riptide_streaming_active_connections", protocol="sse") == 1
     assert value("riptide_streaming_active_streams", protocol="sse") == 1
     clock.advance(0.2)
-    lifecycle.items_sent("c", 3, 300, [clock.ns() - 5_000_000] * 3, Source.REPLAY)
+    lifecycle.items_sent("c", MessageBatch(3, 300, [clock.ns() - 5_000_000] * 3), Source.REPLAY)
     lifecycle.items_dropped("c", DropReason.CONFLATED, 1)
     lifecycle.item_received("c")
     lifecycle.progress_update("c", "r", 3, 4, 15.0)
@@ -72,8 +72,8 @@ def test_a_single_message_and_a_batch_have_the_latencies_of_their_messages(
     now = telemetry.clock.ns()
     lifecycle.connection_established("c", StreamProtocol.NDJSON)
     for age_ns in (2_000_000, 2_100_000, 0, 7 * 86_400 * 10**9, 2_100_000):
-        lifecycle.items_sent("c", 1, 10, [now - age_ns], Source.LIVE)
-    lifecycle.items_sent("c", 2, 20, [now - 70_000_000, now - 2_000_000], Source.LIVE)
+        lifecycle.items_sent("c", MessageBatch(1, 10, [now - age_ns]), Source.LIVE)
+    lifecycle.items_sent("c", MessageBatch(2, 20, [now - 70_000_000, now - 2_000_000]), Source.LIVE)
     (point,) = [
         point
         for point in telemetry.points(LATENCY)
@@ -96,7 +96,7 @@ def test_a_message_accepted_in_the_future_has_no_latency(
     telemetry: InMemoryTelemetry, lifecycle: StreamLifecycleManager
 ) -> None:
     lifecycle.connection_established("c", StreamProtocol.SSE)
-    lifecycle.items_sent("c", 1, 1, [telemetry.clock.ns() + 10**9], Source.LIVE)
+    lifecycle.items_sent("c", MessageBatch(1, 1, [telemetry.clock.ns() + 10**9]), Source.LIVE)
     assert telemetry.metrics.sse.live_latency.counts[0] == 1
     assert telemetry.metrics.sse.live_latency.sum_ns == 0
 
@@ -107,7 +107,7 @@ def test_only_the_first_message_of_a_connection_has_a_time_to_first_message(
     lifecycle.connection_established("c", StreamProtocol.SSE)
     telemetry.clock.advance(3)
     for _ in range(2):
-        lifecycle.items_sent("c", 1, 1, [telemetry.clock.ns()], Source.LIVE)
+        lifecycle.items_sent("c", MessageBatch(1, 1, [telemetry.clock.ns()]), Source.LIVE)
     assert telemetry.metrics.sse.time_to_first_message.count == 1
     assert telemetry.metrics.sse.time_to_first_message.sum_ns == 3 * 10**9
 
@@ -195,7 +195,7 @@ def test_lifecycle_integration_of_100_000_messages_loses_none(
         accepted = [telemetry.clock.ns()]
         telemetry.clock.advance(0.0001)
         for number in range(100):
-            lifecycle.items_sent(f"c{number}", 1, 8, accepted, Source.LIVE)
+            lifecycle.items_sent(f"c{number}", MessageBatch(1, 8, accepted), Source.LIVE)
     assert telemetry.value("riptide_streaming_messages_sent_total") == 100_000
     assert telemetry.value("riptide_streaming_sent_bytes_total") == 800_000
     assert telemetry.value(LATENCY, source="live") == 100_000
@@ -208,8 +208,10 @@ def test_the_trace_of_the_last_message_becomes_an_exemplar_of_its_bucket(
     trace = SpanContext(trace_id=1, span_id=2, is_remote=True)
     now = telemetry.clock.ns()
     lifecycle.connection_established("c", StreamProtocol.SSE)
-    lifecycle.items_sent("c", 1, 1, [now - 10_000], Source.LIVE)
-    lifecycle.items_sent("c", 2, 1, [now - 30_000_000, now - 9_000_000], Source.LIVE, trace)
+    lifecycle.items_sent("c", MessageBatch(1, 1, [now - 10_000]), Source.LIVE)
+    lifecycle.items_sent(
+        "c", MessageBatch(2, 1, [now - 30_000_000, now - 9_000_000], trace), Source.LIVE
+    )
     (exemplar,) = [
         exemplar for point in telemetry.points(LATENCY) for exemplar in cast("Any", point).exemplars
     ]
@@ -260,7 +262,7 @@ def test_batches_of_all_sizes_and_ages_are_observed_message_by_message() -> None
     expected = BucketHistogram(catalog.DELIVERY_LATENCY.bounds)
     for ages in ([5], [7, 6], [7, 6], [300, 7, 6], [2_000_000, 40], [41, 40, 40], [5]):
         moments = Moments(clock.ns() - age * 1_000_000 for age in ages)
-        lifecycle.items_sent("a", len(ages), 10, moments, Source.LIVE)
+        lifecycle.items_sent("a", MessageBatch(len(ages), 10, moments), Source.LIVE)
         for age in ages:
             expected.observe_ns(age * 1_000_000)
     assert metrics.sse.live_latency.counts == expected.counts

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import PublishOutcome, RejectReason, StreamProtocol
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
@@ -43,9 +44,7 @@ def test_messages_fanned_out_count_for_each_connection_with_the_latency_of_each(
     lifecycle.items_fanned_out(
         StreamProtocol.SSE,
         "a",
-        2,
-        300,
-        [0, millisecond],
+        MessageBatch(2, 300, [0, millisecond]),
         [2 * millisecond, 2 * millisecond, 40_000_000],
     )
     value = telemetry.value
@@ -60,7 +59,7 @@ def test_messages_fanned_out_count_for_each_connection_with_the_latency_of_each(
 def test_messages_fanned_out_count_for_their_topic_where_it_is_a_label() -> None:
     metrics = StreamingMetrics(topic_prefixes=["orders"])
     StreamLifecycleManager(metrics).items_fanned_out(
-        StreamProtocol.NDJSON, "orders.eu", 2, 300, [1, 2], [3, 4, 5]
+        StreamProtocol.NDJSON, "orders.eu", MessageBatch(2, 300, [1, 2]), [3, 4, 5]
     )
     assert metrics.topics.by_label["orders"].sent == 6
     assert metrics.topics.by_label["other"].sent == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import CloseReason, DropReason, PublishOutcome, Source, StreamProtocol
 from riptide_telemetry.providers import start_telemetry
 from riptide_telemetry.state.topic_metrics import OTHER, TopicLabels
@@ -40,7 +41,7 @@ def test_the_series_of_an_allow_list_are_there_at_zero_and_no_traffic_adds_anoth
     for number in range(100):
         topic = f"made-up-{number}"
         lifecycle.connection_established(str(number), StreamProtocol.SSE, topic)
-        lifecycle.items_sent(str(number), 1, 10, [0], Source.LIVE)
+        lifecycle.items_sent(str(number), MessageBatch(1, 10, [0]), Source.LIVE)
     assert _series(telemetry.exposition.render().body) == {
         'riptide_topic_messages_sent_total{topic="orders"}': 0,
         'riptide_topic_messages_sent_total{topic="other"}': 100,
@@ -54,9 +55,9 @@ def test_what_happens_to_a_topic_is_counted_under_its_label() -> None:
     lifecycle.connection_established("b", StreamProtocol.SSE, "logs")
     lifecycle.messages_published(PublishOutcome.ACCEPTED, 5, "orders.eu")
     lifecycle.messages_published(PublishOutcome.INVALID, 7, "orders.eu")
-    lifecycle.items_sent("a", 3, 30, [0, 0, 0], Source.REPLAY)
+    lifecycle.items_sent("a", MessageBatch(3, 30, [0, 0, 0]), Source.REPLAY)
     lifecycle.items_dropped("a", DropReason.EXPIRED, 2)
-    lifecycle.items_sent("b", 1, 10, [0], Source.LIVE)
+    lifecycle.items_sent("b", MessageBatch(1, 10, [0]), Source.LIVE)
     assert (orders.active, orders.published, orders.sent, orders.dropped) == (1, 5, 3, 2)
     lifecycle.connection_closed("a", CloseReason.CLIENT_CLOSED)
     assert orders.active == 0

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, get_current_span
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import CloseReason, Source, StreamProtocol
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
@@ -51,9 +52,8 @@ class Traced:
         span = read_traceparent(trace)
         assert span is not None
         now = self.clock.ns()
-        self.tracing.delivered(
-            StreamProtocol.SSE, source, "orders", 3, now - 2_000_000, [now - 1_000_000, now], span
-        )
+        batch = MessageBatch(3, 30, [now - 2_000_000] * 3, span)
+        self.tracing.delivered(StreamProtocol.SSE, source, "orders", batch, [now - 1_000_000, now])
 
 
 @pytest.fixture
@@ -249,14 +249,18 @@ def test_the_lifecycle_makes_them_and_the_exemplars_that_lead_to_them(traced: Tr
     lifecycle.connection_established("c", StreamProtocol.SSE, "orders", SAMPLED)
     lifecycle.stream_started("c", "r", None)
     now = traced.clock.ns()
-    lifecycle.items_sent("c", 1, 10, [now - 1000], Source.LIVE, trace)
+    lifecycle.items_sent("c", MessageBatch(1, 10, [now - 1000], trace), Source.LIVE)
     lifecycle.items_fanned_out(
-        StreamProtocol.NDJSON, "orders", 1, 10, [now - 1000], [now, now], trace
+        StreamProtocol.NDJSON, "orders", MessageBatch(1, 10, [now - 1000], trace), [now, now]
     )
-    lifecycle.items_fanned_out(StreamProtocol.NDJSON, "orders", 1, 10, [now - 1000], [now, now])
+    lifecycle.items_fanned_out(
+        StreamProtocol.NDJSON, "orders", MessageBatch(1, 10, [now - 1000]), [now, now]
+    )
     # The middle one of three is the traced one.
     ages = [now - 3_000_000_000, now - 200_000, now]
-    lifecycle.items_fanned_out(StreamProtocol.WEBSOCKET, "orders", 3, 30, ages, [now], trace, 1)
+    lifecycle.items_fanned_out(
+        StreamProtocol.WEBSOCKET, "orders", MessageBatch(3, 30, ages, trace, 1), [now]
+    )
     lifecycle.connection_closed("c", CloseReason.COMPLETED, ConnectionTotals(1, 0, 10))
     names = [span.name for span in traced.spans]
     assert names == ["publish", "stream open", "deliver", "deliver", "deliver", "stream close"]

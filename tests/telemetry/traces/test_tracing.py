@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.trace import get_current_span
 
+from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import CloseReason, Source, StreamProtocol
 from riptide_telemetry.traces.trace_context import read_traceparent
 from riptide_telemetry.traces.tracing import ConnectionTotals, Tracing
@@ -23,7 +24,9 @@ def test_all_else_does_nothing() -> None:
     assert trace is not None
     tracing.stream_opening("c", StreamProtocol.SSE, "orders", TEXT)
     tracing.stream_opened("c")
-    tracing.delivered(StreamProtocol.SSE, Source.LIVE, "orders", 1, 0, [1], trace)
+    tracing.delivered(
+        StreamProtocol.SSE, Source.LIVE, "orders", MessageBatch(1, 10, [0], trace), [1]
+    )
     totals = ConnectionTotals(1, 2, 3)
     tracing.stream_closed("c", StreamProtocol.SSE, CloseReason.COMPLETED, 1.0, totals)
     assert tracing.trace_of("c") is None

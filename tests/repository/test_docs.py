@@ -43,3 +43,7 @@ def test_no_command_of_a_document_has_a_wildcard_that_a_shell_would_take_for_its
                     document.name,
                     line,
                 )
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200

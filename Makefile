@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench bench-delivery soak collector kit stack drill install install-test install-system lock clean
+.PHONY: run test check bench bench-delivery soak collector kit docs stack drill install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -39,6 +39,10 @@ collector: install-test
 kit: install-test
 	$(VENV)/bin/python -m operations
 
+docs: install-test
+	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet -c docs . site
+	@echo "The documents are a site now: site/index.html"
+
 stack:
 	docker compose up --build --detach
 	@echo "Riptide http://localhost:8080, Grafana http://localhost:3000, Prometheus http://localhost:9090, Alertmanager http://localhost:9093"
@@ -51,4 +55,4 @@ lock: install-test
 	scripts/lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

@@ -1,4 +1,4 @@
-"""Every command of the README's first steps does what stands beside it."""
+"""Every command of the README's first steps, and of docs/access.md, does what stands beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.service import RIPTIDE
 if TYPE_CHECKING:
     from tests.conftest import StartService
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+ACCESS = (ROOT / "docs" / "access.md").read_text()
 ADDRESS = "http://localhost:8080"
 
 # What each command prints at last; those that go on for ever are ended then.
@@ -37,12 +39,13 @@ OWN = "In your own application"
 ENDLESS = ("riptide tail logs", "curl -N")
 
 
-def _section(heading: str) -> str:
-    return README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+def _section(heading: str, document: str) -> str:
+    return document.partition(f"## {heading}\n")[2].partition("\n## ")[0]
 
 
-def _blocks(language: str, heading: str = "Try it") -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", _section(heading), re.MULTILINE | re.DOTALL)
+def _blocks(language: str, heading: str = "Try it", document: str = README) -> list[str]:
+    text = _section(heading, document)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def _commands() -> list[str]:
@@ -104,10 +107,10 @@ def test_the_lines_for_the_console_of_the_page_print_messages(start_service: Sta
         browser.close()
 
 
-def test_a_token_made_as_the_readme_says_lets_its_bearer_publish(
+def test_a_token_made_as_the_document_says_lets_its_bearer_publish(
     start_service: StartService, tmp_path: Path
 ) -> None:
-    make_secret, _, others = _blocks("sh", "Access")[0].partition("\n")
+    make_secret, _, others = _blocks("sh", "Tokens", ACCESS)[0].partition("\n")
     environment = os.environ | {"PATH": f"{RIPTIDE.parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run(["sh", "-ec", make_secret], cwd=tmp_path, env=environment, check=True)
     service = start_service(log="memory", token_secret_file=tmp_path / "secret")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from riptide.settings.settings import OTHER_VARIABLES, Settings
 from riptide_telemetry import CloseReason
-
-ROOT = Path(__file__).parents[2]
+from tests.repository.sources import PACKAGES, ROOT, python_files
 
 
 @pytest.mark.parametrize("reason", CloseReason)
@@ -43,3 +41,19 @@ def test_no_command_of_a_document_has_a_wildcard_that_a_shell_would_take_for_its
                     document.name,
                     line,
                 )
+
+
+@pytest.mark.parametrize(("folder", "package"), PACKAGES.items())
+def test_the_page_of_the_architecture_has_a_row_for_each_room(folder: str, package: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.partition(f"`{folder}/{package}`\n")[2].partition("\n#")[0]
+    rooms = {
+        f"{part}/" if (ROOT / folder / package / part).is_dir() else part
+        for part in {file.parts[2] for file in python_files(folder)} - {"__init__.py"}
+    }
+    first_cells = "".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE))
+    assert set(re.findall(r"`(\w+(?:/|\.py))`", first_cells)) - {"__init__.py"} == rooms
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200

@@ -1,4 +1,4 @@
-"""The ``riptide`` command: finds the subcommand, and turns what ends it into an exit code."""
+"""The ``riptide`` command: runs a subcommand, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class LazyGroup(click.Group):
-    """Imports a subcommand's module (of the same name) when it is asked for."""
+    """Imports a subcommand's module (of the same name) when the subcommand is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the subcommands' names."""
@@ -64,7 +64,7 @@ def riptide() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (``sys.argv`` by default) and return its exit code.
 
-    Whatever goes wrong is said in one line on standard error.
+    A failure is reported in one line on standard error.
     """
     try:
         code = riptide.main(arguments, prog_name="riptide", standalone_mode=False)

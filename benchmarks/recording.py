@@ -1,8 +1,8 @@
-"""What it costs to record one event, beside what others would charge for it.
+"""The cost of recording one event, beside that of OpenTelemetry's SDK and prometheus_client.
 
-Each statement is timed as it stands, in a loop that costs a few nanoseconds itself ("empty loop"),
-with the collector off, on one core. Repetitions of all statements are interleaved, and short, so
-that whatever else the machine does disturbs few of them.
+Each statement is timed in a loop that costs a few nanoseconds itself ("empty loop"), with garbage
+collection off, on one core. Repetitions are short, and those of all statements alternate, so that
+other work of the machine disturbs few of them.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 NANOSECONDS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 BASIC_RECORDINGS = 100_000
-# Runs before each repetition.
+# Executed before each repetition.
 SETUP = "accepted, long_ago, batch, mixed = moments()"
 BATCH = 100
 FAN_OUT = 1_000
 
-# What is executed, by the name of its figure. The lifecycle's clock is the real one, so an
-# observed latency begins at nothing in each repetition and grows while the loop runs.
+# The statements by the name of their figure. The lifecycle's clock is the real one, so an observed
+# latency begins near 0 in each repetition and grows while the loop runs.
 STATEMENTS = {
     "empty loop": "pass",
     "an addition to a slot": "state.sent += 1",
@@ -147,7 +147,7 @@ def run(*, quick: bool) -> Result:
 
 
 def _comparisons(costs: dict[str, Sequence[float]]) -> list[Figure]:
-    # What items_sent does with the instruments of others: two counters and a histogram.
+    # With the instruments of others, items_sent would need two counters and a histogram.
     by_otel = [2 * a + o for a, o in zip(costs[OTEL_ADD], costs[OTEL_RECORD], strict=True)]
     by_prometheus = [
         2 * i + o for i, o in zip(costs[PROMETHEUS_INC], costs[PROMETHEUS_OBSERVE], strict=True)
@@ -174,7 +174,7 @@ def _comparisons(costs: dict[str, Sequence[float]]) -> list[Figure]:
 
 
 def _time(statements: dict[str, str], number: int, repetitions: int) -> dict[str, Sequence[float]]:
-    """Return nanoseconds an execution, one sample a repetition, by the statements' names."""
+    """Return nanoseconds per execution, a sample for each repetition, by the statements' names."""
     names = _namespace()
     timers = {name: timeit.Timer(text, SETUP, globals=names) for name, text in statements.items()}
     samples: dict[str, list[float]] = {name: [] for name in timers}
@@ -184,14 +184,17 @@ def _time(statements: dict[str, str], number: int, repetitions: int) -> dict[str
 
 
 def _moments() -> tuple[list[int], list[int], list[int], list[int]]:
-    """Return when messages were accepted: now, an hour ago, a batch now, one over a while."""
+    """Return when messages were accepted, in nanoseconds of the monotonic clock.
+
+    One was accepted now, one an hour ago, a batch now, and a batch over the last 0.1 s.
+    """
     now = time.monotonic_ns()
     apart = [now - number * MILLISECOND_NS for number in reversed(range(BATCH))]
     return [now], [now - 3600 * NANOSECONDS], [now] * BATCH, apart
 
 
 def _namespace() -> dict[str, object]:
-    """Return all that the statements name, the bound methods looked up already."""
+    """Return the names that the statements use; bound methods are looked up beforehand."""
     metrics = StreamingMetrics()
     lifecycle = StreamLifecycleManager(metrics)
     lifecycle.connection_established("connection", Protocol.SSE)

@@ -109,8 +109,7 @@ class Service:
         ours = ("RIPTIDE_", "OTEL_")
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self._environment |= {
-            # Modules of the drill are installed nowhere, and a process works in a directory of its
-            # own.
+            # The drill's modules are not installed, and each process runs in another directory.
             "PYTHONPATH": str(_REPOSITORY),
             "RIPTIDE_HOST": "127.0.0.1",
             "RIPTIDE_PORT": str(self.port),

@@ -92,7 +92,7 @@ def _is_for_the_user(error: Exception) -> bool:
     """Return whether the text of an error is one line that says what to do."""
     if isinstance(error, click.ClickException | CommandError):
         return True
-    # The service's errors name labels of metrics, so that their module loads OpenTelemetry.
+    # Loaded only now: the service's errors name labels of metrics, so they load OpenTelemetry.
     from riptide.errors import RiptideError  # noqa: PLC0415  # as above
 
     return isinstance(error, RiptideError)

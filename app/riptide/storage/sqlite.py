@@ -161,7 +161,7 @@ class SqliteLog:
         # Read after the messages, so that the life of each message is among them.
         epochs = self._select_epochs(topic, after)
         messages, size = [], 0
-        # One offset between the two clocks for all of them, so that their order stays.
+        # One offset between the two clocks for all messages, so that they stay in order.
         epoch_start = Acceptance.at(0)
         accepted = epoch_start
         for sequence, accepted_at, payload, traceparent in rows:

@@ -29,7 +29,7 @@ FAILURE_LASTS_S = 30.0
 
 
 class Append(NamedTuple):
-    """What is to be kept, and the future of the first message's sequence number."""
+    """A publication to commit, and the future of its first message's sequence number."""
 
     publication: Publication
     done: asyncio.Future[int]

@@ -1,4 +1,4 @@
-# The service alone: Python, the locked requirements, and the two distributions of this repository.
+# The service only: Python, the locked requirements, and the two distributions of this repository.
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/riptide
 COPY requirements/run.txt /source/requirements/
@@ -23,6 +23,7 @@ VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import os, urllib.request as r; e = os.environ; r.urlopen('http://127.0.0.1:%s/healthz/live' % (e.get('RIPTIDE_METRICS_PORT') or e['RIPTIDE_PORT']), timeout=2)"]
-# Ends on SIGTERM, after its streams: give it longer than RIPTIDE_DRAIN_SECONDS.
+# SIGTERM closes all streams before the process ends: set the container's grace period to more than
+# RIPTIDE_DRAIN_SECONDS.
 ENTRYPOINT ["riptide"]
 CMD ["serve"]

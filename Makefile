@@ -1,4 +1,4 @@
-# make run and make test are all that a newcomer needs; each installs what it uses.
+# A newcomer needs make run and make test only. Each target installs what it uses.
 PYTHON ?= python3
 VENV := .venv
 
@@ -7,7 +7,7 @@ VENV := .venv
 run: install
 	$(VENV)/bin/riptide serve
 
-# Most tests wait for something real, so more run at once than there are cores.
+# Most tests wait for processes and sockets, so that more of them run at once than there are cores.
 test: install-test install-system collector check
 	$(VENV)/bin/pytest --numprocesses 4 --dist loadfile
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run the benchmarks of telemetry, or those that are named."""
+"""``python -m benchmarks``: runs the benchmarks of telemetry, or those that are named."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class Benchmark(Protocol):
-    """What each module of a benchmark offers."""
+    """The function ``run`` of each benchmark's module."""
 
     def __call__(self, *, quick: bool) -> Result:
-        """Measure; ``quick`` asks for sizes that only prove that it runs."""
+        """Measure; ``quick`` asks for tiny sizes, which only show that the benchmark runs."""
         ...
 
 
@@ -68,8 +68,8 @@ BENCHMARKS = TELEMETRY | DELIVERY
 def main(names: tuple[str, ...], records: BinaryIO | None, *, quick: bool) -> None:
     """Measure what Riptide costs and how it delivers, beside its peers.
 
-    A NAME is a benchmark or a group of them: telemetry, which is run without any, or delivery.
-    Each prints a table with its bars.
+    A NAME is a benchmark or a group of benchmarks: telemetry (the default) or delivery. Each
+    benchmark prints a table of its figures and their bars.
     """
     chosen = [one for given in names or ["telemetry"] for one in GROUPS.get(given, [given])]
     for name in dict.fromkeys(chosen):

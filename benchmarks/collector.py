@@ -1,4 +1,4 @@
-"""Where telemetry goes while a service is under load: a real Collector, well or not."""
+"""Destinations of telemetry for a service under load: a Collector that works, fails or is gone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_DEADLINE_S = 30.0
 
 
 class Destination(NamedTuple):
-    """An address for OTLP by gRPC, and what befalls it in the middle of the load."""
+    """An address for OTLP by gRPC, and a function to call in the middle of the load."""
 
     endpoint: str
     halfway: Callable[[], object]
@@ -33,27 +33,27 @@ class Destination(NamedTuple):
 
 @contextlib.contextmanager
 def well() -> Iterator[Destination]:
-    """Run a Collector that takes everything and throws it away."""
+    """Run a Collector that accepts everything and discards it."""
     with _collector() as (endpoint, _):
         yield Destination(endpoint, _nothing)
 
 
 @contextlib.contextmanager
 def killed() -> Iterator[Destination]:
-    """Run a Collector that is killed half-way."""
+    """Run a Collector that is killed in the middle of the load."""
     with _collector() as (endpoint, process):
         yield Destination(endpoint, process.kill)
 
 
 @contextlib.contextmanager
 def absent() -> Iterator[Destination]:
-    """Name an address where nobody listens."""
+    """Yield an address where nobody listens."""
     yield Destination(f"http://{HOST}:{_free_port()}", _nothing)
 
 
 @contextlib.contextmanager
 def hung() -> Iterator[Destination]:
-    """Let the kernel accept connections that nobody ever reads."""
+    """Yield an address where the kernel accepts connections that nobody reads."""
     with socket.create_server((HOST, 0), backlog=1024) as listening:
         yield Destination(f"http://{HOST}:{listening.getsockname()[1]}", _nothing)
 
@@ -86,10 +86,10 @@ def _collector() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 
 def _program() -> str:
-    """Return the path of a Collector: ours, or any.
+    """Return the path of a Collector: that of ``make collector``, or any on the PATH.
 
     Raises:
-        RuntimeError: there is none.
+        RuntimeError: there is no Collector.
 
     """
     beside = shutil.which("otelcol-riptide", path=str(Path(sys.executable).parent))

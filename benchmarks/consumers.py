@@ -1,4 +1,4 @@
-"""Many SSE consumers on raw sockets in one thread: fast enough not to be what is measured."""
+"""Many SSE consumers on raw sockets in one thread, so fast that they do not limit the service."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from benchmarks.service import HOST
 if TYPE_CHECKING:
     from types import TracebackType
 
-# Connections on their way at once; the server's backlog takes more.
+# How many connections are opened at once: fewer than the server's backlog holds.
 CONNECTING = 500
 TIMEOUT_S = 60.0
 READ_BYTES = 1 << 20
 HEAD_BYTES = 4096
-# Stands in the payload of each message once, and in nothing that a stream says about itself: one
-# byte, so that no read can split it.
+# Each payload has this once, and no control record has it. As one byte, it cannot be split between
+# two reads.
 MARK = b"~"
 OPENED = b'"opened"'
 
 
 class Consumers:
-    """Open streams of one topic. To be used as a context, which connects and closes them."""
+    """Streams of one topic, which are open within this context."""
 
     def __init__(self, port: int, count: int, topic: str = "load") -> None:
         self._port = port
@@ -37,7 +37,7 @@ class Consumers:
         self.sockets: list[socket.socket] = []
 
     def __enter__(self) -> Self:
-        """Connect all, and wait until each stream has said its first word."""
+        """Connect all, and wait until each stream has sent its first record."""
         with contextlib.ExitStack() as connecting:
             for first in range(0, self._count, CONNECTING):
                 some = [
@@ -61,14 +61,14 @@ class Consumers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close all."""
+        """Close all connections."""
         self._open.close()
 
 
 def count_messages(consumers: Consumers, expected: int) -> int:
-    """Read until so many messages have come in all, and return how many have.
+    """Read until all streams together have got ``expected`` messages; return how many came.
 
-    Returns less if nothing comes for a while, or if all streams have ended.
+    These are fewer if nothing comes for ``TIMEOUT_S``, or if all streams have ended.
     """
     received = 0
     buffer = bytearray(READ_BYTES)
@@ -95,7 +95,7 @@ def _read_opening(connection: socket.socket) -> None:
     """Read a stream up to its first record.
 
     Raises:
-        RuntimeError: the server refused it.
+        RuntimeError: the server refused the stream.
 
     """
     opening = b""

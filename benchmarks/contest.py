@@ -1,4 +1,4 @@
-"""Puts several servers under the same load in turn, and compares what came of it."""
+"""Puts several servers under the same load in turn, and compares the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["BLASTER", "BROADCASTER", "NCHAN", "PUSHPIN", "RIPTIDE", "Contest", "
 
 @dataclass(frozen=True)
 class Entry:
-    """A server and what it is put through; the name is unique within a contest."""
+    """A server and its load; the name is unique within a contest."""
 
     name: str
     peer: Peer
@@ -33,16 +33,16 @@ class Entry:
 
 @dataclass
 class Contest:
-    """The outcomes of all entries, a fresh server for each, all of them once in each round."""
+    """Runs every entry once in each round, always on a fresh server, and keeps the outcomes."""
 
     entries: Sequence[Entry]
     rounds: int
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
-    # Entries without outcomes, and why.
+    # By the name of an entry without outcomes: the reason.
     left_out: dict[str, str] = field(default_factory=dict)
 
     def hold(self) -> Contest:
-        """Run everything; a peer that is not installed or gives up is left out, Riptide never."""
+        """Run all rounds; peers that are not installed or fail are left out, but not Riptide."""
         for _ in range(self.rounds):
             for entry in self.entries:
                 if entry.name not in self.left_out:
@@ -97,7 +97,7 @@ class Contest:
             yield from self.figure(entry.name, "p99.9", "ms", lambda outcome: outcome.p999_ms)
 
     def parameters(self) -> dict[str, object]:
-        """Return what each entry was put through."""
+        """Return the number of rounds, and the load of each entry."""
         return {
             "rounds": self.rounds,
             "plans": {entry.name: vars(entry.plan) for entry in self.entries},

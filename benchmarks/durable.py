@@ -1,6 +1,6 @@
-"""Publishes a second that are on the disk once acknowledged: what sharing an fsync is worth.
+"""Publishes per second that are on disk once acknowledged: what sharing an fsync gains.
 
-One message a request, and nobody listening.
+Each request has one message, and there are no consumers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ QUICK_PUBLISHERS = (1, 4)
 
 
 def run(*, quick: bool) -> Result:
-    """Measure with a log on disk, in memory, and the peer that has one in memory."""
+    """Measure Riptide with a log on disk and in memory, and nchan, which has one in memory."""
     counts = QUICK_PUBLISHERS if quick else PUBLISHERS
     seconds, rounds = (0.2, 1) if quick else (1.5, 3)
     on_disk = replace(RIPTIDE, serve=functools.partial(riptide.serve, log="sqlite"))
@@ -43,10 +43,16 @@ def run(*, quick: bool) -> Result:
     for entry in entries:
         figures += contest.figure(entry.name, "acknowledged", "messages/s", _rate)
         figures += contest.figure(
-            entry.name, "p50 until so", "ms", lambda outcome: outcome.result["ack_p50_ns"] / 1e6
+            entry.name,
+            "p50 until acknowledged",
+            "ms",
+            lambda outcome: outcome.result["ack_p50_ns"] / 1e6,
         )
         figures += contest.figure(
-            entry.name, "p99 until so", "ms", lambda outcome: outcome.result["ack_p99_ns"] / 1e6
+            entry.name,
+            "p99 until acknowledged",
+            "ms",
+            lambda outcome: outcome.result["ack_p99_ns"] / 1e6,
         )
     return Result(figures, contest.parameters(), contest.left_out)
 

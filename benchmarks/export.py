@@ -1,8 +1,8 @@
-"""Deliveries a second while the Collector that everything is pushed to is absent, hung or killed.
+"""Deliveries per second while the Collector that telemetry is sent to is absent, hung or killed.
 
-All signals go by OTLP, metrics thirty times as often as by default, and every publish is traced. A
-fresh service for each run; ratios are to the run of the same repetition with a Collector that is
-well.
+All signals are exported by OTLP, metrics thirty times as often as by default, and every publish is
+traced. Each run has a fresh service. Ratios compare with the run of the same repetition whose
+Collector works.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CONDITIONS: dict[str, Callable[[], AbstractContextManager[Destination]]] = {
 
 
 def run(*, quick: bool) -> Result:
-    """Measure each condition, in an order that turns."""
+    """Measure each condition; their order rotates with each repetition."""
     load, repetitions = (QUICK["in batches of 100"], 1) if quick else (FULL_LOAD, 5)
     speeds: dict[str, list[float]] = {name: [] for name in CONDITIONS}
     names = list(CONDITIONS)

@@ -1,4 +1,4 @@
-"""What a benchmark hands back: figures with their spread, and the bars they are held to."""
+"""The results of a benchmark: figures with their spread, and the bars they are held to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-# The unit of a number that has none.
+# The unit of ratios, which have none.
 RATIO = ""
+# The share of contradicting samples from which on a verdict is uncertain.
 DISSENT = 0.1
 
 
@@ -38,20 +39,20 @@ class Figure:
     unit: str
     samples: Sequence[float]
     bar: Bar | None = None
-    # Where it stands in a table of many that have much in common; the name says both.
+    # The figure's place in a table of medians; its name says both.
     row: str = ""
     column: str = ""
 
     @property
     def median(self) -> float:
-        """The sample in the middle, which one disturbed repetition does not move."""
+        """The sample in the middle, which one disturbed repetition hardly changes."""
         return statistics.median(self.samples)
 
     @property
     def verdict(self) -> str:
-        """What is to be said of the bar: "met", "missed" or "uncertain"; empty without one.
+        """Whether the bar is "met", "missed" or "uncertain"; empty without a bar.
 
-        Uncertain is a median that a tenth of the samples or more contradict.
+        The verdict is uncertain if a tenth of the samples or more contradict the median.
         """
         if self.bar is None:
             return ""
@@ -62,7 +63,7 @@ class Figure:
         return "met" if met else "missed"
 
     def record(self) -> dict[str, object]:
-        """Return the figure as JSON."""
+        """Return the figure as an object for JSON."""
         record: dict[str, object] = {
             "name": self.name,
             "unit": self.unit,
@@ -81,14 +82,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The figures of one benchmark, the sizes they were taken at, and what there are none of."""
+    """The figures of one benchmark, its parameters, and what could not be measured."""
 
     figures: Sequence[Figure]
     parameters: Mapping[str, object] = field(default_factory=dict)
-    # The name of what could not be measured, and why.
+    # By the name of what could not be measured: the reason.
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-    """Divide repetition by repetition: what disturbed both sides cancels out."""
+    """Divide repetition by repetition, so that what disturbed both sides cancels out."""
     return [above / below for above, below in zip(numerators, denominators, strict=True)]

@@ -1,4 +1,4 @@
-"""How late messages come when they are published at a fixed rate, whatever the server does."""
+"""The latency of messages that are published at a fixed rate, however slow the server is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.peers.peer import SSE, WEBSOCKET
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Messages a second: the rate that has a bar comes first.
+# Messages per second; the rate that has a bar comes first.
 RATES = (10, 100)
 SERVERS = {
     "riptide SSE": (RIPTIDE, SSE),
@@ -50,7 +50,7 @@ def _bars(contest: Contest) -> Iterator[Figure]:
 
 
 def _lateness(contest: Contest) -> Iterator[Figure]:
-    """Yield how much later than due the client itself sent: no part of the latency."""
+    """Yield how late the client itself published, which is no part of the latency."""
     for entry in contest.entries:
         yield from contest.figure(
             entry.name,

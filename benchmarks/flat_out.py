@@ -1,8 +1,9 @@
-"""Deliveries a second as fast as each server goes, and how late they come meanwhile.
+"""Deliveries per second at the full speed of each server, and their latency meanwhile.
 
-A closed loop, the same for all: one small message a request over 16 connections, and never more
-than 64 messages in flight, which are those sent and not yet with every consumer. A server that
-writes several of them at once may; one that acknowledges late is held up by nothing else.
+The load is a closed loop, the same for all servers: one small message a request, over 16
+connections, and never more than 64 messages in flight, that is, sent but not yet received by every
+consumer. A server may write several of them at once. A late acknowledgement holds up nothing but
+its own connection.
 """
 
 from __future__ import annotations

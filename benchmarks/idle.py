@@ -1,4 +1,4 @@
-"""What a consumer costs that only listens: to let in, and in memory."""
+"""The cost of an idle consumer: the time to connect it, and its memory."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ CONTENDERS: Sequence[tuple[str, Peer, str]] = (
 )
 COUNTS = (2_000, 10_000)
 QUICK_COUNTS = (20,)
-# Those that do not take minutes to let in more.
+# From this number of consumers on, the other servers would take minutes to let them in.
 MANY = 10_000
 FIT_FOR_MANY = (RIPTIDE, NCHAN)
 BAR = Bar(20)
 KILOBYTE = 1_000
-# For the server to do what it puts off.
+# A pause in which the server finishes deferred work before its memory is read.
 REST_S = 1.0
-# Consumers that come and go first: what a server takes once is no consumer's.
-FIRST = 20
+# Consumers that come and go before the measurement, so that no memory that a server takes only once
+# is counted as theirs.
+FIRST_CONSUMERS = 20
 MESSAGES_AFTER = 5
 
 
 class Sample(NamedTuple):
-    """Consumers let in a second, and kilobytes of each."""
+    """Consumers connected per second, and the kilobytes of each."""
 
     rate: float
     kilobytes: float
@@ -79,9 +80,13 @@ def run(*, quick: bool) -> Result:
 
 
 def measure(peer: Peer, transport: str, count: int, rest_s: float) -> Sample:
-    """Connect so many and look at the memory; see that each of ours gets messages then."""
+    """Connect consumers and read the server's memory; check that Riptide's then get messages."""
     with peer.serve() as serving:
-        load.run(peer, serving, Plan(consumers=FIRST, seconds=0.1, transport=transport, rate=50))
+        load.run(
+            peer,
+            serving,
+            Plan(consumers=FIRST_CONSUMERS, seconds=0.1, transport=transport, rate=50),
+        )
         time.sleep(rest_s)
         before = serving.resident_bytes()
         plan = Plan(

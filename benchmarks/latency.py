@@ -1,12 +1,12 @@
-"""The latency of delivery that telemetry adds: the same slow load with it on and off.
+"""The delivery latency that telemetry adds: the same slow load with telemetry on and off.
 
-A message carries the moment at which it was published; each consumer's read of it is a sample.
-Publisher and consumers are one thread of one process, so there is one clock, and no message is
-published before all consumers have the one before.
+Each consumer's read of a message is a sample: the time since the message was published. Publisher
+and consumers share one thread of one process, so there is one clock, and no message is published
+before all consumers have the one before.
 
-Two runs of the same service differ by more than telemetry adds. So the bars are held to what can be
-measured from inside: whatever recording takes of the time between a message's acceptance and its
-last write, the last consumers get it that much later. What is recorded after that delays nobody.
+Two runs of the same service differ by more than telemetry adds. So the bars are for a measurement
+from inside: the time that recording takes between a message's acceptance and its last write, by
+which the last consumers get the message later. Recording after the last write delays nobody.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NANOSECONDS = 1_000_000_000
 MICROSECONDS = 1_000_000
 PAYLOAD = b'{"sensor":"a-17","reading":21.75,"note":"%b"}' % MARK
-# Published before anything counts: the first ones meet a service that has not warmed up.
+# Messages that do not count, because the service has not warmed up yet.
 WARM_UP = 5
 
 
@@ -94,14 +94,14 @@ def measure(load: Load, *, telemetry: bool) -> Run:
 
 
 class Recording(NamedTuple):
-    """What telemetry took of one message, in microseconds: before its last write, and in all."""
+    """How long recording one message took, in microseconds: before its last write, and in all."""
 
     on_the_way: float
     total: float
 
 
 def measure_recording(load: Load) -> list[Recording]:
-    """Serve the load with a stopwatch on telemetry."""
+    """Serve the load with a stopwatch on all recording."""
     with (
         running(
             ["-m", "benchmarks.timed_service"], environment_of(max_connections=load.consumers)

@@ -1,7 +1,7 @@
 """Runs the load client: many consumers and some publishers on one thread, written in Go.
 
-Go, for a client in Python would measure itself: it needs a microsecond for what takes Python ten.
-Each outcome says how busy the client's core was, so that it shows when it is the limit.
+A client in Python would be slower than the servers: it needs ten microseconds for what takes Go
+one. Each outcome says how busy the client's core was, which shows whether the client was the limit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SOURCES = Path(__file__).parent / "loadclient"
 PAYLOAD_BYTES = 120
-# Nothing that a run waits for may take longer, beside the time that it is to publish.
+# The time that a run may take besides the time in which it publishes.
 PATIENCE_S = 60.0
 MILLISECONDS = 1_000_000
 WARM_UPS = 20
@@ -37,10 +37,10 @@ WARM_UPS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the client is to do; see ``loadclient/plan.go``.
+    """The client's task; see ``loadclient/plan.go``.
 
-    Without a rate it publishes as soon as fewer than ``window`` messages are in flight: sent,
-    and not yet with every consumer.
+    Without a rate, the client publishes as soon as fewer than ``window`` messages are in flight:
+    sent, but not yet received by every consumer.
     """
 
     consumers: int
@@ -59,13 +59,13 @@ class Plan:
 
     @property
     def warm_ups(self) -> int:
-        """How many messages go first; a run that measures nothing need not be warm."""
+        """How many messages are sent before the measurement; a quick run needs but one."""
         return WARM_UPS if self.seconds >= 1 else 1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """The client's result and events, and the server's processor time in seconds."""
 
     result: dict[str, Any]
     server_cpu: float
@@ -135,7 +135,7 @@ def run(peer: Peer, serving: Serving, plan: Plan) -> Outcome:
     """Carry out a plan.
 
     Raises:
-        RuntimeError: not every consumer got every message once and in order, or nothing at all.
+        RuntimeError: some consumer did not get every message once, or the run failed.
 
     """
     with running(peer, serving, plan) as client:
@@ -143,7 +143,7 @@ def run(peer: Peer, serving: Serving, plan: Plan) -> Outcome:
 
 
 class Client:
-    """The client at work."""
+    """A running load client."""
 
     def __init__(self, process: subprocess.Popen[bytes], peer: Peer, serving: Serving) -> None:
         self._process = process
@@ -151,10 +151,10 @@ class Client:
         self._serving = serving
 
     def await_event(self, name: str) -> dict[str, Any]:
-        """Wait until the client says so.
+        """Wait until the client reports an event.
 
         Raises:
-            RuntimeError: it failed before.
+            RuntimeError: the client failed before.
 
         """
         assert self._process.stdout is not None  # noqa: S101  # it was asked for
@@ -164,16 +164,16 @@ class Client:
                 return event
             if event.get("failure"):
                 raise RuntimeError(f"{self._peer.name}: {event['failure']} ({event})")
-        raise RuntimeError(f"{self._peer.name}: the load client went without a word")
+        raise RuntimeError(f"{self._peer.name}: the load client ended without a result")
 
     def go_on(self) -> None:
-        """Give a client that pauses the word."""
+        """Let a client that pauses continue."""
         assert self._process.stdin is not None  # noqa: S101  # it was asked for
         self._process.stdin.write(b"\n")
         self._process.stdin.flush()
 
     def outcome(self) -> Outcome:
-        """Wait for the end."""
+        """Wait for the end of the run, and return its outcome."""
         self.await_event("started")
         before = self._serving.cpu_seconds()
         self.await_event("finished")
@@ -186,14 +186,14 @@ class Client:
 
 @contextlib.contextmanager
 def running(peer: Peer, serving: Serving, plan: Plan) -> Iterator[Client]:
-    """Start the client on its core, and end it."""
+    """Run the client on its core, within this context."""
     with machine.pinned_to(machine.client_cores()):
         process = subprocess.Popen(  # noqa: S603  # our own program
             [client()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
     assert process.stdin is not None  # noqa: S101  # it was asked for
     try:
-        process.stdin.write(_words(peer, serving, plan))
+        process.stdin.write(_plan_line(peer, serving, plan))
         process.stdin.flush()
         yield Client(process, peer, serving)
     finally:
@@ -201,9 +201,9 @@ def running(peer: Peer, serving: Serving, plan: Plan) -> Iterator[Client]:
         process.communicate()
 
 
-def _words(peer: Peer, serving: Serving, plan: Plan) -> bytes:
+def _plan_line(peer: Peer, serving: Serving, plan: Plan) -> bytes:
     batches = peer.batches if plan.batch > 1 else {}
-    words = {
+    members = {
         "host": HOST,
         "port": serving.port,
         "subscribe": peer.subscribe(plan.transport),
@@ -223,4 +223,4 @@ def _words(peer: Peer, serving: Serving, plan: Plan) -> bytes:
         "away": plan.away,
         "timeout": plan.seconds + plan.storm_after + plan.away + PATIENCE_S,
     }
-    return json.dumps(words).encode() + b"\n"
+    return json.dumps(members).encode() + b"\n"

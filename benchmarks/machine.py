@@ -1,4 +1,4 @@
-"""Where a benchmark ran: without it a figure means nothing."""
+"""The machine that a benchmark runs on, without which its figures mean nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def facts() -> dict[str, object]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what is compared; a peer that is not installed is left out."""
+    """Return the versions of what is compared; peers that are not installed are left out."""
     found = {"python": platform.python_version()}
     for name in DISTRIBUTIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -53,25 +53,25 @@ def versions() -> dict[str, str]:
 
 
 def open_files_limit() -> int:
-    """Return how many files, sockets among them, a process may have open."""
+    """Return how many files, including sockets, a process may have open."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def server_cores() -> set[int]:
-    """Return the core for what is measured, where there is more than one to choose from."""
+    """Return the core for the server: the last one, so not the client's if there are several."""
     cores = sorted(os.sched_getaffinity(0))
     return {cores[-1]}
 
 
 def client_cores() -> set[int]:
-    """Return the core for the load."""
+    """Return the core for the load client: the first one."""
     cores = sorted(os.sched_getaffinity(0))
     return {cores[0]}
 
 
 @contextlib.contextmanager
 def pinned_to(cores: set[int]) -> Iterator[None]:
-    """Keep this thread, and the processes it starts meanwhile, on some cores."""
+    """Keep this thread, and the processes that it starts in this context, on some cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -81,14 +81,14 @@ def pinned_to(cores: set[int]) -> Iterator[None]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has taken so far."""
+    """Return the processor time that a process has used so far, in seconds."""
     # The second field is the program's name in brackets, and may hold anything.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the memory that a process holds."""
+    """Return the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
@@ -96,7 +96,7 @@ def _packages() -> dict[str, str]:
     query = shutil.which("dpkg-query")
     if query is None:
         return {}
-    # What is not installed is told on standard error, and left out.
+    # dpkg-query names packages that are not installed on standard error only.
     answer = subprocess.run(  # noqa: S603  # Debian's own
         [query, "--show", "--showformat=${Package} ${Version}\n", *PACKAGES],
         capture_output=True,

@@ -1,7 +1,7 @@
-"""How much memory telemetry takes for each connection that is open.
+"""The memory that telemetry takes for each open connection.
 
-Allocations are traced while a lifecycle is told of many connections with one stream each. The ids
-are made before: they are the application's, which keeps them in any case.
+Allocations are traced while a lifecycle records many connections with one stream each. The ids are
+made before that, because an application keeps them in any case.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ REPETITIONS = 3
 
 def run(*, quick: bool) -> Result:
     """Trace a few rounds of opening and closing all connections."""
-    connections = QUICK_CONNECTIONS if quick else CONNECTIONS
-    opened, closed = zip(*(_trace(connections) for _ in range(REPETITIONS)), strict=True)
+    count = QUICK_CONNECTIONS if quick else CONNECTIONS
+    opened, closed = zip(*(_trace(count) for _ in range(REPETITIONS)), strict=True)
     return Result(
         [
             Figure("telemetry of an open connection", "bytes", opened, Bar(200)),
             Figure("left of it once it is closed", "bytes", closed),
         ],
-        {"connections": connections, "repetitions": REPETITIONS},
+        {"connections": count, "repetitions": REPETITIONS},
     )
 
 
-def _trace(connections: int) -> tuple[float, float]:
-    """Return the bytes a connection while all are open, and after all have closed."""
-    ids = [secrets.token_hex(8) for _ in range(connections)]
+def _trace(connection_count: int) -> tuple[float, float]:
+    """Return the bytes per connection while all are open, and after all have closed."""
+    ids = [secrets.token_hex(8) for _ in range(connection_count)]
     requests = [f"{connection_id}-1" for connection_id in ids]
     lifecycle = StreamLifecycleManager(StreamingMetrics())
     gc.collect()
@@ -51,4 +51,4 @@ def _trace(connections: int) -> tuple[float, float]:
         closed = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    return opened / connections, closed / connections
+    return opened / connection_count, closed / connection_count

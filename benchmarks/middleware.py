@@ -1,7 +1,7 @@
-"""What each middleware costs a stream: messages a second through one endpoint of a plain app.
+"""The cost of each middleware to a stream: messages per second through one endpoint of an app.
 
-All contenders serve at once, each in a process of its own on the same core; only one has a client
-at any time, and every round visits all of them.
+All contenders run at the same time, each in a process of its own on the same core, but only one has
+a client at any time. Each round measures all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run(*, quick: bool) -> Result:
         }
         stack.enter_context(machine.pinned_to(machine.client_cores()))
         for server in servers.values():
-            # The first request of a process is slower.
+            # The first request of a process is slower, and does not count.
             measure(server, messages)
         for _ in range(rounds):
             for name, server in servers.items():
@@ -48,11 +48,11 @@ def run(*, quick: bool) -> Result:
     return Result(figures, {"messages": messages, "rounds": rounds, "event_bytes": len(EVENT)})
 
 
-def measure(server: Server, messages: int) -> float:
-    """Stream once and return the messages a second.
+def measure(server: Server, message_count: int) -> float:
+    """Stream once and return the messages per second.
 
     Raises:
-        RuntimeError: not all of them came.
+        RuntimeError: not all messages came.
 
     """
     with socket.create_connection((HOST, server.port), TIMEOUT_S) as connection:
@@ -62,6 +62,7 @@ def measure(server: Server, messages: int) -> float:
         while piece := connection.recv(READ_BYTES):
             body += piece
         elapsed = time.perf_counter() - started
-    if body.count(EVENT) != messages:
-        raise RuntimeError(f"{body.count(EVENT)} messages came, and not {messages}: {body[:200]!r}")
-    return messages / elapsed
+    came = body.count(EVENT)
+    if came != message_count:
+        raise RuntimeError(f"{came} messages came, and not {message_count}: {body[:200]!r}")
+    return message_count / elapsed

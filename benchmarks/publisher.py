@@ -1,4 +1,4 @@
-"""Publishes NDJSON batches over one connection that is kept."""
+"""Publishes NDJSON batches over one persistent connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Publisher:
         """Wait until the log has what was sent.
 
         Raises:
-            RuntimeError: it was refused.
+            RuntimeError: the batch was refused.
 
         """
         answer = self._connection.getresponse()
@@ -50,9 +50,9 @@ class Publisher:
 
 
 class Publishing(threading.Thread):
-    """Publishes all batches, each once the one before is acknowledged.
+    """A thread that publishes all batches, each once the one before is acknowledged.
 
-    ``join`` it, then ask ``failure``.
+    After ``join``, ``failure`` is the error that ended it, if there was one.
     """
 
     def __init__(self, port: int, batches: Callable[[], Iterator[bytes]]) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 NANOSECONDS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 BASIC_RECORDINGS = 100_000
-# Runs before each repetition.
+# Executed before each repetition.
 SETUP = "message, old_message, batch, mixed = batches()"
 BATCH = 100
 FAN_OUT = 1_000

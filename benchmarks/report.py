@@ -30,7 +30,7 @@ class Moment(NamedTuple):
 
 
 def record(name: str, result: Result, begun: Moment, *, quick: bool) -> dict[str, object]:
-    """Return all that is known of a run, to be called at its end."""
+    """Return everything known of a run; to be called at its end."""
     return {
         "benchmark": name,
         "command": command(name, quick=quick),
@@ -57,7 +57,7 @@ def json_line(entry: dict[str, object]) -> bytes:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Return the figures as Markdown: a line each, or a cell each where they have one."""
+    """Return the figures as Markdown: a row for each, or a cell for those with a row and column."""
     listed = [figure for figure in figures if not figure.row]
     parts = [_list(listed)] if listed else []
     if len(listed) < len(figures):
@@ -89,7 +89,7 @@ def _list(figures: Sequence[Figure]) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with three significant digits, or all of a whole part that has more."""
+    """Return a number with three significant digits, or its whole part if that has more."""
     if abs(value) >= 100:  # noqa: PLR2004  # three digits before the point
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".")

@@ -1,7 +1,7 @@
-"""How long a scrape of ``/metrics`` takes, and how long it holds up the event loop meanwhile.
+"""How long a scrape of ``/metrics`` takes, and how long it blocks the event loop meanwhile.
 
-The streams are open and idle. A delay of the loop's 1 ms timer counts as a stall; as other things
-delay it too, the largest one in as long a time without a scrape stands beside.
+The streams are open and idle. A stall is the delay of a 1 ms timer on the loop. Other things delay
+the timer too, so the largest delay in an equally long time without a scrape is shown beside it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from benchmarks.scraping import scrape
 from benchmarks.service import Server, environment_of, running
 
 MILLISECONDS = 1_000
-# Between scrapes, for the loop to come to rest.
+# Between scrapes, so that the loop comes to rest.
 PAUSE_S = 0.05
-# The service's own descriptors: its log, its listener, its pipes.
+# The service's own descriptors, for its log, its listener and its pipes.
 SPARE_FILES = 100
 
 
@@ -41,7 +41,7 @@ def run(*, quick: bool) -> Result:
     return Result(figures, {"streams": used, "scrapes": scrapes})
 
 
-def measure(streams: int, scrapes: int) -> list[Sample]:
+def measure(stream_count: int, scrape_count: int) -> list[Sample]:
     """Scrape a service that has so many streams open.
 
     Raises:
@@ -50,15 +50,15 @@ def measure(streams: int, scrapes: int) -> list[Sample]:
     """
     with (
         running(
-            ["-m", "benchmarks.watched_service"], environment_of(max_connections=streams)
+            ["-m", "benchmarks.watched_service"], environment_of(max_connections=stream_count)
         ) as server,
         machine.pinned_to(machine.client_cores()),
-        Consumers(server.port, streams),
+        Consumers(server.port, stream_count),
     ):
         active = scrape(server.port).value("riptide_streaming_active_connections")
-        if active != streams:
-            raise RuntimeError(f"{active} streams are open, and not {streams}")
-        return [_sample(server) for _ in range(scrapes)]
+        if active != stream_count:
+            raise RuntimeError(f"{active} streams are open, and not {stream_count}")
+        return [_sample(server) for _ in range(scrape_count)]
 
 
 def _sample(server: Server) -> Sample:
@@ -79,10 +79,10 @@ def _largest_delay(server: Server) -> float:
     return float(server.stdout.readline())
 
 
-def _figures(streams: int, samples: list[Sample]) -> list[Figure]:
+def _figures(stream_count: int, samples: list[Sample]) -> list[Figure]:
     columns = zip(*samples, strict=True)
     duration, stall, without = ([value * MILLISECONDS for value in column] for column in columns)
-    at = f"{streams:,} streams"
+    at = f"{stream_count:,} streams"
     return [
         Figure(f"{at}: scrape", "ms", duration, Bar(25)),
         Figure(f"{at}: largest stall of the loop during a scrape", "ms", stall, Bar(5)),

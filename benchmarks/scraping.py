@@ -13,7 +13,7 @@ TIMEOUT_S = 60.0
 
 
 class Page(NamedTuple):
-    """An answer to a scrape, and the seconds it took."""
+    """The text of a scrape's answer, and the seconds that the scrape took."""
 
     text: str
     seconds: float
@@ -32,7 +32,7 @@ def scrape(port: int) -> Page:
     """Fetch the page once, over a connection of its own.
 
     Raises:
-        RuntimeError: there was no page.
+        RuntimeError: the answer has another status than 200.
 
     """
     connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)

@@ -35,10 +35,10 @@ class Server(NamedTuple):
 
 @contextlib.contextmanager
 def running(arguments: Sequence[str], environment: dict[str, str]) -> Iterator[Server]:
-    """Start a Python program, wait until it says on standard error where it serves, end it.
+    """Run a Python program within this context, from when it says on standard error that it serves.
 
     Raises:
-        RuntimeError: it did not start in time.
+        RuntimeError: the program did not start in time.
 
     """
     inherited = {
@@ -74,7 +74,7 @@ def riptide(*, telemetry: bool = True, **settings: object) -> Iterator[Server]:
 
 def environment_of(*, telemetry: bool = True, **settings: object) -> dict[str, str]:
     """Return the variables of a service for benchmarks: any port, a log in memory."""
-    # No heartbeats between what is measured, and no spreading of farewells at the end.
+    # No heartbeats among what is measured, and no drain at the end.
     chosen = {"port": 0, "log": "memory", "heartbeat_seconds": 3600, "drain_seconds": 0}
     environment = {
         f"RIPTIDE_{name.upper()}": str(value) for name, value in (chosen | settings).items()
@@ -86,7 +86,7 @@ def wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
     """Wait until a program says in its log where it serves, and return the port.
 
     Raises:
-        RuntimeError: it did not start in time.
+        RuntimeError: the program did not start in time.
 
     """
     deadline = time.monotonic() + START_DEADLINE_S

@@ -1,6 +1,6 @@
-"""What one reader in a hundred that never reads does to the latency of the others.
+"""How one consumer in a hundred that never reads affects the latency of the others.
 
-Messages are of 2 kB, so that the kernel's buffers for those who stall are soon full.
+Messages have 2 kB, so that the kernel's buffers for the stalled consumers are soon full.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAYLOAD_BYTES = 2_000
 
 
 def run(*, quick: bool) -> Result:
-    """Measure each server with and without them, one after the other."""
+    """Measure each server with and without stalled consumers, in turn."""
     consumers, seconds, rounds = (100, 0.3, 1) if quick else (1_000, 3.0, 5)
     entries = []
     for name, (peer, transport) in SERVERS.items():

@@ -1,7 +1,7 @@
-"""All consumers cut off at once, and all back at once: how long until nobody misses anything.
+"""All consumers are cut off at once and reconnect at once: how long until they miss nothing.
 
-Messages are published before, while they are away, and as they come back. Each says by
-``Last-Event-ID`` what it had, and must end up with every message once.
+Messages are published before the cut, while the consumers are away, and while they come back. Each
+consumer sends its last id (``Last-Event-ID``), and must end up with every message once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BAR = Bar(15)
 def run(*, quick: bool) -> Result:
     """Measure Riptide, and nchan, which can resume too."""
     consumers, rounds = (50, 1) if quick else (5_000, 3)
-    # No limit on how many connect at once: that is the storm.
+    # connecting=0 means no limit on how many connect at once, which makes the storm.
     plan = Plan(
         consumers=consumers,
         seconds=0.2 if quick else 1,

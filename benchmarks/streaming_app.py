@@ -1,8 +1,7 @@
-"""One endpoint that streams Server-Sent Events, behind the middleware that is named.
+"""One endpoint that streams Server-Sent Events, behind a middleware.
 
 Run by the benchmark ``middleware`` as ``python -m benchmarks.streaming_app NAME MESSAGES``. The
-OpenTelemetry SDK is set up as it costs least: metrics are read by nobody, spans are exported to
-nobody.
+OpenTelemetry SDK is set up for the least cost: nothing reads metrics, and nothing exports spans.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def bare(app: Starlette) -> None:
 
 
 def opentelemetry(app: Starlette) -> None:
-    """Add opentelemetry-instrumentation-asgi as it comes."""
+    """Add opentelemetry-instrumentation-asgi with its defaults."""
     app.add_middleware(
         OpenTelemetryMiddleware,
         tracer_provider=TracerProvider(),
@@ -60,17 +59,17 @@ def opentelemetry_excluding(app: Starlette) -> None:
 
 
 def starlette_exporter(app: Starlette) -> None:
-    """Add starlette-exporter as it comes."""
+    """Add starlette-exporter with its defaults."""
     app.add_middleware(PrometheusMiddleware)
 
 
 def fastapi_instrumentator(app: Starlette) -> None:
-    """Add prometheus-fastapi-instrumentator as it comes."""
+    """Add prometheus-fastapi-instrumentator with its defaults."""
     Instrumentator().instrument(app)
 
 
 def riptide(app: Starlette) -> None:
-    """Add Riptide's own."""
+    """Add Riptide's middleware."""
     module = importlib.import_module("riptide_telemetry.middleware.asgi")
     app.add_middleware(
         module.StreamTelemetryMiddleware, lifecycle=start_telemetry("benchmark").lifecycle
@@ -88,11 +87,11 @@ if importlib.util.find_spec("riptide_telemetry.middleware.asgi") is not None:
     CONTENDERS["riptide_telemetry.middleware.asgi.StreamTelemetryMiddleware"] = riptide
 
 
-def make_app(contender: str, messages: int) -> Starlette:
+def make_app(contender: str, message_count: int) -> Starlette:
     """Return the application; each request gets so many messages."""
 
     async def events() -> AsyncIterator[bytes]:
-        for _ in range(messages):
+        for _ in range(message_count):
             yield EVENT
 
     async def stream(_request: Request) -> StreamingResponse:
@@ -103,10 +102,10 @@ def make_app(contender: str, messages: int) -> Starlette:
     return app
 
 
-def main(contender: str, messages: int) -> None:
+def main(contender: str, message_count: int) -> None:
     """Serve on any port until a signal."""
     logging.basicConfig(level=logging.INFO)
-    app = make_app(contender, messages)
+    app = make_app(contender, message_count)
     config = uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=1)
     with socket.create_server((HOST, 0), backlog=128) as listener:
         logging.getLogger("benchmark").info("serving on http://%s:%d", *listener.getsockname())

@@ -1,7 +1,7 @@
-"""Deliveries a second to many consumers of the real service, with its telemetry on and off.
+"""Deliveries per second to many consumers of the real service, with telemetry on and off.
 
-A fresh service for each run, in the order on, off, off, on, ...; all ratios are of neighbours.
-``OTEL_SDK_DISABLED=true`` is off: the same calls reach a lifecycle that does nothing.
+Each run has a fresh service. The order is on, off, off, on, ..., and ratios compare neighbours.
+Off means ``OTEL_SDK_DISABLED=true``: the same calls reach a lifecycle that does nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RING_BYTES = 1 << 30
 
 
 class Load(NamedTuple):
-    """Who receives how much."""
+    """How many consumers get how many messages, published in batches of how many."""
 
     consumers: int
     messages: int
@@ -45,7 +45,7 @@ class Load(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one run came to."""
+    """The speed of one run: deliveries per second, also of the server's processor time."""
 
     deliveries_per_s: float
     deliveries_per_cpu_s: float
@@ -79,20 +79,20 @@ def measure(load: Load, *, telemetry: bool) -> Run:
     """Serve the load once."""
     ring = {"ring_messages": load.messages, "ring_bytes": RING_BYTES}
     with riptide(telemetry=telemetry, max_connections=load.consumers, **ring) as server:
-        return measure_on(server, load, has_books=telemetry)
+        return measure_on(server, load, has_metrics=telemetry)
 
 
 def measure_on(
     server: Server,
     load: Load,
     *,
-    has_books: bool = True,
+    has_metrics: bool = True,
     halfway: Callable[[], object] = lambda: None,
 ) -> Run:
-    """Have a server that runs already serve the load; do something when half is published.
+    """Serve the load with a running server; call ``halfway`` when half of it is published.
 
     Raises:
-        RuntimeError: messages are missing, at the consumers or in the service's own books.
+        RuntimeError: messages are missing, at the consumers or in the service's metrics.
 
     """
 
@@ -112,8 +112,8 @@ def measure_on(
             cpu = machine.cpu_seconds(server.pid) - cpu_before
             publishing.join()
         _check(load, received, publishing.failure)
-        if has_books:
-            _check_books(load, server.port)
+        if has_metrics:
+            _check_metrics(load, server.port)
     # The kernel counts processor time in hundredths of a second.
     return Run(load.deliveries / elapsed, load.deliveries / max(cpu, 0.01))
 
@@ -141,9 +141,9 @@ def _check(load: Load, received: int, failure: Exception | None) -> None:
         raise RuntimeError(f"{received} messages were received, and not {load.deliveries}")
 
 
-def _check_books(load: Load, port: int) -> None:
+def _check_metrics(load: Load, port: int) -> None:
     deadline = time.monotonic() + 10
-    # The ends of the streams are still on their way.
+    # The service may not have noticed yet that the streams have ended.
     while (page := scrape(port)).value("riptide_streaming_active_connections"):
         if time.monotonic() > deadline:
             break

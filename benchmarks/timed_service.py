@@ -1,10 +1,10 @@
-"""``riptide serve`` that tells how long its telemetry took of the fan-out of each message.
+"""``riptide serve`` that reports how long the recording of each message took.
 
-Run by the benchmark ``latency`` as ``python -m benchmarks.timed_service``. To each line on standard
-input it answers with one line of two numbers: the nanoseconds that recording took since the line
-before, between the acceptance of a message and its last write, and in all. A fan-out is recorded
-when it is over, or in parts: so its last part comes after the last write. Taking the time is in
-them, about 0.2 µs a call.
+Run by the benchmark ``latency`` as ``python -m benchmarks.timed_service``. The service answers each
+line on standard input with two numbers, in nanoseconds since the line before: the time that
+recording took between the acceptance of a message and its last write, and the time it took in all.
+A fan-out is recorded in one or more parts, the last of them after the last write. Both numbers
+include taking the time itself, about 0.2 µs a call.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BEFORE_THE_FAN_OUT = ("log_appended", "messages_published", "items_sent")
 
 
 class TimedManager(StreamLifecycleManager):
-    """The service's own, with a stopwatch on each verb."""
+    """The service's lifecycle manager, with a stopwatch on each method that records a message."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -36,7 +36,7 @@ class TimedManager(StreamLifecycleManager):
         threading.Thread(target=self._answer, daemon=True).start()
 
     def items_fanned_out(self, *args: Any, **keywords: Any) -> None:
-        """Record a part of a fan-out; the part before it was on the way."""
+        """Record a part of a fan-out; only the last part comes after the last write."""
         began = time.perf_counter_ns()
         super().items_fanned_out(*args, **keywords)
         self._on_the_way_ns += self._last_part_ns

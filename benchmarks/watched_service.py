@@ -1,7 +1,7 @@
-"""``riptide serve`` with a watcher on its event loop, which reports how late a 1 ms timer came.
+"""``riptide serve`` that reports how late a 1 ms timer on its event loop came.
 
-Run by the benchmark ``scrape`` as ``python -m benchmarks.watched_service``. To each line on
-standard input it answers with one line: the largest delay in seconds since the line before.
+Run by the benchmark ``scrape`` as ``python -m benchmarks.watched_service``. The service answers
+each line on standard input with the largest delay since the line before, in seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INTERVAL_S = 0.001
 
 
 class WatchingMonitor(EventLoopMonitor):
-    """The service's own monitor, and beside it a timer that is a hundred times as fast."""
+    """The service's own monitor, with a second timer that is a hundred times as fast."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,7 +41,7 @@ class WatchingMonitor(EventLoopMonitor):
         """Answer the lines of standard input."""
         for _ in sys.stdin:
             largest, self._largest = self._largest, 0.0
-            # A delay that has not ended is one too.
+            # The timer may be late at this moment, which counts as well.
             pending = time.perf_counter() - self._awaited
             sys.stdout.write(f"{max(largest, pending)}\n")
             sys.stdout.flush()

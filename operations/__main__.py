@@ -1,4 +1,4 @@
-"""``python -m operations``: write what is generated from the catalog and the thresholds."""
+"""``python -m operations``: writes all generated files of documents, dashboards and rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GENERATORS: Final[tuple[Callable[[], Mapping[str, str]], ...]] = (
     rule_tests,
     alertmanager_file,
 )
-"""Each returns the text of the files that it is the source of, by path below `ROOT`."""
+"""Each returns the texts of its files by their path, relative to `ROOT`."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Who hears of an alert, how soon and how often: the configuration of Alertmanager.
+"""Generates the configuration of Alertmanager: who is notified, how soon and how often.
 
-Secrets stand in files, which Alertmanager 0.25 reads for PagerDuty and Slack; for webhooks it
-reads a bearer token from one, while the URL stands here.
+Secrets stand in files of their own. Alertmanager 0.25 reads the secrets of PagerDuty and Slack
+from files; of a webhook it reads the bearer token from a file, but not the URL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TICKET: Final = "ticket"
 LOG: Final = "log"
 DEAD_MANS_SWITCH: Final = "dead-mans-switch"
 
-_SECRETS: Final = "/etc/alertmanager/secrets"  # a directory
+_SECRETS_DIRECTORY: Final = "/etc/alertmanager/secrets"
 _TITLE: Final = "{{ .Status | toUpper }}: {{ .GroupLabels.alertname }} in {{ .CommonLabels.job }}"
 _TEXT: Final = (
     "{{ range .Alerts }}{{ .Annotations.description }}\n"
@@ -31,11 +31,11 @@ _MINUTE: Final = 60
 _HOUR: Final = 3600
 _HEADING: Final = """Written by python -m operations from operations/alertmanager.py.
 Critical alerts page, warnings become tickets, information is logged, and the watchdog goes to a
-dead man's switch, which calls when it no longer hears from it."""
+dead man's switch, which calls somebody when the watchdog falls silent."""
 
-# Each severity silences the lesser ones about the same concern of the same process or job. All
-# three labels have to be equal: without, one alert would silence all others.
-_SAME: Final = ["job", "instance", "concern"]
+# An alert silences less severe ones with the same values of these labels: those about the same
+# concern of the same process or job. With fewer labels it would silence unrelated alerts.
+_EQUAL_LABELS: Final = ["job", "instance", "concern"]
 
 
 def alertmanager_file() -> Mapping[str, str]:
@@ -46,7 +46,7 @@ def alertmanager_file() -> Mapping[str, str]:
 def configuration(
     receivers: Mapping[str, Mapping[str, Any]] | None = None, pace: Pace = REAL
 ) -> dict[str, Any]:
-    """Return the configuration, with these receivers by name in place of the operator's."""
+    """Return the configuration; ``receivers``, by name, replace the operator's."""
     receivers = receivers or _receivers()
     return {
         "global": {"resolve_timeout": pace.text(5 * _MINUTE)},
@@ -92,7 +92,7 @@ def _inhibition(source: Severity, targets: str) -> dict[str, Any]:
     return {
         "source_matchers": [f'severity="{source}"'],
         "target_matchers": [f'severity=~"{targets}"'],
-        "equal": _SAME,
+        "equal": _EQUAL_LABELS,
     }
 
 
@@ -101,7 +101,7 @@ def _receivers() -> dict[str, dict[str, Any]]:
         PAGE: {
             "pagerduty_configs": [
                 {
-                    "routing_key_file": f"{_SECRETS}/pagerduty-routing-key",
+                    "routing_key_file": f"{_SECRETS_DIRECTORY}/pagerduty-routing-key",
                     "severity": "critical",
                     "description": _TITLE,
                     "links": [
@@ -119,7 +119,7 @@ def _receivers() -> dict[str, dict[str, Any]]:
         DEAD_MANS_SWITCH: {
             "webhook_configs": [
                 _webhook("https://deadmansswitch.example.com/riptide", "dead-mans-switch-token")
-                # That it is resolved, a switch must not hear: silence is what it waits for.
+                # A resolved watchdog must be silent, because the switch waits for silence.
                 | {"send_resolved": False}
             ]
         },
@@ -128,7 +128,7 @@ def _receivers() -> dict[str, dict[str, Any]]:
 
 def _slack(channel: str) -> dict[str, Any]:
     return {
-        "api_url_file": f"{_SECRETS}/slack-webhook-url",
+        "api_url_file": f"{_SECRETS_DIRECTORY}/slack-webhook-url",
         "channel": channel,
         "send_resolved": True,
         "title": _TITLE,
@@ -139,5 +139,7 @@ def _slack(channel: str) -> dict[str, Any]:
 def _webhook(url: str, token_file: str) -> dict[str, Any]:
     return {
         "url": url,
-        "http_config": {"authorization": {"credentials_file": f"{_SECRETS}/{token_file}"}},
+        "http_config": {
+            "authorization": {"credentials_file": f"{_SECRETS_DIRECTORY}/{token_file}"}
+        },
     }

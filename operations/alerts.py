@@ -1,12 +1,13 @@
-"""Every alert: what it watches, when it speaks, and what it says.
+"""Every alert: its condition, how long the condition has to hold, and its texts.
 
-All work for any job name and any number of processes. A warning whose critical fires is silent
-(`_unless_firing`), so that nobody is told the same twice; it counts its time anew after that.
+The alerts work for any job name and any number of processes. A warning does not fire while its
+critical alert does (`_unless_firing`), so that nobody is notified twice; after that, the
+warning's condition has to hold for its whole time again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from operations import recording_rules as recorded
 from operations import thresholds
@@ -21,7 +22,7 @@ CRITICAL_AFTER_S: Final = 300
 WARNING_AFTER_S: Final = 600
 INFO_AFTER_S: Final = 900
 
-_STARTS_TAKE_S: Final = 60
+_MIN_RESTART_WINDOW_S: Final = 60
 _PROCESS: Final = "{{ $labels.instance }} of {{ $labels.job }}"
 _PERCENT: Final = "{{ $value | humanizePercentage }}"
 
@@ -33,7 +34,7 @@ def alerts(pace: Pace = REAL) -> tuple[Group, ...]:
         Group("riptide-memory", _memory()),
         Group("riptide-messages", _messages()),
         Group("riptide-connections", _connections(pace)),
-        Group("riptide-objectives", (*_latency_burn(pace), *_success_burn(pace))),
+        Group("riptide-objectives", _objectives(pace)),
         Group("riptide-availability", _availability(pace)),
         Group("riptide-process", _process(pace)),
         Group("riptide-telemetry", _telemetry(pace)),
@@ -61,7 +62,7 @@ def _errors() -> tuple[Alert, ...]:
             WARNING_AFTER_S,
             f"{recorded.ERROR_RATIO} > {thresholds.ERROR_RATE_WARNING}"
             + _unless_firing("RiptideErrorRateCritical"),
-            "More streams fail than should.",
+            "Too many streams fail.",
             description,
         ),
     )
@@ -86,7 +87,7 @@ def _memory() -> tuple[Alert, ...]:
             WARNING_AFTER_S,
             f"riptide_streaming_memory_usage_bytes > {thresholds.MEMORY_USAGE_WARNING}"
             + _unless_firing("RiptideMemoryUsageCritical", "job, instance"),
-            "Streaming holds much memory.",
+            "Streaming holds a lot of memory.",
             description,
         ),
     )
@@ -127,7 +128,7 @@ def _messages() -> tuple[Alert, ...]:
             "Consumers are slower than publishers.",
             "{{ $value | humanize }} messages a minute are dropped in {{ $labels.job }}.",
         ),
-        # Nobody connected, or nothing published: no throughput is as it should be.
+        # Without consumers, or without publishes, a throughput of 0 is normal.
         Alert(
             "RiptideThroughputLow",
             Severity.INFO,
@@ -136,10 +137,10 @@ def _messages() -> tuple[Alert, ...]:
             f"{recorded.SENT} < {thresholds.THROUGHPUT_LOW:g}\n"
             f"and on (job) {recorded.ACTIVE_CONNECTIONS} > 0\n"
             f"and on (job) {recorded.PUBLISHED} > 0",
-            "Next to nothing reaches the consumers.",
-            # "humanize" would say 200m for 0.2, which reads like millions.
+            "Almost no messages reach the consumers.",
+            # "humanize" would print 0.2 as 200m, which reads like millions.
             '{{ $labels.job }} sends {{ $value | printf "%.2f" }} messages a second, though '
-            "somebody is connected and something is published.",
+            "consumers are connected and messages are published.",
         ),
     )
 
@@ -153,9 +154,9 @@ def _connections(pace: Pace) -> tuple[Alert, ...]:
             Concern.DURATION,
             WARNING_AFTER_S,
             f"{recorded.DURATION_P99} > {thresholds.CONNECTION_DURATION_P99:g}",
-            "Connections stay open for long.",
-            "1 % of the connections of {{ $labels.job }} that closed of late had been open for "
-            "longer than {{ $value | humanizeDuration }}.",
+            "Connections stay open for a long time.",
+            "1 % of the connections of {{ $labels.job }} that closed in the last 5 minutes had "
+            "been open for longer than {{ $value | humanizeDuration }}.",
         ),
         Alert(
             "RiptideActiveConnectionsHigh",
@@ -174,7 +175,7 @@ def _connections(pace: Pace) -> tuple[Alert, ...]:
             "sum by (job, instance) (riptide_streaming_active_connections)\n"
             "/ on (job, instance) riptide_connection_limit\n"
             f"> {thresholds.CONNECTIONS_NEAR_LIMIT}",
-            "Soon nobody else can connect.",
+            "Soon no more consumers can connect.",
             f"{_PERCENT} of the connections that {_PROCESS} allows are open.",
         ),
         Alert(
@@ -185,10 +186,11 @@ def _connections(pace: Pace) -> tuple[Alert, ...]:
             "60 * sum by (job) (rate(riptide_streaming_connections_closed_total"
             f'{{reason=~"slow_consumer|client_stalled"}}[{window}]))\n'
             f"> {thresholds.SLOW_CONSUMER_DISCONNECTS_PER_MINUTE}",
-            "Consumers are cut off because they are too slow.",
-            "{{ $labels.job }} cuts off {{ $value | humanize }} slow consumers a minute.",
+            "Consumers are disconnected because they are too slow.",
+            "{{ $labels.job }} disconnects {{ $value | humanize }} slow consumers a minute.",
         ),
-        # Held for twice its window: one restart, after which everybody comes back, is no storm.
+        # The condition has to hold for twice its window, so that one restart, after which all
+        # consumers reconnect, is no storm.
         Alert(
             "RiptideReconnectStorm",
             Severity.WARNING,
@@ -200,84 +202,82 @@ def _connections(pace: Pace) -> tuple[Alert, ...]:
             f"  sum by (job) (rate(riptide_streaming_reconnections_total[{window}]))\n"
             f"  / sum by (job) (rate(riptide_streaming_connections_opened_total[{window}]))\n"
             f"  > {thresholds.RECONNECTS_PER_CONNECTION}",
-            "Consumers lose their connection and come back, again and again.",
+            "Consumers keep losing their connection and reconnecting.",
             "{{ $value | humanize }} consumers a second reconnect to {{ $labels.job }}.",
         ),
     )
 
 
-def _latency_burn(pace: Pace) -> tuple[Alert, ...]:
-    target_ms = 1000 * thresholds.DELIVERY_LATENCY_TARGET
+class _Objective(NamedTuple):
+    """An objective, and its alert; the two functions name the recorded rules of a window."""
+
+    alert: str
+    concern: Concern
+    share: float
+    bad_ratio: Callable[[str], str]
+    traffic: Callable[[str], str]
+    summary: str
+    bad_messages: str
+
+
+_LATENCY: Final = _Objective(
+    "RiptideDeliveryLatencyBudgetBurn",
+    Concern.LATENCY,
+    thresholds.DELIVERY_LATENCY_OBJECTIVE,
+    recorded.late_ratio,
+    recorded.live,
+    "Messages reach consumers too late for the objective.",
+    "of the live messages of {{ $labels.job }} left after more than "
+    f"{1000 * thresholds.DELIVERY_LATENCY_TARGET:g} ms",
+)
+_SUCCESS: Final = _Objective(
+    "RiptideDeliverySuccessBudgetBurn",
+    Concern.SUCCESS,
+    thresholds.DELIVERY_SUCCESS_OBJECTIVE,
+    recorded.drop_ratio,
+    recorded.offered,
+    "Consumers lose more messages than the objective allows.",
+    "of the messages that consumers of {{ $labels.job }} were owed were dropped",
+)
+
+
+def _objectives(pace: Pace) -> tuple[Alert, ...]:
     return tuple(
-        _budget_burn(
-            "RiptideDeliveryLatencyBudgetBurn",
-            Concern.LATENCY,
-            pace,
-            rate,
-            recorded.late_ratio,
-            recorded.live,
-            thresholds.DELIVERY_LATENCY_OBJECTIVE,
-            "Messages reach consumers too late for the objective.",
-            f"of the live messages of {{{{ $labels.job }}}} left after more than {target_ms:g} ms",
-        )
+        _budget_burn(objective, rate, pace)
+        for objective in (_LATENCY, _SUCCESS)
         for rate in BURN_RATES
     )
 
 
-def _success_burn(pace: Pace) -> tuple[Alert, ...]:
-    return tuple(
-        _budget_burn(
-            "RiptideDeliverySuccessBudgetBurn",
-            Concern.SUCCESS,
-            pace,
-            rate,
-            recorded.drop_ratio,
-            recorded.offered,
-            thresholds.DELIVERY_SUCCESS_OBJECTIVE,
-            "Consumers lose more messages than the objective allows.",
-            "of the messages that consumers of {{ $labels.job }} were owed were dropped",
-        )
-        for rate in BURN_RATES
-    )
-
-
-def _budget_burn(  # noqa: PLR0913, PLR0917  # what two objectives have in common, with all that differs
-    name: str,
-    concern: Concern,
-    pace: Pace,
-    rate: BurnRate,
-    bad_ratio: Callable[[str], str],
-    traffic: Callable[[str], str],
-    objective: float,
-    summary: str,
-    what: str,
-) -> Alert:
-    limit = f"{rate.factor * (1 - objective):.4g}"
+def _budget_burn(objective: _Objective, rate: BurnRate, pace: Pace) -> Alert:
+    limit = f"{rate.factor * (1 - objective.share):.4g}"
     limit_percent = f"{100 * float(limit):g} %"
-    # Few messages prove nothing.
-    seconds = f"{pace.seconds(nominal_seconds(rate.long)):g}"
+    window_s = f"{pace.seconds(nominal_seconds(rate.long)):g}"
     expression = (
-        f"{bad_ratio(rate.long)} > {limit}\n"
-        f"and on (job) {bad_ratio(rate.short)} > {limit}\n"
-        f"and on (job) {traffic(rate.long)} * {seconds} > {thresholds.BURN_RATE_MESSAGES}"
+        f"{objective.bad_ratio(rate.long)} > {limit}\n"
+        f"and on (job) {objective.bad_ratio(rate.short)} > {limit}\n"
+        # A ratio of few messages proves nothing.
+        f"and on (job) {objective.traffic(rate.long)} * {window_s}"
+        f" > {thresholds.BURN_RATE_MESSAGES}"
     )
     if rate.severity is Severity.WARNING:
-        expression += _unless_firing(name, severity=Severity.CRITICAL)
+        expression += _unless_firing(objective.alert, severity=Severity.CRITICAL)
     return Alert(
-        name,
+        objective.alert,
         rate.severity,
-        concern,
+        objective.concern,
         rate.hold_s,
         expression,
-        summary,
-        f"{_PERCENT} {what} in the last {rate.long}. The objective of {100 * objective:g} % for 30 "
-        f"days bears {limit_percent}.",
+        objective.summary,
+        f"{_PERCENT} {objective.bad_messages} in the last {rate.long}. More than {limit_percent} "
+        f"uses up the error budget of the objective ({100 * objective.share:g} % for 30 days) too "
+        "fast.",
         {"window": rate.long},
     )
 
 
 def _availability(pace: Pace) -> tuple[Alert, ...]:
-    # Which jobs are Riptide's is known from what their targets said when they last answered.
+    # A job is Riptide's if a target of it has reported its build within the last day.
     known = f"group by (job) (last_over_time(riptide_build_info[{pace.window('1d')}]))"
     return (
         Alert(
@@ -289,7 +289,7 @@ def _availability(pace: Pace) -> tuple[Alert, ...]:
             "A Riptide process does not answer.",
             f"Prometheus cannot scrape {_PROCESS}.",
         ),
-        # Of the jobs that are down this is known already; without any job, nobody says so.
+        # RiptideTargetDown fires for jobs that are down. If no job is known, absent() still fires.
         Alert(
             "RiptideAbsent",
             Severity.CRITICAL,
@@ -300,7 +300,7 @@ def _availability(pace: Pace) -> tuple[Alert, ...]:
             "unless on (job) riptide_build_info\n"
             "unless on (job) up == 0",
             "Riptide has disappeared from monitoring.",
-            'Prometheus has no target of {{ or $labels.job "any job" }} that is a Riptide.',
+            'Prometheus scrapes no Riptide process of {{ or $labels.job "any job" }}.',
         ),
         Alert(
             "RiptideIndicatorAbsent",
@@ -315,15 +315,15 @@ def _availability(pace: Pace) -> tuple[Alert, ...]:
             "  and on (job, instance) riptide_streaming_delivery_latency_seconds_bucket"
             f'{{le="{thresholds.DELIVERY_LATENCY_TARGET}"}}\n'
             ")",
-            "Alerts are blind: series that they need are missing.",
-            f"{_PROCESS} is scraped, but not all the series that the objectives need arrive.",
+            "Some alerts cannot fire: series that they need are missing.",
+            f"{_PROCESS} is scraped, but series that the objectives need are missing.",
         ),
     )
 
 
 def _process(pace: Pace) -> tuple[Alert, ...]:
-    # No pace makes a process start faster.
-    window = pace.text(thresholds.RESTART_WINDOW, at_least_s=_STARTS_TAKE_S)
+    # A process does not start faster at the pace of a drill, so the window has a minimum.
+    window = pace.text(thresholds.RESTART_WINDOW, at_least_s=_MIN_RESTART_WINDOW_S)
     return (
         Alert(
             "RiptideEventLoopLag",
@@ -331,7 +331,7 @@ def _process(pace: Pace) -> tuple[Alert, ...]:
             Concern.EVENT_LOOP,
             CRITICAL_AFTER_S,
             f"riptide_event_loop_lag_seconds > {thresholds.EVENT_LOOP_LAG}",
-            "The event loop is overworked: everything is late.",
+            "The event loop is overloaded: everything is late.",
             f"A timer in {_PROCESS} came {{{{ $value | humanizeDuration }}}} late.",
         ),
         Alert(
@@ -341,7 +341,7 @@ def _process(pace: Pace) -> tuple[Alert, ...]:
             0,
             f"changes(process_start_time_seconds[{window}]) >= {thresholds.RESTARTS}\n"
             "and on (job, instance) riptide_build_info",
-            "A process starts again and again.",
+            "A process keeps restarting.",
             f"{_PROCESS} has started {{{{ $value | humanize }}}} times in "
             f"{thresholds.RESTART_WINDOW / 60:g} minutes.",
         ),
@@ -358,7 +358,7 @@ def _telemetry(pace: Pace) -> tuple[Alert, ...]:
             Concern.ACCOUNTING,
             CRITICAL_AFTER_S,
             "riptide_streaming_messages_unaccounted != 0",
-            "Riptide has lost count of messages: this is a fault of Riptide.",
+            "Riptide has lost count of messages: this is a bug in Riptide.",
             f"{_PROCESS} cannot say what became of {{{{ $value | humanize }}}} messages.",
         ),
         Alert(
@@ -371,7 +371,7 @@ def _telemetry(pace: Pace) -> tuple[Alert, ...]:
             f"{_PROCESS} fails to export {{{{ $labels.signal }}}}, {{{{ $value | humanize }}}} "
             "times a minute.",
         ),
-        # Metrics are exported all the time; traces and logs only when there are some.
+        # Only metrics are exported at intervals; traces and logs are when there are some.
         Alert(
             "RiptideExportSilence",
             Severity.WARNING,
@@ -394,7 +394,7 @@ def _telemetry(pace: Pace) -> tuple[Alert, ...]:
             0,
             "vector(1)",
             "Alerting works.",
-            "This alert always fires. When it no longer arrives, no alert does.",
+            "This alert always fires. If it no longer arrives, neither do the others.",
         ),
     )
 

@@ -1,7 +1,7 @@
-"""How fast an error budget may burn, over which windows, before somebody is told.
+"""How fast an error budget may burn, and over which windows, before an alert fires.
 
-The four pairs of the SRE workbook for a budget of 30 days. The long window says that it matters,
-the short one that it still goes on.
+These are the four pairs of windows of the SRE workbook for a budget of 30 days. The long window
+shows that the loss matters, the short one that it still goes on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from operations.rules import Severity
 
 
 class BurnRate(NamedTuple):
-    """A pair of windows, and the multiple of the even rate that burns too fast for them."""
+    """A pair of windows, and the burn rate that is too fast in both; 1 lasts for 30 days."""
 
     long: str
     short: str

@@ -1,4 +1,4 @@
-"""docs/metrics.md: every metric of the catalog, and how to ask for it."""
+"""Generates docs/metrics.md: every metric of the catalog, and queries to begin with."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ FILE: Final = "docs/metrics.md"
 INTRODUCTION: Final = """\
 # Metrics
 
-Everything that Riptide measures, as Prometheus shows it at `/metrics`. This page is generated from
+All metrics of Riptide, as Prometheus reads them at `/metrics`. This page is generated from
 `telemetry/riptide_telemetry/catalog.py` (`make kit`); do not edit it.
 
 - Every series exists from the first scrape, at zero, so `rate()` and `increase()` never miss the
-  first event and a missing series always means a missing service. The one exception are the metrics
-  with the label `topic` (`riptide_topic_…`): without `RIPTIDE_TOPIC_LABELS` there are none, and
-  queries for them are empty; with it, the label's values are the prefixes in it, and `other`.
-- Label values come from closed sets; there is no way for a client to add a series.
-- A message is *sent* when the transport of a consumer whose connection is up has taken it. That is
-  not yet *received*: see [architecture.md](architecture.md).
-- Ratios have no unit and lie between 0 and 1. Do not average them over instances: divide the sum
-  of what they are made of, as the examples do.
-- Beside these, `/metrics` has `target_info` (the service's resource attributes),
-  `http_server_request_duration_seconds` and its relatives for the plain endpoints, and the usual
-  `process_` and `python_` metrics of the process.
+  first event, and a missing series always means a missing service. The only exceptions are the
+  metrics with the label `topic` (`riptide_topic_…`): they exist only if `RIPTIDE_TOPIC_LABELS` is
+  set, and the values of the label are the prefixes in it, and `other`.
+- Label values come from closed sets; a client cannot add a series.
+- A message is *sent* when the transport of a consumer whose connection is up has taken it. The
+  message is not yet *received*: see [architecture.md](architecture.md).
+- Ratios have no unit and lie between 0 and 1. Do not average them over instances: sum numerators
+  and denominators apart and divide the sums, as the examples do.
+- Besides these, `/metrics` has `target_info` (the service's resource attributes),
+  `http_server_request_duration_seconds` and other metrics of the endpoints that do not stream, and
+  the usual `process_` and `python_` metrics of the process.
 """
 
 _PROMETHEUS_TYPES: Final = {
@@ -115,11 +115,11 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
     ),
     catalog.BUILD_INFO: "count by (version) (riptide_build_info)",
 }
-"""Queries to begin with, for the metrics whose use is not plain from their name."""
+"""Queries to begin with, for the metrics whose use is not clear from their name."""
 
 
 def generate() -> dict[str, str]:
-    """Return the reference."""
+    """Return the page by the name of its file."""
     overview = [
         "| metric | type | unit | labels |",
         "|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""How fast time passes for the rules: as written, or faster where a drill has to be short."""
+"""How fast time passes for the rules: as written, or faster, so that a drill is short."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS: Final = ((86400_000, "d"), (3600_000, "h"), (60_000, "m"), (1000, "s"), 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Divides every duration of the rules: windows, ``for``, waits. Rates per second stay."""
+    """Divides every duration of the rules (windows, ``for``, waits), but no rate per second."""
 
     factor: int = 1
 
@@ -19,16 +19,16 @@ class Pace:
         return nominal_s / self.factor
 
     def text(self, nominal_s: float, at_least_s: float = 0) -> str:
-        """Return it as Prometheus writes durations, in its largest unit that divides it.
+        """Return the duration as Prometheus writes it, in the largest unit that divides it.
 
-        ``at_least_s`` is real time, for what no pace makes faster.
+        ``at_least_s`` is a minimum in real time, for what takes as long at any pace.
         """
         milliseconds = round(max(at_least_s, self.seconds(nominal_s)) * 1000)
         size, unit = next(each for each in _UNITS if milliseconds % each[0] == 0)
         return f"{milliseconds // size}{unit}"
 
     def window(self, nominal: str) -> str:
-        """Return the duration of a window that is named by its nominal one, such as ``5m``."""
+        """Return the duration of a window, given its nominal one, such as ``5m``."""
         return self.text(nominal_seconds(nominal))
 
 

@@ -1,7 +1,8 @@
-"""What rules and dashboards ask for again and again, recorded once.
+"""The queries that several rules share, recorded once.
 
-Ratios are made of rates summed apart: an average of ratios would let one quiet process weigh as
-much as a busy one. Where nothing was attempted a ratio is 0/0, which no alert is above or below.
+A ratio divides one sum of rates by another: an average of ratios would let a quiet process weigh as
+much as a busy one. Where nothing was attempted a ratio is 0/0, that is NaN, and no alert fires:
+NaN is neither above nor below a threshold.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from operations.burn_rates import WINDOWS
 from operations.pace import REAL, Pace
 from operations.rules import Group, RecordingRule
 
-# How long back "now" reaches.
+# The window of rates that stand for the present.
 RECENT: Final = "5m"
 
 ACTIVE_CONNECTIONS: Final = "job:riptide_streaming_active_connections:sum"
@@ -25,27 +26,27 @@ DURATION_P99: Final = f"job:riptide_streaming_connection_duration_seconds:p99_ra
 
 
 def offered(window: str) -> str:
-    """Return the name under which messages sent or dropped, a second, are recorded."""
+    """Return the name of the recorded rate of messages sent or dropped, per second."""
     return f"job:riptide_streaming_messages_offered:rate{window}"
 
 
 def drop_ratio(window: str) -> str:
-    """Return the name under which dropped ÷ (sent + dropped) is recorded."""
+    """Return the name of the recorded ratio dropped ÷ (sent + dropped)."""
     return f"job:riptide_streaming_messages_dropped:ratio_rate{window}"
 
 
 def live(window: str) -> str:
-    """Return the name under which live messages sent, a second, are recorded."""
+    """Return the name of the recorded rate of live messages sent, per second."""
     return f"job:riptide_streaming_delivery_latency_seconds:rate{window}"
 
 
 def late_ratio(window: str) -> str:
-    """Return the name under which live messages sent too late ÷ all live ones are recorded."""
+    """Return the name of the recorded ratio of live messages sent too late ÷ all live ones."""
     return f"job:riptide_streaming_delivery_latency_seconds:late_ratio_rate{window}"
 
 
 def recording_rules(pace: Pace = REAL) -> tuple[Group, ...]:
-    """Return every recording rule. A name says the nominal window, whatever the pace."""
+    """Return every recording rule. Their names have the nominal window, whatever the pace."""
     return (_recent(pace), _delivery(pace))
 
 
@@ -68,7 +69,8 @@ def _recent(pace: Pace) -> Group:
             RecordingRule(
                 DROPPED, f"sum by (job) (rate(riptide_streaming_messages_dropped_total[{window}]))"
             ),
-            # Like the service's own error rate: of all connections that were open at some time.
+            # Relative to all connections that were open within the window, as the service's own
+            # error rate is.
             RecordingRule(
                 ERROR_RATIO,
                 f"sum by (job) (increase(riptide_streaming_errors_total[{window}]))\n"

@@ -1,4 +1,4 @@
-"""The files that Prometheus loads."""
+"""Generates the two files of rules that Prometheus loads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADING: Final = "Written by python -m operations from operations/{source}: cha
 
 
 def rule_files(pace: Pace = REAL) -> Mapping[str, str]:
-    """Return both files of rules."""
+    """Return both files, by their path."""
     return {
         RECORDING_RULES: render(
             recording_rules(pace), pace, _HEADING.format(source="recording_rules.py")

@@ -1,4 +1,4 @@
-"""The cases of the alerts as ``promtool test rules`` reads them."""
+"""Generates the tests of the alerts, which ``promtool test rules`` runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEADING: Final = "Written by python -m operations from operations/{source}: cha
 
 
 def rule_tests() -> Mapping[str, str]:
-    """Return one file for each alert, and one for services of which there is nothing to say."""
+    """Return one file for each alert, and one for services for which no alert fires."""
     files = {
         f"{_TESTS}/{name}.yaml": _file(
             (_test(case) for case in cases), "rule_cases/", step=_common_step(cases)
@@ -59,7 +59,7 @@ def _file(tests: Iterable[dict[str, Any]], source: str, step: str) -> str:
     content = {
         "rule_files": _RULE_FILES,
         "evaluation_interval": step,
-        # Otherwise promtool takes them in any order.
+        # Without this list, promtool evaluates the groups in any order.
         "group_eval_order": groups,
         "tests": list(tests),
     }

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 RUNBOOKS: Final = "https://riptide.example.com/alert-rules/runbooks"
 """Where the operator serves, or browses, the files of alert-rules/runbooks/."""
 DASHBOARD: Final = "https://grafana.example.com/d/riptide-streaming"
-"""The operator's Grafana, and the board in it that an alert is looked at on."""
+"""The dashboard that alerts link to, in the operator's Grafana."""
 
 
 class Severity(StrEnum):
-    """Who has to do something, and when: now, this week, nobody. A watchdog has none."""
+    """How soon somebody has to act: now, this week, never. A watchdog has no severity."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -31,7 +31,7 @@ class Severity(StrEnum):
 
 
 class Concern(StrEnum):
-    """What an alert is about: of two alerts about the same, the more severe silences the other."""
+    """What an alert is about. The most severe alert about a concern silences the others."""
 
     ERRORS = "errors"
     MEMORY = "memory"
@@ -54,7 +54,7 @@ class Concern(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecordingRule:
-    """A query whose answer Prometheus keeps; the name is ``level:metric:operations``."""
+    """A query whose result Prometheus stores; the name is ``level:metric:operations``."""
 
     name: str
     expression: str
@@ -62,9 +62,9 @@ class RecordingRule:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A condition, for how many (nominal) seconds it has to hold, and what people are told.
+    """A condition, for how many (nominal) seconds it has to hold, and the texts of the alert.
 
-    ``description`` says what is the matter, with the value in the units of people.
+    ``description`` says what is wrong, with the value in a readable unit.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Group:
 
 
 def render(groups: tuple[Group, ...], pace: Pace, heading: str) -> str:
-    """Return the file that Prometheus loads, with this comment at its top."""
+    """Return the file that Prometheus loads, with ``heading`` as a comment at its top."""
     content = {
         "groups": [
             {"name": group.name, "rules": [_as_loaded(rule, pace) for rule in group.rules]}
@@ -97,7 +97,7 @@ def render(groups: tuple[Group, ...], pace: Pace, heading: str) -> str:
 
 
 def to_yaml(content: Any, heading: str) -> str:
-    """Return YAML for people: in the order given, texts of several lines as they stand."""
+    """Return readable YAML: keys in the order given, texts of several lines as blocks."""
     body = yaml.dump(
         content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000, indent=2
     )
@@ -128,12 +128,12 @@ def labels_of(alert: Alert) -> dict[str, str]:
 
 
 def runbook_url(alert_name: str) -> str:
-    """Return where the runbook of an alert is to be read."""
+    """Return the address of an alert's runbook."""
     return f"{RUNBOOKS}/{quote(alert_name)}.md"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists, and writes what is said twice twice."""
+    """Indents lists, and repeats equal values instead of referring to the first."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  # PyYAML's own signature
         super().increase_indent(flow, indentless=False)

@@ -1,4 +1,4 @@
-"""docs/settings.md: every setting of the service, from where it is defined."""
+"""Generates docs/settings.md, which lists every setting of the service."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FILE: Final = "docs/settings.md"
 INTRODUCTION: Final = """\
 # Settings
 
-All settings of the service, which are environment variables. `riptide serve --help` says the same.
+All settings of the service. They are environment variables; `riptide serve --help` lists them too.
 This page is generated from `app/riptide/settings/settings.py` (`make kit`); do not edit it.
 
-- A value that is not allowed ends the start with a line that says what is. A variable that begins
-  with `RIPTIDE_` and means nothing is pointed out.
-- Times are numbers of seconds, sizes numbers of bytes; what stands in brackets after a default is
-  the same in larger units.
+- With a value that is not allowed, the service does not start, and prints in one line which values
+  are. A variable that begins with `RIPTIDE_` but is no setting causes a warning.
+- Times are numbers of seconds, sizes are numbers of bytes. The brackets after a default repeat it
+  in larger units.
 - The command line reads `RIPTIDE_URL` and `RIPTIDE_TOKEN` (`riptide tail --help`).
-- What telemetry is sent where is said by the variables of OpenTelemetry: see
+- The variables of OpenTelemetry say which telemetry is sent where: see
   [telemetry.md](telemetry.md)."""
 
 
 def generate() -> dict[str, str]:
-    """Return the reference."""
+    """Return the page by the name of its file."""
     sections = (line for title, entries in reference().items() for line in _section(title, entries))
     return {FILE: "\n".join([INTRODUCTION, *sections]) + "\n"}
 

@@ -1,6 +1,7 @@
 """Every number that the alerts and the dashboards share, each once.
 
-Ratios are fractions of 1, durations seconds, sizes bytes, rates per second unless said.
+Ratios are fractions of 1, durations are in seconds, sizes in bytes, rates per second unless the
+name says otherwise.
 """
 
 from typing import Final
@@ -28,7 +29,7 @@ DELIVERY_LATENCY_TARGET: Final = 0.25
 DELIVERY_SUCCESS_OBJECTIVE: Final = 0.999
 """The share of messages offered to consumers that are sent and not dropped."""
 BURN_RATE_MESSAGES: Final = 1000
-"""Messages in the long window of a burn rate below which it means nothing."""
+"""A burn rate means nothing if its long window has fewer messages than this."""
 
 CONNECTIONS_NEAR_LIMIT: Final = 0.85
 EVENT_LOOP_LAG: Final = 0.5
@@ -38,7 +39,7 @@ RECONNECTS_PER_CONNECTION: Final = 0.5
 RECONNECTS_STORM_PER_SECOND: Final = 1.0
 """Reconnections per second below which there is no storm, whatever the share."""
 EXPORT_SILENCE: Final = 180.0
-"""Seconds without a successful export that are too many."""
+"""Seconds without a successful export after which an alert fires."""
 RESTARTS: Final = 3
 """Starts within `RESTART_WINDOW` that make a loop."""
 RESTART_WINDOW: Final = 900.0

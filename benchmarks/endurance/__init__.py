@@ -1,1 +1,1 @@
-"""Long and rough treatment of a whole service: churn, storms, restarts. Nothing may be lost."""
+"""Long stress of a whole service: churn, storms and restarts. Nothing may be lost."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.endurance``: treat a service roughly, as long and as much as is asked."""
+"""``python -m benchmarks.endurance``: puts a service under churn, storms or restarts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def main() -> None:
-    """Treat a service roughly, and say what came of it; exit with 1 if a bar is missed."""
+    """Put a service under stress, and print the results; exit with 1 if a bar is missed."""
 
 
 @main.command("churn")
@@ -24,7 +24,7 @@ def main() -> None:
 @click.option("--warm-up", type=float, default=5, show_default=True, help="Minutes before that.")
 @click.option("--clients", type=int, default=200, show_default=True, help="How many at a time.")
 def churn_command(minutes: float, warm_up: float, clients: int) -> None:
-    """Consumers connect, read and vanish, on all transports."""
+    """Consumers connect, read and disconnect, on all transports."""
     _show(churn.run(churn.Plan(clients, minutes * 60, warm_up * 60), progress=True))
 
 
@@ -40,7 +40,7 @@ def storm_command(consumers: int, storms: int) -> None:
 @click.option("--consumers", type=int, default=1_000, show_default=True, help="How many.")
 @click.option("--restarts", type=int, default=3, show_default=True, help="How often.")
 def restart_command(consumers: int, restarts: int) -> None:
-    """Restart the service while it is published to and read."""
+    """Restart the service while clients publish and read."""
     _show(restart.run(restart.Plan(consumers, restarts)))
 
 

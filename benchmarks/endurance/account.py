@@ -1,4 +1,4 @@
-"""What a consumer has seen, and whether anything is wrong with it."""
+"""What a consumer has received, and whether anything is missing, repeated or wrong."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class Ledger:
-    """The number in each message of a topic, as the first consumer that saw it was told.
+    """The number in each message of a topic, as the first consumer received it.
 
-    Of those seen last, where there is no room for all.
+    At most ``room`` messages are remembered, the newest ones.
     """
 
     def __init__(self, room: float = math.inf) -> None:
@@ -18,7 +18,7 @@ class Ledger:
         self._room = room
 
     def compare(self, sequence: int, number: int) -> None:
-        """Enter a message, or hold it against what has been entered."""
+        """Remember a message, or compare it with what is remembered."""
         if self.numbers.setdefault(sequence, number) != number:
             self.contradictions += 1
         if len(self.numbers) > self._room:
@@ -26,23 +26,27 @@ class Ledger:
 
 
 class Account:
-    """One consumer: every message after its first position, once and in order, or it was told."""
+    """The messages of one consumer.
+
+    The consumer must get every message after its first position, once and in order, or be told
+    that it missed some.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self.position = ""
         self.cursor = self.start = 0
         self.received = 0
-        # Said by the service: left out, and how often it could not resume where the consumer was.
+        # Reported by the service.
         self.missed = self.gaps = self.resets = self.resumed = 0
-        # Said by nobody.
+        # Not reported by the service: faults.
         self.lost = self.doubled = 0
         self.ends: dict[str, int] = {}
-        # When the service wants it back.
+        # How long the service asks the consumer to wait before it reconnects.
         self.retry_ms = 0
         self._ledger = ledger
 
     def take(self, record: dict[str, Any]) -> None:
-        """Enter a record."""
+        """Account for a record."""
         if "id" in record:
             self.position = record["id"]
         sequence = int(self.position.rpartition("-")[2])

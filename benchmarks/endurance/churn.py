@@ -1,7 +1,7 @@
-"""Consumers connect, read and vanish in every way there is, for a long time.
+"""Consumers connect, read and disconnect in every possible way, for a long time.
 
-In the end the service has to hold what it held at the beginning: memory, places, tasks,
-descriptors; and no consumer may have missed a message that nobody told it of.
+At the end the service must hold no more than at the beginning (memory, places, tasks, descriptors),
+and no consumer may have missed a message without being told.
 """
 
 from __future__ import annotations
@@ -28,31 +28,32 @@ TOPICS = tuple(f"{kind}.{number}" for kind in ("keep", "skip", "newest") for num
 POLICIES = "skip.*=drop_oldest,newest.*=latest,*=disconnect"
 ADDRESSES = 500
 LEDGER_ROOM = 20_000
-# A trickle to each topic in turn, and to one of each policy more than a socket takes at once.
+# Messages in a batch, seconds between batches, and bytes of padding in a message: a trickle to each
+# topic in turn, and to one topic of each policy bursts of more than a socket takes at once.
 TRICKLE = (5, 0.02, 400)
 BURST = (100, 0.6, 16_000)
 BURSTING = TOPICS[::4]
 SMALL_BUFFER = 16 * 1024
 MEBIBYTE = 1024 * 1024
 SAMPLE_INTERVAL_S = 10.0
-# Allocator and caches: beyond that it is a leak.
+# The allocator and caches may grow this much; more is a leak.
 MEMORY_BAR = Bar(1.05)
 NOTHING = Bar(0)
 
 
 class Plan(NamedTuple):
-    """How many clients at a time, and for how long; before that, a warm-up; after each, a rest."""
+    """How many clients there are at a time, and for how long."""
 
     clients: int = 200
     seconds: float = 1800.0
-    # As long as it takes the heap to find its shape.
+    # Comes first, until the size of the heap is steady.
     warm_up_s: float = 300.0
-    # In which the service gives freed memory back to the system.
+    # Follows the warm-up and the churn, and lets the service give freed memory back to the system.
     rest_s: float = 2 * INTERVAL_S
 
 
 class Visitors:
-    """The clients, each a task, and what all of them have seen."""
+    """The clients, each a task, and what all of them have received."""
 
     def __init__(self, server: Server, seed: int) -> None:
         self.visits = self.refused = 0
@@ -62,28 +63,28 @@ class Visitors:
         self._ledgers = {topic: Ledger(room=LEDGER_ROOM) for topic in TOPICS}
 
     async def run(self, clients: int, seconds: float) -> None:
-        """Let so many clients come and go for so long."""
+        """Let so many clients come and go for some seconds."""
         until = time.monotonic() + seconds
-        # Nobody comes back to what another round has left.
+        # Each round takes another course.
         self._seed += 1
         async with asyncio.TaskGroup() as group:
             for number in range(clients):
                 chance = random.Random(self._seed * 100_003 + number)  # noqa: S311  # to be repeatable
                 group.create_task(self._come_and_go(chance, until))
 
-    def told(self, what: str) -> int:
-        """Return a sum over all accounts."""
-        return sum(getattr(account, what) for account in self.accounts)
+    def total(self, attribute: str) -> int:
+        """Return the sum of an attribute over all accounts."""
+        return sum(getattr(account, attribute) for account in self.accounts)
 
     def slow_ends(self) -> int:
         """Return how often a consumer was disconnected for being slow, and told so."""
         return sum(account.ends.get("slow_consumer", 0) for account in self.accounts)
 
     def problems(self) -> dict[str, int]:
-        """Return what is wrong with what consumers have seen."""
+        """Return how many of the consumers' messages are wrong, by what is wrong."""
         return {
-            "lost": self.told("lost"),
-            "doubled": self.told("doubled"),
+            "lost": self.total("lost"),
+            "doubled": self.total("doubled"),
             "contradicted": sum(ledger.contradictions for ledger in self._ledgers.values()),
         }
 
@@ -99,7 +100,7 @@ class Visitors:
                     await self._bother(chance, topic)
                     continue
                 if kind < 0.15 or topic not in accounts:  # noqa: PLR2004  # as above
-                    # A newcomer; the account of who was here before is closed.
+                    # A new consumer, which does not resume; no more is added to the old account.
                     account = Account(self._ledgers[topic])
                     accounts[topic] = account
                     self.accounts.append(account)
@@ -129,11 +130,11 @@ class Visitors:
                 connection.transport.resume_reading()
         await asyncio.wait([connection.gone], timeout=chance.uniform(0, 3))
         _leave(chance, transport, connection)
-        # What is still on its way to us is read, or not: the position is that of the last record.
+        # Data that is still under way may be read or not: the position is that of the last record.
         await connection.gone
 
     async def _bother(self, chance: random.Random, topic: str) -> None:
-        """Ask for what there is not, or break off in the middle of a request."""
+        """Send a request that is not valid, or break off in the middle of one."""
         reader, writer = await asyncio.open_connection(HOST, self._server.port)
         writer.write(
             chance.choice(
@@ -165,7 +166,7 @@ def _leave(chance: random.Random, transport: str, connection: Connection) -> Non
 
 
 def run(plan: Plan, progress: bool = False) -> Result:  # noqa: FBT001, FBT002  # a switch of the command line
-    """Churn, and hold what the service has at the end against what it had after the warm-up."""
+    """Churn, and compare what the service holds at the end and after the warm-up."""
     with tempfile.TemporaryDirectory() as directory:
         return _run(directory, plan, progress=progress)
 
@@ -198,8 +199,8 @@ async def _churn(server: Server, plan: Plan, *, progress: bool) -> Result:
     after = await holdings.take(server)
     figures = [
         Figure("visits", "", [visitors.visits - visits]),
-        Figure("messages seen by consumers", "", [visitors.told("received")]),
-        Figure("messages they were told to have missed", "", [visitors.told("missed")]),
+        Figure("messages seen by consumers", "", [visitors.total("received")]),
+        Figure("messages they were told to have missed", "", [visitors.total("missed")]),
         Figure("times they were too slow to stay", "", [visitors.slow_ends()]),
         Figure("refused", "", [visitors.refused], NOTHING),
         Figure("resident, at the beginning", "MB", [before.resident / MEBIBYTE]),

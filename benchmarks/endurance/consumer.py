@@ -1,4 +1,4 @@
-"""One connection of a consumer, and a consumer that always comes back."""
+"""One connection of a consumer, and a consumer that always reconnects."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 OPEN = (b"HTTP/1.1 200", b"HTTP/1.1 101")
 HEAD_END = b"\r\n\r\n"
-# Where the service does not say when to come back.
+# The longest wait before a reconnect if the service asks for none.
 PAUSE_S = 0.3
 
 
 class Connection(asyncio.Protocol):
-    """A stream on a socket; ``gone`` is done when it has ended, ``open`` when it has begun."""
+    """A stream on a socket.
+
+    ``open`` is done when the answer's head has come, and says whether there is a stream; ``gone``
+    is done when the connection has ended.
+    """
 
     def __init__(
         self, request: bytes, records: wire.Records, take: Callable[[dict[str, Any]], None]
@@ -62,14 +66,14 @@ class Connection(asyncio.Protocol):
                 self.transport.write(wire.client_frame(wire.PONG, self._records.pings.pop()))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # however it went
-        """Let those know who wait."""
+        """Finish both futures."""
         if not self.open.done():
             self.open.set_result(False)
         if not self.gone.done():
             self.gone.set_result(None)
 
     def reset(self) -> None:
-        """Vanish: the other side gets a TCP reset."""
+        """Close the connection by a TCP reset."""
         linger = struct.pack("ii", 1, 0)
         with contextlib.suppress(OSError):
             self.transport.get_extra_info("socket").setsockopt(
@@ -84,7 +88,7 @@ async def connect(
     take: Callable[[dict[str, Any]], None],
     receive_buffer: int | None = None,
 ) -> Connection:
-    """Ask for a stream; with a buffer so small, if need be, that not reading is noticed soon.
+    """Ask for a stream. A small ``receive_buffer`` (bytes) fills soon if the client does not read.
 
     Raises:
         OSError: nobody listens.
@@ -118,7 +122,7 @@ class Follower:
         self._topic = topic
 
     async def follow(self) -> None:
-        """Connect, and again whenever the connection is gone, until cancelled."""
+        """Connect, and reconnect whenever the connection is lost, until cancelled."""
         try:
             while True:
                 await self._follow_once()

@@ -1,6 +1,6 @@
-"""``riptide serve`` that tells, at each line on standard input, what it holds on to.
+"""``riptide serve`` that answers each line on standard input with what it holds, as JSON.
 
-Run as ``python -m benchmarks.endurance.counted_service``. It answers with one line of JSON.
+Run as ``python -m benchmarks.endurance.counted_service``.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from riptide_telemetry import EventLoopMonitor
 
 
 class CountingMonitor(EventLoopMonitor):
-    """The service's own monitor, and a thread that answers."""
+    """The service's own monitor, with a thread that answers."""
 
     async def run(self) -> None:
-        """Find out which loop is the service's, and watch it until cancelled."""
+        """Answer on the service's event loop, and watch the loop until cancelled."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=_answer, args=[loop], daemon=True).start()
         await super().run()
 
 
 class CountedStreams(Streams):
-    """The service's own, known by name."""
+    """The service's streams, reachable as ``instance``."""
 
     instance: Streams
 
@@ -42,7 +42,7 @@ class CountedStreams(Streams):
 
 
 class CountedAdmission(Admission):
-    """The service's own, known by name."""
+    """The service's admission, reachable as ``instance``."""
 
     instance: Admission
 
@@ -57,16 +57,16 @@ def _answer(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _count(loop: asyncio.AbstractEventLoop) -> None:
-    # Twice, for what only the first makes garbage.
+    # Twice, because the first collection may turn further objects into garbage.
     gc.collect()
     gc.collect()
-    # What the allocator keeps for later is no leak, and grows with the fullest moment there was.
+    # Memory that the allocator keeps for later is no leak; its size follows from the peak.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
     held = {
         "objects": len(gc.get_objects()),
-        # All but this one.
+        # All tasks but this one.
         "tasks": len(asyncio.all_tasks(loop)) - 1,
         "places": CountedStreams.instance._places_taken,  # noqa: SLF001  # a leak would be in there
         "addresses": len(CountedAdmission.instance._addresses),  # noqa: SLF001  # as above

@@ -1,4 +1,4 @@
-"""Many consumers that always come back, and what is to be said of them in the end."""
+"""Many consumers that always reconnect, and the figures of what they received."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 120.0
 POLL_S = 0.05
-# Connections on their way at once, while nothing is measured yet.
+# How many connections are opened at once, before anything is measured.
 CONNECTING = 200
 NOTHING = Bar(0)
 
 
 class Following:
-    """Followers of some topics, evenly over the transports. A context, in which they follow."""
+    """Followers of some topics, spread evenly over the transports, who follow in this context."""
 
     def __init__(self, port: int, consumers: int, topics: Sequence[str]) -> None:
         self.ledgers = {topic: Ledger() for topic in topics}
@@ -52,7 +52,7 @@ class Following:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def caught_up(self, heads: Mapping[str, int]) -> float:
-        """Wait until all are at the heads of their topics; return how many seconds it took."""
+        """Wait until all are at the heads of their topics; return the seconds that this took."""
         began = time.monotonic()
         await self._until(
             lambda: all(
@@ -63,7 +63,7 @@ class Following:
         return time.monotonic() - began
 
     async def resumed_beyond(self, before: Sequence[int]) -> float:
-        """Wait until each has resumed more often than before; return how many seconds it took."""
+        """Wait until each has resumed more often than before; return the seconds that this took."""
         began = time.monotonic()
         await self._until(
             lambda: all(
@@ -74,14 +74,17 @@ class Following:
         return time.monotonic() - began
 
     def figures(self, logs: Mapping[str, Mapping[int, int]]) -> list[Figure]:
-        """Return what is wrong, given the log of each topic: the number of each message."""
+        """Return what was received and what is wrong with it, given the log of each topic.
+
+        A log is the number in each message by the message's sequence number.
+        """
         accounts = [follower.account for follower in self.followers]
         incomplete = contradicted = 0
         for account, topic in zip(accounts, self.topic_of, strict=True):
             head = max(logs[topic], default=0)
             incomplete += account.cursor != head or account.received != head - account.start
         for topic, ledger in self.ledgers.items():
-            # What the consumers of a topic have seen between them is what the log has of it.
+            # Together, the consumers of a topic must have received what the log has.
             first = min(
                 account.start
                 for account, of in zip(accounts, self.topic_of, strict=True)
@@ -108,7 +111,7 @@ class Following:
         ]
 
     async def read_logs(self) -> dict[str, dict[int, int]]:
-        """Return what the service's log has of each topic: the number of each message."""
+        """Return the log of each topic: the number in each message by its sequence number."""
         return {topic: await self._read_log(topic) for topic in self.ledgers}
 
     async def _read_log(self, topic: str) -> dict[int, int]:
@@ -130,5 +133,5 @@ class Following:
         while not condition():
             if time.monotonic() > deadline:
                 behind = sum(not follower.account.position for follower in self.followers)
-                raise RuntimeError(f"not all consumers got there; {behind} were never served")
+                raise RuntimeError(f"not all consumers caught up; {behind} got no record at all")
             await asyncio.sleep(POLL_S)

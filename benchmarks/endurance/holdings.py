@@ -1,4 +1,4 @@
-"""What a service holds on to, as itself, the system and its metrics say."""
+"""What a service holds, as the service itself, the system and the metrics report it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ SETTLE_DEADLINE_S = 30.0
 
 
 class Holdings(NamedTuple):
-    """Taken while nobody is connected; ``resident``, ``used`` and ``memory_usage`` are bytes.
+    """What a service holds while nobody is connected.
 
-    ``used`` is what stays resident once the allocator has given back what it kept for later.
+    ``resident``, ``used`` and ``memory_usage`` are in bytes. ``used`` is what stays resident once
+    the allocator has given back the memory that it kept for later.
     """
 
     resident: int
@@ -38,7 +39,7 @@ class Holdings(NamedTuple):
 
 
 async def take(server: Server) -> Holdings:
-    """Wait until no stream is open, and take stock.
+    """Wait until no stream is open, and return what the service holds.
 
     Raises:
         RuntimeError: streams stay open though their clients have gone.
@@ -49,7 +50,7 @@ async def take(server: Server) -> Holdings:
         if time.monotonic() > deadline:
             raise RuntimeError("streams stay open though their clients have gone")
         await asyncio.sleep(0.1)
-    # Their sockets are closed a moment later, and those of requests with them.
+    # The sockets of streams and of requests are closed a moment later.
     descriptors = await _steady_descriptors(server.pid)
     topics, queued, unaccounted, memory_usage = await _metrics(
         server,
@@ -78,7 +79,7 @@ async def take(server: Server) -> Holdings:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the memory of a process that is in use."""
+    """Return the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 

@@ -1,4 +1,4 @@
-"""A publisher that goes on whatever happens to the service, and knows what was acknowledged."""
+"""A publisher that continues whatever happens to the service, and keeps what was acknowledged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RETRY_PAUSE_S = 0.1
 
 
 class Publisher:
-    """Publishes numbered messages, some at once; one whose answer was lost may be there or not."""
+    """Publishes batches of numbered messages; a batch without an answer may be stored or not."""
 
     def __init__(self, port: int, topics: Iterable[str], name: str, padding: int = 50) -> None:
         self.acknowledged: list[tuple[str, int]] = []
@@ -31,13 +31,14 @@ class Publisher:
         self._number = 0
 
     @contextlib.asynccontextmanager
-    async def publishing(self, batch: int, interval_s: float) -> AsyncIterator[None]:
-        """Publish a batch every so often meanwhile; the topics take turns.
+    async def publishing(self, batch_size: int, interval_s: float) -> AsyncIterator[None]:
+        """Within this context, publish a batch to each topic in turn, every ``interval_s``.
 
-        In the end what is on its way is answered first: given up, it might be stored later.
+        At the end, the answer to the last batch is awaited, because the batch might be stored
+        later otherwise.
         """
         over = asyncio.Event()
-        task = asyncio.create_task(self._run(batch, interval_s, over))
+        task = asyncio.create_task(self._run(batch_size, interval_s, over))
         try:
             yield
             over.set()
@@ -45,24 +46,28 @@ class Publisher:
         finally:
             task.cancel()
 
-    async def _run(self, batch: int, interval_s: float, over: asyncio.Event) -> None:
+    async def _run(self, batch_size: int, interval_s: float, over: asyncio.Event) -> None:
         topics = itertools.cycle(self._topics)
         while not over.is_set():
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_connection(HOST, self._port)
                 try:
                     while not over.is_set():
-                        await self._publish(reader, writer, next(topics), batch)
+                        await self._publish(reader, writer, next(topics), batch_size)
                         await asyncio.sleep(interval_s)
                 finally:
                     writer.close()
             await asyncio.sleep(RETRY_PAUSE_S)
 
     async def _publish(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, topic: str, batch: int
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        topic: str,
+        batch_size: int,
     ) -> None:
-        numbers = range(self._number, self._number + batch)
-        self._number += batch
+        numbers = range(self._number, self._number + batch_size)
+        self._number += batch_size
         body = b"\n".join(orjson.dumps([self._name, number, self._padding]) for number in numbers)
         writer.write(
             f"POST /topics/{topic} HTTP/1.1\r\nHost: {HOST}\r\n"
@@ -80,4 +85,4 @@ class Publisher:
         if head.startswith(ACCEPTED):
             self.acknowledged += [(topic, number) for number in numbers]
         else:
-            self.refused += batch
+            self.refused += batch_size

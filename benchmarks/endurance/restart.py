@@ -1,4 +1,4 @@
-"""The service is restarted under load: its consumers come back, and have every message once."""
+"""The service is restarted under load: its consumers reconnect, and get every message once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = ["-m", "riptide.cli", "serve"]
 
 
 class Plan(NamedTuple):
-    """How many consumers, how often the service is restarted, and its window for the drain."""
+    """How many consumers there are, how often the service is restarted, and how long it drains."""
 
     consumers: int = 1_000
     restarts: int = 3
@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 
 
 def run(plan: Plan) -> Result:
-    """Restart, and hold what the consumers have against the log."""
+    """Restart, and compare what the consumers received with the log."""
     with tempfile.TemporaryDirectory() as directory, machine.pinned_to(machine.client_cores()):
         return asyncio.run(_restart(directory, plan))
 

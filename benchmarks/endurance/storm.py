@@ -1,4 +1,4 @@
-"""All consumers lose their connection at once, and come back at once, while messages go on."""
+"""All consumers lose their connection at once, and reconnect at once, under load."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPARE_FILES = 200
 
 
 class Plan(NamedTuple):
-    """How many consumers, how often they are cut off, and how long they read in between."""
+    """How many consumers there are, how often they are cut off, and how long they read between."""
 
     consumers: int = 5_000
     storms: int = 3
@@ -30,10 +30,10 @@ class Plan(NamedTuple):
 
 
 def run(plan: Plan) -> Result:
-    """Cut all off, and see that each has everything once in the end."""
+    """Cut all consumers off, and check that each has every message once in the end."""
     consumers = min(plan.consumers, machine.open_files_limit() - SPARE_FILES)
     plan = plan._replace(consumers=consumers)
-    # A log on disk: what has left the ring meanwhile is in there.
+    # A log on disk has the messages that leave the ring meanwhile.
     with (
         tempfile.TemporaryDirectory() as directory,
         running(

@@ -16,21 +16,21 @@ GOODBYE = (1000).to_bytes(2)
 
 
 class Records(Protocol):
-    """Finds the records in what comes after the head of an answer."""
+    """Finds the records in the data that follows the head of an answer."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the records that are complete now, each as its JSON."""
 
 
 class LineRecords:
-    """NDJSON and SSE: lines with a record, among those of SSE's fields and of HTTP's chunks."""
+    """NDJSON and SSE: records are lines with a prefix; others are SSE's fields or HTTP's chunks."""
 
     def __init__(self, prefix: bytes) -> None:
         self._prefix = prefix
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return what follows the prefix in lines that have it."""
+        """Return the records in lines with the prefix, whose last character begins the record."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         prefix = self._prefix
         start = len(prefix) - 1
@@ -38,7 +38,7 @@ class LineRecords:
 
 
 class FrameRecords:
-    """WebSocket: the text frames of a server, whole and unmasked; its pings are kept."""
+    """WebSocket: unmasked text frames without fragments; payloads of pings are kept."""
 
     def __init__(self) -> None:
         self.pings: list[bytes] = []
@@ -60,7 +60,7 @@ class FrameRecords:
 
 
 def _frame(data: bytes, start: int) -> tuple[int, bytes, int] | None:
-    """Return opcode and payload of the frame there, and where the next begins."""
+    """Return the opcode and payload of the frame at ``start``, and where the next one begins."""
     begin = start + 2
     if len(data) < begin:
         return None
@@ -89,7 +89,7 @@ def records_of(transport: str) -> Records:
 
 
 class Asked(NamedTuple):
-    """A stream after a position ("": latest), for a forwarded address ("": none)."""
+    """A stream to ask for: after a position ("": latest), for a forwarded address ("": none)."""
 
     transport: str
     topic: str

@@ -10,8 +10,8 @@ import (
 )
 
 // Blaster is the least that a server can do: it acknowledges a message, frames it once, and
-// writes all that is new to each consumer, a few at a time. It resumes nobody, limits nothing and
-// records nothing; what it reaches is what the kernel and the client allow.
+// writes everything new to each consumer, a few consumers at a time. It resumes nobody, limits
+// nothing and records nothing, and so shows what the kernel and the client allow.
 type Blaster struct {
 	poller    *Poller
 	listener  int
@@ -27,6 +27,7 @@ type blasted struct {
 	cursor int
 }
 
+// The number of consumers that are written to between two looks for events.
 const blastSlice = 64
 
 func blast() {

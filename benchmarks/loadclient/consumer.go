@@ -22,9 +22,9 @@ type Consumer struct {
 	fd     int
 	stage  Stage
 	warmed bool
-	// What came of a message or a frame whose rest is still to come.
+	// The beginning of a message or a frame whose rest has not come yet.
 	carry []byte
-	// From where it would resume; kept only where a storm is planned.
+	// The id to resume after; kept only if a storm is planned.
 	lastID []byte
 }
 
@@ -40,12 +40,12 @@ const (
 	opText  = 0x1
 	opClose = 0x8
 	opPing  = 0x9
-	// A reader that stalls has room for no more than this.
-	stalledRoom = 4096
-	retryAfter  = 1_000_000_000
+	// The receive buffer of a consumer that stalls, in bytes.
+	stalledRoom  = 4096
+	retryAfterNs = 1_000_000_000
 )
 
-// connect sets out without waiting.
+// connect starts to connect a consumer, and does not wait.
 func (l *Load) connect(number int) {
 	c := &l.consumers[number]
 	c.fd = newSocket()
@@ -91,7 +91,7 @@ func (l *Load) request(number int, c *Consumer) {
 	l.poller.change(c.fd, int32(number), false)
 }
 
-// comeBack tries again a second later.
+// comeBack makes a consumer connect again a second later.
 func (l *Load) comeBack(number int, c *Consumer) {
 	l.result.Retries++
 	if l.result.Retries > 10*len(l.consumers)+10 {
@@ -99,7 +99,7 @@ func (l *Load) comeBack(number int, c *Consumer) {
 	}
 	c.stage = away
 	must(syscall.Close(c.fd))
-	l.returning = append(l.returning, Returning{number, now() + retryAfter})
+	l.returning = append(l.returning, Returning{number, now() + retryAfterNs})
 }
 
 func (l *Load) receive(number int, c *Consumer) {
@@ -115,7 +115,7 @@ func (l *Load) receive(number int, c *Consumer) {
 			return
 		}
 		if !l.counting {
-			// Not yet subscribed for good: it counts as one more try.
+			// Before the measurement, a lost stream only counts as a retry.
 			l.openCount--
 			l.underWay++
 			l.comeBack(number, c)
@@ -156,7 +156,7 @@ func (l *Load) receive(number int, c *Consumer) {
 	c.carry = append(c.carry[:0], rest...)
 }
 
-// stamps counts the messages in a piece of a body and returns what is incomplete.
+// stamps counts the messages in a piece of a body and returns the incomplete rest.
 func (l *Load) stamps(number int, c *Consumer, data []byte, moment int64) []byte {
 	at, done, last := 0, 0, -1
 	for {
@@ -186,11 +186,11 @@ func (l *Load) stamps(number int, c *Consumer, data []byte, moment int64) []byte
 		}
 	}
 	l.hear(data[:done])
-	// The id of what is incomplete stands before it.
+	// Everything after the last stamp is kept, because an id stands before its message's stamp.
 	return data[done:]
 }
 
-// hear counts what a stream of Riptide says about itself.
+// hear counts the control records of a stream of Riptide.
 func (l *Load) hear(data []byte) {
 	l.result.Resumed += bytes.Count(data, wordResumed)
 	l.result.Gaps += bytes.Count(data, wordGap) + bytes.Count(data, wordReset)
@@ -222,7 +222,7 @@ func (l *Load) frames(number int, c *Consumer, data []byte, moment int64) []byte
 				l.deliver(number, c, stampAt(payload[at:]), moment)
 			}
 		case opPing:
-			// Masked with zeros.
+			// The mask is four zeros, so the payload stays as it is.
 			pong := append([]byte{0x8a, 0x80 | byte(length), 0, 0, 0, 0}, payload...)
 			write(c.fd, pong)
 		case opClose:
@@ -233,7 +233,7 @@ func (l *Load) frames(number int, c *Consumer, data []byte, moment int64) []byte
 	return data
 }
 
-// deliver counts a message and sees to it that it is the next of its publisher's.
+// deliver counts a message, and whether messages of its publisher are missing or repeated.
 func (l *Load) deliver(number int, c *Consumer, stamp Stamp, moment int64) {
 	if stamp.publisher == warmUp {
 		if !c.warmed {

@@ -2,20 +2,20 @@ package main
 
 import "math/bits"
 
-// Linear within a power of two, so that a bucket is at most 1/128 of its values wide.
+// Buckets are linear within a power of two, so that each is at most 1/128 of its values wide.
 const (
 	subBits    = 7
 	subBuckets = 1 << subBits
 )
 
-// Histogram counts durations in nanoseconds. Percentiles are true to 0.8 %.
+// Histogram counts durations in nanoseconds. Percentiles are exact to 0.8 %.
 type Histogram struct {
 	counts [(64 - subBits) * subBuckets]uint64
 	total  uint64
 	max    int64
 }
 
-// Record counts one duration; clocks that ran backwards count as zero.
+// Record counts one duration; a negative one counts as zero.
 func (h *Histogram) Record(ns int64) {
 	if ns < 0 {
 		ns = 0
@@ -27,7 +27,7 @@ func (h *Histogram) Record(ns int64) {
 	}
 }
 
-// Percentile returns a duration that so many of a hundred do not exceed; 0 if there are none.
+// Percentile returns a duration that this percentage does not exceed; 0 if nothing was recorded.
 func (h *Histogram) Percentile(percent float64) int64 {
 	wanted := uint64(percent / 100 * float64(h.total))
 	if wanted == 0 {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// Numbers by which the poller knows what is neither consumer nor publisher.
+// The poller's numbers for what is no consumer.
 const (
 	answersNumber int32 = -1 - iota
 	timerNumber
@@ -17,17 +17,17 @@ const (
 
 const (
 	bufferSize = 1 << 20
-	// Between messages that find out whether everybody is subscribed.
+	// Between warm-up messages.
 	warmUpNs = 50_000_000
 )
 
-// Returning is a consumer that will try again.
+// Returning is a consumer that will connect again at a moment.
 type Returning struct {
 	number int
 	at     int64
 }
 
-// Load is one run of a plan: everything happens on one thread, so there is one clock and no lock.
+// Load is one run of a plan. Everything happens on one thread, so there is one clock and no lock.
 type Load struct {
 	plan           Plan
 	result         Result
@@ -39,7 +39,7 @@ type Load struct {
 	timer          Timer
 	consumers      []Consumer
 	publishers     []Publisher
-	// For each consumer and publisher, the number of the message that comes next.
+	// For each consumer and publisher, the sequence number that is expected next.
 	next         []int
 	latency      Histogram
 	acknowledged Histogram
@@ -124,7 +124,7 @@ func (l *Load) run() {
 	l.result.PublishSeconds = seconds(l.lastAnswer - began)
 }
 
-// connectAll sends all consumers out that are away.
+// connectAll starts to connect all consumers.
 func (l *Load) connectAll() {
 	for number := range l.consumers {
 		l.toConnect = append(l.toConnect, number)
@@ -141,7 +141,7 @@ func (l *Load) connectMore() {
 	}
 }
 
-// opened takes note of a stream whose head has come.
+// opened counts a stream whose head has come.
 func (l *Load) opened(number int, c *Consumer) {
 	l.openCount++
 	l.underWay--
@@ -152,7 +152,7 @@ func (l *Load) opened(number int, c *Consumer) {
 	l.connectMore()
 }
 
-// warmUp publishes until everybody who reads has got something, and a few times more.
+// warmUp publishes until each reading consumer has got a message, and at least WarmUps times.
 func (l *Load) warmUp() {
 	for sent := 0; l.warmed < int(l.reading) || sent < l.plan.WarmUps; sent++ {
 		if number := l.idlePublisher(); number >= 0 {
@@ -175,7 +175,7 @@ func (l *Load) allIdle() bool {
 	return true
 }
 
-// load publishes until the end, and waits for what is on its way.
+// load publishes until the end, and waits until all messages have arrived.
 func (l *Load) load(began, end int64) {
 	l.publishUntil(began, func(moment int64) bool { return moment >= end })
 	l.settle()
@@ -207,8 +207,8 @@ func (l *Load) publishUntil(began int64, over func(int64) bool) {
 	})
 }
 
-// pace publishes at moments that do not depend on the server. A message is counted from when it
-// was sent, or from when it was due if no connection was free.
+// pace publishes at moments that do not depend on the server. A message's latency counts from when
+// it was sent, or from when it was due if no connection was free.
 func (l *Load) pace(began int64, over func(int64) bool) {
 	interval := nanoseconds(1 / l.plan.Rate)
 	due, blocked := began+interval, false
@@ -240,7 +240,7 @@ func (l *Load) pace(began int64, over func(int64) bool) {
 	})
 }
 
-// weather cuts everybody off, publishes on, and has all come back at once.
+// weather cuts all consumers off, continues to publish, and reconnects them all at once.
 func (l *Load) weather(began int64) {
 	cutAt := began + nanoseconds(l.plan.StormAfter)
 	l.publishUntil(began, func(moment int64) bool { return moment >= cutAt })
@@ -266,7 +266,7 @@ func (l *Load) weather(began int64) {
 	l.settle()
 }
 
-// allHave returns whether each consumer has what each publisher had sent.
+// allHave returns whether each consumer has so many messages of each publisher.
 func (l *Load) allHave(targets []int) bool {
 	for at, next := range l.next {
 		if next < targets[at%len(targets)] {
@@ -276,7 +276,7 @@ func (l *Load) allHave(targets []int) bool {
 	return true
 }
 
-// await serves connections until something is the case.
+// await serves connections until a condition holds.
 func (l *Load) await(what string, done func() bool) {
 	for !done() {
 		moment := now()
@@ -298,7 +298,7 @@ func (l *Load) await(what string, done func() bool) {
 				l.ready(int(event.Fd), event.Events)
 			}
 		}
-		// Publishers do not wait behind a thousand consumers.
+		// Answers are read in between, so that publishers do not wait for a thousand consumers.
 		for _, event := range l.answers.wait(0) {
 			l.answered(int(event.Fd))
 		}
@@ -318,7 +318,7 @@ func (l *Load) report(word any) {
 	os.Stdout.Write(append(line, '\n'))
 }
 
-// finish fills in what is known at the end, however it came.
+// finish completes and reports the result, also that of a failed run, and cuts all connections.
 func (l *Load) finish() {
 	l.result.P50 = l.latency.Percentile(50)
 	l.result.P99 = l.latency.Percentile(99)

@@ -14,7 +14,7 @@ import (
 
 func main() {
 	runtime.LockOSThread()
-	// Nothing is allocated while it counts; a run is short.
+	// A run is short, so garbage is not collected below the limit.
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(4 << 30)
 	if len(os.Args) > 1 && os.Args[1] == "blast" {

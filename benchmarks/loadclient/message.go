@@ -15,7 +15,7 @@ const (
 	sequenceDigits  = 10
 	timeDigits      = 19
 	stampSize       = 1 + publisherDigits + sequenceDigits + timeDigits
-	// The publisher of what is sent until everybody has got something; it is not measured.
+	// The publisher number of warm-up messages, which are not measured.
 	warmUp = 9999
 )
 
@@ -57,13 +57,13 @@ func digits(from []byte) int64 {
 	return value
 }
 
-// Body is a request to publish, made once; only the stamps in it change.
+// Body is a request to publish. It is made once; only its stamps change.
 type Body struct {
 	request []byte
 	stamps  []int
 }
 
-// newBody lays out a request of so many messages of so many bytes, in the words of the peer.
+// newBody makes a request of so many messages of so many bytes, in the format of the peer.
 func newBody(publish Publish, host string, messages, size int) Body {
 	before, after := `{"sensor":"a-17","reading":21.75,"note":"`, `"}`
 	padding := size - len(before) - len(after) - stampSize

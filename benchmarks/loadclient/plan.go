@@ -9,25 +9,25 @@ type Plan struct {
 	// How many consumers, and how many of them never read once they are connected.
 	Consumers int `json:"consumers"`
 	Stalled   int `json:"stalled"`
-	// How many consumers may be on their way in at once; 0: all.
+	// How many consumers may be connecting at once; 0: all.
 	Connecting int `json:"connecting"`
 	// Connections to publish over; a message is in flight until all consumers have it.
 	Publishers int `json:"publishers"`
-	// With a rate messages are due at fixed moments, without one as soon as fewer than Window
-	// are in flight.
+	// With a rate (messages per second), messages are due at fixed moments; without one, as soon as
+	// fewer than Window messages are in flight.
 	Rate    float64 `json:"rate"`
 	Window  int     `json:"window"`
 	Batch   int     `json:"batch"`
 	Bytes   int     `json:"bytes"`
 	Seconds float64 `json:"seconds"`
-	// Messages that do not count, sent until everybody has got one, and at least so many.
+	// How many messages are sent before the measurement; more, until each consumer has got one.
 	WarmUps int `json:"warm_ups"`
-	// Report that all are connected, and wait for a line on standard input before going on.
+	// Report that all are connected, and wait for a line on standard input before publishing.
 	Pause bool `json:"pause"`
-	// Cut all consumers after half of the time, and have them come back after so many seconds.
+	// Cut all consumers off after StormAfter seconds, and reconnect them after AwayS more.
 	StormAfter float64 `json:"storm_after"`
 	AwayS      float64 `json:"away"`
-	// How long anything may take before the run is given up.
+	// The seconds after which the run is given up.
 	TimeoutS float64 `json:"timeout"`
 }
 
@@ -52,7 +52,7 @@ type Publish struct {
 	Escape bool `json:"escape"`
 }
 
-// Result is what came of it, written to standard output as one line of JSON.
+// Result is the outcome of a run, written to standard output as one line of JSON.
 type Result struct {
 	Event          string  `json:"event"`
 	Failure        string  `json:"failure,omitempty"`

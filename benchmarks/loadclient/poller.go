@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// Poller is one epoll instance. What is watched is known by a number of the caller's.
+// Poller is one epoll instance. The caller gives each watched descriptor a number.
 type Poller struct {
 	fd     int
 	events [64]syscall.EpollEvent
@@ -48,7 +48,7 @@ func (p *Poller) wait(milliseconds int) []syscall.EpollEvent {
 	return p.events[:count]
 }
 
-// read does not tell Go's scheduler, as it cannot block; that saves a tenth of its time.
+// read does not tell Go's scheduler, because it cannot block; that saves a tenth of its time.
 func read(fd int, into []byte) (int, syscall.Errno) {
 	count, _, errno := syscall.RawSyscall(
 		syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&into[0])), uintptr(len(into)))
@@ -61,7 +61,7 @@ func write(fd int, from []byte) (int, syscall.Errno) {
 	return int(count), errno
 }
 
-// Timer is a descriptor that becomes readable at a moment.
+// Timer is a descriptor that becomes readable after a set time.
 type Timer struct{ fd int }
 
 type timerSpec struct{ interval, value syscall.Timespec }
@@ -110,7 +110,7 @@ func check(errno syscall.Errno) {
 	}
 }
 
-// Failure is what ends a run; it is reported in the result.
+// Failure ends a run, and is reported in the result.
 type Failure struct{ text string }
 
 func fail(format string, arguments ...any) { panic(Failure{fmt.Sprintf(format, arguments...)}) }

@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// Publisher is a connection that is kept, with at most one request on its way.
+// Publisher is a persistent connection, with at most one request under way.
 type Publisher struct {
 	fd       int
 	busy     bool
 	sentNs   int64
 	sequence int
-	// How many consumers each of its messages has reached.
+	// How many consumers each message of this publisher has reached.
 	reached []int32
 	body    Body
 	answer  []byte
@@ -42,7 +42,7 @@ func (l *Load) reconnectPublisher(number int) {
 	l.connectPublisher(number)
 }
 
-// publish sends one request; its messages say that they were sent at the moment.
+// publish sends one request, whose messages carry the moment as the time they were sent.
 func (l *Load) publish(number int, moment int64, warming bool) {
 	p := &l.publishers[number]
 	for _, at := range p.body.stamps {
@@ -78,7 +78,7 @@ func (l *Load) answered(number int) {
 		return
 	}
 	if (errno != 0 || count == 0) && !p.busy {
-		// Servers close what has been idle for some seconds.
+		// Servers close connections that have been idle for some seconds.
 		l.reconnectPublisher(number)
 		return
 	}
@@ -96,14 +96,14 @@ func (l *Load) answered(number int) {
 	l.acknowledged.Record(now() - p.sentNs)
 	l.lastAnswer = now()
 	if bytes.Contains(bytes.ToLower(p.answer), []byte("\r\nconnection: close\r\n")) {
-		// Pushpin takes one request a connection.
+		// Pushpin takes one request per connection.
 		l.reconnectPublisher(number)
 	}
 	p.answer = p.answer[:0]
 	p.busy = false
 }
 
-// idlePublisher returns the first that is free, or -1: servers close what idles for long.
+// idlePublisher returns the first publisher without a request under way, or -1.
 func (l *Load) idlePublisher() int {
 	for number := range l.publishers {
 		if !l.publishers[number].busy {
@@ -113,7 +113,7 @@ func (l *Load) idlePublisher() int {
 	return -1
 }
 
-// isWhole returns whether an answer has come to its end.
+// isWhole returns whether an answer is complete.
 func isWhole(answer []byte) bool {
 	end := bytes.Index(answer, headEnd)
 	if end < 0 {

@@ -1,4 +1,4 @@
-"""The least that a server can do, in Go: what it reaches is what kernel and client allow."""
+"""The least that a server can do, in Go: it shows what the kernel and the client allow."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """sse-starlette with a broadcaster in its process: a queue for each consumer.
 
-Run as ``python -m benchmarks.peers.broadcaster``; this is what its documentation suggests and
-what most services in Python do.
+Its documentation suggests this, and most services in Python do it. Run as
+``python -m benchmarks.peers.broadcaster``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BACKLOG = 2048
 
 
 class Broadcaster:
-    """The queues of all who listen."""
+    """The queues of all consumers."""
 
     def __init__(self) -> None:
         self._queues: set[asyncio.Queue[str]] = set()
@@ -46,7 +46,7 @@ class Broadcaster:
         return Response(status_code=202)
 
     async def subscribe(self, _request: Request) -> EventSourceResponse:
-        """Send what comes into a queue of its own."""
+        """Send the messages that come into a new queue."""
         queue: asyncio.Queue[str] = asyncio.Queue()
         self._queues.add(queue)
         return EventSourceResponse(self._messages(queue), ping=3600)

@@ -1,4 +1,4 @@
-"""A server to put under load: how it is run, and in which words it is spoken to."""
+"""A server to put under load: how it is run, and which requests it takes."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ ACCEPT = {
 
 
 class Serving(NamedTuple):
-    """A server that accepts connections; its processes are those of a session of their own."""
+    """A server that accepts connections; its processes are all those of a session."""
 
     port: int
     publish_port: int
     session: int
 
     def processes(self) -> list[int]:
-        """Return the ids of all its processes."""
+        """Return the ids of all processes of the server."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -57,11 +57,11 @@ class Serving(NamedTuple):
         return found
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that they have taken so far."""
+        """Return the processor time that the server has used so far, in seconds."""
         return sum(machine.cpu_seconds(pid) for pid in self.processes())
 
     def resident_bytes(self) -> int:
-        """Return the memory that they hold."""
+        """Return the resident memory of the server."""
         return sum(machine.resident_bytes(pid) for pid in self.processes())
 
 
@@ -69,8 +69,8 @@ class Serving(NamedTuple):
 class Peer:
     """A kind of server.
 
-    ``publish`` is how the load client makes a request of messages, ``path`` where a consumer
-    subscribes. ``batches`` says how a request with several messages differs, if there is one.
+    ``publish`` says how the load client makes a request of a message, and ``path`` where consumers
+    subscribe. ``batches`` has what differs in a request of several messages.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Peer:
     batches: dict[str, object] = field(default_factory=dict)
 
     def missing(self) -> list[str]:
-        """Return the programs that it needs and this machine has not."""
+        """Return the programs that the server needs and this machine does not have."""
         return [program for program in self.programs if shutil.which(program) is None]
 
     def subscribe(self, transport: str) -> dict[str, object]:
@@ -98,12 +98,12 @@ class Peer:
 def configured(
     names: Sequence[str], command: Sequence[str], ports: Sequence[str], **more: object
 ) -> Iterator[Serving]:
-    """Run a program on the server's core with configuration files of ours, and end it.
+    """Run a program on the server's core, with configuration files of this folder.
 
-    The files' ``$ports`` are free ones; the first is where it serves, the last where it is
-    published to. ``$directory`` is its own, with the files in it.
+    ``ports`` names placeholders for free ports in the files: the server serves at the first, and
+    takes publishes at the last. ``$directory`` is a new directory with the files in it.
     """
-    # Not below a directory of the test's: sockets in it must have short names.
+    # At the default place, because the paths of Unix sockets in the directory have to be short.
     with tempfile.TemporaryDirectory(prefix="peer-") as directory:
         chosen = dict(zip(ports, _free_ports(len(ports)), strict=True))
         values = {"directory": directory, "host": HOST, **chosen, **more}

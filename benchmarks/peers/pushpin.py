@@ -1,7 +1,7 @@
 """Debian's pushpin: a proxy that holds streams open (condure in Rust, proxy and handler in C++).
 
-Its own route ``test`` plays the backend: it tells pushpin to hold each stream, so no backend of
-ours takes time from it.
+Pushpin's built-in route ``test`` stands for the backend and tells pushpin to hold each stream, so
+no backend takes processor time from pushpin.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def serve() -> Iterator[Serving]:
 
 
 def _wait_until_whole(port: int) -> None:
-    """Wait until a stream opens: it listens before its processes have found each other.
+    """Wait until a stream opens: pushpin listens before its processes have found each other.
 
     Raises:
-        RuntimeError: none did in time.
+        RuntimeError: no stream opened in time.
 
     """
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline:
-        # What was asked for too early is never answered.
+        # A request that comes too early is never answered.
         with (
             contextlib.suppress(OSError, http.client.HTTPException),
             contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=1)) as connection,

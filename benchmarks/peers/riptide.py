@@ -1,4 +1,4 @@
-"""Riptide itself, as it comes: telemetry on, its log in memory unless the benchmark is about it."""
+"""Riptide with telemetry on, and with its log in memory unless the benchmark is about the log."""
 
 from __future__ import annotations
 

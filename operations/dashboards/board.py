@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Panel = Builder[models.Panel]
 
 TAG: Final = "riptide"
-# One that matches whatever there is, so that "All" stays short in a query.
 ALL: Final = models.VariableOption(selected=True, text=["All"], value=["$__all"])
+# In a query "All" becomes this pattern, which is shorter than a list of all values.
 ALL_VALUE: Final = ".+"
 
 
@@ -30,7 +30,7 @@ def _datasource() -> builders.DatasourceVariable:
 
 
 def _labels(name: str, label: str, query: str) -> builders.QueryVariable:
-    """Return a variable whose values are those of a label, any number of them at once."""
+    """Return a variable with the values of a label, of which several may be selected."""
     return (
         builders.QueryVariable(name)
         .label(label)
@@ -65,7 +65,7 @@ def price() -> builders.TextBoxVariable:
     return (
         builders.TextBoxVariable("price")
         .label("Price of a GB sent")
-        .description("What the network provider takes for 1,000,000,000 bytes.")
+        .description("What the network provider charges for 1,000,000,000 bytes.")
         .default_value("0.09")
         .current(models.VariableOption(selected=True, text="0.09", value="0.09"))
     )
@@ -78,7 +78,7 @@ def collector() -> builders.QueryVariable:
     )
 
 
-def board(  # noqa: PLR0913  # what a board is: keywords all
+def board(  # noqa: PLR0913  # each parameter is a property of Grafana's dashboard
     name: str,
     title: str,
     description: str,
@@ -88,7 +88,7 @@ def board(  # noqa: PLR0913  # what a board is: keywords all
     refresh: str = "30s",
     since: str = "now-1h",
 ) -> dict[str, str]:
-    """Return the file of a dashboard: rows of panels by their heading, none where it is ""."""
+    """Return the file of a dashboard; ``rows`` has panels by the heading of their row, or ""."""
     builder = (
         builders.Dashboard(title)
         .uid(f"riptide-{name}")
@@ -123,7 +123,7 @@ def _complete(built: models.Dashboard) -> dict[str, Any]:
     """Give panels their ids and queries their letters, which the SDK leaves out."""
     document: dict[str, Any] = json.loads(json.dumps(built, cls=JSONEncoder, sort_keys=True))
     for variable in document["templating"]["list"]:
-        # What the SDK says of every variable, and Grafana knows of intervals only.
+        # The SDK writes these for every variable, but Grafana has them for intervals only.
         for key in ("auto", "auto_count", "auto_min"):
             del variable[key]
     for number, panel in enumerate(document["panels"], 1):

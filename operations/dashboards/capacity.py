@@ -1,4 +1,4 @@
-"""How full the service is, and when it will be at its limits if things go on as they do."""
+"""How full the service is, and when it reaches its limits by the present trend."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from operations.dashboards.board import Panel
 
 TREND: Final = "1h"
-"""How far the trends look back: longer than a deployment, shorter than a day's tide."""
+"""How far the trends look back: longer than a deployment takes, shorter than a daily cycle."""
 AHEAD_S: Final = 4 * 3600
 HORIZON_S: Final = 30 * 24 * 3600
-"""As far as a trend is worth anything; what lies beyond is shown as this."""
+"""The longest time shown: a trend of one hour says nothing about what lies further ahead."""
 NEAR_LIMIT: Final = Limits(warning=thresholds.CONNECTIONS_NEAR_LIMIT, critical=1)
 SOON: Final = Limits(low=AHEAD_S)
 
@@ -31,8 +31,7 @@ def generate() -> dict[str, str]:
     return board(
         "capacity",
         "Riptide Capacity",
-        "How much of each limit is used, and when it will be reached by the trend of the last "
-        "hour.",
+        "How much of each limit is used, and when each is reached by the trend of the last hour.",
         {
             "Time to exhaustion": _exhaustion(),
             "Saturation": _saturation(),
@@ -47,8 +46,8 @@ def _exhaustion() -> list[Panel]:
     return [
         stat(
             "Connection Limit Reached In",
-            "By the trend of the last hour, for the instance that is there first; 30 days stand "
-            "for never.",
+            "Time until the first instance reaches the limit, by the trend of the last hour; 30 "
+            "days stand for 30 days or longer.",
             "s",
             _time_left(CONNECTION_LIMIT, CONNECTIONS, _slope(catalog.ACTIVE_CONNECTIONS)),
             limits=SOON,
@@ -56,8 +55,8 @@ def _exhaustion() -> list[Panel]:
         ),
         stat(
             "Critical Memory Reached In",
-            "By the trend of the last hour, for the instance that is there first; 30 days stand "
-            "for never.",
+            "Time until the first instance reaches the limit, by the trend of the last hour; 30 "
+            "days stand for 30 days or longer.",
             "s",
             _time_left(str(thresholds.MEMORY_USAGE_CRITICAL), MEMORY, _slope(catalog.MEMORY_USAGE)),
             limits=SOON,
@@ -65,8 +64,8 @@ def _exhaustion() -> list[Panel]:
         ),
         stat(
             "File Descriptors Exhausted In",
-            "By the trend of the last hour, for the instance that is there first; 30 days stand "
-            "for never.",
+            "Time until the first instance reaches the limit, by the trend of the last hour; 30 "
+            "days stand for 30 days or longer.",
             "s",
             _time_left(
                 total(select("process_max_fds"), INSTANCE),
@@ -83,7 +82,7 @@ def _saturation() -> list[Panel]:
     return [
         graph(
             "Connection Limit",
-            "Open connections of those allowed (RIPTIDE_MAX_CONNECTIONS).",
+            "Share of the allowed connections (RIPTIDE_MAX_CONNECTIONS) that are open.",
             "percentunit",
             Query(f"{CONNECTIONS} / {CONNECTION_LIMIT}", "{{instance}}"),
             limits=NEAR_LIMIT,
@@ -92,7 +91,7 @@ def _saturation() -> list[Panel]:
         ),
         graph(
             "Event Loop Lag",
-            "Largest delay of a timer on the event loop: what every consumer waits on top.",
+            "Largest delay of a timer on the event loop: every consumer waits that much longer.",
             "s",
             Query(whole(catalog.EVENT_LOOP_LAG), "{{instance}}"),
             limits=Limits(warning=thresholds.EVENT_LOOP_LAG),
@@ -100,8 +99,8 @@ def _saturation() -> list[Panel]:
         ),
         graph(
             "Processor",
-            "Of one core. The event loop is one thread: at 100 % it is full, whatever the machine "
-            "has besides.",
+            "Share of one core that is used. The event loop is one thread: 100 % is its limit, "
+            "however many cores the machine has.",
             "percentunit",
             Query(rate("process_cpu_seconds_total", by=INSTANCE), "{{instance}}"),
             limits=Limits(warning=thresholds.CONNECTIONS_NEAR_LIMIT),
@@ -109,7 +108,7 @@ def _saturation() -> list[Panel]:
         ),
         graph(
             "Streaming Memory",
-            "Rings of messages, write buffers, sessions.",
+            "Memory of the rings of messages, the write buffers and the sessions.",
             "bytes",
             Query(MEMORY, "{{instance}}"),
             limits=Limits(
@@ -119,14 +118,15 @@ def _saturation() -> list[Panel]:
         ),
         graph(
             "Memory of the Process",
-            "What the system counts, the interpreter included.",
+            "Resident memory of the process, with the interpreter, as the system counts it.",
             "bytes",
             Query(total(select("process_resident_memory_bytes"), INSTANCE), "{{instance}}"),
             span=THIRD,
         ),
         graph(
             "File Descriptors",
-            "Open ones of those allowed: one a connection, and a few.",
+            "Share of the allowed file descriptors that are open: one for each connection, and a "
+            "few others.",
             "percentunit",
             Query(
                 f"{total(select('process_open_fds'), INSTANCE)} / "
@@ -147,7 +147,7 @@ def _trends() -> list[Panel]:
     return [
         graph(
             "Connections in 4 Hours",
-            "Where the trend of the last hour leads, beside the present and the limit.",
+            "Connections now, and in 4 hours by the trend of the last hour, beside the limit.",
             "short",
             Query(CONNECTIONS, "{{instance}} now"),
             Query(
@@ -159,7 +159,7 @@ def _trends() -> list[Panel]:
         ),
         graph(
             "Memory in 4 Hours",
-            "Where the trend of the last hour leads, beside the present.",
+            "Streaming memory now, and in 4 hours by the trend of the last hour.",
             "bytes",
             Query(MEMORY, "{{instance}} now"),
             Query(
@@ -173,8 +173,8 @@ def _trends() -> list[Panel]:
         ),
         graph(
             "Log Size",
-            "Room that the log takes on disk, and in 4 hours by the trend of the last one. "
-            "Retention bounds it: RIPTIDE_RETENTION_SECONDS, RIPTIDE_RETENTION_MESSAGES.",
+            "Size of the log now, and in 4 hours by the trend of the last hour. Retention bounds "
+            "it: RIPTIDE_RETENTION_SECONDS, RIPTIDE_RETENTION_MESSAGES.",
             "bytes",
             Query(total(size, INSTANCE), "{{instance}} now"),
             Query(
@@ -185,7 +185,7 @@ def _trends() -> list[Panel]:
         ),
         graph(
             "Messages per Second",
-            "Sent by each instance: what the processor is used for.",
+            "Messages sent by each instance, which take most of its processor time.",
             "mps",
             Query(
                 total(
@@ -198,7 +198,7 @@ def _trends() -> list[Panel]:
         ),
         graph(
             "Topics in Memory",
-            "Topics with consumers; each has a ring of messages.",
+            "Topics with consumers; each of them has a ring of messages in memory.",
             "short",
             Query(total(whole(catalog.TOPICS), INSTANCE), "{{instance}}"),
             span=THIRD,
@@ -219,6 +219,6 @@ def _slope(metric: catalog.MetricDefinition) -> str:
 
 def _time_left(limit: str, used: str, slope: str) -> str:
     """Return the seconds until the first instance reaches its limit."""
-    # A slope that is none, or leads away from the limit, takes longer than the horizon.
+    # A slope of zero, or away from the limit, gives a time beyond the horizon.
     left = f"({limit} - {used}) / clamp_min({slope}, 1e-9)"
     return f"clamp_max(clamp_min(min({left}), 0), {HORIZON_S})"

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from operations.dashboards.board import Panel
 
 GIGABYTE: Final = "1e9"
-"""As network providers count."""
+"""The bytes of a gigabyte, as network providers count them."""
 MONTH_S: Final = 30 * 24 * 3600
 DOLLARS: Final = "currencyUSD"
-WHAT: Final = (
+CALCULATION: Final = (
     "Bytes of messages, without the framing of HTTP, WebSocket and TLS, times the price above."
 )
 BY: Final = "protocol"
@@ -27,8 +27,8 @@ def generate() -> dict[str, str]:
     return board(
         "cost",
         "Riptide Cost",
-        "What the bytes cost that consumers are sent, by protocol and by message. The price of a "
-        "gigabyte stands above.",
+        "Cost of the bytes that are sent to consumers, by protocol and by message. The price of a "
+        "gigabyte is a variable above.",
         {"": [*_numbers(), *_graphs(), _overview()]},
         variables=[protocol(), price()],
         refresh="1m",
@@ -44,21 +44,21 @@ def _numbers() -> list[Panel]:
     return [
         stat(
             "Cost Within the Range",
-            WHAT,
+            CALCULATION,
             DOLLARS,
             _cost(increase(catalog.SENT_BYTES)),
             span=THIRD,
         ),
         stat(
             "Cost of 30 Days",
-            f"If all days were like the selected range. {WHAT}",
+            f"Cost of 30 days that are like the selected range. {CALCULATION}",
             DOLLARS,
             _cost(f"{MONTH_S} * {rate(catalog.SENT_BYTES, window=RANGE)}"),
             span=THIRD,
         ),
         stat(
             "Cost of a Million Messages",
-            WHAT,
+            CALCULATION,
             DOLLARS,
             _cost(
                 f"1e6 * {increase(catalog.SENT_BYTES)} / ({increase(catalog.MESSAGES_SENT)} > 0)"
@@ -72,7 +72,7 @@ def _graphs() -> list[Panel]:
     return [
         graph(
             "Cost per Hour",
-            WHAT,
+            CALCULATION,
             DOLLARS,
             Query(_cost(f"3600 * {rate(catalog.SENT_BYTES, by=BY)}"), "{{protocol}}"),
             stacked=True,
@@ -92,7 +92,7 @@ def _overview() -> Panel:
     messages = increase(catalog.MESSAGES_SENT, by=BY)
     return table(
         "Cost by Protocol",
-        f"Within the selected range. {WHAT}",
+        f"Cost within the selected range. {CALCULATION}",
         BY,
         [
             Column("Messages", messages, "short"),

@@ -25,8 +25,8 @@ def generate() -> dict[str, str]:
     return board(
         "delivery-latency",
         "Riptide Delivery Latency",
-        "From a message's acceptance to its handing to the transport of each consumer, and what "
-        "adds to it.",
+        "Time from the acceptance of a message until it is handed to the transport of each "
+        "consumer, and what adds to this time.",
         {"Delivery": _delivery(), "What adds to it": _causes()},
         variables=[protocol()],
     )
@@ -55,8 +55,8 @@ def _delivery() -> list[Panel]:
         ),
         graph(
             "Delivery Latency Percentiles",
-            "Of live messages. A dot is one message: where it was traced, a click leads to its "
-            "trace.",
+            "Latency of live messages. A dot is one message; if the message was traced, a click "
+            "on the dot opens its trace.",
             "s",
             *(
                 Query(
@@ -70,7 +70,7 @@ def _delivery() -> list[Panel]:
         ),
         graph(
             "Delivery Latency P99 by Protocol",
-            "Of live messages.",
+            "Latency of live messages.",
             "s",
             Query(
                 quantile(0.99, catalog.DELIVERY_LATENCY, LIVE, by="protocol"),
@@ -81,15 +81,15 @@ def _delivery() -> list[Panel]:
         ),
         heatmap(
             "Delivery Latency Distribution",
-            "How many live messages had which latency. A dot is one message: where it was traced, "
-            "a click leads to its trace.",
+            "How many live messages had which latency. A dot is one message; if the message was "
+            "traced, a click on the dot opens its trace.",
             "s",
             rate(catalog.DELIVERY_LATENCY, LIVE, by="le", suffix="_bucket"),
         ),
         graph(
             f"Share Within {TARGET_TEXT}",
-            f"Live messages that left within {TARGET_TEXT}; no line where there were none. "
-            "The error budget burns below the dashed line.",
+            f"Share of live messages that left within {TARGET_TEXT}; there is no line where there "
+            "were no messages. The error budget burns below the dashed line.",
             "percentunit",
             Query(_within_target(WINDOW), "within the target"),
             limits=OBJECTIVE,
@@ -97,7 +97,7 @@ def _delivery() -> list[Panel]:
         ),
         graph(
             "Age of Replayed Messages P95",
-            "How old messages were when consumers that came back, or asked for the past, got them.",
+            "Age of messages when they were sent to consumers that resumed or asked for the past.",
             "s",
             Query(
                 quantile(0.95, catalog.DELIVERY_LATENCY, 'source="replay"', by="protocol"),
@@ -118,7 +118,8 @@ def _causes() -> list[Panel]:
     return [
         graph(
             "Log Append Duration",
-            "From the acceptance of a publisher's messages to their commit: part of every latency.",
+            "Time from the acceptance of a publisher's messages to their commit, which is a part "
+            "of every latency.",
             "s",
             *(
                 Query(quantile(share, catalog.LOG_APPEND_DURATION), f"P{100 * share:g}")
@@ -127,20 +128,21 @@ def _causes() -> list[Panel]:
         ),
         graph(
             "Event Loop Lag",
-            "Largest delay of a timer on the event loop: how long everybody waited for a turn.",
+            "Largest delay of a timer on the event loop: every consumer waits that much longer.",
             "s",
             Query(whole(catalog.EVENT_LOOP_LAG), "{{instance}}"),
             limits=Limits(warning=thresholds.EVENT_LOOP_LAG),
         ),
         graph(
             "Write Wait P99",
-            "How long writes waited for readers that were slow.",
+            "How long writes waited for slow readers.",
             "s",
             Query(quantile(0.99, catalog.WRITE_WAIT, by="protocol"), "{{protocol}}"),
         ),
         graph(
             "Time to First Message P95",
-            "From the opening of a connection to the first message on it; long for quiet topics.",
+            "Time from the opening of a connection to the first message on it; long if its topic "
+            "is quiet.",
             "s",
             Query(quantile(0.95, catalog.TIME_TO_FIRST_MESSAGE, by="protocol"), "{{protocol}}"),
         ),

@@ -53,14 +53,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Values from which something is a warning, and critical; low ones where less is worse."""
+    """Values above which something is a warning, or critical; ``low``: below which it is bad."""
 
     warning: float | None = None
     critical: float | None = None
     low: float | None = None
 
     def thresholds(self) -> dashboard_builders.ThresholdsConfig:
-        """Return them as Grafana knows them: steps of colour from below."""
+        """Return the limits as Grafana's thresholds: steps of colour, lowest first."""
         if self.low is not None:
             steps = [(None, RED), (self.low, GREEN)]
         else:
@@ -73,7 +73,7 @@ class Limits:
         )
 
 
-def graph(  # noqa: PLR0913  # what a graph is: keywords all
+def graph(  # noqa: PLR0913  # each parameter is a property of Grafana's panel
     title: str,
     description: str,
     unit: str,
@@ -137,7 +137,7 @@ def graph(  # noqa: PLR0913  # what a graph is: keywords all
     return panel
 
 
-def stat(  # noqa: PLR0913  # what a single number is: keywords all
+def stat(  # noqa: PLR0913  # each parameter is a property of Grafana's panel
     title: str,
     description: str,
     unit: str,
@@ -148,7 +148,7 @@ def stat(  # noqa: PLR0913  # what a single number is: keywords all
     span: int = QUARTER,
     decimals: int | None = None,
 ) -> stat_builders.Panel:
-    """Return one number, as it is at the end of the range; one each, if the query has several."""
+    """Return the number that each series of the query has at the end of the range."""
     panel = (
         stat_builders.Panel()
         .title(title)
@@ -174,7 +174,7 @@ def stat(  # noqa: PLR0913  # what a single number is: keywords all
 def heatmap(
     title: str, description: str, unit: str, expression: str, *, span: int = FULL
 ) -> heatmap_builders.Panel:
-    """Return the buckets of a histogram over time, with exemplars to click on."""
+    """Return the buckets of a histogram over time, with exemplars that link to traces."""
     return (
         heatmap_builders.Panel()
         .title(title)
@@ -213,7 +213,7 @@ def heatmap(
 def table(
     title: str, description: str, rows: str, columns: Sequence[Column], *, span: int = FULL
 ) -> table_builders.Panel:
-    """Return a table: a row for each set of the labels ``rows``, by which every query sums."""
+    """Return a table with a row for each value of the labels ``rows``, by which queries sum."""
     names = {f"Value #{chr(ord('A') + index)}": c.heading for index, c in enumerate(columns)}
     keys = [key.strip() for key in rows.split(",")]
     panel = (

@@ -1,4 +1,4 @@
-"""NDJSON, SSE and WebSocket beside each other, and the topics that have a label."""
+"""NDJSON, SSE and WebSocket side by side, and the topics that have a label."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def generate() -> dict[str, str]:
     return board(
         "protocols",
         "Riptide Protocols",
-        "How each transport does: connections and their ends, messages, errors, refusals.",
+        "Connections, their ends, messages, errors and refusals of each transport.",
         {
             "": [_overview()],
             "Connections": _connections(),
@@ -44,7 +44,7 @@ def generate() -> dict[str, str]:
 def _overview() -> Panel:
     return table(
         "Protocols at a Glance",
-        "Each transport now, and what it did within the selected range.",
+        "Connections of each transport now, and its totals within the selected range.",
         BY,
         [
             Column("Connections", total(select(catalog.ACTIVE_CONNECTIONS), BY), "short"),
@@ -76,7 +76,7 @@ def _connections() -> list[Panel]:
         ),
         graph(
             "Open Streams",
-            "A WebSocket connection may carry several.",
+            "Streams that are open now. A WebSocket connection may carry several.",
             "short",
             Query(total(select(catalog.ACTIVE_STREAMS), BY), "{{protocol}}"),
             span=THIRD,
@@ -84,14 +84,14 @@ def _connections() -> list[Panel]:
         ),
         graph(
             "Connections Opened",
-            "Per second.",
+            "Connections opened per second.",
             "cps",
             Query(rate(catalog.CONNECTIONS_OPENED, by=BY), "{{protocol}}"),
             span=THIRD,
         ),
         graph(
             "Connections Closed by Reason",
-            "Per minute, by who or what ended them.",
+            "Connections closed per minute, by who or what ended them.",
             "short",
             Query(f"60 * {rate(catalog.CONNECTIONS_CLOSED, by='reason')}", "{{reason}}"),
             span=THIRD,
@@ -99,7 +99,7 @@ def _connections() -> list[Panel]:
         ),
         graph(
             "Streams Ended by Outcome",
-            "Per minute.",
+            "Streams ended per minute.",
             "short",
             Query(
                 f"60 * {rate(catalog.STREAMS_ENDED, by='protocol, outcome')}",
@@ -110,7 +110,7 @@ def _connections() -> list[Panel]:
         ),
         graph(
             "Errors by Type",
-            "Per minute.",
+            "Errors per minute.",
             "short",
             Query(
                 f"60 * {rate(catalog.ERRORS, by='protocol, error_type')}",
@@ -129,7 +129,7 @@ def _connections() -> list[Panel]:
         ),
         graph(
             "Reconnections",
-            "Streams per minute that began at a position that their consumer brought.",
+            "Streams per minute that began at a position which their consumer sent.",
             "short",
             Query(
                 f"60 * {rate(catalog.RECONNECTIONS, by='protocol, outcome')}",
@@ -140,7 +140,7 @@ def _connections() -> list[Panel]:
         ),
         graph(
             "Stream Duration P95",
-            "Of the streams that ended at that time.",
+            "Duration of the streams that ended at that time.",
             "s",
             Query(quantile(0.95, catalog.STREAM_DURATION, by=BY), "{{protocol}}"),
             span=THIRD,
@@ -153,7 +153,7 @@ def _messages() -> list[Panel]:
     return [
         graph(
             "Messages Sent",
-            "Per second.",
+            "Messages sent per second.",
             "mps",
             Query(messages, "{{protocol}}"),
             span=THIRD,
@@ -161,7 +161,7 @@ def _messages() -> list[Panel]:
         ),
         graph(
             "Delivery Success",
-            "Messages sent of those sent or dropped; 100 % where there were none.",
+            "Share of the messages that were sent and not dropped; 100 % where there were none.",
             "percentunit",
             Query(success(BY), "{{protocol}}"),
             limits=SUCCESS,
@@ -192,7 +192,7 @@ def _messages() -> list[Panel]:
         ),
         graph(
             "Messages Published",
-            "Messages per second that publishers offered, by what became of them.",
+            "Messages per second that publishers sent, by what became of them.",
             "mps",
             Query(rate(catalog.MESSAGES_PUBLISHED, by="outcome"), "{{outcome}}"),
             span=THIRD,
@@ -212,7 +212,7 @@ def _topics() -> list[Panel]:
         ),
         graph(
             "Messages Sent by Topic",
-            "Per second.",
+            "Messages sent per second.",
             "mps",
             Query(rate(catalog.TOPIC_MESSAGES_SENT, by="topic"), "{{topic}}"),
             stacked=True,
@@ -226,7 +226,7 @@ def _topics() -> list[Panel]:
         ),
         graph(
             "Messages Dropped by Topic",
-            "Per minute.",
+            "Messages dropped per minute.",
             "short",
             Query(f"60 * {rate(catalog.TOPIC_MESSAGES_DROPPED, by='topic')}", "{{topic}}"),
             stacked=True,

@@ -1,7 +1,7 @@
 """PromQL over the catalog: a metric's name and labels are never written by hand.
 
-Every selection has the dashboard's ``$job`` and ``$instance``, and ``$protocol`` where the metric
-has it. Ratios are made of sums, never averaged.
+Every selection has the dashboard's ``$job`` and ``$instance``, and ``$protocol`` if the metric has
+that label. Ratios divide sums and are never averaged.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ PROTOCOL: Final = 'protocol=~"$protocol"'
 WINDOW: Final = "$__rate_interval"
 RANGE: Final = "$__range"
 INSTANCE: Final = "job, instance"
-"""What tells one service from another, for ``by``."""
+"""The labels that tell one instance from another, for ``by``."""
 
 
 def select(metric: MetricDefinition | str, *matchers: str, suffix: str = "") -> str:
     """Select the series of a metric on the dashboard's targets.
 
-    ``metric`` is a name where it is not Riptide's own; ``suffix`` picks a part of a histogram.
+    ``metric`` is a name if it is not Riptide's own; ``suffix`` picks a part of a histogram.
     """
     if isinstance(metric, str):
         return f"{metric}{{{', '.join([TARGET, *matchers])}}}"
@@ -34,12 +34,12 @@ def select(metric: MetricDefinition | str, *matchers: str, suffix: str = "") -> 
 
 
 def whole(metric: MetricDefinition) -> str:
-    """Select a metric whatever ``$protocol`` says, for what the protocols share."""
+    """Select a metric of all protocols, whatever ``$protocol`` says."""
     return select(metric.prometheus_name)
 
 
 def total(expression: str, by: str = "") -> str:
-    """Sum."""
+    """Return the sum of an expression, or a sum for each value of the labels ``by``."""
     return f"sum by ({by}) ({expression})" if by else f"sum({expression})"
 
 
@@ -69,15 +69,15 @@ def quantile(
 
 
 def ratio(part: str, *parts: str) -> str:
-    """Return a part's share of the sum of all parts; 0 where there is nothing at all.
+    """Return a part's share of the sum of all parts; 0 if the sum is 0.
 
-    Nothing can be counted so rarely that its rate is less than the least denominator.
+    No rate of a counter is so low that it is less than the smallest denominator, 1e-9.
     """
     return f"{part} / clamp_min({' + '.join([part, *parts])}, 1e-9)"
 
 
 def errors_per_connection(window: str) -> str:
-    """Return the errors per connection that was open within the window, at most 1."""
+    """Return the errors per connection that was open within the window; at most 1."""
     errors = total(f"increase({select(catalog.ERRORS)}[{window}])")
     closed = total(f"increase({select(catalog.CONNECTIONS_CLOSED)}[{window}])")
     connections = f"{closed} + {total(select(catalog.ACTIVE_CONNECTIONS))}"
@@ -85,7 +85,7 @@ def errors_per_connection(window: str) -> str:
 
 
 def success(by: str = "", window: str = WINDOW) -> str:
-    """Return the share of messages that were sent and not dropped; 1 where there were none."""
+    """Return the share of messages that were sent and not dropped; 1 if there were none."""
     sent = rate(catalog.MESSAGES_SENT, by=by, window=window)
     dropped = rate(catalog.MESSAGES_DROPPED, by=by, window=window)
     return f"1 - {ratio(dropped, sent)}"

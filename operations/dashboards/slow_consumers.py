@@ -1,4 +1,4 @@
-"""Who does not keep up, and what that costs them."""
+"""Consumers that do not keep up, and what they lose."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def generate() -> dict[str, str]:
     return board(
         "slow-consumers",
         "Riptide Slow Consumers",
-        "Who does not keep up: the queue before them, the writes that wait for them, and what they "
-        "lose by it.",
+        "Consumers that do not keep up: the messages queued for them, the writes that wait for "
+        "them, and what they lose.",
         {"Before they lose anything": _falling_behind(), "What they lose": _losing()},
         variables=[protocol()],
     )
@@ -30,15 +30,15 @@ def _falling_behind() -> list[Panel]:
     return [
         graph(
             "Largest Consumer Lag",
-            "Messages that the consumer furthest behind has not been given yet. At the size of the "
-            "ring (RIPTIDE_RING_MESSAGES) it falls off.",
+            "Messages that the consumer furthest behind has not been sent yet. At the size of the "
+            "ring (RIPTIDE_RING_MESSAGES) that consumer falls off the ring.",
             "short",
             Query(whole(catalog.CONSUMER_LAG), "{{instance}}"),
         ),
         graph(
             "Queued Messages",
-            "Messages that consumers have not been given yet, summed over all of them. Lag without "
-            "a queue is one consumer's; both are the service's.",
+            "Messages that consumers have not been sent yet, summed over all consumers. A large "
+            "lag with a short queue is one consumer's fault; with a long queue, the service's.",
             "short",
             Query(whole(catalog.QUEUED_MESSAGES), "{{instance}}"),
         ),
@@ -50,7 +50,7 @@ def _falling_behind() -> list[Panel]:
         ),
         graph(
             "Write Wait",
-            "How long those writes waited.",
+            "How long these writes waited.",
             "s",
             *(
                 Query(quantile(share, catalog.WRITE_WAIT), f"P{100 * share:g}")
@@ -59,13 +59,13 @@ def _falling_behind() -> list[Panel]:
         ),
         graph(
             "Waiting at the Same Time",
-            "How many consumers were being waited for, on average.",
+            "How many consumers writes waited for at the same time, on average.",
             "short",
             Query(rate(catalog.WRITE_WAIT, by="protocol", suffix="_sum"), "{{protocol}}"),
         ),
         graph(
             "Memory",
-            "Bytes that streaming holds, of which write buffers are one part.",
+            "Bytes that streaming holds; write buffers are one part of them.",
             "bytes",
             Query(whole(catalog.MEMORY_USAGE), "{{instance}}"),
             limits=Limits(
@@ -88,7 +88,7 @@ def _losing() -> list[Panel]:
         ),
         graph(
             "Drops by Protocol",
-            "The same by how the consumers read.",
+            "The same messages, by the protocol of the consumers.",
             "short",
             Query(f"60 * {rate(catalog.MESSAGES_DROPPED, by='protocol')}", "{{protocol}}"),
             stacked=True,
@@ -103,22 +103,22 @@ def _losing() -> list[Panel]:
         ),
         graph(
             "Reconnections by Outcome",
-            "Consumers per minute that came back with a position: resumed ones lost nothing, for "
-            "the others messages had expired (gap) or the log is a new one (reset).",
+            "Consumers per minute that came back with a position. Those that resumed lost nothing; "
+            "for the others, messages had expired (gap) or the log is a new one (reset).",
             "short",
             Query(f"60 * {rate(catalog.RECONNECTIONS, by='outcome')}", "{{outcome}}"),
             stacked=True,
         ),
         graph(
             "Open Connections",
-            "For comparison: how many there are.",
+            "Connections that are open now, for comparison.",
             "short",
             Query(total(select(catalog.ACTIVE_CONNECTIONS), "protocol"), "{{protocol}}"),
             stacked=True,
         ),
         graph(
             "Messages per Connection",
-            "Messages sent per second and open connection.",
+            "Messages sent per second to each open connection, on average.",
             "mps",
             Query(
                 f"{rate(catalog.MESSAGES_SENT, by='protocol')} / "

@@ -24,8 +24,8 @@ from riptide_telemetry import catalog
 if TYPE_CHECKING:
     from operations.dashboards.board import Panel
 
-# That of the panel's title, and of the gauge that the errors are shown beside; a rate interval,
-# which follows the zoom, would make something else of them.
+# The window that a panel's description names, and of the service's own error rate, which is shown
+# beside the errors. $__rate_interval would not do, because it depends on the zoom.
 FIVE_MINUTES: Final = "5m"
 SUCCESS_LIMITS: Final = Limits(low=thresholds.DELIVERY_SUCCESS_RATE)
 ERROR_LIMITS: Final = Limits(
@@ -63,8 +63,8 @@ def _graphs() -> list[Panel]:
         ),
         graph(
             "Connection Growth Rate",
-            "Connections opened and closed per second, over the last 5 minutes. Many of both and "
-            "no growth: clients that reconnect.",
+            "Connections opened and closed per second, over the last 5 minutes. Many of both "
+            "without growth mean that clients reconnect.",
             "cps",
             Query(rate(catalog.CONNECTIONS_OPENED, window=FIVE_MINUTES), "opened"),
             Query(rate(catalog.CONNECTIONS_CLOSED, window=FIVE_MINUTES), "closed"),
@@ -79,7 +79,7 @@ def _graphs() -> list[Panel]:
         ),
         graph(
             "Delivery Success Rate",
-            "Messages sent of those sent or dropped; 100 % where there were none.",
+            "Share of the messages that were sent and not dropped; 100 % where there were none.",
             "percentunit",
             Query(success(), "delivered"),
             limits=SUCCESS_LIMITS,
@@ -87,8 +87,8 @@ def _graphs() -> list[Panel]:
         ),
         graph(
             "Connection Duration Percentiles",
-            "How long the connections were open that closed at that time. Streams are meant to "
-            "last: it is sudden change that tells.",
+            "How long the connections that closed at that time had been open. Streams are meant to "
+            "last, so only a sudden change is a sign of trouble.",
             "s",
             *(
                 Query(quantile(share, catalog.CONNECTION_DURATION), f"P{100 * share:g}")
@@ -98,8 +98,8 @@ def _graphs() -> list[Panel]:
         ),
         graph(
             "Streaming Error Rate",
-            "Share of the connections of the last 5 minutes that met an error: of all instances by "
-            "their counters, and of each as it says itself, whatever the protocol.",
+            "Share of the connections of the last 5 minutes that met an error: of all instances, "
+            "from their counters, and of each instance, from its own gauge for all protocols.",
             "percentunit",
             Query(errors_per_connection(FIVE_MINUTES), "all"),
             Query(whole(catalog.ERROR_RATE), "{{instance}}"),
@@ -107,15 +107,15 @@ def _graphs() -> list[Panel]:
         ),
         graph(
             "Memory Usage in MB",
-            "What streaming holds: rings of messages, write buffers, sessions. Of each instance, "
-            "whatever the protocol.",
+            "Memory of the rings of messages, the write buffers and the sessions of each instance, "
+            "for all protocols.",
             "mbytes",
             Query(MEMORY_MEGABYTES, "{{instance}}"),
             limits=MEMORY_LIMITS,
         ),
         graph(
             "Backpressure Events",
-            "Messages per minute that consumers were too slow for, or that had expired.",
+            "Messages dropped per minute, because consumers were too slow or messages had expired.",
             "short",
             Query(f"60 * {rate(catalog.MESSAGES_DROPPED)}", "drops per minute"),
             limits=Limits(warning=thresholds.BACKPRESSURE_DROPS_PER_MINUTE_PANEL),
@@ -126,7 +126,7 @@ def _graphs() -> list[Panel]:
 def _overview() -> Panel:
     return table(
         "Stream Health Overview",
-        "Each instance now, and what it did within the selected range.",
+        "State of each instance now, and its totals within the selected range.",
         INSTANCE,
         [
             Column("Connections", total(select(catalog.ACTIVE_CONNECTIONS), INSTANCE), "short"),

@@ -1,4 +1,4 @@
-"""Whether what the other boards show can be believed: scrapes, exports, Collector, accounts."""
+"""Whether the other boards can be trusted: scrapes, exports, Collector, accounts of messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 START: Final = select("process_start_time_seconds")
 SIGNALS: Final = {"metrics": "metric_points", "traces": "spans", "logs": "log_records"}
-"""What the Collector calls the items of each signal."""
+"""The Collector's name for the items of each signal."""
 
 
 def generate() -> dict[str, str]:
@@ -23,7 +23,7 @@ def generate() -> dict[str, str]:
     return board(
         "telemetry-health",
         "Riptide Telemetry Health",
-        "Can the other boards be believed? Scrapes, messages that are not accounted for, exports "
+        "Can the other boards be trusted? Scrapes, messages that are not accounted for, exports "
         "by OTLP, and the Collector.",
         {
             "The truth of the numbers": _accounts(),
@@ -40,7 +40,7 @@ def _accounts() -> list[Panel]:
         stat(
             "Unaccounted Messages",
             "Messages offered to consumers that were not sent, dropped or queued. Anything but 0 "
-            "is a fault of Riptide's.",
+            "is a bug in Riptide.",
             "short",
             total(f"abs({whole(catalog.MESSAGES_UNACCOUNTED)})"),
             limits=Limits(critical=1),
@@ -56,7 +56,7 @@ def _accounts() -> list[Panel]:
         ),
         stat(
             "Versions",
-            "Instances by the version that they run.",
+            "Number of instances that run each version.",
             "short",
             total(whole(catalog.BUILD_INFO), "version"),
             legend="{{version}}",
@@ -64,14 +64,14 @@ def _accounts() -> list[Panel]:
         ),
         graph(
             "Unaccounted Messages over Time",
-            "By instance; a step is the moment to look at in the log.",
+            "Unaccounted messages of each instance. Log records at the time of a step say more.",
             "short",
             Query(whole(catalog.MESSAGES_UNACCOUNTED), "{{instance}}"),
             span=THIRD,
         ),
         graph(
             "Restarts",
-            "Of each instance, in the last 15 minutes. All counters begin at 0 again.",
+            "Restarts of each instance in the last 15 minutes. A restart sets all counters to 0.",
             "short",
             Query(f"changes({START}[{thresholds.RESTART_WINDOW:.0f}s])", "{{instance}}"),
             limits=Limits(critical=thresholds.RESTARTS),
@@ -92,7 +92,7 @@ def _scrapes() -> list[Panel]:
     return [
         graph(
             "Targets Up",
-            "1 where the last scrape succeeded.",
+            "1 if the last scrape of an instance succeeded, 0 if it failed.",
             "short",
             Query(select("up"), "{{instance}}"),
             span=THIRD,
@@ -107,7 +107,8 @@ def _scrapes() -> list[Panel]:
         ),
         graph(
             "Series per Scrape",
-            "It does not grow with connections: all label values are known beforehand.",
+            "Number of series of each instance. It does not grow with connections, because all "
+            "label values are known beforehand.",
             "short",
             Query(select("scrape_samples_scraped"), "{{instance}}"),
             span=THIRD,
@@ -118,13 +119,13 @@ def _scrapes() -> list[Panel]:
 def _exports() -> list[Panel]:
     enabled = select(catalog.EXPORT_ENABLED)
     last = select(catalog.EXPORT_LAST_SUCCESS)
-    # Where there has been none yet, the time runs from the start of the process.
+    # If no export has succeeded yet, the time runs from the start of the process.
     since = f"({last} > 0 or {last} + on ({INSTANCE}) group_left {START})"
     return [
         graph(
             "Time Since the Last Export",
-            "Of signals that are exported: since the last success, or since the start where there "
-            "has been none.",
+            "Time since the last successful export of each signal that is exported, or since the "
+            "start of the process if none has succeeded.",
             "s",
             Query(
                 f"{enabled} * on ({INSTANCE}, signal) (time() - {since})", "{{instance}} {{signal}}"
@@ -134,7 +135,8 @@ def _exports() -> list[Panel]:
         ),
         graph(
             "Failed Exports",
-            "Per minute. Metrics come with the next export, spans and log records are lost.",
+            "Failed exports per minute. The next export makes up for lost metrics, but spans and "
+            "log records of a failed export are lost.",
             "short",
             Query(
                 f"60 * {rate(catalog.EXPORT_FAILURES, by=f'{INSTANCE}, signal')}",
@@ -153,7 +155,7 @@ def _exports() -> list[Panel]:
 
 
 def _of_collector(name: str) -> str:
-    """Select a metric of the Collector's own, which has its suffixes or not as it is set up."""
+    """Select one of the Collector's own metrics; its configuration decides about suffixes."""
     return f'{{__name__=~"otelcol_{name}", job=~"$collector"}}'
 
 
@@ -179,28 +181,28 @@ def _collector() -> list[Panel]:
         ),
         graph(
             "Sent On",
-            "Items per second that it passed on.",
+            "Items per second that the Collector passed on.",
             "cps",
             *_flow("exporter_sent", "exporter"),
             span=THIRD,
         ),
         graph(
             "Failed to Send On",
-            "Items per second that it could not pass on.",
+            "Items per second that the Collector could not pass on.",
             "cps",
             *_flow("exporter_send_failed", "exporter"),
             span=THIRD,
         ),
         graph(
             "Refused",
-            "Items per second that the Collector did not take, for want of memory most of all.",
+            "Items per second that the Collector did not take, mostly because it lacked memory.",
             "cps",
             *_flow("receiver_refused", "receiver"),
             span=THIRD,
         ),
         graph(
             "Queues",
-            "How full the queues before the exporters are.",
+            "Share of each exporter's queue that is full.",
             "percentunit",
             Query(
                 f"{total(_of_collector('exporter_queue_size'), 'exporter')} / "
@@ -212,7 +214,7 @@ def _collector() -> list[Panel]:
         ),
         graph(
             "Memory of the Collector",
-            "What the system counts.",
+            "Resident memory of the Collector, as the system counts it.",
             "bytes",
             Query(_of_collector("process_memory_rss(_bytes)?"), "{{instance}}"),
             span=THIRD,

@@ -1,4 +1,4 @@
-"""``python -m operations.drill``: make every alert fire for its real cause, and resolve again."""
+"""``python -m operations.drill``: makes every alert fire for its real cause, and resolve again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FACTOR: Final = 60
 """A minute of the rules is a second of the drill: windows, ``for`` and waits are divided by it."""
 WATCHDOG: Final = AlertKey("RiptideWatchdog")
-# Alertmanager lets an alert live for four times the pause in which Prometheus repeats it.
+# Alertmanager keeps an alert for four times the interval at which Prometheus sends it again.
 _SILENCE_S: Final = 10
 _SWITCH_DEADLINE_S: Final = 60
 
@@ -42,13 +42,13 @@ _SWITCH_DEADLINE_S: Final = 60
     type=click.IntRange(10, 60),
     default=FACTOR,
     show_default=True,
-    help="How many times as fast as written; a busy machine needs more time.",
+    help="How many times as fast as written the rules are; a busy machine needs a lower factor.",
 )
 def main(only: tuple[str, ...], factor: int) -> None:
     """Make every alert fire for its real cause, and resolve again; end with a table.
 
-    Real Prometheus, Alertmanager, services and clients; only time is compressed, 60 to 1: a window
-    of 5 minutes is one of 5 seconds. Thresholds are the real ones. Takes about 7 minutes.
+    Prometheus, Alertmanager, services, clients and thresholds are real; only time is compressed,
+    60 to 1: a window of 5 minutes is one of 5 seconds. The drill takes about 7 minutes.
     """
     chosen = [each for each in scenarios() if not only or each.job in only]
     try:
@@ -71,7 +71,7 @@ def _is_alert(rule: object) -> bool:
 
 
 async def _drill(played: Sequence[Scenario], pace: Pace, *, to_the_end: bool) -> list[Outcome]:
-    """Play scenarios all at once; ``to_the_end``: of Prometheus too."""
+    """Play all scenarios at the same time; ``to_the_end``: then end Prometheus as well."""
     started = time.monotonic()
 
     def say(text: str) -> None:
@@ -100,7 +100,7 @@ async def _drill(played: Sequence[Scenario], pace: Pace, *, to_the_end: bool) ->
 
 
 async def _silence_the_watchdog(world: World, started: float) -> Outcome:
-    """End Prometheus: what resolves a watchdog is that nobody hears from it any more."""
+    """End Prometheus, and wait until the watchdog is no longer delivered."""
     say, receiver = world.say, world.receiver
     episode = world.watch.fired(WATCHDOG, started)
     firing = receiver.first(WATCHDOG, "firing", started)

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 TOPIC: Final = "drill"
 _VISITS: Final = 20
 _VISIT_PAUSE_S: Final = 0.5
-# Enough for the kernel's buffers to be full, and half empty again, about once a second.
+# At this size and rate, the kernel's buffers of a slow reader fill and half empty about once a
+# second.
 _SIZE: Final = 8192
 _PER_SECOND: Final = 100
 _MEGABYTE: Final = 1024 * 1024
-_BATCH: Final = 4
+_BATCH_MESSAGES: Final = 4
 
 
 async def _forever() -> None:
@@ -56,11 +57,11 @@ def failing_visitors(share: float) -> Act:
     """Return the cause that this share of all WebSocket clients breaks the protocol."""
 
     async def act(stage: Stage) -> None:
-        owed = 0.0
+        due = 0.0
         while True:
-            owed += share * _VISITS
-            bad = int(owed)
-            owed -= bad
+            due += share * _VISITS
+            bad = int(due)
+            due -= bad
             await asyncio.gather(
                 *(
                     visit(stage.service, TOPIC, break_the_protocol=number < bad)
@@ -73,13 +74,13 @@ def failing_visitors(share: float) -> Act:
 
 
 def unread_megabytes(count: int) -> Act:
-    """Return the cause that so many large messages stand in the ring of a topic."""
+    """Return the cause that a topic's ring holds so many megabytes, one a message."""
 
     async def act(stage: Stage) -> None:
         message = orjson.dumps("x" * _MEGABYTE)
         async with _consumers(stage.service, 1), httpx2.AsyncClient(timeout=60) as client:
-            for _ in range(count // _BATCH):
-                await publish(client, stage.service.topic(TOPIC), [message] * _BATCH)
+            for _ in range(count // _BATCH_MESSAGES):
+                await publish(client, stage.service.topic(TOPIC), [message] * _BATCH_MESSAGES)
             await _forever()
 
     return act
@@ -105,7 +106,7 @@ def slow_readers(slow: int, fast: int, *, read_share: float) -> Act:
 
 
 def stalled_readers(count: int) -> Act:
-    """Return the cause that consumers take nothing until they are cut off, and come back."""
+    """Return the cause that consumers read nothing until they are cut off, and come back."""
 
     async def stall(service: Service) -> None:
         while True:
@@ -130,7 +131,7 @@ def connected(count: int) -> Act:
 
 
 def long_visits(count: int, *, seconds: float, per_second: float) -> Act:
-    """Return the cause that consumers stay for so long, and then leave one by one."""
+    """Return the cause that consumers stay for some seconds, and then leave one by one."""
 
     async def act(stage: Stage) -> None:
         async with _consumers(stage.service, count) as consumers:
@@ -170,7 +171,7 @@ def reconnecting(count: int, *, pause_s: float) -> Act:
 
 
 async def freeze(stage: Stage) -> None:
-    """Take the processor away from the process for more than a second."""
+    """Stop the process for more than a second (SIGSTOP), as a busy host would."""
     stage.service.send(signal.SIGSTOP)
     try:
         await asyncio.sleep(1.5)
@@ -180,7 +181,7 @@ async def freeze(stage: Stage) -> None:
 
 
 async def crash_again_and_again(stage: Stage) -> None:
-    """Kill the process as soon as it has been scraped, and start it anew."""
+    """Kill the process and start it again, each time that it has been scraped."""
     while True:
         before = await stage.monitoring.start_time(stage.service.job)
         await stage.service.restart(killed=True)
@@ -188,7 +189,7 @@ async def crash_again_and_again(stage: Stage) -> None:
 
 
 async def stop_the_process(stage: Stage) -> None:
-    """Stop the process and leave its target where it is."""
+    """Stop the process, but keep its target in service discovery."""
     await stage.service.stop()
     try:
         await _forever()
@@ -197,7 +198,7 @@ async def stop_the_process(stage: Stage) -> None:
 
 
 async def forget_the_target(stage: Stage) -> None:
-    """Take the target out of service discovery."""
+    """Remove the target from service discovery."""
     stage.service.not_be_scraped()
     try:
         await _forever()
@@ -217,7 +218,7 @@ async def drop_series_while_scraping(stage: Stage) -> None:
 
 
 async def lose_count(stage: Stage) -> None:
-    """Have the faulty process lose count; a new process has nothing to account for."""
+    """Make the faulty process lose count; a new process at the end has nothing unaccounted."""
     stage.service.send(signal.SIGUSR1)
     try:
         await _forever()
@@ -226,7 +227,7 @@ async def lose_count(stage: Stage) -> None:
 
 
 class Collector:
-    """Takes OTLP over HTTP and says that all is well, as long as it is there."""
+    """Accepts everything that is sent to it as OTLP over HTTP, while it runs."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -249,14 +250,14 @@ class Collector:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """Be gone: connections are refused."""
+        """Stop listening, so that connections are refused."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
     async def disappear(self, _stage: Stage) -> None:
-        """Be gone until the cause ends."""
+        """Stop until the cause ends."""
         await asyncio.to_thread(self.stop)
         try:
             await _forever()

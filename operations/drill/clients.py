@@ -1,4 +1,4 @@
-"""Clients of the drill, most of them misbehaving: real connections, on real sockets."""
+"""Clients of the drill, most of which misbehave, on real sockets."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from operations.drill.processes import Service
 
 _READ_BYTES: Final = 256 * 1024
-# As on the internet: on loopback one segment is 64 KiB and the kernel buffers megabytes.
+# As on the internet. On loopback a segment has 64 KiB, and the kernel buffers megabytes.
 _SEGMENT_BYTES: Final = 1400
 _RECEIVE_BUFFER_BYTES: Final = 32 * 1024
 
 
 class Consumer:
-    """An NDJSON stream on a socket of its own, that reads as fast as it is told to."""
+    """An NDJSON stream on a socket, read at a given speed."""
 
     def __init__(self, service: Service, topic: str, query: str = "") -> None:
         self._address = ("127.0.0.1", service.port)
@@ -38,7 +38,7 @@ class Consumer:
         self._socket.setblocking(False)
 
     async def open(self, *, small_buffers: bool = False) -> Self:
-        """Connect, and read the first record; with small buffers a slow reader is seen soon."""
+        """Connect, and read the first record; small buffers make a slow reader show soon."""
         if small_buffers:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
@@ -49,7 +49,7 @@ class Consumer:
         return self
 
     async def read(self, bytes_per_second: float = float("inf")) -> None:
-        """Read until the stream ends, no faster than this."""
+        """Read until the stream ends, at most so many bytes per second."""
         loop = asyncio.get_running_loop()
         begun, taken = time.monotonic(), 0
         size = min(_READ_BYTES, max(1, int(min(bytes_per_second, _READ_BYTES * 10) / 10)))
@@ -59,7 +59,7 @@ class Consumer:
                 await asyncio.sleep(max(0.0, begun + taken / bytes_per_second - time.monotonic()))
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._socket.close()
 
 
@@ -72,7 +72,7 @@ class Publisher:
         self._per_second = per_second
 
     async def run(self) -> None:
-        """Publish until cancelled, ten times a second at most."""
+        """Publish until cancelled, in at most ten batches a second."""
         pause = max(0.1, 1 / self._per_second)
         per_batch = max(1, round(self._per_second * pause))
         async with httpx2.AsyncClient(timeout=30) as client:
@@ -93,7 +93,7 @@ async def publish(client: httpx2.AsyncClient, url: str, messages: Sequence[bytes
 
 
 async def visit(service: Service, topic: str, *, break_the_protocol: bool) -> None:
-    """Open a WebSocket and leave; or send what no client may, and be told to leave."""
+    """Open a WebSocket and close it, or send a binary frame, for which the service closes it."""
     url = service.topic(topic).replace("http", "ws", 1)
     async with connect(url, close_timeout=2) as websocket:
         await websocket.recv()

@@ -1,8 +1,8 @@
-"""A Riptide that loses count when it is told to.
+"""A service that loses count of messages at a signal (SIGUSR1).
 
-No client can make a right Riptide lose count of messages. So this one process has a fault put into
-it: at a signal it reports, through the lifecycle as any subscription would, that messages are
-unaccounted for. Everything behind that call is real.
+No client can make a correct service lose count. So this one has a fault: at the signal it reports
+to the lifecycle, as a subscription would, that messages are unaccounted for. Everything behind
+that call is real.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from riptide.server.serving import serve
 from riptide.service import make_service
 from riptide.settings.settings import load_settings
 
-MISSING = 3
+MISSING_COUNT = 3
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     configure_logs(settings.log_level)
     service = make_service(settings)
     lifecycle = service.telemetry.lifecycle
-    signal.signal(signal.SIGUSR1, lambda *_: lifecycle.messages_unaccounted(MISSING))
+    signal.signal(signal.SIGUSR1, lambda *_: lifecycle.messages_unaccounted(MISSING_COUNT))
     with listen(settings.host, settings.port) as listener:
         serve(
             service,

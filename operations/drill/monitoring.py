@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from operations.pace import Pace
 
 BLIND_JOB: Final = "indicators"
-"""The job whose scrape loses the buckets of an objective, while the configuration is wrong."""
+"""The job whose scrapes drop the buckets of an objective while the configuration is wrong."""
 _OTHERS: Final = "others"
 _SCRAPES: Final = (_OTHERS, BLIND_JOB)
-# At the pace of the drill: one second and half a second, where a minute is a second.
+# In the time of the rules: at the pace of 60 to 1, one second and half a second.
 _SCRAPE_INTERVAL_S: Final = 60
 _EVALUATION_INTERVAL_S: Final = 30
 _READY_DEADLINE_S: Final = 60
 
 
 class Monitoring:
-    """Both servers; alerts are delivered to one webhook, whatever their receiver."""
+    """Both servers. All receivers of alerts are one webhook."""
 
     def __init__(self, directory: Path, pace: Pace, webhook_url: str) -> None:
         self._directory = directory
@@ -70,10 +70,10 @@ class Monitoring:
         )
 
     async def wait_until_ready(self) -> None:
-        """Wait until both answer.
+        """Wait until both servers answer.
 
         Raises:
-            DrillError: one does not.
+            DrillError: one of them does not.
 
         """
         async with httpx2.AsyncClient() as client:
@@ -88,9 +88,9 @@ class Monitoring:
                     raise DrillError("\n".join(log.read_text()[-2000:] for log in logs))
 
     async def start_time(self, job: str) -> float | None:
-        """Return when the process of a job says that it started; None if it is not scraped."""
+        """Return the start time that the process of a job reports; None if it is not scraped."""
         query = f'process_start_time_seconds{{job="{job}"}}'
-        # A server that is busy may not answer in time; whoever asks asks again.
+        # A busy Prometheus may not answer in time, but callers ask again.
         with contextlib.suppress(httpx2.TransportError):
             async with httpx2.AsyncClient(timeout=10) as client:
                 answer = await client.get(f"{self.url}/api/v1/query", params={"query": query})
@@ -99,10 +99,10 @@ class Monitoring:
         return None
 
     async def wait_until_scraped(self, job: str, before: float | None = None) -> None:
-        """Wait until a process has been scraped that is not the one which started before.
+        """Wait until a process has been scraped whose start time is not ``before``.
 
         Raises:
-            DrillError: it was not; Prometheus takes note of new targets every five seconds.
+            DrillError: none was, though Prometheus looks for new targets every five seconds.
 
         """
         for _ in range(_READY_DEADLINE_S * 5):
@@ -112,7 +112,7 @@ class Monitoring:
         raise DrillError(f"{job} is not scraped")
 
     def configure(self, *, blind: bool) -> None:
-        """Write the configuration of Prometheus; ``blind``: with a mistake in it."""
+        """Write the configuration of Prometheus; ``blind``: one that drops needed series."""
         mistake = {
             "source_labels": ["job", "__name__"],
             "regex": f"{BLIND_JOB};{catalog.DELIVERY_LATENCY.prometheus_name}_bucket",
@@ -138,15 +138,15 @@ class Monitoring:
         (self._directory / "prometheus.yml").write_text(to_yaml(content, "For the drill."))
 
     def reload(self) -> None:
-        """Have Prometheus read its configuration anew."""
+        """Make Prometheus read its configuration again."""
         self._prometheus.send(signal.SIGHUP)
 
     async def stop_prometheus(self) -> None:
-        """End the server that alerts come from."""
+        """Stop Prometheus, which sends the alerts."""
         await self._prometheus.stop()
 
     def kill(self) -> None:
-        """End both without asking."""
+        """Kill both servers."""
         self._prometheus.kill()
         self._alertmanager.kill()
 

@@ -1,4 +1,4 @@
-"""The real programs of a drill: services, Prometheus and Alertmanager, each in a process."""
+"""The processes of a drill: services, Prometheus and Alertmanager."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _REPOSITORY: Final = Path(__file__).parents[2]
 
 
 class DrillError(Exception):
-    """The drill itself cannot go on; says what is missing or broken."""
+    """The drill itself cannot go on; the text says what is missing or broken."""
 
 
 def program(name: str) -> str:
     """Return the path of a program of the system.
 
     Raises:
-        DrillError: it is not installed.
+        DrillError: the program is not installed.
 
     """
     path = shutil.which(name)
@@ -41,7 +41,7 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
+    """Return a port on which nobody listens at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     return port
@@ -69,11 +69,11 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the program has not ended."""
         return self._process.poll() is None
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
-        """End it with a signal, and by force if that does not help."""
+        """End the program with a signal, and kill it if it does not end in time."""
         if not self.running:
             return
         self.send(number)
@@ -83,13 +83,13 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """End it without asking."""
+        """Kill the program."""
         self._process.kill()
         self._process.wait()
 
 
 class Service:
-    """A Riptide that can be started again at the same address, and is scraped under a job name."""
+    """A service that can be restarted at the same address, and is scraped under a job name."""
 
     def __init__(
         self,
@@ -109,8 +109,7 @@ class Service:
         ours = ("RIPTIDE_", "OTEL_")
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self._environment |= {
-            # Modules of the drill are installed nowhere, and a process works in a directory of its
-            # own.
+            # The drill's modules are not installed, and each process runs in another directory.
             "PYTHONPATH": str(_REPOSITORY),
             "RIPTIDE_HOST": "127.0.0.1",
             "RIPTIDE_PORT": str(self.port),
@@ -131,7 +130,7 @@ class Service:
         """Start the process and wait until it serves.
 
         Raises:
-            DrillError: it does not.
+            DrillError: the process does not serve.
 
         """
         (self._directory / "log").unlink(missing_ok=True)
@@ -150,7 +149,7 @@ class Service:
         return self._process is not None and self._process.running
 
     async def stop(self) -> None:
-        """Ask the process to end, as a supervisor would."""
+        """Stop the process by SIGTERM, as a supervisor would."""
         if self._process is not None:
             await self._process.stop()
 
@@ -160,21 +159,21 @@ class Service:
             self._process.send(number)
 
     async def restart(self, *, killed: bool = False) -> None:
-        """Start the process anew; ``killed``: it had no time to say goodbye."""
+        """Stop the process and start another; ``killed``: stop by SIGKILL, without a drain."""
         if self._process is not None:
             await self._process.stop(signal.SIGKILL if killed else signal.SIGTERM)
         await self.start()
 
     def be_scraped(self) -> None:
-        """Tell Prometheus of this target."""
+        """Add this target to service discovery."""
         target = f'[{{"targets": ["127.0.0.1:{self.port}"], "labels": {{"job": "{self.job}"}}}}]'
-        # In one step, so that Prometheus never reads half of it.
+        # Renamed in one step, so that Prometheus never reads half of the file.
         new = self._target_file.with_suffix(".new")
         new.write_text(target)
         new.rename(self._target_file)
 
     def not_be_scraped(self) -> None:
-        """Tell Prometheus that this target has gone."""
+        """Remove this target from service discovery."""
         new = self._target_file.with_suffix(".new")
         new.write_text("[]")
         new.rename(self._target_file)

@@ -1,4 +1,4 @@
-"""The webhook that Alertmanager delivers to: it keeps what came, and when."""
+"""The webhook that Alertmanager delivers to. It keeps each delivery, and when it came."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AlertKey(NamedTuple):
-    """What tells one alert of the drill from another."""
+    """The labels that tell one alert of the drill from another."""
 
     name: str
     job: str = ""
@@ -35,7 +35,7 @@ class Delivery(NamedTuple):
 
 
 class WebhookReceiver:
-    """An HTTP server on a thread of its own; ``deliveries`` grows as they come."""
+    """An HTTP server on a thread of its own, which adds to ``deliveries``."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
@@ -56,7 +56,7 @@ class WebhookReceiver:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def take(self, notification: Mapping[str, Any]) -> None:
-        """Keep what a notification says."""
+        """Keep the alerts of a notification as deliveries."""
         now = time.monotonic()
         self.deliveries += [
             Delivery(AlertKey.of(alert["labels"]), alert["status"], notification["receiver"], now)
@@ -79,6 +79,6 @@ class WebhookReceiver:
         return max((each.at for each in self.deliveries if each.key == key), default=0.0)
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()

@@ -1,4 +1,4 @@
-"""One cause after another, brought about in one service until its alerts have been delivered."""
+"""Brings about one cause after another in a service, each until its alerts are delivered."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ if TYPE_CHECKING:
 # In the time of the rules, like their windows.
 DEADLINE_S: Final = 3 * 3600
 LONG_WINDOWS_DEADLINE_S: Final = 9 * 3600
-# Steps that load the machine at the same time.
+# How many steps may load the machine at the same time.
 TURNS: Final = 3
+# A rate needs two scrapes before the cause begins.
 _BEFORE_S: Final = 3
 _LOOK_INTERVAL_S: Final = 0.2
 
 
 class Stage(NamedTuple):
-    """What a cause has to play with."""
+    """The programs that a cause may act on."""
 
     service: Service
     monitoring: Monitoring
 
 
 Act = Callable[[Stage], Coroutine[Any, Any, None]]
-"""Brings the cause about until it is cancelled, and puts everything right again then."""
+"""Brings the cause about until cancelled, and then undoes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A cause, and the alerts (or their windows) that it makes fire.
+    """A cause, and the alerts that it makes fire, each by its name and its window, if it has one.
 
-    ``afterwards`` fire when the cause has ended, because their windows are longer than it.
+    The alerts of ``afterwards`` fire after the cause has ended, because their windows are longer
+    than the cause lasts.
     """
 
     cause: str
@@ -55,7 +57,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A service under a job name of its own, and what befalls it."""
+    """A service under a job name of its own, and the steps that it goes through."""
 
     job: str
     steps: tuple[Step, ...]
@@ -64,7 +66,7 @@ class Scenario:
 
 
 class Outcome(NamedTuple):
-    """What became of one alert; None: it never did."""
+    """What became of one alert; times count in seconds from the cause's begin and end."""
 
     key: AlertKey
     cause: str
@@ -76,7 +78,7 @@ class Outcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether it fired, resolved and both were delivered."""
+        """Whether the alert fired and resolved, and both were delivered."""
         return (
             self.fired_after is not None
             and self.resolved_after is not None
@@ -85,28 +87,20 @@ class Outcome(NamedTuple):
         )
 
 
+@dataclass(frozen=True, slots=True)
 class World:
-    """What all scenarios share."""
+    """The parts of the drill that all scenarios share."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what is shared
-        self,
-        directory: Path,
-        pace: Pace,
-        monitoring: Monitoring,
-        watch: AlertWatch,
-        receiver: WebhookReceiver,
-        say: Callable[[str], None],
-    ) -> None:
-        self.directory = directory
-        self.pace = pace
-        self.monitoring = monitoring
-        self.watch = watch
-        self.receiver = receiver
-        self.say = say
-        self.turns = asyncio.Semaphore(TURNS)
+    directory: Path
+    pace: Pace
+    monitoring: Monitoring
+    watch: AlertWatch
+    receiver: WebhookReceiver
+    say: Callable[[str], None]
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TURNS))
 
     async def play(self, scenario: Scenario) -> list[Outcome]:
-        """Play a scenario to its end, and say what became of its alerts."""
+        """Play a scenario to its end, and return what became of its alerts."""
         service = Service(
             scenario.job,
             self.directory,
@@ -130,16 +124,15 @@ class World:
         return outcomes
 
     async def _be_ready(self, service: Service) -> None:
-        """Start a service, unless it runs, and have it scraped."""
+        """Start the service and wait until it is scraped, unless it runs already."""
         if not service.running:
             await service.start()
             service.be_scraped()
             await self.monitoring.wait_until_scraped(service.job)
-            # A rate needs two scrapes.
             await asyncio.sleep(_BEFORE_S)
 
     async def _provoke(self, step: Step, stage: Stage) -> tuple[float, float, str]:
-        """Return when the cause began and ended, and what went wrong with it."""
+        """Bring the cause about; return when it began and ended, and what went wrong with it."""
         job = stage.service.job
         keys = [AlertKey(name, job, window) for name, window in step.alerts]
         began = time.monotonic()
@@ -204,17 +197,17 @@ class World:
         )
 
 
-def _failed(scenario: Scenario, played: int, note: str) -> list[Outcome]:
-    """Return the outcomes of those alerts whose turn did not come."""
+def _failed(scenario: Scenario, played_count: int, note: str) -> list[Outcome]:
+    """Return the outcomes of the alerts after the first ``played_count``."""
     return [
         Outcome(AlertKey(name, scenario.job, window), step.cause, note=note)
         for step in scenario.steps
         for name, window in (*step.alerts, *step.afterwards)
-    ][played:]
+    ][played_count:]
 
 
 async def _until(condition: Callable[[], object], deadline_s: float) -> bool:
-    """Wait until something is so; return False if it is still not so after the deadline."""
+    """Wait until a condition holds; return False if it does not hold before the deadline."""
     deadline = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,6 +1,7 @@
-"""Which cause makes which alert fire. Loads are chosen so that one alert at a time is meant.
+"""Which cause makes which alert fire. Each load is chosen to make one alert fire.
 
-A warning and its critical have a step each: what the critical silences is never delivered.
+A warning and its critical alert have a step each, because a warning that the critical one silences
+is never delivered.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _KIBIBYTE: Final = 1024
 _GIBIBYTE: Final = 1024 * _KIBIBYTE * _KIBIBYTE
-_PATIENT: Final = 3600
+_NO_WRITE_TIMEOUT: Final = 3600
 # A ring that a slow reader soon falls off.
 _SMALL_RING: Final = {"slow_consumer": "drop_oldest", "ring_messages": 32}
 _PAIRS_THAT_PAGE: Final = ("1h", "6h")
@@ -197,7 +198,7 @@ def _messages() -> tuple[Scenario, ...]:
                 "retention_messages": 4,
                 "ring_bytes": 2 * _GIBIBYTE,
                 "max_message_bytes": 2 * _KIBIBYTE * _KIBIBYTE,
-                "write_timeout_seconds": _PATIENT,
+                "write_timeout_seconds": _NO_WRITE_TIMEOUT,
             },
         ),
     )
@@ -264,7 +265,7 @@ def _process() -> tuple[Scenario, ...]:
 
 
 def exports() -> Scenario:
-    """Return the scenario of a collector that disappears; it is there from now on."""
+    """Start a Collector, and return the scenario in which it disappears."""
     port = free_port()
     collector = causes.Collector(port)
     collector.start()

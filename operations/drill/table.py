@@ -1,4 +1,4 @@
-"""What a drill has shown, as a table for people and documents."""
+"""The outcomes of a drill as a table, for people and documents."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def render(outcomes: Sequence[Outcome]) -> str:
 def _row(outcome: Outcome) -> tuple[str, ...]:
     key = outcome.key
     name = f"`{key.name}`" + (f" ({key.window})" if key.window else "")
-    told = [
-        word
-        for word, delivered in (
+    delivered_states = [
+        state
+        for state, delivered in (
             ("firing", outcome.firing_delivered),
             ("resolved", outcome.resolution_delivered),
         )
@@ -41,7 +41,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         outcome.cause,
         _seconds(outcome.fired_after),
         outcome.note or _seconds(outcome.resolved_after),
-        ", ".join(told) or "**nothing**",
+        ", ".join(delivered_states) or "**nothing**",
     )
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus says about each alert: since when it fires, and when it no longer does."""
+"""Watches in Prometheus when each alert fires, and when it stops."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _INTERVAL_S = 0.25
 
 
 class Episode(NamedTuple):
-    """One time that an alert fired; ``ended`` is None while it does."""
+    """One time that an alert fired; ``ended`` is None while it still fires."""
 
     began: float
     ended: float | None
 
 
 class AlertWatch:
-    """Asks a Prometheus again and again which alerts fire."""
+    """Asks Prometheus at short intervals which alerts fire."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}/api/v1/alerts"
@@ -59,7 +59,7 @@ class AlertWatch:
         return next((episode for episode in episodes if episode.began >= since), None)
 
     def silent(self, key: AlertKey) -> bool:
-        """Whether an alert does not fire now."""
+        """Return whether an alert does not fire now."""
         episodes = self.episodes.get(key, [])
         return not episodes or episodes[-1].ended is not None
 

@@ -51,14 +51,14 @@ def _availability() -> tuple[Case, ...]:
             "fires when the only target of a job has disappeared",
             {**named("up", "1x10 stale"), **gone},
             "20m",
-            (Firing("Prometheus has no target of riptide that is a Riptide.", OF_JOB),),
+            (Firing("Prometheus scrapes no Riptide process of riptide.", OF_JOB),),
         ),
         Case(
             "RiptideAbsent",
             "fires when Prometheus has never seen a Riptide",
             named("up", "1x40", job="node"),
             "10m",
-            (Firing("Prometheus has no target of any job that is a Riptide.", {}),),
+            (Firing("Prometheus scrapes no Riptide process of any job.", {}),),
         ),
         Case(
             "RiptideAbsent",
@@ -92,7 +92,7 @@ def _indicators() -> tuple[Case, ...]:
             "15m",
             (
                 Firing(
-                    f"{HERE} is scraped, but not all the series that the objectives need arrive.",
+                    f"{HERE} is scraped, but series that the objectives need are missing.",
                     PROCESS | {"version": "0.1.0"},
                 ),
             ),
@@ -136,8 +136,8 @@ def _burning(text: str, *windows: tuple[str, str]) -> tuple[Firing, ...]:
 def _latency_burn() -> tuple[Case, ...]:
     name = "RiptideDeliveryLatencyBudgetBurn"
     text = (
-        "of the live messages of riptide left after more than 250 ms in the last {window}. The "
-        "objective of 99 % for 30 days bears {limit}."
+        "of the live messages of riptide left after more than 250 ms in the last {window}. More "
+        "than {limit} uses up the error budget of the objective (99 % for 30 days) too fast."
     )
     hour, six_hours = ("1h", "14.4 %"), ("6h", "6 %")
     day, three_days = ("1d", "3 %"), ("3d", "1 %")
@@ -211,7 +211,8 @@ def _success_burn() -> tuple[Case, ...]:
     name = "RiptideDeliverySuccessBudgetBurn"
     text = (
         "of the messages that consumers of riptide were owed were dropped in the last {window}. "
-        "The objective of 99.9 % for 30 days bears {limit}."
+        "More than {limit} uses up the error budget of the objective (99.9 % for 30 days) too "
+        "fast."
     )
     return (
         Case(
@@ -295,7 +296,7 @@ def _connections() -> tuple[Case, ...]:
             "fires when six consumers a minute fall off the ring or stall",
             {**cut_off("slow_consumer", 4), **cut_off("client_stalled", 2)},
             "11m",
-            (Firing("riptide cuts off 6 slow consumers a minute.", OF_JOB),),
+            (Firing("riptide disconnects 6 slow consumers a minute.", OF_JOB),),
         ),
         Case(slow, "is quiet at four a minute", cut_off("slow_consumer", 4), "30m"),
         Case(
@@ -505,7 +506,11 @@ def _telemetry() -> tuple[Case, ...]:
             "fires when there is nothing else to say",
             PRESENT,
             "0m",
-            (Firing("This alert always fires. When it no longer arrives, no alert does.", {}),),
+            (
+                Firing(
+                    "This alert always fires. If it no longer arrives, neither do the others.", {}
+                ),
+            ),
         ),
     )
 

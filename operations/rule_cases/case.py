@@ -1,4 +1,4 @@
-"""One case of a test of alerts: what Prometheus has seen, and which alerts fire then.
+"""One case of a test of alerts: the series that Prometheus has, and the alerts that fire then.
 
 In values, ``0+6x20`` starts at 0 and adds 6 for each of 20 steps, ``5x20`` stays at 5, and ``_`` is
 no sample.
@@ -23,7 +23,7 @@ Series = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """One alert as it is sent: its labels beside those of the rule, and what it says."""
+    """One alert as it is sent: its description, and its labels besides those of the rule."""
 
     description: str
     labels: Mapping[str, str] = field(default_factory=lambda: PROCESS)
@@ -31,10 +31,10 @@ class Firing:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A sentence about one alert, and what makes it true.
+    """A sentence about one alert, and the series that make it true.
 
-    ``meanwhile`` names alerts that fire at the same time, which is why this one does not.
-    ``step`` is the time between the samples of a series.
+    ``meanwhile`` names alerts whose firing keeps this one from firing. ``step`` is the time
+    between the samples of a series.
     """
 
     alert: str
@@ -52,6 +52,6 @@ def series(metric: MetricDefinition, values: str, suffix: str = "", **labels: st
 
 
 def named(name: str, values: str, **labels: str) -> Series:
-    """Return one series by the name that Prometheus has for it."""
+    """Return one series of one process, by its name in Prometheus."""
     pairs = ", ".join(f'{key}="{value}"' for key, value in (PROCESS | labels).items())
     return {f"{name}{{{pairs}}}": values}

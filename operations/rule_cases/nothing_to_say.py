@@ -1,6 +1,6 @@
-"""Services that are as they should be: no alert speaks of them, only the watchdog.
+"""Services that are well: no alert fires but the watchdog.
 
-They have every series of the catalog, as a real one has from its first scrape.
+They have every series of the catalog, as a real service has from its first scrape.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOT_ZERO: Final[Mapping[MetricDefinition, str]] = {
 
 
 class Scenario(NamedTuple):
-    """A sentence about a service, its series, and when the alerts are looked at."""
+    """A sentence about a service, its series, and when the alerts are checked."""
 
     sentence: str
     series: Series
@@ -34,7 +34,7 @@ class Scenario(NamedTuple):
 
 
 def _every_series(values: str) -> dict[str, str]:
-    """Return all series; ``{0}`` in the values stands for what a series always is."""
+    """Return all series; ``{0}`` in the values stands for the value of a series at rest."""
     found: dict[str, str] = {}
     for metric in CATALOG:
         if metric is catalog.BUILD_INFO:

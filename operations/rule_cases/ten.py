@@ -11,7 +11,7 @@ OF_JOB: Final = {"job": JOB}
 
 
 def _connections(errors: int, closed: int = 100, active: int = 0) -> Series:
-    """Return connections a minute that fail and that close, and how many stay open."""
+    """Return series of errors and closed connections per minute, and of open connections."""
     return {
         **series(catalog.ERRORS, f"0+{errors}x40", protocol="sse", error_type="internal"),
         **series(catalog.CONNECTIONS_CLOSED, f"0+{closed}x40", protocol="sse", reason="completed"),
@@ -24,7 +24,10 @@ def _memory(values: str) -> Series:
 
 
 def _messages(sent: int, dropped: int, published: int = 60, active: int = 1) -> Series:
-    """Return messages a minute, over two protocols, and how many are connected."""
+    """Return series of messages per minute, over two protocols, and of open connections.
+
+    ``sent`` and ``dropped`` are counts of each protocol.
+    """
     return {
         **series(catalog.MESSAGES_SENT, f"0+{sent}x40", protocol="sse"),
         **series(catalog.MESSAGES_SENT, f"0+{sent}x40", protocol="ndjson"),
@@ -37,7 +40,7 @@ def _messages(sent: int, dropped: int, published: int = 60, active: int = 1) -> 
 
 
 def _durations(up_to_60_s: int, up_to_120_s: int) -> Series:
-    """Return connections a minute that close after at most a minute, and after one to two."""
+    """Return connections per minute that close within a minute, and within one to two."""
     both = up_to_60_s + up_to_120_s
     duration = catalog.CONNECTION_DURATION
     return {
@@ -185,8 +188,8 @@ def _throughput() -> tuple[Case, ...]:
             "20m",
             (
                 Firing(
-                    "riptide sends 0.20 messages a second, though somebody is connected and "
-                    "something is published.",
+                    "riptide sends 0.20 messages a second, though consumers are connected and "
+                    "messages are published.",
                     OF_JOB,
                 ),
             ),
@@ -211,8 +214,8 @@ def _long_or_many() -> tuple[Case, ...]:
             "15m",
             (
                 Firing(
-                    "1 % of the connections of riptide that closed of late had been open for "
-                    "longer than 1m 54s.",
+                    "1 % of the connections of riptide that closed in the last 5 minutes had been "
+                    "open for longer than 1m 54s.",
                     OF_JOB,
                 ),
             ),

@@ -1,4 +1,4 @@
-"""Where a request carries its token; and that nobody further in sees the one of a query."""
+"""Finds the token of a request, and takes a token out of the query before anything logs it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 PARAMETER = "access_token"
 """The parameter of a query that holds a token (RFC 6750, section 2.3)."""
 FROM_QUERY = "riptide.query_token"
-"""The key of a scope under which ``TokenOutOfQuery`` puts it."""
+"""The key under which ``TokenOutOfQuery`` puts the query's token into the scope."""
 
 
 class Credentials(NamedTuple):
-    """A token and the way it came; a browser sends a cookie whoever makes it ask."""
+    """A token, and where it was. Browsers send a cookie whichever page makes the request."""
 
     token: str
     by_cookie: bool = False
@@ -45,10 +45,10 @@ class TokenOutOfQuery:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the request on without the token in its query.
 
-        No coroutine, which would stay as long as a stream does.
+        This is no coroutine function, whose frame would take memory as long as a stream lasts.
         """
         query: bytes = scope.get("query_string", b"")
-        # A name may be written with escapes.
+        # The parameter's name may be percent-encoded.
         if query and (b"access" in query or b"%" in query):
             pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
             kept = [(name, value) for name, value in pairs if name != PARAMETER]
@@ -60,7 +60,7 @@ class TokenOutOfQuery:
 
 
 def credentials_of(scope: Scope, cookie: str) -> Credentials | None:
-    """Return the token of a request: of its header, else its cookie, else its query."""
+    """Return the token in the request's header, else in its cookie, else in its query."""
     headers = Headers(scope=scope)
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":

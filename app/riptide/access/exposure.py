@@ -1,4 +1,4 @@
-"""That nobody opens their messages to a network by accident."""
+"""Refuses to serve a network without access control, unless the settings allow it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def has_access_control(settings: Settings) -> bool:
-    """Return whether tokens are asked for."""
+    """Return whether requests need a token, because a source of keys is configured."""
     return any((settings.token_secret_file, settings.jwks_file, settings.jwks_url))
 
 
 def check_exposure(settings: Settings, address: str) -> None:
-    """Check that it is meant to serve on the address, which is one of IP.
+    """Check that the settings allow the service to listen on an IP address.
 
     Raises:
-        ExposedError: others can reach it, and there is no access control.
-        InvalidSettingsError: everybody is to be let in, and to be asked for a token.
+        ExposedError: the address is not loopback, and anybody could use the service.
+        InvalidSettingsError: the settings both allow anybody and require a token.
 
     """
     if has_access_control(settings):
@@ -31,7 +31,7 @@ def check_exposure(settings: Settings, address: str) -> None:
                 "leave out one of the two"
             )
         return
-    # A link-local address carries its interface.
+    # A link-local IPv6 address ends in its interface, as in fe80::1%eth0.
     if settings.allow_anonymous or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return
     raise ExposedError(

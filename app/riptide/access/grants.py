@@ -13,20 +13,20 @@ _PATTERN = re.compile(r"[A-Za-z0-9._~:*?-]{1,128}")
 
 
 class Action(StrEnum):
-    """What can be done with a topic; the names under which grants list patterns."""
+    """What can be done with a topic. The values are the keys of the claim."""
 
     PUBLISH = "publish"
     SUBSCRIBE = "subscribe"
 
 
 class Grants(NamedTuple):
-    """Patterns of topics for each action: ``*`` is any characters, ``?`` any one."""
+    """Patterns of topics for each action: ``*`` matches any characters, ``?`` any one."""
 
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
 
     def allow(self, action: Action, topic: str) -> bool:
-        """Return whether a pattern of the action fits the topic; no pattern, no right."""
+        """Return whether one of the action's patterns matches the topic."""
         patterns = self.publish if action is Action.PUBLISH else self.subscribe
         return any(fnmatchcase(topic, pattern) for pattern in patterns)
 
@@ -35,10 +35,10 @@ EVERYTHING = Grants(("*",), ("*",))
 
 
 def check_pattern(pattern: str) -> str:
-    """Return the pattern if a topic's name could fit it.
+    """Return the pattern if it can match the name of a topic.
 
     Raises:
-        ValueError: none could.
+        ValueError: the pattern can match none.
 
     """
     if _PATTERN.fullmatch(pattern) is None:
@@ -50,10 +50,10 @@ def check_pattern(pattern: str) -> str:
 
 
 def parse_grants(claim: Any) -> Grants:
-    """Read ``{"publish": [pattern, …], "subscribe": [pattern, …]}``; what is left out is empty.
+    """Read ``{"publish": [pattern, …], "subscribe": [pattern, …]}``; both may be left out.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the claim has another form.
 
     """
     if claim is None:

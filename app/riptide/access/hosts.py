@@ -1,8 +1,8 @@
-"""By which names the service may be asked for its messages, where it asks for no token itself.
+"""Checks the Host header, which protects a service without tokens from DNS rebinding.
 
-A page that makes its own name point to this machine (DNS rebinding) is no foreign page to the
-browser: it could read and publish what only programs on this machine should. The name that the
-browser then asks for is still the page's.
+A page whose own host name points at this machine (DNS rebinding) and the service have, for the
+browser, the same origin. The page could read and publish what only programs on this machine
+should, but its requests still name the page's host.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ ANY = "*"
 
 
 class Hosts:
-    """The names of loopback, and those that are allowed beside them; ``*`` allows any."""
+    """The host names that requests may have: those of loopback, and ``allowed``; ``*`` is any."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = frozenset(allowed)
 
     def check(self, scope: Scope) -> None:
-        """Let requests pass that ask for one of our names, or for none, as no browser does.
+        """Check that the request has an allowed host, or none: browsers always send one.
 
         Raises:
-            UnknownHostError: it is somebody else's, for all we know.
+            UnknownHostError: the request has another host.
 
         """
         if ANY in self._allowed:
@@ -42,7 +42,7 @@ class Hosts:
         host = Headers(scope=scope).get("host")
         if not host:
             return
-        name, is_loopback = _resolve(host)
+        name, is_loopback = _parse_host(host)
         if not is_loopback and name not in self._allowed:
             raise UnknownHostError(
                 f"this service does not know itself as {host[:100]!r}: ask for localhost, or add "
@@ -50,15 +50,15 @@ class Hosts:
             )
 
 
-# A service is asked for by few names, thousands of times a second.
+# Requests name few different hosts, thousands of times a second.
 @functools.lru_cache(maxsize=64)
-def _resolve(host: str) -> tuple[str, bool]:
-    """Return the name or address in a Host header, and whether it can only be loopback's."""
+def _parse_host(host: str) -> tuple[str, bool]:
+    """Return the name or address in a Host header, and whether it is certainly loopback's."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return "", False
-    # RFC 6761, section 6.3: no name server is asked for these.
+    # Resolvers take these names for loopback without asking a name server (RFC 6761, section 6.3).
     if name == "localhost" or name.endswith(".localhost"):
         return name, True
     try:

@@ -1,4 +1,4 @@
-"""Who asks, once that is known."""
+"""The identity of a client, from its token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from riptide.access.grants import EVERYTHING, Grants
 
 
 class Identity(NamedTuple):
-    """The bearer of a token; ``expires_at`` is Unix time, and no stream of theirs outlives it."""
+    """The bearer of a token, whose streams end at ``expires_at`` (Unix time in seconds)."""
 
     subject: str
     grants: Grants
@@ -17,4 +17,4 @@ class Identity(NamedTuple):
 
 
 ANYONE = Identity("", EVERYTHING, math.inf)
-"""Everybody, where there is no access control."""
+"""The identity of every client where there is no access control."""

@@ -1,4 +1,4 @@
-"""The keys at hand: cached, read again in time, and when a token names one that is unknown."""
+"""The cached keys: read again at intervals, and when a token names an unknown key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("riptide.access")
 
-# Unknown keys make us ask again this often at most, however many tokens name one.
+# However many tokens name unknown keys, these make the keyring read at most this often.
 MIN_PAUSE_S = 10.0
 RETRY_AFTER_S = 5
 
@@ -32,13 +32,13 @@ class Keyring:
         self._refresh_s = refresh_s
         self._min_pause_s = min_pause_s
         self.readings = 0
-        """How often keys have been read: what was verified with older ones may no longer hold."""
+        """The number of successful readings; a token is verified again after each of them."""
         self._keys: dict[str, list[Key]] = {}
         self._read_at = -float("inf")
         self._reading: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Read all keys for the first time; those behind a URL may come later.
+        """Read all sources for the first time; a remote one may fail, and is tried again.
 
         Raises:
             KeyFileError: a file cannot be read, or holds no keys.
@@ -58,9 +58,9 @@ class Keyring:
         self._read_at = time.monotonic()
 
     async def run(self) -> None:
-        """Read the keys again and again until cancelled, so that old ones go and new ones come."""
+        """Read the keys at intervals until cancelled, so that new and removed keys take effect."""
         while True:
-            # An issuer that was away at the start is not left alone for long.
+            # A source that has not been read yet is tried again soon.
             known = len(self._keys) == len(self._sources)
             await asyncio.sleep(
                 self._refresh_s if known else min(self._refresh_s, self._min_pause_s)
@@ -68,7 +68,7 @@ class Keyring:
             await self._read()
 
     async def find(self, algorithm: str, key_id: str | None) -> list[Key]:
-        """Return the keys that may have signed a token; asks the sources if there is none.
+        """Return the keys that may have signed a token; if there is none, read the sources again.
 
         Raises:
             KeysUnavailableError: there are no keys yet.
@@ -94,7 +94,7 @@ class Keyring:
         ]
 
     async def _read(self) -> None:
-        """Read all sources; whoever comes meanwhile waits for the same reading."""
+        """Read all sources; calls during a reading wait for that reading."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all())
         await asyncio.shield(self._reading)

@@ -11,12 +11,12 @@ from jwt.exceptions import PyJWTError
 
 logger = logging.getLogger("riptide.access")
 
-# RFC 7518, section 3.2: a key of HS256 is at least as long as its hash.
+# RFC 7518, section 3.2: a key of HS256 is at least as long as the hash.
 MIN_SECRET_BYTES = 32
 MIN_RSA_BITS = 2048
 HS256 = "HS256"
-# The algorithm follows from the kind of key, never from the token: a public key is thus never
-# taken for a secret, and "none" is no algorithm at all.
+# The algorithm follows from the kind of key, never from the token. So a public key is never used
+# as a secret, and the algorithm "none" is never accepted.
 ALGORITHMS = {
     ("oct", None): HS256,
     ("RSA", None): "RS256",
@@ -26,7 +26,7 @@ ALGORITHMS = {
 
 
 class Key(NamedTuple):
-    """A key that verifies; ``id`` is the ``kid`` by which tokens name it, if it has one."""
+    """A key that verifies tokens; ``id`` is its ``kid``, by which tokens name it, if it has one."""
 
     id: str | None
     algorithm: str
@@ -34,10 +34,10 @@ class Key(NamedTuple):
 
 
 def secret_key(secret: bytes) -> Key:
-    """Return the key that a secret is, white space around it aside.
+    """Return the key of a secret, without the white space around it.
 
     Raises:
-        ValueError: it is too short, or is a key of another kind.
+        ValueError: the secret is too short, or is a key of another kind.
 
     """
     secret = secret.strip()
@@ -49,12 +49,12 @@ def secret_key(secret: bytes) -> Key:
 
 
 def parse_jwk_set(text: bytes, *, with_secrets: bool) -> list[Key]:
-    """Read a JWK set (RFC 7517); keys that cannot verify our tokens are passed over.
+    """Read a JWK set (RFC 7517); keys that cannot verify our tokens are left out.
 
-    ``with_secrets`` allows symmetric keys, which have no business on a web server.
+    ``with_secrets`` accepts symmetric keys, which no web server should publish.
 
     Raises:
-        ValueError: it is no JWK set, or holds no key that can be used.
+        ValueError: the text is no JWK set, or has no key that can be used.
 
     """
     document = orjson.loads(text)
@@ -89,7 +89,7 @@ def _parse_jwk(entry: Any) -> Key | None:
     if kind == "RSA" and material.key_size < MIN_RSA_BITS:
         return None
     identifier = entry.get("kid")
-    # Whoever can verify need not be able to sign: of a private key, only the public half is kept.
+    # Verifying needs the public half only, so the private half of a key is not kept.
     public = getattr(material, "public_key", None)
     return Key(
         identifier if isinstance(identifier, str) else None,

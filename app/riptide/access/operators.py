@@ -1,4 +1,4 @@
-"""Metrics and health, for those who have the operators' token."""
+"""Requires the operators' token for metrics and health."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_TOKEN_BYTES = 16
 
 
 class OperatorsOnly:
-    """Lets requests through that have the token as ``Authorization: Bearer``. Pure ASGI."""
+    """Accepts only requests with the token as ``Authorization: Bearer``. Pure ASGI."""
 
     def __init__(self, app: ASGIApp, token: bytes) -> None:
         self._app = app
@@ -28,7 +28,7 @@ class OperatorsOnly:
         """Pass the request on.
 
         Raises:
-            UnauthenticatedError: it has no token, or another one.
+            UnauthenticatedError: the request has no token, or another one.
 
         """
         scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
@@ -42,10 +42,10 @@ class OperatorsOnly:
 
 
 def read_token(path: Path) -> bytes:
-    """Read the operators' token, white space around it aside.
+    """Read the operators' token, without the white space around it.
 
     Raises:
-        KeyFileError: there is none in the file, or one that could be guessed.
+        KeyFileError: the file cannot be read, or its token is so short that it could be guessed.
 
     """
     try:

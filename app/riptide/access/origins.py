@@ -1,4 +1,4 @@
-"""Which web pages may talk to the service on behalf of those who look at them."""
+"""Checks the Origin header: which web pages may use the service from their visitors' browsers."""
 
 from __future__ import annotations
 
@@ -19,30 +19,36 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origins:
-    """The origins that are allowed beside our own; ``*`` allows any, but not by cookie."""
+    """The origins that are allowed besides the service's own.
+
+    ``*`` allows any origin, except to requests whose token is in a cookie.
+    """
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self.allowed = tuple(allowed)
 
     def check(self, scope: Scope, *, by_cookie: bool) -> None:
-        """Let programs pass, which name no origin, and pages of origins that are allowed.
+        """Check that the request comes from an allowed page, or a program, which has no origin.
 
         Raises:
-            OriginError: it is the page of somebody else.
+            OriginError: the request comes from a page of another origin.
 
         """
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         if origin is None or origin in self.allowed or (ANY in self.allowed and not by_cookie):
             return
-        if not _same(origin, headers.get("host", "")):
+        if not _is_own_origin(origin, headers.get("host", "")):
             raise OriginError(
                 f"pages of {origin[:100]!r} may not do this: add it to RIPTIDE_ALLOWED_ORIGINS"
             )
 
 
-def _same(origin: str, host: str) -> bool:
-    """Return whether an origin is where the request went; TLS may end before us."""
+def _is_own_origin(origin: str, host: str) -> bool:
+    """Return whether an origin has the host and port that the request was sent to.
+
+    The schemes may differ, because a proxy may end TLS.
+    """
     try:
         page, target = urlsplit(origin), urlsplit(f"//{host}")
         ports = page.port, target.port

@@ -1,4 +1,4 @@
-"""Where keys come from: a secret or a JWK set in a file, a JWK set behind a URL."""
+"""The sources of keys: a secret in a file, a JWK set in a file, a JWK set behind a URL."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ FETCH_TIMEOUT_S = 5.0
 
 
 class KeySource(Protocol):
-    """A place that holds keys; ``remote`` ones may be away for a while."""
+    """A source of keys; a ``remote`` one may be unreachable for a while."""
 
     name: str
     remote: bool
 
     async def read(self) -> list[Key]:
-        """Return the keys that are there now, without holding up the event loop.
+        """Return the current keys, without blocking the event loop.
 
         Raises:
-            OSError: it cannot be read.
-            ValueError: what was read are no keys.
+            OSError: the source cannot be read.
+            ValueError: the source holds no keys that can be used.
 
         """
 
@@ -96,7 +96,7 @@ class JwksUrl:
 
 
 def _load_certificates() -> ssl.SSLContext:
-    """Return what certificates of servers are checked with; takes too long for an event loop."""
+    """Load the certificates that servers are verified with; takes too long for an event loop."""
     import httpx2  # noqa: PLC0415  # slow to import, and most services have no such URL
 
     return httpx2.create_ssl_context()

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from riptide.access.keyring import Keyring
 
 MAX_LENGTH = 8192
-# Verifying one takes a good part of what a publish takes; publishers come again with the same.
+# How many verified tokens are remembered. Verifying one takes a good part of a publish's time, and
+# a publisher sends the same token each time.
 REMEMBERED = 1024
 INVALID = "invalid_token"
 REFUSALS: dict[type[Exception], str] = {
@@ -29,7 +30,7 @@ REFUSALS: dict[type[Exception], str] = {
 
 
 class TokenVerifier:
-    """Tells who the bearer of a token is and what they may do."""
+    """Verifies a token, and returns who its bearer is and what the bearer may do."""
 
     def __init__(
         self, keyring: Keyring, *, audience: str | None, issuer: str | None, leeway_s: float
@@ -39,15 +40,16 @@ class TokenVerifier:
         self._issuer = issuer
         self._leeway_s = leeway_s
         self._jwt = jwt.PyJWT()
-        # By a token's hash, in the order of verification, with the reading of the keys it held by.
+        # By the token's hash, oldest verification first: the keyring's number of readings at that
+        # time, and the bearer.
         self._verified: dict[bytes, tuple[int, Identity]] = {}
 
     async def verify(self, token: str) -> Identity:
         """Return the bearer's identity.
 
         Raises:
-            UnauthenticatedError: the token does not hold; says why.
-            KeysUnavailableError: it cannot be verified just now.
+            UnauthenticatedError: the token is not valid; the text says why.
+            KeysUnavailableError: there are no keys yet to verify the token with.
 
         """
         if len(token) > MAX_LENGTH:
@@ -75,7 +77,7 @@ class TokenVerifier:
         if not keys:
             raise _invalid("it is signed by a key that is not known here")
         for key in keys:
-            # Of keys without an id there may be several.
+            # Several keys may have no id, so each is tried.
             try:
                 return self._identify(token, key.algorithm, key.material)
             except jwt.InvalidSignatureError:
@@ -88,7 +90,7 @@ class TokenVerifier:
         claims = self._jwt.decode(
             token,
             key=material,
-            # One: that of the key.
+            # The key's own algorithm only, whatever the token says.
             algorithms=[algorithm],
             audience=self._audience,
             issuer=self._issuer,

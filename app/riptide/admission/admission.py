@@ -1,4 +1,4 @@
-"""Who is let in and who has to wait: fair to all clients, whatever one of them does."""
+"""Admits streams and publishes within limits, so that no client takes the others' share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from riptide.admission.client import Client
 
 RETRY_AFTER_S = 5
-# All streams there are share one bucket, beside one for each address.
+# The key of the one bucket that all new streams share; each address has a bucket besides.
 ALL = "all"
 
 
 class Limits(NamedTuple):
-    """What clients may take; rates are by the second, and several seconds of them at once."""
+    """What clients may take; rates are per second, and allow ``BURST_S`` seconds' worth at once."""
 
     connections_per_address: int = 1000
     connections_per_identity: int = 1000
@@ -34,7 +34,7 @@ class Limits(NamedTuple):
 
 
 class Admission:
-    """Keeps to the limits for each client, and to how many streams are accepted in a second."""
+    """Enforces the limits of each client, and the rate at which the service opens streams."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -45,13 +45,14 @@ class Admission:
         self._publishing = RateLimit(limits.publish_rate)
 
     def enter(self, client: Client) -> None:
-        """Give the client a place for a stream, to be given back by ``leave``.
+        """Take a place for a client's stream; ``leave`` gives the place back.
 
         Raises:
-            ProblemError: it gets none, and nothing has been taken.
+            ProblemError: a limit is reached, and nothing was taken.
 
         """
-        # Those of one client first: what it is refused for costs the others nothing.
+        # The client's own limits come first: a client over them is told so, however busy the
+        # service is.
         if self._identities.full(client.identity):
             raise IdentityLimitError(
                 f"this token's bearer has {self._identities.limit} streams open, and may have no "
@@ -74,7 +75,7 @@ class Admission:
             )
         wait_s = self._accepting.wait_s(ALL)
         if wait_s:
-            # Longer than it would take for one, for others were refused too.
+            # Longer than one stream's wait, because other clients were refused and will return.
             raise AcceptRateError(
                 f"the service opens {self._limits.accept_rate:g} streams a second: try again a "
                 "little later, or raise RIPTIDE_ACCEPT_RATE",
@@ -87,15 +88,15 @@ class Admission:
             self._accepting_address.take(client.address)
 
     def leave(self, client: Client) -> None:
-        """Take the place back that ``enter`` gave."""
+        """Give back the place that ``enter`` took."""
         self._identities.give_back(client.identity)
         self._addresses.give_back(client.address)
 
     def begin_publish(self, client: Client) -> None:
-        """Let a client publish, which costs it one message at least.
+        """Charge the client for one message, before its request is read.
 
         Raises:
-            PublishRateError: it has published too much of late.
+            PublishRateError: the client has used up its rate; nothing was charged.
 
         """
         publisher = _publisher(client)
@@ -109,13 +110,13 @@ class Admission:
         if publisher:
             self._publishing.take(publisher)
 
-    def charge_publish(self, client: Client, messages: int) -> None:
+    def charge_publish(self, client: Client, message_count: int) -> None:
         """Charge the client for the messages of a request beyond the first."""
         publisher = _publisher(client)
-        if publisher and messages > 1:
-            self._publishing.take(publisher, messages - 1)
+        if publisher and message_count > 1:
+            self._publishing.take(publisher, message_count - 1)
 
 
 def _publisher(client: Client) -> str:
-    # Many may share an address, and one identity be at many.
+    # The identity, if there is one: many may share an address, and one may use many addresses.
     return f"identity {client.identity}" if client.identity else client.address

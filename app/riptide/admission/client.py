@@ -1,4 +1,4 @@
-"""Who is asking: what the limits for each client go by."""
+"""What counts as one client for the limits: an address, and an identity."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-# Who has one IPv6 address has all of its subnet (RFC 6177).
+# A client with one IPv6 address has the rest of its subnet as well (RFC 6177).
 IPV6_PREFIX = 64
 MAX_ADDRESS_LENGTH = 64
 
 
 class Client(NamedTuple):
-    """A client by its address, and by its identity where it has shown one; empty: no limits.
+    """A client's address, and its identity if it sent a token; an empty one has no limit.
 
-    Loopback has no address here: it is the machine itself, or a proxy on it that nobody has told
-    us to trust, and so the same address for everybody.
+    The address of loopback is empty: it belongs to this machine, or to a proxy on it that is not
+    in RIPTIDE_TRUSTED_PROXIES, behind which all clients have the same address.
     """
 
     address: str = ""
@@ -26,11 +26,11 @@ class Client(NamedTuple):
 
 
 UNKNOWN = Client()
-"""A client that no limit is kept for."""
+"""A client without limits."""
 
 
 def client_of(scope: Scope, identity: str = "") -> Client:
-    """Return the client of a request, whose address trusted proxies have been asked for."""
+    """Return the client of a request, whose scope has the address that a trusted proxy reports."""
     client = scope.get("client")
     return Client(_group(client[0]) if client else "", identity)
 
@@ -40,7 +40,7 @@ def _group(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        # A proxy may call it anything ("unknown").
+        # A proxy may report anything as an address, like "unknown".
         return host[:MAX_ADDRESS_LENGTH]
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is None:

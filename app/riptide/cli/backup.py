@@ -1,4 +1,4 @@
-"""``riptide backup``: copies the log while the service goes on."""
+"""``riptide backup``: copies the log, also while the service is running."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Examples:
 def backup(file: Path) -> None:
     """Copy the log of RIPTIDE_DATA_DIR to FILE, whether or not the service is running.
 
-    Everything that was acknowledged before is in the copy, which is checked, on the disk and
-    readable by this user only when it takes its name. FILE must not exist. Each of several workers
-    has a log of its own (in worker-0, worker-1, ...): make a backup of each.
+    The copy has every message that was acknowledged before the backup began. FILE must not exist;
+    it appears once the copy is checked and on the disk, and only this user may read it. Each of
+    several workers has a log of its own (in worker-0, worker-1, ...): make a backup of each.
 
-    riptide restore brings it back.
+    riptide restore makes FILE the log again.
     """
     from riptide.storage.backup import back_up  # noqa: PLC0415  # --help opens nothing
 

@@ -14,20 +14,25 @@ if TYPE_CHECKING:
 BATCH_BYTES = 1024 * 1024
 BATCH_LINES = 10_000
 
-_ASCII = bytes(set(range(128)) - {0x1B})  # without ESC, which no encoding has to itself
+# Without ESC (0x1B), with which stateful encodings like ISO-2022-JP switch character sets.
+_ASCII = bytes(set(range(128)) - {0x1B})
 
 
-class Batch(NamedTuple):
-    """Neighbouring lines, encoded; ``first`` is the number of the first one in the input."""
+class LineBatch(NamedTuple):
+    """Consecutive lines of the input, each encoded as JSON.
 
-    first: int
+    Lines are numbered from 1 at the start of the input. ``input_bytes`` is the size of the input
+    that was read since the batch before.
+    """
+
+    first_line: int
     lines: list[bytes]
     input_bytes: int = 0
 
     @property
-    def last(self) -> int:
+    def last_line(self) -> int:
         """The number of the last line."""
-        return self.first + len(self.lines) - 1
+        return self.first_line + len(self.lines) - 1
 
     @property
     def body(self) -> bytes:
@@ -36,19 +41,25 @@ class Batch(NamedTuple):
 
     @property
     def blank(self) -> bool:
-        """Whether there is no message in it: NDJSON may have blank lines."""
+        """Whether the batch has no message: NDJSON may have blank lines."""
         return not any(line.strip() for line in self.lines)
 
-    def split(self, count: int) -> tuple[Batch, Batch]:
+    def split(self, count: int) -> tuple[LineBatch, LineBatch]:
         """Return the first ``count`` lines and the others."""
-        return Batch(self.first, self.lines[:count]), Batch(self.first + count, self.lines[count:])
+        return (
+            LineBatch(self.first_line, self.lines[:count]),
+            LineBatch(self.first_line + count, self.lines[count:]),
+        )
 
 
 def line_encoder(encoding: str, *, as_text: bool) -> Callable[[bytes], bytes]:
-    """Return what makes a JSON value, in UTF-8, of a line: its text, or the value that it is.
+    """Return a function that turns a line into JSON in UTF-8.
+
+    The JSON is a string of the line's text (``as_text``), or the value that the line already is.
 
     Raises:
-        CommandError: lines cannot be told apart in this encoding, or there is no such encoding.
+        CommandError: there is no such encoding, or it does not keep the bytes of ASCII, so that
+            line feeds cannot be found.
 
     """
     import orjson  # noqa: PLC0415  # --help does not need it
@@ -67,7 +78,7 @@ def line_encoder(encoding: str, *, as_text: bool) -> Callable[[bytes], bytes]:
         dumps = orjson.dumps
         return lambda line: dumps(line.decode(encoding))
     if name == "utf-8":
-        return bytes  # of bytes, that is the same object
+        return bytes  # bytes(line) is the line itself, not a copy
     return lambda line: line.decode(encoding).encode()
 
 
@@ -80,18 +91,18 @@ class Batcher:
         self._encoding = encoding
         self._skip = skip
         self._splitter = LineSplitter()
-        self._number = 0
+        self._line_number = 0
         self._lines: list[bytes] = []
         self._size = 0
         self._input_bytes = 0
 
     @property
     def pending(self) -> bool:
-        """Whether a line waits for others to join it."""
+        """Whether lines wait for others to fill their batch."""
         return bool(self._lines)
 
-    def feed(self, chunk: bytes) -> Iterator[Batch]:
-        """Yield the batches that this piece of input fills.
+    def feed(self, chunk: bytes) -> Iterator[LineBatch]:
+        """Yield the batches that this chunk of input fills.
 
         Raises:
             BadLineError: a line cannot be published; all lines before it have been yielded.
@@ -102,25 +113,26 @@ class Batcher:
             lines = self._splitter.feed(chunk)
         except ValueError as error:
             yield from self.flush()
-            raise BadLineError(self._number + 1, str(error)) from None
+            raise BadLineError(self._line_number + 1, str(error)) from None
         yield from self._collect(lines)
 
-    def finish(self) -> Iterator[Batch]:
-        """Yield what is left at the end of the input."""
+    def finish(self) -> Iterator[LineBatch]:
+        """Yield the lines that are left at the end of the input."""
         yield from self._collect(self._splitter.finish())
         yield from self.flush()
 
-    def flush(self) -> Iterator[Batch]:
-        """Yield what has been collected, if anything."""
+    def flush(self) -> Iterator[LineBatch]:
+        """Yield the lines collected so far, if there are any."""
         if self._lines:
-            batch = Batch(self._number - len(self._lines) + 1, self._lines, self._input_bytes)
+            first_line = self._line_number - len(self._lines) + 1
+            batch = LineBatch(first_line, self._lines, self._input_bytes)
             self._lines, self._size, self._input_bytes = [], 0, 0
             yield batch
 
-    def _collect(self, lines: list[bytes]) -> Iterator[Batch]:
-        if self._number < self._skip:
-            skipped = min(self._skip - self._number, len(lines))
-            self._number += skipped
+    def _collect(self, lines: list[bytes]) -> Iterator[LineBatch]:
+        if self._line_number < self._skip:
+            skipped = min(self._skip - self._line_number, len(lines))
+            self._line_number += skipped
             lines = lines[skipped:]
         encode = self._encode
         for line in lines:
@@ -128,13 +140,13 @@ class Batcher:
                 encoded = encode(line)
             except UnicodeDecodeError as error:
                 yield from self.flush()
-                raise BadLineError(self._number + 1, self._undecodable(error)) from None
+                raise BadLineError(self._line_number + 1, self._undecodable(error)) from None
             size = len(encoded) + 1
             if self._size + size > self.max_bytes or len(self._lines) >= BATCH_LINES:
                 yield from self.flush()
             self._lines.append(encoded)
             self._size += size
-            self._number += 1
+            self._line_number += 1
 
     def _undecodable(self, error: UnicodeDecodeError) -> str:
         byte = error.object[error.start]

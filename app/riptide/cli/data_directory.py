@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def data_directory() -> Path:
-    """Return where the service has its log, by the same settings as the service.
+    """Return the directory of the service's log, from the settings that the service reads.
 
     Raises:
-        CommandError: it keeps none on the disk.
+        CommandError: the service keeps its log in memory.
         InvalidSettingsError: a setting has a value that is not allowed.
 
     """
@@ -23,6 +23,6 @@ def data_directory() -> Path:
     settings = load_settings()
     if settings.log == "memory":
         raise CommandError(
-            "RIPTIDE_LOG is memory, and that is gone with the process: there is no log on the disk"
+            "RIPTIDE_LOG is memory, which is gone with the process: there is no log on the disk"
         )
     return settings.data_dir

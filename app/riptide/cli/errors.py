@@ -1,7 +1,7 @@
 """What ends a command early.
 
 CommandError             one line on standard error, exit code 1
-├── TemporaryError       the same, once trying again has not helped
+├── TemporaryError       the service cannot be reached or is busy, so a retry may help
 ├── BadLineError         a line of the input cannot be published
 ├── OutcomeUnknownError  the connection was lost between a request and its answer
 └── BrokenStreamError    the connection was lost in the middle of a stream
@@ -17,7 +17,10 @@ class CommandError(Exception):
 
 
 class TemporaryError(CommandError):
-    """It is worth, and safe, to try again; ``retry_after`` is in seconds, if one was asked for."""
+    """Retrying is safe and may help.
+
+    ``retry_after`` is the wait in seconds that the service asked for, if it did.
+    """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -40,9 +43,9 @@ class BrokenStreamError(CommandError):
     """A stream was lost after it had begun."""
 
 
-class Interrupted(BaseException):  # like KeyboardInterrupt, it is not an error
+class Interrupted(BaseException):  # not an error, like KeyboardInterrupt
     """The user or the system wants the command to stop; its text, if any, is one line."""
 
 
-class OutputClosed(BaseException):  # as in `riptide tail logs | head`: no error
+class OutputClosed(BaseException):  # not an error: `riptide tail logs | head` ends so
     """Nobody reads standard output any more."""

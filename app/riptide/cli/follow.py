@@ -1,4 +1,4 @@
-"""Follows a topic across lost connections, from one record to the next, without loss."""
+"""Follows a topic across lost connections, without losing or repeating a record."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ COMPLETED = "completed"
 
 
 @dataclass(frozen=True)
-class Subscription:
-    """What to follow, and how."""
+class FollowOptions:
+    """Which topic to follow, and how; ``retry_for`` is in seconds."""
 
     url: str
     topic: str
@@ -32,7 +32,7 @@ class Subscription:
     reconnect: bool
 
 
-class Ended(Exception):  # noqa: N818  # also the good end of a finite stream
+class Ended(Exception):  # noqa: N818  # a finite stream ends so too, without an error
     """The service ended the stream; ``record`` says why."""
 
     def __init__(self, record: dict[str, Any]) -> None:
@@ -43,33 +43,33 @@ class Ended(Exception):  # noqa: N818  # also the good end of a finite stream
 class Follower:
     """Reads a topic, and reads on after the last record when the connection is lost.
 
-    ``cursor`` is where another stream would go on. ``deliver`` gets the records that arrived
-    together, each as bytes and parsed; ``note`` gets what is worth telling a person.
+    ``cursor`` is the position after which the next stream starts. ``deliver`` is called with the
+    records that arrived together, each as bytes and parsed; ``note`` with lines for the user.
     """
 
     def __init__(
         self,
         client: httpx2.Client,
-        subscription: Subscription,
+        options: FollowOptions,
         deliver: Callable[[list[tuple[bytes, dict[str, Any]]]], None],
         note: Callable[[str], None],
     ) -> None:
-        self.cursor = subscription.after
+        self.cursor = options.after
         self._client = client
-        self._subscription = subscription
+        self._options = options
         self._deliver = deliver
         self._note = note
         self._opened = False
         self._idle_losses = 0
 
     def run(self) -> None:
-        """Follow to the end of the topic's stream, if it has one.
+        """Follow until the service says that the stream is complete, as with ``until``.
 
         Raises:
-            CommandError: it cannot be followed any longer; says where to go on.
+            CommandError: the topic cannot be followed any longer; the text says where to continue.
 
         """
-        subscription = self._subscription
+        reconnect = self._options.reconnect
         while True:
             try:
                 self._read_once_opened()
@@ -77,20 +77,20 @@ class Follower:
                 if end.record.get("reason") == COMPLETED:
                     return
                 reason = f"the service ended the stream: {end}"
-                if not (end.record.get("reconnect") and subscription.reconnect):
-                    raise CommandError(f"{reason}{self._go_on()}") from None
+                if not (end.record.get("reconnect") and reconnect):
+                    raise CommandError(f"{reason}{self._hint()}") from None
                 pause = float(end.record.get("retry", 0)) / 1000
             except BrokenStreamError as error:
                 reason = f"the connection was lost: {error}"
-                if not subscription.reconnect:
-                    raise CommandError(f"{reason}{self._go_on()}") from None
+                if not reconnect:
+                    raise CommandError(f"{reason}{self._hint()}") from None
                 pause = 0.0
             self._note(f"{reason}; reconnecting")
             time.sleep(pause + self._backoff())
 
     def _read_once_opened(self) -> NoReturn:
-        """Read one stream to its end; until one is open, try again."""
-        retry_for = self._subscription.retry_for if self._subscription.reconnect else 0
+        """Read one stream to its end; while none can be opened, try again."""
+        retry_for = self._options.retry_for if self._options.reconnect else 0
         try:
             for attempt in retrying.attempts(
                 retry_for, lambda error: self._note(f"{error}; trying again")
@@ -101,17 +101,17 @@ class Follower:
             raise AssertionError  # the last attempt raises its error
         except TemporaryError as error:
             tried = f" (tried for {retry_for:g} seconds)" if retry_for else ""
-            raise CommandError(f"{error}{tried}{self._go_on()}") from None
+            raise CommandError(f"{error}{tried}{self._hint()}") from None
 
     def _read(self) -> NoReturn:
-        """Read one stream; what goes wrong before its first record is worth another attempt."""
-        subscription = self._subscription
+        """Read one stream; a connection lost before its first record is a ``TemporaryError``."""
+        options = self._options
         query = {"after": self.cursor}
-        if subscription.until:
-            query["until"] = subscription.until
+        if options.until:
+            query["until"] = options.until
         try:
             with open_stream(
-                self._client, subscription.url, subscription.topic, subscription.protocol, query
+                self._client, options.url, options.topic, options.protocol, query
             ) as stream:
                 for arrived in stream:
                     self._take(arrived)
@@ -138,10 +138,10 @@ class Follower:
             raise Ended(last)
 
     def _backoff(self) -> float:
-        """Return a jittered wait, longer each time that a stream was lost as soon as it began."""
+        """Return a jittered wait in seconds, longer after each loss in a row without a message."""
         self._idle_losses += 1
         return retrying.jitter(min(retrying.WAIT_MAX, retrying.WAIT_JITTER * 2**self._idle_losses))
 
-    def _go_on(self) -> str:
-        started = self.cursor != self._subscription.after
+    def _hint(self) -> str:
+        started = self.cursor != self._options.after
         return f"; continue with --after {self.cursor}" if started else ""

@@ -1,4 +1,4 @@
-"""The ``riptide`` command: finds the subcommand, and turns what ends it into an exit code."""
+"""The ``riptide`` command: runs a subcommand, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class LazyGroup(click.Group):
-    """Imports a subcommand's module (of the same name) when it is asked for."""
+    """Imports a subcommand's module (of the same name) when the subcommand is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the subcommands' names."""
@@ -64,7 +64,7 @@ def riptide() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (``sys.argv`` by default) and return its exit code.
 
-    Whatever goes wrong is said in one line on standard error.
+    A failure is reported in one line on standard error.
     """
     try:
         code = riptide.main(arguments, prog_name="riptide", standalone_mode=False)
@@ -92,7 +92,7 @@ def _is_for_the_user(error: Exception) -> bool:
     """Return whether the text of an error is one line that says what to do."""
     if isinstance(error, click.ClickException | CommandError):
         return True
-    # The service's errors name labels of metrics, so that their module loads OpenTelemetry.
+    # Loaded only now: the service's errors name labels of metrics, so they load OpenTelemetry.
     from riptide.errors import RiptideError  # noqa: PLC0415  # as above
 
     return isinstance(error, RiptideError)

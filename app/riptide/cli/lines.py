@@ -1,4 +1,4 @@
-"""Input as lines: read in the background, split at line feeds and at nothing else."""
+"""Input as lines: read by a thread, split at line feeds only."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Readable(Protocol):
-        """A raw stream."""
+        """An unbuffered binary stream."""
 
         def read(self, size: int, /) -> bytes | None:
-            """Return what there is, and nothing only at the end."""
+            """Return the bytes that have come, up to ``size``; none only at the end."""
 
 
 CHUNK = 256 * 1024
-# Together they bound the memory of a huge file read faster than it is published.
+# At most this many chunks (2 MiB) are read ahead of publishing, however large the input is.
 CHUNKS_AHEAD = 8
-# Far over what a service accepts by default; only keeps a file without lines out of memory.
+# Far above the largest message that a service accepts by default (1 MiB). The limit only keeps
+# a file without line feeds from filling the memory.
 LONGEST_LINE = 64 * 1024 * 1024
 
 END = b""
@@ -33,7 +34,7 @@ class BackgroundReader:
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self._chunks: queue.Queue[bytes | OSError] = queue.Queue(CHUNKS_AHEAD)
-        # A daemon: an interrupted command does not wait for the next key press.
+        # A daemon, because an interrupted command must not wait for input that may never come.
         threading.Thread(target=self._run, name="riptide-input", daemon=True).start()
 
     def _run(self) -> None:
@@ -47,7 +48,7 @@ class BackgroundReader:
             self._chunks.put(chunk)
 
     def read(self, timeout: float | None) -> bytes | None:
-        """Return the next piece of input, ``END`` at its end, None when there is none in time.
+        """Return the next chunk, ``END`` at the end, or None after ``timeout`` seconds without.
 
         Raises:
             CommandError: the input cannot be read.
@@ -63,9 +64,9 @@ class BackgroundReader:
 
 
 class LineSplitter:
-    """Turns pieces of input into lines, without their line feeds.
+    """Turns chunks of input into lines, without their line feeds.
 
-    Any other character that some call a line break (CR, NEL, U+2028, ...) belongs to its line.
+    Other characters that may count as line breaks (CR, NEL, U+2028, ...) stay in their line.
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,7 @@ class LineSplitter:
         self._rest_size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that this piece completes.
+        """Return the lines that this chunk completes.
 
         Raises:
             ValueError: a line is too long to be held in memory.

@@ -1,4 +1,4 @@
-"""A progress bar for people, and nothing for anybody else."""
+"""A progress bar, which only a terminal gets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Shows how much is published: of a file its bytes, of a pipe its messages."""
+    """Shows how much was published: bytes of a file (``size`` is known), messages of a pipe."""
 
     def __init__(self, *, size: int | None, shown: bool) -> None:
         self._counts_bytes = size is not None
@@ -39,14 +39,14 @@ class Progress:
             with contextlib.suppress(OSError):
                 self._bar.close()
 
-    def advance(self, *, input_bytes: int, messages: int) -> None:
+    def advance(self, *, input_bytes: int, message_count: int) -> None:
         """Add what has been published."""
         if self._bar is not None:
             with contextlib.suppress(OSError):
-                self._bar.update(input_bytes if self._counts_bytes else messages)
+                self._bar.update(input_bytes if self._counts_bytes else message_count)
 
     def note(self, text: str) -> None:
-        """Say something above the bar; where there is none, nothing."""
+        """Write a line above the bar; without a bar, write nothing."""
         if self._bar is not None:
             with contextlib.suppress(OSError):
                 self._bar.clear()
@@ -57,13 +57,13 @@ def _open_bar(size: int | None) -> tqdm[Never]:
     from tqdm import tqdm  # noqa: PLC0415  # slow to import, and only terminals need it
 
     sized = os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    tqdm.monitor_interval = 0  # no thread: the bar moves when something is published
+    tqdm.monitor_interval = 0  # no monitor thread: the bar moves when something is published
     return tqdm(
         total=size,
         unit=" messages" if size is None else "B",
         unit_scale=True,
         unit_divisor=1000 if size is None else 1024,
-        # Some terminals do not know their size, and tqdm would draw nothing on one of 0 by 0.
+        # Some terminals report a size of 0 by 0, on which tqdm would draw nothing.
         ncols=None if sized else 80,
         nrows=None if sized else 24,
         dynamic_ncols=sized,

@@ -1,4 +1,4 @@
-"""``riptide publish``: lines of a file or a pipe become messages."""
+"""``riptide publish``: publishes the lines of a file or a pipe as messages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from riptide.cli.service import open_client, token_option, url_option
 from riptide.cli.terminal import interruptible, say
 
 if TYPE_CHECKING:
-    from riptide.cli.batches import Batch, Batcher
+    from riptide.cli.batches import Batcher, LineBatch
     from riptide.cli.lines import Readable
     from riptide.cli.progress import Progress
     from riptide.cli.publisher import Publisher
 
-LINGER = 0.1
-ANSWER_TIMEOUT = 60.0
+# How long a line of slow input waits for others to fill its batch.
+LINGER_S = 0.1
+ANSWER_TIMEOUT_S = 60.0
 NDJSON_SUFFIXES = (".ndjson", ".jsonl")
 
 EXAMPLES = """\b
@@ -34,8 +35,12 @@ Examples:
 """
 
 
-class Source(NamedTuple):
-    """Where the lines come from; ``size`` is known of files."""
+class InputSource(NamedTuple):
+    """Where the lines come from.
+
+    ``size`` is in bytes, and known of regular files only; ``typed`` says that the input is a
+    terminal.
+    """
 
     stream: Readable
     size: int | None
@@ -94,9 +99,9 @@ def publish(  # noqa: PLR0913  # one parameter an option
     other character are published as they are. Messages keep the order of the lines. Lines of a
     slow input are sent within a tenth of a second, those of a fast one in large batches.
 
-    Nothing is sent twice on a guess: if the connection is lost before the service has
-    acknowledged a batch, publish stops, and says which lines are certain and which --skip
-    continues from there.
+    No line is sent twice on a guess: if the connection is lost before the service has
+    acknowledged a batch, publish stops, says which lines were published for certain, and with
+    which --skip to continue.
     """
     from riptide.cli.batches import Batcher, line_encoder  # noqa: PLC0415  # as in open_client
     from riptide.cli.progress import Progress  # noqa: PLC0415  # --help has no progress to show
@@ -108,7 +113,7 @@ def publish(  # noqa: PLR0913  # one parameter an option
     with ExitStack() as stack:
         source = _open(file, stack)
         stack.enter_context(interruptible())
-        client = stack.enter_context(open_client(ANSWER_TIMEOUT, token))
+        client = stack.enter_context(open_client(ANSWER_TIMEOUT_S, token))
         progress = stack.enter_context(
             Progress(size=source.size, shown=not (quiet or source.typed))
         )
@@ -131,15 +136,17 @@ def publish(  # noqa: PLR0913  # one parameter an option
 
 
 def _run(stream: Readable, batcher: Batcher, publisher: Publisher, progress: Progress) -> None:
-    """Publish the whole input: in full batches, or what there is when no more comes for now."""
+    """Publish the whole input: in full batches, or what has come within ``LINGER_S``."""
     from riptide.cli.lines import END, BackgroundReader  # noqa: PLC0415  # as in open_client
 
-    def send(batch: Batch) -> None:
+    def send(batch: LineBatch) -> None:
         before = publisher.acknowledged
         publisher.publish(batch)
         if publisher.body_limit:
             batcher.max_bytes = min(batcher.max_bytes, publisher.body_limit)
-        progress.advance(input_bytes=batch.input_bytes, messages=publisher.acknowledged - before)
+        progress.advance(
+            input_bytes=batch.input_bytes, message_count=publisher.acknowledged - before
+        )
 
     reader = BackgroundReader(stream)
     deadline: float | None = None
@@ -148,40 +155,42 @@ def _run(stream: Readable, batcher: Batcher, publisher: Publisher, progress: Pro
             send(batch)
             deadline = None
         if batcher.pending and deadline is None:
-            deadline = time.monotonic() + LINGER
+            deadline = time.monotonic() + LINGER_S
     for batch in batcher.finish():
         send(batch)
 
 
-def _open(file: str, stack: ExitStack) -> Source:
+def _open(file: str, stack: ExitStack) -> InputSource:
     try:
         if file == "-":
-            # The raw stream returns what there is; the buffered one waits until it is full.
+            # The raw stream returns what has come; the buffered one waits for a full buffer.
             buffered = sys.stdin.buffer
             raw = cast("Readable", getattr(buffered, "raw", buffered))
-            return Source(raw, None, typed=sys.stdin.isatty())
+            return InputSource(raw, None, typed=sys.stdin.isatty())
         stream = stack.enter_context(open(file, "rb", buffering=0))  # noqa: PTH123, SIM115  # unbuffered
         status = os.fstat(stream.fileno())
     except (OSError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or "standard input is closed"
         raise CommandError(f"cannot read {file}: {reason}") from None
-    return Source(stream, status.st_size if stat.S_ISREG(status.st_mode) else None, typed=False)
+    size = status.st_size if stat.S_ISREG(status.st_mode) else None
+    return InputSource(stream, size, typed=False)
 
 
 def _account(publisher: Publisher) -> str:
-    """Say what is certain, and how to go on."""
+    """Say what was published for certain, and how to continue."""
     account = f"{_messages(publisher.acknowledged)} acknowledged"
     unknown, through = publisher.in_flight, publisher.through
     if unknown is None and not publisher.acknowledged:
         return "nothing was published"
     if unknown is None:
         return f"{account}, continue with --skip {through}"
-    one = unknown.first == unknown.last
-    lines = f"line {unknown.first}" if one else f"lines {unknown.first} to {unknown.last}"
+    first, last = unknown.first_line, unknown.last_line
+    one = first == last
+    lines = f"line {first}" if one else f"lines {first} to {last}"
     them = "it" if one else "them"
     return (
         f"{account}, {lines} may or may not be published: continue with --skip {through} to "
-        f"publish {them} (again) or --skip {unknown.last} to leave {them} out"
+        f"publish {them} (again) or --skip {last} to leave {them} out"
     )
 
 

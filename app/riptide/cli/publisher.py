@@ -1,4 +1,4 @@
-"""Sends batches, one request at a time, and keeps account of what is certain."""
+"""Sends batches, one request at a time, and keeps track of what is published for certain."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     import httpx2
     import stamina
 
-    from riptide.cli.batches import Batch
+    from riptide.cli.batches import LineBatch
 
 ACCEPTED, TOO_LARGE = 202, 413
 LINE_FAULTS = frozenset({TOO_LARGE, 422})
-# Nothing of the request has been taken: it may be repeated.
+# The service took nothing of the request, so it may be sent again.
 BUSY = frozenset({429, 503})
 SERVER_FAULT = 500
-# Lines are numbered within a batch there, within the input here.
+# The service numbers lines from the start of a batch, this command from that of the input.
 _LINE_OF_BATCH = re.compile(r"^line \d+: ")
 
 
 class Publisher:
     """Publishes batches to a topic in order.
 
-    ``acknowledged`` counts the messages that the service has; ``through`` is the input line up
-    to which everything is done; ``in_flight`` is a batch of which neither can be said yet;
-    ``body_limit`` is what the service takes at once, once it has refused a larger body.
+    ``acknowledged`` is the number of messages that the service has acknowledged; ``through`` is
+    the last input line that needs nothing more; ``in_flight`` is a batch that was sent and whose
+    outcome is unknown; ``body_limit`` is half of the last body that was refused as too large.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class Publisher:
         self.acknowledged = 0
         self.last_id: str | None = None
         self.through = 0
-        self.in_flight: Batch | None = None
+        self.in_flight: LineBatch | None = None
         self.body_limit: int | None = None
         self._client = client
         self._url = url
         self._target = topic_url(url, topic)
         self._attempts = attempts
 
-    def publish(self, batch: Batch) -> None:
+    def publish(self, batch: LineBatch) -> None:
         """Publish all lines of the batch, or all before the first that cannot be published.
 
         Raises:
             BadLineError: the service does not take a line.
-            OutcomeUnknownError: the connection was lost before the answer.
+            OutcomeUnknownError: no answer says whether the batch was published.
             CommandError: the service refuses the batch, or cannot be reached.
 
         """
@@ -65,13 +65,13 @@ class Publisher:
             part = waiting.pop()
             answer = None if part.blank else self._deliver(part)
             if answer is None:
-                self.through = part.last
+                self.through = part.last_line
                 continue
             index = _faulty_line(answer, part)
             if index is not None:
-                # A batch is all or nothing: what stands before the bad line goes alone.
+                # The service takes all of a batch or nothing: the lines before are sent alone.
                 reason = _LINE_OF_BATCH.sub("", explain(answer))
-                refusal = BadLineError(part.first + index, f"is refused: {reason}")
+                refusal = BadLineError(part.first_line + index, f"is refused: {reason}")
                 waiting = [part.split(index)[0]] if index else []
             elif answer.status_code == TOO_LARGE:
                 self.body_limit = len(part.body) // 2
@@ -81,14 +81,14 @@ class Publisher:
         if refusal:
             raise refusal
 
-    def _deliver(self, batch: Batch) -> httpx2.Response | None:
-        """Send until it is acknowledged, or return the answer that trying again cannot change."""
+    def _deliver(self, batch: LineBatch) -> httpx2.Response | None:
+        """Send until the batch is acknowledged, or return an answer that retrying cannot change."""
         for attempt in self._attempts():
             with attempt:
                 return self._send(batch)
         raise AssertionError  # the last attempt raises its error
 
-    def _send(self, batch: Batch) -> httpx2.Response | None:
+    def _send(self, batch: LineBatch) -> httpx2.Response | None:
         import httpx2  # noqa: PLC0415  # as in open_client
 
         self.in_flight = batch
@@ -107,7 +107,7 @@ class Publisher:
         if response.status_code == ACCEPTED:
             count, self.last_id = _receipt(response)
             self.acknowledged += count
-            self.through, self.in_flight = batch.last, None
+            self.through, self.in_flight = batch.last_line, None
             return None
         if response.status_code in BUSY:
             self.in_flight = None
@@ -127,8 +127,8 @@ def _receipt(response: httpx2.Response) -> tuple[int, str]:
         raise OutcomeUnknownError(explain(response)) from None
 
 
-def _faulty_line(answer: httpx2.Response, batch: Batch) -> int | None:
-    """Return the index of the line for which the service refuses the batch, if it is one line."""
+def _faulty_line(answer: httpx2.Response, batch: LineBatch) -> int | None:
+    """Return the index of the one line for which the service refuses the batch, if there is."""
     line = problem_of(answer).get("line")
     if isinstance(line, int) and 1 <= line <= len(batch.lines):
         return line - 1

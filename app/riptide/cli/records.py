@@ -1,4 +1,4 @@
-"""What a record of a stream says: to the program that reads it, and to a person."""
+"""The records of a stream: parsed, formatted for output, and described to people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def parse(record: bytes) -> dict[str, Any]:
     """Read a record.
 
     Raises:
-        CommandError: it is not one.
+        CommandError: the bytes are not a record.
 
     """
     try:
@@ -31,8 +31,8 @@ def parse(record: bytes) -> dict[str, Any]:
 def as_data(record: bytes, members: dict[str, Any]) -> bytes:
     """Return a message's JSON value, as it was published (digits, escapes and order of keys)."""
     start = record.find(_DATA)
-    # A quote inside of a JSON string is escaped, so this is the member and no text, unless a
-    # value before it has members too. Messages have an id, a time, and their data last.
+    # Quotes inside a JSON string are escaped, so the match is a member, not text. It is the
+    # record's own member, because only strings (id and time) stand before it.
     if start < 0 or len(members) != 3 or next(reversed(members)) != "data":  # noqa: PLR2004  # id, time and data
         return orjson.dumps(members["data"])
     return record[start + len(_DATA) : -1]
@@ -52,7 +52,7 @@ def as_record(record: bytes, members: dict[str, Any]) -> bytes:
 
 FORMATS = {"auto": as_text, "data": as_data, "record": as_record}
 
-# Loss is always told; what recurs is for those who ask.
+# Losses are always reported; recurring records only with --verbose.
 WARNINGS = frozenset({"gap", "reset", "dropped"})
 ROUTINE = frozenset({"heartbeat", "progress"})
 

@@ -19,15 +19,17 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--replace", is_flag=True, help="Delete the log that is there, if there is one.")
+@click.option(
+    "--replace", is_flag=True, help="Delete the log in RIPTIDE_DATA_DIR, if there is one."
+)
 def restore(file: Path, *, replace: bool) -> None:
     """Make FILE, which riptide backup has made, the log of RIPTIDE_DATA_DIR.
 
-    The service must not be running. FILE is checked first and stays where it is; a log that is
-    there stays too, unless --replace is given.
+    The service must not be running. FILE is checked first and stays where it is. A log that
+    RIPTIDE_DATA_DIR has already is kept, and nothing restored, unless --replace is given.
 
-    Consumers go on where they were if the backup has their last message; those that saw more are
-    told so (reset) and begin at its beginning.
+    Consumers whose last message is in the backup continue after it. Consumers that saw later
+    messages are told so (reset) and begin with the oldest message of the backup.
     """
     from riptide.storage.backup import restore as bring_back  # noqa: PLC0415  # --help opens nothing
 

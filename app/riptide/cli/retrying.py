@@ -1,4 +1,4 @@
-"""Trying again, with jittered backoff, for as long as the user allows."""
+"""Retries with jittered backoff, for as long as the user allows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import stamina
 
+# In seconds.
 WAIT_INITIAL = 0.1
 WAIT_JITTER = 0.4
 WAIT_MAX = 5.0
@@ -31,17 +32,17 @@ def attempts(
 ) -> Iterator[stamina.Attempt]:
     """Yield contexts: one that raises ``TemporaryError`` is followed by another after a wait.
 
-    The last error comes through ``retry_for`` seconds after the first attempt, or as soon as
-    the service asks for a longer wait than is left. ``on_failure`` hears of the others, once
-    of each kind.
+    An error is raised to the caller ``retry_for`` seconds after the first attempt, or as soon as
+    the service asks for a longer wait than is left. ``on_failure`` is called with the errors
+    before that one, once for each text.
     """
     import stamina  # noqa: PLC0415  # slow to import, and --help does not need it
     import stamina.instrumentation  # noqa: PLC0415  # as slow to import as stamina
 
-    # Stamina's own hooks count in the Prometheus registry and log to standard error.
+    # Stamina's default hooks, which count in Prometheus's registry and log, are switched off.
     stamina.instrumentation.set_on_retry_hooks(())
     deadline = time.monotonic() + retry_for
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def wait(error: Exception) -> bool | float:
         if not isinstance(error, TemporaryError):
@@ -49,8 +50,8 @@ def attempts(
         asked = error.retry_after
         if time.monotonic() + (asked or 0) >= deadline:
             return False
-        if str(error) not in told:
-            told.add(str(error))
+        if str(error) not in reported:
+            reported.add(str(error))
             on_failure(error)
         return True if asked is None else asked + jitter(WAIT_JITTER)
 

@@ -1,4 +1,4 @@
-"""``riptide serve``."""
+"""``riptide serve``: runs the service, in one process or several workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Examples:
 
 
 class _CommandWithSettings(click.Command):
-    """Lists the settings under the help, from the one place where they are defined."""
+    """Lists the settings under the help."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from riptide.settings.reference import reference  # noqa: PLC0415  # only this help needs them
@@ -49,10 +49,10 @@ def _default(entry: Entry) -> str:
     help="Processes that share the port (RIPTIDE_WORKERS).  [default: 1]",
 )
 def serve(workers: int | None) -> None:
-    """Start the service, until SIGINT or SIGTERM.
+    """Run the service until SIGINT or SIGTERM.
 
-    The first signal drains: open streams get their last word, within RIPTIDE_DRAIN_SECONDS.
-    The second one ends the process at once.
+    The first signal drains: open streams are told where to resume and closed, within
+    RIPTIDE_DRAIN_SECONDS. The second signal ends the process at once.
     """
     from riptide.process.log_records import configure_logs  # noqa: PLC0415  # --help does not load the service
     from riptide.settings.settings import load_settings, unknown_variables  # noqa: PLC0415  # loads pydantic

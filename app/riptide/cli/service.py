@@ -1,4 +1,4 @@
-"""The service as the command line sees it: where it is, and what its answers mean."""
+"""What commands need to talk to the service: its address, a client, what its answers mean."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import httpx2
 
 DEFAULT_URL = "http://localhost:8080"
-CONNECT_TIMEOUT = 10.0
-# Under the 5 seconds after which uvicorn closes an idle connection: a request that meets the
-# close half-way has an unknown outcome.
-KEEP_ALIVE = 2.0
+CONNECT_TIMEOUT_S = 10.0
+# Less than the 5 seconds after which uvicorn closes an idle connection: a request that is sent
+# while the service closes its connection has an unknown outcome.
+KEEP_ALIVE_S = 2.0
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -53,8 +53,8 @@ def token_option(command: Command) -> Command:
         show_envvar=True,
         metavar="JWT",
         callback=_check_token,
-        help="What the service knows you by, if it asks for that; the environment keeps it from "
-        "other users of this machine.",
+        help="Your token, if the service asks for one. Other users of this machine can see the "
+        "option, but not the environment variable.",
     )(command)
 
 
@@ -71,22 +71,22 @@ def topic_url(url: str, topic: str) -> str:
 
 
 def open_client(read_timeout: float, token: str | None = None) -> httpx2.Client:
-    """Return a client that asks for bytes as they are: compression would hold messages back.
+    """Return a client that asks for no compression, which would hold messages back.
 
-    It follows no redirection, so a token stays with the service that it is for.
+    The client follows no redirection, so that a token is sent to no other service.
     """
     import httpx2  # noqa: PLC0415  # slow to import, and --help does not need it
 
     bearer = {"Authorization": f"Bearer {token}"} if token else {}
     return httpx2.Client(
         headers={"Accept-Encoding": "identity", "User-Agent": "riptide", **bearer},
-        timeout=httpx2.Timeout(read_timeout, connect=CONNECT_TIMEOUT),
-        limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE),
+        timeout=httpx2.Timeout(read_timeout, connect=CONNECT_TIMEOUT_S),
+        limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S),
     )
 
 
 def problem_of(response: httpx2.Response) -> dict[str, Any]:
-    """Return the problem details (RFC 9457) of an answer that has been read, or nothing."""
+    """Return the problem details (RFC 9457) of an answer that has been read; empty if none."""
     try:
         problem = response.json()
     except ValueError:
@@ -95,7 +95,7 @@ def problem_of(response: httpx2.Response) -> dict[str, Any]:
 
 
 def explain(response: httpx2.Response) -> str:
-    """Say in a line what an answer other than the one that was hoped for means."""
+    """Say in one line what an answer other than the expected one means."""
     problem = problem_of(response)
     text = problem.get("detail") or problem.get("title")
     if text:
@@ -107,13 +107,13 @@ def explain(response: httpx2.Response) -> str:
 
 
 def unreachable(url: str, error: Exception) -> str:
-    """Say in a line that there is no way to the service."""
+    """Say in one line that the service cannot be reached, and why."""
     reason = re.sub(r"^\[.*?\] ", "", str(error)) or "no answer in time"
     return f"cannot connect to {url} ({reason}): start it with riptide serve, or check --url"
 
 
 def retry_after(response: httpx2.Response) -> float | None:
-    """Return the seconds that a busy service asks clients to wait, if it says so."""
+    """Return the seconds of the answer's Retry-After, if it has one."""
     with contextlib.suppress(ValueError):
         return max(0.0, float(response.headers.get("retry-after", "")))
     return None

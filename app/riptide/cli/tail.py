@@ -69,7 +69,7 @@ Examples:
     "-v",
     "--verbose",
     is_flag=True,
-    help="Report everything that the stream says of itself on standard error, heartbeats too.",
+    help="Report all control records of the stream on standard error, heartbeats too.",
 )
 @token_option
 @url_option
@@ -96,10 +96,10 @@ def tail(  # noqa: PLR0913  # one parameter an option
     tail ends with exit code 0 after --count messages, at --until, or when the reader of its
     output goes away.
     """
-    from riptide.cli.follow import Follower, Subscription  # noqa: PLC0415  # as in open_client
-    from riptide.cli.transports import SILENCE  # noqa: PLC0415  # --help opens no stream
+    from riptide.cli.follow import Follower, FollowOptions  # noqa: PLC0415  # as in open_client
+    from riptide.cli.transports import SILENCE_S  # noqa: PLC0415  # --help opens no stream
 
-    subscription = Subscription(
+    options = FollowOptions(
         url=url,
         topic=topic,
         protocol=protocol,
@@ -111,21 +111,21 @@ def tail(  # noqa: PLR0913  # one parameter an option
     talkative = verbose or stderr_is_terminal()
     note: Callable[[str], None] = say if talkative else _say_nothing
     printer = Printer(output, count, verbose=verbose, talkative=talkative)
-    with interruptible(), open_client(SILENCE, token) as client:
+    with interruptible(), open_client(SILENCE_S, token) as client:
         try:
-            Follower(client, subscription, printer, note).run()
+            Follower(client, options, printer, note).run()
         except EnoughError:
             return
         except Interrupted:
-            raise Interrupted from None  # quietly: what has come is printed
+            raise Interrupted from None  # without a text: everything that came is printed
 
 
 class EnoughError(Exception):
-    """As many messages are printed as were asked for."""
+    """As many messages were printed as ``--count`` asked for."""
 
 
 class Printer:
-    """Writes what arrived together at once: promptly when it trickles, fast when it pours."""
+    """Prints the records that arrived together, their messages in one write."""
 
     def __init__(self, output: str, count: int | None, *, verbose: bool, talkative: bool) -> None:
         from riptide.cli.records import FORMATS, ROUTINE, WARNINGS, describe  # noqa: PLC0415  # as in open_client
@@ -138,10 +138,10 @@ class Printer:
         self._talkative = talkative
 
     def __call__(self, records: list[Record]) -> None:
-        """Print messages, and say of control records what is worth it, in their order.
+        """Print the messages, and report the control records, in their order.
 
         Raises:
-            EnoughError: that was the last message asked for.
+            EnoughError: the last message asked for has been printed.
 
         """
         lines: list[bytes] = []

@@ -18,7 +18,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def say(text: str) -> None:
-    """Write one line to standard error; it never fails, and an empty text writes nothing."""
+    """Write one line to standard error. Never raises; an empty text writes nothing."""
     if text:
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader went away
             sys.stderr.write(f"riptide: {' '.join(text.split())}\n")
@@ -31,11 +31,11 @@ def stderr_is_terminal() -> bool:
 
 
 def write_stdout(data: bytes) -> None:
-    """Write to standard output, at once.
+    """Write to standard output, and flush.
 
     Raises:
-        OutputClosed: its reader went away.
-        CommandError: it cannot be written.
+        OutputClosed: the reader of standard output went away.
+        CommandError: standard output cannot be written to.
 
     """
     try:
@@ -49,7 +49,7 @@ def write_stdout(data: bytes) -> None:
 
 
 def abandon_stdout() -> None:
-    """Let what is still buffered go nowhere, else the interpreter complains when it exits."""
+    """Discard buffered output, which the interpreter would fail to write when it exits."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -51,14 +51,14 @@ def _check_patterns(
     multiple=True,
     callback=_check_patterns,
     metavar="PATTERN",
-    help="Topics that its bearer may publish to; may be given several times.",
+    help="Topics that the token's bearer may publish to; may be given several times.",
 )
 @click.option(
     "--subscribe",
     multiple=True,
     callback=_check_patterns,
     metavar="PATTERN",
-    help="Topics that its bearer may read; may be given several times.",
+    help="Topics that the token's bearer may read; may be given several times.",
 )
 @click.option("--subject", metavar="NAME", help="Whose token it is (sub).")
 @click.option(
@@ -68,21 +68,21 @@ def _check_patterns(
     default="1h",
     show_default=True,
     metavar="DURATION",
-    help="How long it is valid: a number of s, m, h or d.",
+    help="How long the token is valid: a number of s, m, h or d, as in 90s or 7d.",
 )
 @click.option(
     "--audience",
     envvar="RIPTIDE_TOKEN_AUDIENCE",
     show_envvar=True,
     metavar="NAME",
-    help="What it is for (aud), if the service asks for that.",
+    help="Audience of the token (aud), if the service requires one.",
 )
 @click.option(
     "--issuer",
     envvar="RIPTIDE_TOKEN_ISSUER",
     show_envvar=True,
     metavar="NAME",
-    help="Who has made it (iss), if the service asks for that.",
+    help="Issuer of the token (iss), if the service requires one.",
 )
 @click.option(
     "--secret-file",
@@ -104,8 +104,8 @@ def token(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Print a token (JWT, signed by HS256) for a service that has the same secret.
 
-    In a PATTERN, * stands for any characters, dots included, and ? for any one. Quote it, or the
-    shell looks for files of such names.
+    In a PATTERN, * stands for any characters, dots included, and ? for any one. Quote patterns,
+    or the shell replaces them by the names of files that match.
     """
     if not publish and not subscribe:
         raise click.UsageError(

@@ -1,4 +1,4 @@
-"""``riptide topics``: prints which topics there are."""
+"""``riptide topics``: lists the topics."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ Examples:
 def topics(*, output: str, token: str | None, url: str) -> None:
     """Print the topics that have messages and that you may read, in the order of their names.
 
-    A topic needs no making. It is not deleted by hand either: it ends when its last message has
-    expired.
+    No command creates or deletes a topic: a topic begins with its first message, and ends when
+    its last message has expired.
     """
     with interruptible(), open_client(READ_TIMEOUT, token) as client:
         if output == "table":

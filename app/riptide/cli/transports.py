@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     Records = Generator[list[bytes]]
 
-# Four heartbeats of a service with its default settings.
-SILENCE = 60.0
+# Seconds without a byte after which a stream counts as lost: four heartbeats by default.
+SILENCE_S = 60.0
 OK, SWITCHING_PROTOCOLS, SERVER_FAULT = 200, 101, 500
 TOO_MANY_REQUESTS = 429
 NORMAL_CLOSURE = 1000
-# The client is at fault, or not allowed (RFC 6455, section 7.4): it would be again.
+# The close codes that blame the client (RFC 6455, section 7.4): reconnecting would not help.
 FATAL_CLOSURES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 
 
 def ndjson_records(response: httpx2.Response) -> Records:
-    """Yield the lines of an NDJSON stream; one that was cut short is no line."""
+    """Yield the lines of an NDJSON stream; a line that was cut short is left out."""
     rest = b""
     for chunk in response.iter_bytes():
         *lines, rest = (rest + chunk).split(b"\n")
@@ -35,10 +35,10 @@ def ndjson_records(response: httpx2.Response) -> Records:
 
 
 def sse_records(response: httpx2.Response) -> Records:
-    """Yield the data of the events of an SSE stream; one that was cut short is no event.
+    """Yield the data of the events of an SSE stream; an event that was cut short is left out.
 
-    Lines end at a line feed, as the service writes them; the records that the events carry
-    hold their type, id and retry as well, so the other fields can be passed over.
+    The service ends its lines with line feeds. The records in the data repeat the type, id and
+    retry of their events, so the other fields are ignored.
     """
     rest = b""
     for chunk in response.iter_bytes():
@@ -62,7 +62,7 @@ def websocket_records(response: httpx2.Response) -> Records:
     partial: list[bytes] = []
     try:
         while protocol.close_rcvd is None and protocol.parser_exc is None:
-            received = connection.read(64 * 1024, timeout=SILENCE)
+            received = connection.read(64 * 1024, timeout=SILENCE_S)
             if not received:
                 raise BrokenStreamError("the service closed the connection without a word")
             protocol.receive_data(received)
@@ -74,8 +74,8 @@ def websocket_records(response: httpx2.Response) -> Records:
                         records.append(b"".join(partial))
                         partial.clear()
             yield records
-            for answer in protocol.data_to_send():  # pongs, and the close in return
-                connection.write(answer, timeout=SILENCE)
+            for answer in protocol.data_to_send():  # pongs, and the answer to a close
+                connection.write(answer, timeout=SILENCE_S)
     except (httpcore2.NetworkError, httpcore2.TimeoutException) as error:
         raise BrokenStreamError(str(error) or "the service fell silent") from None
     finally:
@@ -114,7 +114,7 @@ def open_stream(
 
     Raises:
         TemporaryError: the service cannot be reached or has no room for now.
-        BrokenStreamError: the connection was lost, also while it is read.
+        BrokenStreamError: the connection was lost, also while the stream is read.
         CommandError: the service refuses.
 
     """
@@ -134,7 +134,7 @@ def open_stream(
 
 
 def _check(response: httpx2.Response, protocol: str) -> None:
-    """Raise what an answer other than the stream that was asked for means."""
+    """Raise the error that an answer stands for, unless it is the stream asked for."""
     expected = MEDIA_TYPES.get(protocol)
     if response.status_code == (OK if expected else SWITCHING_PROTOCOLS):
         media_type: Any = response.headers.get("content-type", "").partition(";")[0].strip()

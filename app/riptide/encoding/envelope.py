@@ -1,4 +1,4 @@
-"""The JSON object that stands for a message, or for a word of the stream itself."""
+"""The JSON object of a message, and that of a control record."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Control = dict[str, Any]
 def encode_message(message: Message) -> bytes:
     """Return ``{"id": …, "time": …, "data": …}``, the payload as it was published.
 
-    A traced message has a ``traceparent`` before its data (W3C Trace Context), for its consumer
-    to go on from.
+    A traced message has a ``traceparent`` before its data (W3C Trace Context), so that its
+    consumer can continue the trace.
     """
     if message.traceparent:
         return b'{"id":"%b-%d","time":"%b","traceparent":"%b","data":%b}' % (

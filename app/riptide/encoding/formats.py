@@ -1,4 +1,4 @@
-"""The three encodings side by side, as the ring and the streams use them."""
+"""The three encodings, as rings and streams use them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Encoding(NamedTuple):
     """How messages and control records look on one transport.
 
-    ``slot`` is the place of this encoding in ``Message.encoded``. ``joins`` says whether
-    neighbours may be written as one body: a piece of an HTTP body may hold any number of
-    records, the payload of a WebSocket frame is one. ``to_wire`` makes of encoded messages the
-    bytes that go to the socket.
+    ``slot`` is the index of this encoding in ``Message.encoded``. ``joins`` says whether encoded
+    messages may be joined into one piece: a chunk of an HTTP body may hold any number of records,
+    a WebSocket frame holds one. ``to_wire`` puts the framing around encoded messages, and returns
+    the bytes for the socket.
     """
 
     protocol: Protocol
@@ -31,7 +31,7 @@ class Encoding(NamedTuple):
     to_wire: Callable[[Sequence[bytes]], bytes]
 
     def encode(self, messages: Sequence[Message]) -> list[bytes]:
-        """Encode the messages, each at most once in its life."""
+        """Return the encoded messages; each message is encoded once for all consumers."""
         slot, encode = self.slot, self.encode_message
         pieces: list[bytes] = []
         for message in messages:

@@ -1,4 +1,4 @@
-"""What a transport puts around the bytes of a stream; the same for all consumers."""
+"""The framing that a transport puts around encoded messages, the same for all consumers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _LENGTH_IN_16_BIT, _LENGTH_IN_64_BIT = 126, 127
 
 
 def http_chunk(pieces: Sequence[bytes]) -> bytes:
-    """Return the pieces as one chunk of a chunked body (RFC 9112, section 7.1); none is empty."""
+    """Return the pieces as one chunk of a chunked body (RFC 9112, section 7.1).
+
+    Some piece must not be empty, because an empty chunk ends the body.
+    """
     size = sum(map(len, pieces))
     return b"".join((b"%x\r\n" % size, *pieces, b"\r\n"))
 

@@ -1,25 +1,25 @@
-"""The C library's allocator, and the freed memory it keeps: given back to the system."""
+"""Gives memory that was freed, but is kept by the C library's allocator, back to the system."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 
-# After a burst, half of what stays resident may be holes in the heap. Giving them back takes 2 to
-# 3 ms of a thread that has no need of the interpreter.
+# After a burst, half of the resident memory may be holes in the heap. Giving them back takes 2 to
+# 3 ms in a thread that does not hold the interpreter's lock.
 INTERVAL_S = 30.0
-# malloc_trim(3), which is glibc's own: nothing is kept from giving back where there is none.
+# Only glibc has malloc_trim(3). With another C library, nothing is given back.
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def give_back() -> None:
-    """Return to the system what has been freed, wherever in the heap it lies."""
+    """Return freed memory to the system, wherever in the heap it lies."""
     if _malloc_trim is not None:
         _malloc_trim(ctypes.c_size_t(0))
 
 
 async def give_back_regularly() -> None:
-    """Do so until cancelled, beside the event loop."""
+    """Give freed memory back every ``INTERVAL_S`` until cancelled, in a thread."""
     while True:
         await asyncio.sleep(INTERVAL_S)
         await asyncio.to_thread(give_back)

@@ -1,4 +1,4 @@
-"""What runs beside the service for as long as it serves."""
+"""Runs background tasks for as long as the service serves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def beside(*background: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run them within; on the way out, cancel them and wait until they have ended."""
+    """Run the coroutines as tasks; at the end, cancel the tasks and wait until they have ended."""
     tasks = [asyncio.create_task(each) for each in background]
     try:
         yield

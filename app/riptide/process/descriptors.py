@@ -1,9 +1,10 @@
-"""File descriptors: one a connection, and what to do before the process has none left.
+"""File descriptors: each connection takes one, and the process must not run out of them.
 
-With none, the event loop takes a connection only to reset it, and tells nobody. So streams get
-what the limit allows, less a reserve for all other requests, and who would take one of the last
-descriptors is answered and sent away. The kernel gives out the lowest number that is free: a
-connection's own says how many are left, whatever else the process has open.
+When none is left, the event loop resets new connections and reports nothing. So there are at most
+as many streams as the limit of open files allows, less a reserve for other requests; and a
+connection that gets one of the last descriptors is answered with 503 and closed. The kernel gives
+out the lowest number that is free, so a connection's own number says how many are left, whatever
+else the process has open.
 """
 
 from __future__ import annotations
@@ -16,64 +17,65 @@ import sys
 
 logger = logging.getLogger("riptide.descriptors")
 
-# For about 20 files and sockets of our own, health checks, scrapes, publishers and exports.
+# Not for streams, but for about 20 files and sockets of the service's own, health checks, scrapes,
+# publishers and exports.
 RESERVE = 128
-# Never a connection's: a file that is to be opened, or an answer to the one that comes next.
+# The last descriptors are for files, and for connections that are refused.
 LAST = 8
 WATCH_INTERVAL_S = 1.0
 
 
 def raise_limit() -> int:
-    """Raise the limit of open files as far as the process itself may, and return it."""
+    """Raise the soft limit of open files to the hard limit, and return it."""
     soft, hard = (_number(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
     if soft >= hard:
         return soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ValueError, OSError):
-        # The system may have a lower one than it says (macOS).
+        # The system may allow fewer than the hard limit says (macOS).
         return soft
     return hard
 
 
-def room_for(connections: int) -> int:
-    """Return how many of these streams there are descriptors for; warns if not for all."""
+def room_for(stream_count: int) -> int:
+    """Return for how many of the streams there are descriptors; warn if not for all."""
     limit = raise_limit()
-    # Of a small limit, files of our own are a large part.
+    # Of a small limit, the whole reserve would leave nothing to streams.
     room = max(1, limit - min(RESERVE, 32 + limit // 4))
-    if connections <= room:
-        return connections
+    if stream_count <= room:
+        return stream_count
     logger.warning(
         "RIPTIDE_MAX_CONNECTIONS is %d, but this process may open %d files only: it will serve %d "
         "streams at a time. Raise the limit of open files to %d or more (LimitNOFILE= of systemd, "
         "--ulimit nofile= of docker, ulimit -n of a shell), or lower RIPTIDE_MAX_CONNECTIONS",
-        connections,
+        stream_count,
         limit,
         room,
-        connections + RESERVE,
+        stream_count + RESERVE,
     )
     return room
 
 
 def left_above(descriptor: int) -> int:
-    """Return how many descriptors there are above one that was the lowest free."""
+    """Return how many descriptors are left above one that was the lowest free."""
     return _number(resource.getrlimit(resource.RLIMIT_NOFILE)[0]) - 1 - descriptor
 
 
-def warn_of_last(refused: str) -> None:
-    """Say that there are no more descriptors, and what came of it."""
+def warn_of_last(consequence: str) -> None:
+    """Log that only the last descriptors are left, and the consequence."""
     logger.warning(
         "nearly all %d files that this process may open are open: %s. Raise the limit of open "
         "files, or lower RIPTIDE_MAX_CONNECTIONS",
         left_above(-1),
-        refused,
+        consequence,
     )
 
 
 async def watch() -> None:
-    """Say so when they have run out, until cancelled: where no connection comes far enough to.
+    """Log when only the last descriptors are left, until cancelled.
 
-    Those that have not finished their handshake of TLS are known to the event loop alone.
+    A connection that is refused logs this too, but it is not refused before its TLS handshake.
     """
     few = False
     while True:

@@ -1,4 +1,4 @@
-"""How the interpreter shares its time: between threads, and with its garbage collector."""
+"""Tunes the interpreter: how long a thread runs at a time, and how often garbage is collected."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A scrape works on a thread of its own; this often it lets the event loop run. With Python's own
-# 5 ms a scrape of 10,000 streams held the loop up for 5.3 ms at a time, with 1 ms for 1.3 ms.
+# A scrape runs on a thread of its own, and lets the event loop run after this time. With Python's
+# default of 5 ms, a scrape of 10,000 streams blocked the loop for 5.3 ms at a time; with 1 ms, for
+# 1.3 ms.
 SWITCH_INTERVAL_S = 0.0005
-# A stream is 91 objects that the collector of cycles looks at, and none of them garbage. While
-# 5,000 connected, the interpreter's own thresholds (700, 10, 10) made it pause for 185 ms at most
-# and 550 ms in all, these for 13 ms and 120 ms, and connecting was 1.6 times as fast.
+# A stream has 91 objects that the garbage collector visits, and none of them is garbage. While
+# 5,000 streams connected, collections at Python's default thresholds (700, 10, 10) took up to
+# 185 ms and 550 ms in all. At these they took up to 13 ms and 120 ms in all, and connecting was 1.6
+# times as fast.
 COLLECTOR_THRESHOLDS = (5_000, 10, 50)
 
 
 @contextlib.contextmanager
 def tuned_for_streams() -> Iterator[None]:
-    """Tune the interpreter within, and put everything back on the way out.
+    """Tune the interpreter within this context, and restore its settings at the end.
 
-    What is in memory at the beginning is never looked at again by the collector (``gc.freeze``).
+    Objects that exist at the beginning are not visited by collections (``gc.freeze``).
     """
     switch_interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""A limit to what clients, or a collector that is gone, can make us write into the log."""
+"""Limits how many log records clients, or a Collector that is gone, can cause."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WINDOW_S = 60.0
-# Enough to see what is going on, of what may come by the thousand a second.
+# Records of a kind that pass in a window: enough to see what happens, of thousands a second.
 RECORDS = 20
-# The SDK repeats itself while an export fails, which we have told by then.
+# OpenTelemetry's SDK repeats its records while an export fails, which the service logs as well.
 LIBRARY, LIBRARY_RECORDS = "opentelemetry", 1
-# Kinds are few, since texts are; this is against a library that formats its texts itself.
+# Kinds are few, because texts are constants. This bounds a library that formats its texts itself.
 KINDS = 1000
 
 
 class LogLimit(logging.Filter):
-    """Lets through so many records of a kind in a minute; the next one says how many it held back.
+    """Lets ``RECORDS`` records of a kind pass in ``WINDOW_S``, and holds the others back.
 
-    A kind is a text before its arguments are put in, with the event and the error that it tells of.
-    What is for debugging passes: who asks for everything gets it. Several handlers may share one
-    limit: a record is counted once.
+    The first record of the kind in the next window says how many were held back. Records of one
+    kind have the same logger, level, text without its arguments, event, error and reason. Debug
+    records always pass, because whoever turns them on wants all of them. Several handlers may
+    share one limit: a record is counted once.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,7 +37,7 @@ class LogLimit(logging.Filter):
         self._held_back: dict[object, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Decide once for each record."""
+        """Return whether the record passes, which is decided once."""
         if record.levelno <= logging.DEBUG:
             return True
         passes = getattr(record, "passes", None)

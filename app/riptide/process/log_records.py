@@ -1,4 +1,4 @@
-"""Where log records go: one line each, to standard error, and by OTLP where that is asked for."""
+"""Writes log records: one line each on standard error, and to another handler if there is one."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-# What filters leave on a record for each other.
-_NOT_FOR_READERS = ("passes", "trace")
+# Attributes that filters leave on a record for each other; they are not printed.
+_NOT_PRINTED = ("passes", "trace")
 
 
 class TraceIds(logging.Filter):
     """Gives each record the ids of the trace and the span that it belongs to, if there are any."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let all pass."""
+        """Let the record pass."""
         trace = log_trace(record)
         if trace is not None:
             record.trace_id = f"{trace.trace_id:032x}"
@@ -33,10 +33,10 @@ class TraceIds(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people. Only a traceback of ours goes on over several."""
+    """Formats a record as one line for people; only tracebacks take more lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        """Return the line; what came from outside cannot begin another one."""
+        """Return the line. Line breaks are escaped, so that no input can forge a record."""
         record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
         line = super().formatMessage(record)
         for name in ("trace_id", "span_id", "held_back"):
@@ -51,7 +51,7 @@ def json_formatter() -> logging.Formatter:
         ["levelname", "name", "message"],
         timestamp="time",
         rename_fields={"levelname": "level", "name": "logger"},
-        reserved_attrs=[*RESERVED_ATTRS, *_NOT_FOR_READERS],
+        reserved_attrs=[*RESERVED_ATTRS, *_NOT_PRINTED],
     )
 
 
@@ -67,7 +67,7 @@ def configure_logs(level: str, log_format: str = "text") -> None:
 
 @contextlib.contextmanager
 def handled_by(handler: logging.Handler | None) -> Iterator[None]:
-    """Have all records handled by one more handler, under the limit of those that are printed."""
+    """Send all records to one more handler, under the same limit as the printed ones."""
     root = logging.getLogger()
     if handler is None:
         yield

@@ -1,4 +1,4 @@
-"""The settings as people read them: in groups, with defaults that say what they mean."""
+"""The settings as people read them: in groups, with defaults in readable units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from riptide.settings.settings import DAY, GROUPS, KIBIBYTE, MEBIBYTE, PREFIX, S
 
 MINUTE = 60
 HOUR = 60 * MINUTE
-# The largest first; a number is given in the first one of which it is a multiple.
+# The largest first: a default is given in the first unit of which it is a multiple.
 UNITS = {
     "seconds": {DAY: "day", HOUR: "hour", MINUTE: "minute"},
     "bytes": {MEBIBYTE: "MiB", KIBIBYTE: "KiB"},
@@ -16,9 +16,10 @@ UNITS = {
 
 
 class Entry(NamedTuple):
-    """One setting; ``allowed`` is what its values may be.
+    """One setting; ``allowed`` says which values it may have.
 
-    ``default`` is empty if there is none; ``in_units`` says what it is, where that is shorter.
+    ``default`` is empty if there is none; ``in_units`` is the default in a larger unit, as in
+    ``1 MiB``, if it is a multiple of one.
     """
 
     variable: str
@@ -49,7 +50,7 @@ def reference() -> dict[str, list[Entry]]:
 
 
 def _written(default: Any) -> str:
-    """Return the default as it would be given."""
+    """Return the default as it would be set in the environment."""
     if default is None or default == ():
         return ""
     if isinstance(default, bool):

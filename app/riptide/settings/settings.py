@@ -25,7 +25,7 @@ KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 DAY = 24 * 60 * 60
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+|\*")
-# As browsers write it, in lower case; or any.
+# An origin as browsers send it, in lower case; or *.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
 
 
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         1,
         ge=1,
         le=1024,
-        title="processes that share the port; each is a service of its own until there is a broker",
+        title="processes that share the port, each with messages and consumers of its own",
         description="a whole number from 1 to 1024",
     )
     tls_certificate: Path | None = Field(
@@ -61,22 +61,22 @@ class Settings(BaseSettings):
     )
     tls_key: Path | None = Field(
         None,
-        title="file with the private key (PEM) of the certificate, if it is not in the same one",
+        title="file with the private key (PEM) of the certificate, if it is not in the same file",
         description="a file",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         title="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
-        description="IP addresses and networks, with commas, like 127.0.0.1,10.0.0.0/8",
+        description="IP addresses and networks, separated by commas, like 127.0.0.1,10.0.0.0/8",
     )
     allow_anonymous: bool = Field(
         default=False,
-        title="whether anybody may use the service beyond loopback without access control",
+        title="whether the service may listen beyond loopback without asking for tokens",
         description="true or false",
     )
     token_secret_file: Path | None = Field(
         None,
-        title="file with the secret of HS256 tokens (JWT); with a key, tokens are asked for",
+        title="file with the secret of HS256 tokens (JWT); tokens are required once any key is set",
         description="a file with at least 32 bytes",
     )
     jwks_file: Path | None = Field(
@@ -87,33 +87,33 @@ class Settings(BaseSettings):
     jwks_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s/]\S*$",
-        title="where the issuer of tokens publishes its keys (a JWK set)",
+        title="address at which the issuer of tokens publishes its keys (a JWK set)",
         description="a URL of http or https",
     )
     keys_refresh_seconds: float = Field(
         300,
         gt=0,
         allow_inf_nan=False,
-        title="how often keys are read again; an unknown one makes it sooner",
+        title="time after which keys are read again; a token with an unknown key makes it sooner",
         description="a number of seconds over 0",
     )
     token_audience: str | None = Field(
         None,
         min_length=1,
-        title="audience (aud) that tokens must have; without it, they must have none",
+        title="audience (aud) that tokens must have; if not set, tokens must have none",
         description="a text",
     )
     token_issuer: str | None = Field(
         None,
         min_length=1,
-        title="issuer (iss) that tokens must have; without it, any",
+        title="issuer (iss) that tokens must have; if not set, any issuer is accepted",
         description="a text",
     )
     token_leeway_seconds: float = Field(
         10,
         ge=0,
         le=300,
-        title="how far the clocks of issuers may be off",
+        title="how far the clocks of token issuers may be off",
         description="a number of seconds from 0 to 300",
     )
     token_cookie: str = Field(
@@ -124,18 +124,21 @@ class Settings(BaseSettings):
     )
     token_in_query: bool = Field(
         default=False,
-        title="whether a token may be given as ?access_token=, which others may log",
+        title="whether a token may be given as ?access_token=, which proxies may log",
         description="true or false",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        title="names beside localhost by which topics may be asked for (Host)",
-        description="host names or IP addresses without a port, with commas; or *, any",
+        title="host names besides localhost that requests may be sent to (Host)",
+        description="host names or IP addresses without a port, separated by commas; or * for any",
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         title="other origins whose web pages may use the service (CORS, WebSocket, cookies)",
-        description="origins like https://app.example.com, with commas; or *, any but by cookie",
+        description=(
+            "origins like https://app.example.com, separated by commas; or * for any, except with "
+            "a token in a cookie"
+        ),
     )
     log: Literal["sqlite", "memory"] = Field(
         "sqlite",
@@ -150,7 +153,7 @@ class Settings(BaseSettings):
     retention_messages: int = Field(
         1_000_000,
         ge=1,
-        title="newest messages kept of each topic",
+        title="number of newest messages that are kept of each topic",
         description="a whole number from 1",
     )
     retention_seconds: float = Field(
@@ -163,7 +166,7 @@ class Settings(BaseSettings):
     max_topics: int = Field(
         10_000,
         ge=1,
-        title="topics that may have messages at the same time",
+        title="number of topics that may have messages at the same time",
         description="a whole number from 1",
     )
     max_message_bytes: int = Field(
@@ -175,7 +178,7 @@ class Settings(BaseSettings):
     max_batch_messages: int = Field(
         10_000,
         ge=1,
-        title="lines of the largest batch that is published at once",
+        title="largest number of lines in a batch",
         description="a whole number from 1",
     )
     max_body_bytes: int = Field(
@@ -195,27 +198,27 @@ class Settings(BaseSettings):
         30,
         gt=0,
         allow_inf_nan=False,
-        title="how long a client may take nothing before it is cut off",
+        title="time after which a client that takes no bytes is disconnected",
         description="a number of seconds over 0",
     )
     retry_seconds: float = Field(
         2,
         gt=0,
         allow_inf_nan=False,
-        title="wait that clients are asked for before they reconnect (jittered)",
+        title="time that clients are asked to wait before they reconnect (jittered)",
         description="a number of seconds over 0",
     )
     drain_seconds: float = Field(
         10,
         ge=0,
         allow_inf_nan=False,
-        title="time in which streams are closed one by one at shutdown",
+        title="time over which the streams are closed at shutdown",
         description="a number of seconds from 0",
     )
     ring_messages: int = Field(
         4096,
         ge=1,
-        title="newest messages of a topic held in memory (the ring) while it has consumers",
+        title="number of newest messages of a topic in memory (the ring) while it has consumers",
         description="a whole number from 1",
     )
     ring_bytes: int = Field(
@@ -229,50 +232,53 @@ class Settings(BaseSettings):
         title="what happens to a consumer that falls off the ring, or lags too long",
         description=(
             "disconnect (it resumes from the log), drop_oldest (it skips what is too old) or "
-            "latest (it skips to the newest message); or one of them a pattern of topics, as in "
-            "prices.*=latest,logs.*=drop_oldest,*=disconnect (the first pattern that matches wins)"
+            "latest (it skips to the newest message); or one of these for each pattern of topics, "
+            "as in prices.*=latest,logs.*=drop_oldest,*=disconnect (the first match wins)"
         ),
     )
     max_lag_seconds: float = Field(
         300,
         gt=0,
-        title="age of a live message from which on its consumer counts as slow",
+        title="age of an unsent live message above which its consumer counts as slow",
         description="a number of seconds over 0, or inf",
     )
     max_connections: int = Field(
         10_000,
         ge=1,
-        title="streams open at the same time",
+        title="number of streams that may be open at the same time",
         description="a whole number from 1",
     )
     max_connections_per_address: int = Field(
         1000,
         ge=1,
-        title="streams that one client address (of IPv6: one /64) may have open; not loopback",
+        title="number of streams that one client address (an IPv6 /64) may have open; no limit for "
+        "loopback",
         description="a whole number from 1",
     )
     max_connections_per_identity: int = Field(
         1000,
         ge=1,
-        title="streams that the bearer of one token may have open",
+        title="number of streams that one identity (a token's sub) may have open",
         description="a whole number from 1",
     )
     accept_rate: float = Field(
         2000,
         gt=0,
-        title="streams opened in a second; 5 seconds' worth may come at once",
+        title="streams that may be opened per second; 5 seconds' worth may come at once",
         description="a number over 0, or inf",
     )
     accept_rate_per_address: float = Field(
         200,
         gt=0,
-        title="streams that one client address may open in a second, as above; not loopback",
+        title="streams that one client address may open per second, 5 seconds' worth at once; no "
+        "limit for loopback",
         description="a number over 0, or inf",
     )
     publish_rate: float = Field(
         10_000,
         gt=0,
-        title="messages that one client may publish in a second, as above; not loopback",
+        title="messages that one client may publish per second, 5 seconds' worth at once; no limit "
+        "for loopback without a token",
         description="a number over 0, or inf",
     )
     head_timeout_seconds: float = Field(
@@ -293,19 +299,19 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=65535,
-        title="port of its own for metrics and health, which then are on no other",
+        title="separate port for metrics and health, which are then on no other port",
         description="a whole number from 0 (any free port) to 65535",
     )
     metrics_token_file: Path | None = Field(
         None,
-        title="file with the token that is asked for at metrics and health",
+        title="file with the token that is required for metrics and health",
         description="a file with at least 16 characters",
     )
     topic_labels: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         max_length=TopicLabels.MAX_PREFIXES,
-        title="topic prefixes that metrics may have as a label; all else is other",
-        description=f"up to {TopicLabels.MAX_PREFIXES} beginnings of topic names, with commas",
+        title="topic prefixes that become labels of metrics; all other topics are labelled other",
+        description=f"up to {TopicLabels.MAX_PREFIXES} prefixes of names, separated by commas",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info",
@@ -327,7 +333,7 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        # Written as uvicorn takes them: a network with host bits would be no network to it.
+        # Without host bits, because uvicorn would take a network with host bits for a name.
         networks = [ipaddress.ip_network(part, strict=False) for part in value]
         return tuple(str(network) for network in networks)
 
@@ -376,7 +382,7 @@ GROUPS = {
     "Limits": "max_connections",
     "Metrics and log records": "metrics_port",
 }
-"""The groups of settings, each with its first one; they follow each other as in ``Settings``."""
+"""The titles of the groups, each with its first setting, in the order of ``Settings``."""
 
 
 def load_settings() -> Settings:
@@ -395,7 +401,7 @@ def load_settings() -> Settings:
 
 
 def unknown_variables() -> list[str]:
-    """Say in a sentence each which RIPTIDE_* variables are set but mean nothing."""
+    """Return a sentence for each RIPTIDE_* variable that is set, but is no setting."""
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
     warnings = []
     for variable in sorted(os.environ):

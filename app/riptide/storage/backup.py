@@ -1,4 +1,4 @@
-"""Copies of a log: out of its data directory while a service uses it, and back into one."""
+"""Copies a log out of its data directory, also while a service uses it, and back into one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from riptide.storage.schema import find_fault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A megabyte, then others have their turn: the writer of the log, and Ctrl-C.
+# Pages that are copied before Python can handle signals like Ctrl-C: 1 MiB.
 STEP_PAGES = 64
-# With a write-ahead log a backup would be three files as soon as somebody looked into it.
+# The journal modes. With a write-ahead log, whoever opens a backup would put two files beside it.
 AT_REST, IN_USE = "DELETE", "WAL"
 
 
 def back_up(data_directory: Path, file: Path) -> int:
     """Copy the log to a new file, whether or not a service is using it; return its size.
 
-    The copy is of one moment: everything acknowledged before this was called is in it. It takes its
-    name only once it has been checked and is on the disk.
+    The copy is the log at one moment after the call, so it has everything that was acknowledged
+    before. It gets its name once it is checked and on the disk.
 
     Raises:
         BackupError: there is no log, the file exists, or the copy cannot be made.
@@ -59,7 +59,7 @@ def back_up(data_directory: Path, file: Path) -> int:
 def restore(file: Path, data_directory: Path, *, replace: bool) -> None:
     """Make a copy of a backup the log of a directory, which no service may be using.
 
-    Until the copy has been checked and is on the disk, the log that is there stays as it is.
+    The directory's old log stays as it is until the copy is checked and on the disk.
 
     Raises:
         BackupError: the file is no whole log of this version or an older one, there is a log and
@@ -101,7 +101,7 @@ def _restore(file: Path, directory: DataDirectory, *, replace: bool) -> None:
 
 
 def _refuse_directory_of_workers(directory: DataDirectory) -> None:
-    """Refuse to guess which log is meant where each worker has one."""
+    """Refuse a directory in which each of several workers has a log."""
     if directory.database.exists():
         return
     workers = sorted(path.parent.name for path in directory.path.glob("worker-*/riptide.db"))
@@ -115,7 +115,7 @@ def _refuse_directory_of_workers(directory: DataDirectory) -> None:
 
 @contextlib.contextmanager
 def _explained(failure: str) -> Iterator[None]:
-    """Turn what the system or SQLite says into an error that says what to do."""
+    """Turn errors of the system and of SQLite into errors that say what to do."""
     try:
         yield
     except OSError as error:
@@ -124,17 +124,17 @@ def _explained(failure: str) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise BackupError(
             f"{failure} ({error}): nothing was changed; see that there is room on the disk, and "
-            "that this user may read the one and write the other"
+            "that this user may read the file and write to the directory"
         ) from None
     except sqlite3.DatabaseError as error:
         raise BackupError(
-            f"{failure} ({error}): nothing was changed; it is damaged, or no log"
+            f"{failure} ({error}): nothing was changed; the file is damaged, or is no log"
         ) from None
 
 
 @contextlib.contextmanager
 def _partial(file: Path) -> Iterator[Path]:
-    """Yield an empty file of ours beside ``file``, which is gone afterwards unless it was moved."""
+    """Yield a new, empty file beside ``file``, and delete it at the end unless it was moved."""
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".partial", dir=file.parent)
     os.close(descriptor)
     try:
@@ -145,9 +145,9 @@ def _partial(file: Path) -> Iterator[Path]:
 
 
 def _uri_at_rest(file: Path) -> str:
-    """Return how to open a file that nobody uses, without leaving anything beside it.
+    """Return the URI that opens a file that nobody uses, without creating files beside it.
 
-    A copy of the service's files by hand may have a write-ahead log, which belongs to it.
+    A file that was copied by hand may have a write-ahead log beside it, which is part of it.
     """
     mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
     return f"{file.absolute().as_uri()}?{mode}"
@@ -159,8 +159,8 @@ def _copy(uri: str, partial: Path) -> None:
         contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy,
     ):
         copy.execute("PRAGMA synchronous = OFF")
-        # A transaction that reads holds on to its moment, and with a write-ahead log hinders no
-        # writer. Without one the backup would begin again after each commit, and never end.
+        # A read transaction keeps the source at one moment, and hinders no writer in WAL mode.
+        # Without the transaction, the backup would begin again after each commit, and never end.
         source.execute("BEGIN")
         source.execute("PRAGMA schema_version").fetchone()
         source.backup(copy, pages=STEP_PAGES, progress=_take_turns)
@@ -171,7 +171,7 @@ def _take_turns(_status: int, _remaining: int, _total: int) -> None:
 
 
 def _finish(partial: Path, journal_mode: str) -> str | None:
-    """Check the copy and bring it to the disk; return what is wrong with it."""
+    """Check the copy and sync it to the disk; return its fault, if it has one."""
     with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy:
         fault = find_fault(copy)
         if fault is None:
@@ -181,13 +181,13 @@ def _finish(partial: Path, journal_mode: str) -> str | None:
 
 
 def _name(partial: Path, file: Path) -> None:
-    """Give the copy its name, unless something has it."""
+    """Give the copy its name, unless a file of that name exists by now."""
     try:
         os.link(partial, file)
     except FileExistsError:
         raise BackupError(f"{file} has come to exist meanwhile, and is not overwritten") from None
     except OSError:
-        # Not every file system has links.
+        # Not every file system has hard links.
         if os.path.lexists(file):
             raise BackupError(f"{file} has come to exist, and is not overwritten") from None
         partial.rename(file)
@@ -195,8 +195,9 @@ def _name(partial: Path, file: Path) -> None:
 
 
 def _take_place_of_log(partial: Path, directory: DataDirectory) -> None:
-    # The write-ahead log of the one must not meet the other; and if we are ended in between, the
-    # old log is to be whole, where it still can be read.
+    # SQLite would apply the old write-ahead log to the new database, so it has to go first. Before
+    # that, its content is written into the old database, if that can be read: should this process
+    # be killed before the last step, the old log is still whole.
     with (
         contextlib.suppress(sqlite3.Error),
         contextlib.closing(sqlite3.connect(directory.database, isolation_level=None)) as old,

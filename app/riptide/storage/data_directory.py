@@ -1,4 +1,4 @@
-"""The directory of a log: one process at a time may use it, and nobody else may read it."""
+"""The directory of a log: one process at a time may use it, and only its user may read it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FILE_MODE = 0o600
 
 
 class DataDirectory:
-    """Takes the lock of a directory, creates what is missing, and keeps it to its user.
+    """Locks a directory, creates what is missing, and closes its files to other users.
 
-    Modes are the same whatever the umask is. A directory that was there is left as it is: its mode
-    is the choice of who made it. Files in it are not: they hold what was published.
+    Modes do not depend on the umask. A directory that exists already keeps its mode, which its
+    creator chose. Files in it do not, because they hold what was published.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,10 +30,10 @@ class DataDirectory:
         self._lock: int | None = None
 
     def take(self) -> None:
-        """Create the directory if it is missing, and keep other processes out of it.
+        """Create the directory if it is missing, and lock it against other processes.
 
         Raises:
-            DataDirectoryError: it cannot be written to, or is in use.
+            DataDirectoryError: the directory cannot be written to, or is in use.
 
         """
         try:
@@ -56,27 +56,27 @@ class DataDirectory:
         self._lock = lock
 
     def let_go(self) -> None:
-        """Let another process have the directory."""
+        """Unlock the directory."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def create_database(self) -> None:
-        """Make sure that there is a database, if only an empty file.
+        """Create an empty database if there is none, with our mode.
 
-        SQLite gives the files that it puts beside a database the mode and the owner of that.
+        SQLite gives the files that it puts beside a database the mode and the owner of the latter.
 
         Raises:
-            OSError: it cannot be made, as where a directory has its name.
+            OSError: the file cannot be created.
 
         """
         with contextlib.suppress(FileExistsError):
             os.close(self._open(self.database, os.O_RDWR | os.O_CREAT | os.O_EXCL))
 
     def close_to_others(self) -> None:
-        """Take from others what an older version or a copy by hand has let them have.
+        """Take from other users the access that an older version or a copy by hand left them.
 
-        Files of another user's, which are not ours to judge, stay as they are.
+        Files that belong to another user stay as they are.
         """
         for file in (self._lock_file, self.database, *self.beside_database()):
             with contextlib.suppress(OSError):
@@ -85,7 +85,7 @@ class DataDirectory:
                     file.chmod(FILE_MODE)
 
     def beside_database(self) -> tuple[Path, ...]:
-        """Return the files in which SQLite keeps what is not in the database yet."""
+        """Return SQLite's write-ahead log and its index, which lie beside the database."""
         return tuple(self.path / f"{self.database.name}{suffix}" for suffix in ("-wal", "-shm"))
 
     def _create(self) -> None:
@@ -105,7 +105,7 @@ class DataDirectory:
 
 
 def adopt(path: Path) -> None:
-    """Give what root has made to the owner of the directory that it is in."""
+    """Give a file or directory that root has created to the owner of the directory it is in."""
     if os.geteuid() == 0:
         owner = path.absolute().parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

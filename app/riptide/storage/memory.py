@@ -1,4 +1,4 @@
-"""A log in memory: for throw-away runs. Everything is gone when the process ends."""
+"""A log in memory, for throw-away runs: everything is gone when the process ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from riptide.message import Message
     from riptide.publication import Publication
 
-# All topics are looked through no more often than that for one that has expired.
+# Expired topics are looked for at most this often, because the search visits every topic.
 SWEEP_INTERVAL_S = 1.0
 
 
@@ -34,7 +34,7 @@ class MemoryLog:
     def __init__(self, retention: Retention) -> None:
         self.epoch = secrets.token_hex(4)
         self._retention = retention
-        # Of topics that have any.
+        # Only topics that have messages.
         self._messages: dict[str, deque[Message]] = {}
         self._heads: dict[str, int] = {}
         self._bytes = 0
@@ -97,7 +97,7 @@ class MemoryLog:
         return self._bytes
 
     def unavailable_reason(self) -> str | None:
-        """Return None: memory does not fail in part."""
+        """Return None: memory is always available."""
         return None
 
     def _has_room(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a log of messages does, whatever keeps it."""
+"""The port to the message log: what the hub relies on, whatever stores the messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Bounds(NamedTuple):
 
 
 class ListedTopic(NamedTuple):
-    """A topic, which messages of it there are, and the epoch of the newest."""
+    """A topic, the bounds of its messages, and the epoch of the newest one."""
 
     name: str
     bounds: Bounds
@@ -38,9 +38,9 @@ class ListedTopic(NamedTuple):
 
 
 class Retention(NamedTuple):
-    """What a log keeps of each topic: at most so many messages, none older than that.
+    """What a log keeps of each topic: at most ``messages``, none older than ``seconds``.
 
-    And how many topics may have messages at all: a name costs nothing to make up.
+    At most ``topics`` may have messages, because a client can make up any number of names.
     """
 
     messages: int
@@ -52,7 +52,7 @@ class Retention(NamedTuple):
         return int(max(0.0, time.time() - self.seconds) * NANOSECONDS)
 
     def no_more_topics(self) -> TopicLimitError:
-        """Return the error of an append to a topic without messages, when there are enough."""
+        """Return the error of an append that would give one topic too many its messages."""
         return TopicLimitError(
             f"{self.topics} topics have messages, and no more may; nothing was published: wait "
             "until the messages of one have expired, or raise RIPTIDE_MAX_TOPICS",
@@ -67,8 +67,8 @@ class Retention(NamedTuple):
 class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
-    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever it is opened. A
-    message keeps that of the life in which it was published.
+    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever the log is opened. A
+    message keeps the epoch of the life in which it was published.
     """
 
     epoch: str
@@ -77,19 +77,19 @@ class MessageLog(Protocol):
         """Make the log ready.
 
         Raises:
-            StartError: it cannot be; the text says what to do.
+            StartError: the log cannot be opened; the text says what to do.
 
         """
 
     async def close(self) -> None:
-        """Finish what was begun and let go of all resources."""
+        """Finish the appends that wait, and release all resources."""
 
     def append(self, publication: Publication) -> asyncio.Future[int]:
         """Keep the payloads, all or none, with the trace of their publish, if there is one.
 
-        Return a future of the first one's sequence number, done when they will survive the
-        end of this process. Futures are done in the order of sequence numbers. Cancelling one
-        does not undo the append.
+        Return a future of the first payload's sequence number, done when the payloads are kept: a
+        log on disk has synced them. Futures are done in the order of sequence numbers. Cancelling
+        a future does not undo its append.
 
         Raises (from the future):
             TopicLimitError: too many other topics have messages; nothing was kept.
@@ -98,7 +98,7 @@ class MessageLog(Protocol):
         """
 
     async def bounds(self, topic: str) -> Bounds:
-        """Return which messages of the topic there are.
+        """Return which messages of the topic the log has.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -106,10 +106,10 @@ class MessageLog(Protocol):
         """
 
     async def end_of(self, epoch: str, topic: str) -> int | None:
-        """Return the last sequence number that the topic had in a life of this log.
+        """Return the topic's last sequence number in a life of this log; None if unknown.
 
-        Up to there, what that life had is what this one has or had; None if it is not known. In a
-        log that has lost its end, that is the last that was not lost.
+        Up to this number, messages of that life are messages of this log. If the log has lost its
+        end since, the number is that of the last message that was not lost.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -130,8 +130,8 @@ class MessageLog(Protocol):
     async def topics(self, after: str, limit: int) -> list[ListedTopic]:
         """Return the topics whose names come after ``after``, in the order of names.
 
-        At most so many. Those whose messages have all expired are among them, for the log
-        remembers their numbers.
+        At most ``limit``. Topics whose messages have all expired are among them, because the log
+        remembers their sequence numbers.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -139,7 +139,7 @@ class MessageLog(Protocol):
         """
 
     def size_bytes(self) -> int:
-        """Return how much room the log takes, in bytes."""
+        """Return the size of the log in bytes."""
 
     def unavailable_reason(self) -> str | None:
-        """Return why messages are not taken just now, or None while they are."""
+        """Return why the log takes no messages at the moment, or None if it takes them."""

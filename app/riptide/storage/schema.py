@@ -1,9 +1,9 @@
-"""The tables of the SQLite log: what they are, how old ones become new ones, what can be wrong.
+"""The tables of the SQLite log: their schema, its migrations, and the check of a file.
 
 The log begins a new life each time it is opened, and a message keeps the epoch of the life in which
-it was published. So it shows when a log has lost its end, whatever it lost it by (a backup that was
-restored, a snapshot that was rolled back, a disk that lied): numbers that the lost messages had are
-given again in another life, and their ids are never mistaken for those of the new messages.
+it was published. A log may lose its end, when a backup is restored, a snapshot is rolled back, or a
+disk has lied about a sync. Then the sequence numbers of the lost messages are given again, but in
+another life: so the ids of lost messages are never mistaken for those of new ones.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("riptide.log")
 
-# "Rptd", so that `file` and we can tell our databases from others (SQLite file format, 1.3).
+# "Rptd", which tells a log from other SQLite databases (SQLite file format, 1.3).
 APPLICATION_ID = 0x52707464
-# A row of more than a quarter of a page goes on in pages of its own (SQLite file format, 1.6): of
-# 1.5 kB with pages of 4 kB, the default, it took 4.7 kB on disk, and takes 1.9 kB with these.
+# A row of more than a quarter of a page continues on overflow pages (SQLite file format, 1.6). A
+# row of 1.5 kB took 4.7 kB on disk with the default pages of 4 kB, and takes 1.9 kB with these.
 PAGE_BYTES = 16 * 1024
-# Lives without a message that are remembered, for consumers that saw no more than their beginning.
+# Lives without messages are remembered if they are among so many of the newest, for consumers that
+# connected in one of them and received nothing.
 LIVES_KEPT = 1000
 SCHEMA_VERSION = 3
 LIVES = """
@@ -52,10 +53,10 @@ CREATE TABLE messages (
     PRIMARY KEY (topic_id, sequence)
 ) WITHOUT ROWID;
 {LIVES}"""
-# What makes the schema of a version that of the next one; no message is touched.
+# The statements that turn the schema of a version into that of the next; no message is changed.
 MIGRATIONS = {
     1: ("ALTER TABLE messages ADD COLUMN traceparent TEXT",),
-    # There was one epoch for all messages.
+    # Version 2 had one epoch for all messages.
     2: (
         *LIVES.split(";"),
         "INSERT INTO lives SELECT 1, epoch FROM log",
@@ -68,7 +69,7 @@ MIGRATIONS = {
 def find_fault(connection: sqlite3.Connection) -> str | None:
     """Return why a file is no log that this version can use, or None if it is one.
 
-    Reads all of it.
+    Reads the whole file.
     """
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -112,9 +113,9 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def begin_life(connection: sqlite3.Connection) -> dict[str, int]:
-    """Begin a life of the log; return the numbers of all that are known, by epoch, it being last.
+    """Begin a life of the log; return the numbers of all known lives by epoch, the new one last.
 
-    Forgets lives without a message, from the ``LIVES_KEPT``-th back.
+    Forgets lives without messages that are not among the newest ``LIVES_KEPT``.
     """
     with connection:
         connection.execute("BEGIN IMMEDIATE")

@@ -27,8 +27,8 @@ Arguments = TypeVarTuple("Arguments")
 class SqliteLog:
     """A ``MessageLog`` in ``riptide.db`` of a directory.
 
-    An append is acknowledged when its transaction is on the disk; all appends that wait
-    share one transaction and one fsync (group commit). Each time it is opened is a life of its own.
+    An append is acknowledged when its transaction is on the disk; all appends that wait share one
+    transaction and one fsync (group commit). Each opening of the log begins a new life.
     """
 
     def __init__(self, directory: Path, retention: Retention) -> None:
@@ -45,7 +45,7 @@ class SqliteLog:
         await self._on_reader(self._writer.start)
 
     async def close(self) -> None:
-        """Commit what waits, then close the file."""
+        """Commit the appends that wait, then close the file."""
         await asyncio.to_thread(self._writer.stop)
         if self._connection is not None:
             await self._on_reader(self._connection.close)
@@ -81,7 +81,7 @@ class SqliteLog:
         return self._file.size_bytes()
 
     def unavailable_reason(self) -> str | None:
-        """Return why the last commit failed, if that was a moment ago."""
+        """Return why the last commit failed, if that was a short time ago."""
         return self._writer.failure()
 
     async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
@@ -125,7 +125,7 @@ class SqliteLog:
         ]
 
     def _select_end(self, life: int, topic: str) -> int:
-        # In one statement, so that the writer is seen between its commits only.
+        # One statement sees the database as it is between two commits of the writer.
         row = self._execute(
             "SELECT coalesce((SELECT min(first) - 1 FROM beginnings "
             "WHERE topic_id = topics.id AND life > ?), head) FROM topics WHERE name = ?",
@@ -135,9 +135,9 @@ class SqliteLog:
         return 0 if row is None else int(row[0])
 
     def _select_epochs(self, topic: str, after: int) -> list[tuple[int, str]]:
-        """Return from which sequence number on messages have which epoch, the last one first.
+        """Return the first sequence number and the epoch of each life in the topic, newest first.
 
-        Some of it may be further back than ``after``.
+        The last of them is the life of the message that follows ``after``.
         """
         return self._execute(
             "SELECT first, epoch FROM beginnings JOIN lives ON number = life "
@@ -158,10 +158,10 @@ class SqliteLog:
             after,
             READ_MESSAGES,
         )
-        # After the messages: it may know of newer ones than they are, but not of fewer.
+        # Read after the messages, so that the life of each message is among them.
         epochs = self._select_epochs(topic, after)
         messages, size = [], 0
-        # One offset between the two clocks for all of them, so that their order stays.
+        # One offset between the two clocks for all messages, so that they stay in order.
         epoch_start = Acceptance.at(0)
         accepted = epoch_start
         for sequence, accepted_at, payload, traceparent in rows:

@@ -1,4 +1,4 @@
-"""The file under the SQLite log: its place, how it is opened, and why it cannot be."""
+"""The file of the SQLite log: its path, how it is checked and opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SqliteFile:
     def __init__(self, directory: Path) -> None:
         self._directory = DataDirectory(directory)
         self.path = self._directory.database
-        # The numbers of the lives that the log remembers, by epoch; the last one is this.
+        # The numbers of the lives that the log remembers, by epoch; this life is the last.
         self.lives: dict[str, int] = {}
 
     def open(self) -> str:
@@ -28,7 +28,7 @@ class SqliteFile:
 
         Raises:
             DataDirectoryError: the directory cannot be used.
-            LogCorruptError: the file is damaged or not ours. It is not touched.
+            LogCorruptError: the file is damaged or is no log; it is not changed.
 
         """
         self._directory.take()
@@ -70,7 +70,7 @@ class SqliteFile:
         return total
 
     def close(self) -> None:
-        """Let another process have the directory."""
+        """Unlock the directory."""
         self._directory.let_go()
 
     def _check(self) -> dict[str, int]:
@@ -82,7 +82,7 @@ class SqliteFile:
                 fault = find_fault(connection)
                 if fault is not None:
                     raise self._corrupt(fault)
-                # A backup has another mode, so as to be one file.
+                # A backup that was copied here by hand is in another mode.
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
             return begin_life(connection)

@@ -22,14 +22,14 @@ logger = logging.getLogger("riptide.log")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
-# Deletes come in small transactions, so that appends get in between.
+# Messages that are deleted from a topic in one transaction: few, so that appends wait little.
 TRIM_MESSAGES = 2_000
 RETRY_AFTER_S = 5
 FAILURE_LASTS_S = 30.0
 
 
 class Append(NamedTuple):
-    """What is to be kept, and the future of the first message's sequence number."""
+    """A publication to commit, and the future of its first message's sequence number."""
 
     publication: Publication
     done: asyncio.Future[int]
@@ -49,15 +49,20 @@ class SqliteWriter:
         self._file = file
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
-        # Of the topics that were published to in this life of the log.
+        # Only topics that were published to in this life of the log.
         self._heads: dict[str, _Head] = {}
         self._life = 0
-        # Ids of the topics that have messages; the others are but remembered, for their numbers.
+        # Ids of the topics that have messages. Of others, only the sequence numbers are remembered.
         self._live: set[int] = set()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Connect, and start the thread; raises what SQLite says against it."""
+        """Connect to the file, and start the thread.
+
+        Raises:
+            sqlite3.Error: the file cannot be opened or read.
+
+        """
         connection = self._file.connect()
         self._life = max(self._file.lives.values())
         self._live = {
@@ -73,7 +78,7 @@ class SqliteWriter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Commit what waits and end the thread; blocks until then."""
+        """Commit the appends that wait and end the thread; blocks until then."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -83,10 +88,10 @@ class SqliteWriter:
         self._queue.put(append)
 
     def failure(self) -> str | None:
-        """Return why the last commit failed, if that was a moment ago.
+        """Return why the last commit failed, for ``FAILURE_LASTS_S`` after the failure.
 
-        Readiness depends on it: were it to last, nobody would come to find out that the disk
-        has room again.
+        The service is not ready meanwhile. If that lasted until the next commit, no publisher
+        might come and find that the disk has room again.
         """
         recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
         return self._failure if recently else None
@@ -104,15 +109,15 @@ class SqliteWriter:
         connection.close()
 
     def _wait_for_appends(self, timeout: float) -> tuple[list[Append], bool]:
-        """Return the next append and all behind it, and False once there will be no more."""
+        """Return the appends that came before the timeout (seconds), and whether more may come."""
         appends: list[Append] = []
-        messages = 0
+        message_count = 0
         try:
             append = self._queue.get(timeout=max(0.0, timeout))
             while append is not None:
                 appends.append(append)
-                messages += len(append.publication.payloads)
-                if messages >= COMMIT_MESSAGES:
+                message_count += len(append.publication.payloads)
+                if message_count >= COMMIT_MESSAGES:
                     return appends, True
                 append = self._queue.get_nowait()
         except queue.Empty:
@@ -161,7 +166,7 @@ class SqliteWriter:
             logger.warning("%d appends ended after the event loop did", len(appends))
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
-        """Delete a step of what retention no longer covers; return whether more is left."""
+        """Delete some expired messages of each topic; return whether more are left."""
         oldest = self._retention.oldest_kept()
         more = False
         try:
@@ -188,7 +193,7 @@ def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
 
 
 def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
-    """Note that what follows in the topic is of another life than what is there."""
+    """Record that the topic's next messages are of this life."""
     connection.execute(
         "INSERT INTO beginnings VALUES (?, ?, ?)", (head.topic_id, head.sequence + 1, life)
     )
@@ -227,7 +232,8 @@ def _trim_topic(
     deleted = connection.execute(
         "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
     ).rowcount
-    # Lives of which no message is left; who comes with an id of theirs has a gap in any case.
+    # Forget lives of which the topic has no message left. A consumer that resumes from one of
+    # their ids has missed messages in any case.
     connection.execute(
         "DELETE FROM beginnings WHERE topic_id = ? AND first < "
         "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
@@ -242,7 +248,7 @@ def _resolve(
     failure: str | None,
     retention: Retention,
 ) -> None:
-    """Finish the appends, in order, on the event loop."""
+    """Finish the futures of the appends, in order, on the event loop."""
     if failure is None:
         for append, first in zip(appends, firsts, strict=True):
             if append.done.done():

@@ -11,7 +11,7 @@ import secrets
 import tracemalloc
 
 from benchmarks.figures import Bar, Figure, Result
-from riptide_telemetry import CloseReason, Protocol, StreamingMetrics, StreamLifecycleManager
+from riptide_telemetry import CloseReason, StreamingMetrics, StreamLifecycleManager, StreamProtocol
 
 QUICK_CONNECTIONS = 1_000
 CONNECTIONS = 10_000
@@ -41,7 +41,7 @@ def _trace(connection_count: int) -> tuple[float, float]:
     try:
         before = tracemalloc.get_traced_memory()[0]
         for connection_id, request_id in zip(ids, requests, strict=True):
-            lifecycle.connection_established(connection_id, Protocol.SSE)
+            lifecycle.connection_established(connection_id, StreamProtocol.SSE)
             lifecycle.stream_started(connection_id, request_id, None)
         gc.collect()
         opened = tracemalloc.get_traced_memory()[0] - before

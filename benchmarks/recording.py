@@ -23,11 +23,11 @@ from riptide_telemetry import (
     DropReason,
     ErrorType,
     MessageBatch,
-    Protocol,
     ReconnectionOutcome,
     Source,
     StreamingMetrics,
     StreamLifecycleManager,
+    StreamProtocol,
     catalog,
 )
 
@@ -197,7 +197,7 @@ def _namespace() -> dict[str, object]:
     """Return all that the statements name, the bound methods looked up already."""
     metrics = StreamingMetrics()
     lifecycle = StreamLifecycleManager(metrics)
-    lifecycle.connection_established("connection", Protocol.SSE)
+    lifecycle.connection_established("connection", StreamProtocol.SSE)
     lifecycle.stream_started("connection", "stream", None)
     meter = MeterProvider([InMemoryMetricReader()]).get_meter("benchmark")
     registry = CollectorRegistry()
@@ -215,7 +215,7 @@ def _namespace() -> dict[str, object]:
         "batches": _batches,
         "untimed": MessageBatch(1, 200),
         "state": metrics.sse,
-        "protocol": Protocol.SSE,
+        "protocol": StreamProtocol.SSE,
         "source": Source.LIVE,
         "drop_reason": DropReason.SLOW_CONSUMER,
         "error_type": ErrorType.INTERNAL,

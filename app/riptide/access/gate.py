@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from riptide.access.hosts import Hosts
     from riptide.access.origins import Origins
     from riptide.access.tokens import TokenVerifier
-    from riptide_telemetry import Lifecycle, Protocol
+    from riptide_telemetry import Lifecycle, StreamProtocol
 
 
 class Gate:
@@ -54,7 +54,7 @@ class Gate:
         if self._verifier is not None:
             await self._verifier.keyring.run()
 
-    async def admit_consumer(self, scope: Scope, protocol: Protocol, topic: str) -> Identity:
+    async def admit_consumer(self, scope: Scope, protocol: StreamProtocol, topic: str) -> Identity:
         """Return the identity of a client that wants to read the topic.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.encoding import framing, ndjson, sse, websocket
-from riptide_telemetry import Protocol
+from riptide_telemetry import StreamProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ class Encoding(NamedTuple):
     the bytes for the socket.
     """
 
-    protocol: Protocol
+    protocol: StreamProtocol
     slot: int
     joins: bool
     encode_message: Callable[[Message], bytes]
@@ -43,11 +43,13 @@ class Encoding(NamedTuple):
 
 
 NDJSON = Encoding(
-    Protocol.NDJSON, 0, True, ndjson.encode_message, ndjson.encode_control, framing.http_chunk
+    StreamProtocol.NDJSON, 0, True, ndjson.encode_message, ndjson.encode_control, framing.http_chunk
 )
-SSE = Encoding(Protocol.SSE, 1, True, sse.encode_message, sse.encode_control, framing.http_chunk)
+SSE = Encoding(
+    StreamProtocol.SSE, 1, True, sse.encode_message, sse.encode_control, framing.http_chunk
+)
 WEBSOCKET = Encoding(
-    Protocol.WEBSOCKET,
+    StreamProtocol.WEBSOCKET,
     2,
     False,
     websocket.encode_message,

@@ -16,7 +16,7 @@ from riptide.message import check_topic
 from riptide.streaming import control
 from riptide.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
 from riptide.streaming.stream_request import StreamRequest
-from riptide_telemetry import Protocol
+from riptide_telemetry import StreamProtocol
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -52,7 +52,7 @@ class Subscribe:
             await self._streams.serve(outlet, stream_request_of(scope, topic, identity))
         except ProblemError as refusal:
             last_id = Headers(scope=scope).get("last-event-id")
-            is_sse = http_format.encoding.protocol is Protocol.SSE
+            is_sse = http_format.encoding.protocol is StreamProtocol.SSE
             if not is_sse or last_id is None or refusal.retry_after is None:
                 raise
             await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
@@ -67,10 +67,10 @@ class Subscribe:
                 ask for the upgrade; it would wait in vain.
 
         """
-        protocol = Protocol.NDJSON
+        protocol = StreamProtocol.NDJSON
         try:
             if "sec-websocket-key" in headers:
-                protocol = Protocol.WEBSOCKET
+                protocol = StreamProtocol.WEBSOCKET
                 raise UpgradeRequiredError(
                     "this is a WebSocket handshake without its headers Upgrade and Connection: a "
                     "proxy on the way has removed them and has to be told to pass them on"

@@ -8,7 +8,7 @@ from riptide.endpoints.problems import problem_response
 from riptide.endpoints.subscribe import stream_request_of
 from riptide.errors import ProblemError
 from riptide.streaming.websocket_outlet import WebSocketOutlet
-from riptide_telemetry import Protocol
+from riptide_telemetry import StreamProtocol
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -30,7 +30,7 @@ class SubscribeWebSocket:
         # The first event is the handshake; all that follow are the session's.
         await receive()
         try:
-            identity = await self._gate.admit_consumer(scope, Protocol.WEBSOCKET, topic)
+            identity = await self._gate.admit_consumer(scope, StreamProtocol.WEBSOCKET, topic)
             request = stream_request_of(scope, topic, identity)
             await self._streams.serve(WebSocketOutlet(scope, receive, send), request)
         except ProblemError as problem:

@@ -8,7 +8,7 @@ from riptide.access.build import make_gate
 from riptide.access.identity import ANYONE
 from riptide.errors import ForbiddenError, KeyFileError, UnauthenticatedError
 from riptide.settings.settings import Settings
-from riptide_telemetry import Protocol
+from riptide_telemetry import StreamProtocol
 from tests.asgi import http_scope
 from tests.issuer import SECRET, Issuer, bearer, jwk_set
 from tests.jwks_server import JwksServer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 async def _admit(gate: Gate, token: str) -> object:
     scope = http_scope("GET", "/topics/a", headers=bearer(token).items())
-    return await gate.admit_consumer(scope, Protocol.SSE, "a")
+    return await gate.admit_consumer(scope, StreamProtocol.SSE, "a")
 
 
 async def test_without_keys_nobody_is_asked(recorder: Recorder) -> None:

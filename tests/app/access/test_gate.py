@@ -15,7 +15,7 @@ from riptide.access.keys import secret_key
 from riptide.access.origins import Origins
 from riptide.access.tokens import TokenVerifier
 from riptide.errors import ForbiddenError, KeysUnavailableError, OriginError, UnauthenticatedError
-from riptide_telemetry import Protocol, PublishOutcome, RejectReason
+from riptide_telemetry import PublishOutcome, RejectReason, StreamProtocol
 from tests.app.access.test_tokens import Fixed
 from tests.asgi import http_scope, websocket_scope
 from tests.issuer import SECRET, Issuer, bearer
@@ -64,7 +64,7 @@ def _by_cookie() -> tuple[str, str]:
 
 async def test_without_access_control_everybody_passes(open_gate: Gate) -> None:
     assert await open_gate.admit_publisher(_post(), "a") is ANYONE
-    identity = await open_gate.admit_consumer(_get(), Protocol.SSE, "a")
+    identity = await open_gate.admit_consumer(_get(), StreamProtocol.SSE, "a")
     assert identity.expires_at == math.inf
     await open_gate.open()
     await open_gate.run()
@@ -74,9 +74,9 @@ async def test_even_then_no_foreign_page_opens_a_websocket(
     open_gate: Gate, recorder: Recorder
 ) -> None:
     with pytest.raises(OriginError):
-        await open_gate.admit_consumer(_websocket(FOREIGN), Protocol.WEBSOCKET, "a")
+        await open_gate.admit_consumer(_websocket(FOREIGN), StreamProtocol.WEBSOCKET, "a")
     assert recorder.of("connection_rejected", "protocol", "reason") == [
-        (Protocol.WEBSOCKET, RejectReason.ORIGIN)
+        (StreamProtocol.WEBSOCKET, RejectReason.ORIGIN)
     ]
 
 
@@ -84,7 +84,7 @@ async def test_a_token_lets_its_bearer_through_until_it_expires(gate: Gate) -> N
     published = await gate.admit_publisher(_post(_by_header()), "a")
     assert published.subject == "somebody"
     for scope in (_get(_by_header()), _get(_by_cookie()), _websocket(_by_cookie())):
-        identity = await gate.admit_consumer(scope, Protocol.SSE, "a")
+        identity = await gate.admit_consumer(scope, StreamProtocol.SSE, "a")
         assert isinstance(identity, Identity)
         assert identity.expires_at < math.inf
         assert identity.grants.allow(Action.SUBSCRIBE, "a")
@@ -94,12 +94,12 @@ async def test_who_has_no_token_is_told_how_to_send_one_and_counted(
     gate: Gate, recorder: Recorder
 ) -> None:
     with pytest.raises(UnauthenticatedError, match=r"Bearer TOKEN, or in the cookie token") as no:
-        await gate.admit_consumer(_get(), Protocol.NDJSON, "a")
+        await gate.admit_consumer(_get(), StreamProtocol.NDJSON, "a")
     assert no.value.headers() == {"WWW-Authenticate": 'Bearer realm="riptide"'}
     with pytest.raises(UnauthenticatedError):
         await gate.admit_publisher(_post(), "a")
     assert recorder.of("connection_rejected", "protocol", "reason") == [
-        (Protocol.NDJSON, RejectReason.UNAUTHENTICATED)
+        (StreamProtocol.NDJSON, RejectReason.UNAUTHENTICATED)
     ]
     assert recorder.of("messages_published", "outcome", "count") == [
         (PublishOutcome.UNAUTHENTICATED, 1)
@@ -111,13 +111,13 @@ async def test_what_a_token_does_not_grant_is_forbidden_and_counted(
 ) -> None:
     header = _by_header({"subscribe": ["other"], "publish": ["out.*"]})
     with pytest.raises(ForbiddenError, match="to subscribe to 'a'") as refusal:
-        await gate.admit_consumer(_get(header), Protocol.SSE, "a")
+        await gate.admit_consumer(_get(header), StreamProtocol.SSE, "a")
     assert 'error="insufficient_scope"' in refusal.value.headers()["WWW-Authenticate"]
     with pytest.raises(ForbiddenError, match="to publish to 'out'"):
         await gate.admit_publisher(_post(header), "out")
     assert await gate.admit_publisher(_post(header), "out.a")
     assert recorder.of("connection_rejected", "protocol", "reason") == [
-        (Protocol.SSE, RejectReason.FORBIDDEN)
+        (StreamProtocol.SSE, RejectReason.FORBIDDEN)
     ]
     assert recorder.of("messages_published", "outcome", "count") == [(PublishOutcome.FORBIDDEN, 1)]
 
@@ -139,7 +139,7 @@ async def test_a_token_in_the_query_is_taken_only_where_that_is_switched_on(
 ) -> None:
     scope = _get() | {FROM_QUERY: ISSUER.token()}
     with pytest.raises(UnauthenticatedError, match="in the query"):
-        await gate.admit_consumer(scope, Protocol.SSE, "a")
+        await gate.admit_consumer(scope, StreamProtocol.SSE, "a")
     gate = Gate(
         gate._verifier,
         TokenPlaces("token", in_query=True),
@@ -147,22 +147,22 @@ async def test_a_token_in_the_query_is_taken_only_where_that_is_switched_on(
         Origins(()),
         recorder.lifecycle,
     )
-    assert await gate.admit_consumer(scope, Protocol.SSE, "a")
+    assert await gate.admit_consumer(scope, StreamProtocol.SSE, "a")
 
 
 async def test_a_better_token_in_a_worse_place_does_not_help(gate: Gate) -> None:
     scope = _get(("Authorization", "Bearer bad"), _by_cookie())
     with pytest.raises(UnauthenticatedError):
-        await gate.admit_consumer(scope, Protocol.SSE, "a")
+        await gate.admit_consumer(scope, StreamProtocol.SSE, "a")
 
 
 async def test_without_keys_nobody_is_let_in_and_it_is_counted(recorder: Recorder) -> None:
     verifier = TokenVerifier(Keyring([], 60), audience=None, issuer=None, leeway_s=0)
     gate = Gate(verifier, TokenPlaces("token"), Hosts(["*"]), Origins(()), recorder.lifecycle)
     with pytest.raises(KeysUnavailableError):
-        await gate.admit_consumer(_get(_by_header()), Protocol.SSE, "a")
+        await gate.admit_consumer(_get(_by_header()), StreamProtocol.SSE, "a")
     assert recorder.of("connection_rejected", "protocol", "reason") == [
-        (Protocol.SSE, RejectReason.UNAUTHENTICATED)
+        (StreamProtocol.SSE, RejectReason.UNAUTHENTICATED)
     ]
 
 

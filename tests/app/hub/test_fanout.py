@@ -13,7 +13,7 @@ from riptide.hub.ring import Ring, RingLimits
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
 from riptide.slow_consumers import SlowConsumerPolicy
-from riptide_telemetry import Lifecycle, Protocol
+from riptide_telemetry import Lifecycle, StreamProtocol
 from tests.app.messages import make_messages
 from tests.waiting import in_time, turns
 
@@ -150,8 +150,8 @@ async def test_what_a_fan_out_has_written_is_recorded_once_for_each_batch(
     }
     sse, websocket = (consumers[n].taken[0].size_bytes for n in (0, 1))
     assert recorded == {
-        Protocol.SSE: ("a", 2, sse, [1, 2], 2, True),
-        Protocol.WEBSOCKET: ("a", 2, websocket, [1, 2], 1, True),
+        StreamProtocol.SSE: ("a", 2, sse, [1, 2], 2, True),
+        StreamProtocol.WEBSOCKET: ("a", 2, websocket, [1, 2], 1, True),
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from riptide.streaming.connection import EXTENSION, ClientConnection
 from riptide.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
-from riptide_telemetry import CloseReason, Protocol
+from riptide_telemetry import CloseReason, StreamProtocol
 from tests.waiting import in_time
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def test_the_head_forbids_to_store_change_or_hold_back(http_format: HttpFo
 
 
 def test_formats_are_those_of_http() -> None:
-    assert [f.encoding.protocol for f in FORMATS] == [Protocol.NDJSON, Protocol.SSE]
+    assert [f.encoding.protocol for f in FORMATS] == [StreamProtocol.NDJSON, StreamProtocol.SSE]
     assert len({tuple(response_headers(f)) for f in FORMATS}) == 2
 
 

@@ -21,7 +21,7 @@ from riptide.storage.message_log import Retention
 from riptide.streaming.drain import Drain
 from riptide.streaming.stream_request import StreamRequest
 from riptide.streaming.streams import SESSION_BYTES, Streams
-from riptide_telemetry import CloseReason, Protocol, RejectReason
+from riptide_telemetry import CloseReason, RejectReason, StreamProtocol
 from tests.app.held_log import HeldLog
 from tests.app.streaming.pipe import Pipe
 from tests.waiting import DEADLINE_S, eventually, in_time, turns
@@ -56,7 +56,7 @@ async def test_who_finds_no_place_is_refused_until_one_is_free(
     assert caught.value.retry_after is not None
     assert (refused.opened, refused.frames) == (False, [])
     assert recorder.of("connection_rejected", "protocol", "reason") == [
-        (Protocol.NDJSON, RejectReason.CONNECTION_LIMIT)
+        (StreamProtocol.NDJSON, RejectReason.CONNECTION_LIMIT)
     ]
     first.pipe.vanish()
     await first.ended()
@@ -101,7 +101,7 @@ async def test_a_bad_request_is_refused_counted_and_takes_no_place(
             await streams.serve(Pipe(), StreamRequest(topic, after, until))
     assert recorder.names() == ["connection_rejected"] * 3
     assert set(recorder.of("connection_rejected", "protocol", "reason")) == {
-        (Protocol.NDJSON, RejectReason.INVALID_REQUEST)
+        (StreamProtocol.NDJSON, RejectReason.INVALID_REQUEST)
     }
 
 
@@ -129,7 +129,8 @@ async def test_who_is_over_a_limit_is_refused_by_its_reason_and_takes_no_place(
             await streams.serve(Pipe(), StreamRequest("a", client=client))
         assert caught.value.reject_reason is reason
     assert (
-        recorder.of("connection_rejected", "protocol", "reason") == [(Protocol.NDJSON, reason)] * 3
+        recorder.of("connection_rejected", "protocol", "reason")
+        == [(StreamProtocol.NDJSON, reason)] * 3
     )
     pipe.vanish()
     await stream
@@ -163,7 +164,7 @@ async def test_a_log_that_cannot_be_read_refuses_streams(
     with pytest.raises(LogUnavailableError):
         await streams.serve(Pipe(), StreamRequest("a", "earliest"))
     assert recorder.of("connection_rejected", "protocol", "reason") == [
-        (Protocol.NDJSON, RejectReason.LOG_FAILURE)
+        (StreamProtocol.NDJSON, RejectReason.LOG_FAILURE)
     ]
     assert streams.sessions == set()
 
@@ -174,7 +175,7 @@ async def test_nobody_is_let_in_while_draining(streams: Streams, recorder: Recor
         await streams.serve(Pipe(), StreamRequest("a"))
     assert caught.value.retry_after is not None
     assert recorder.of("connection_rejected", "protocol", "reason") == [
-        (Protocol.NDJSON, RejectReason.DRAINING)
+        (StreamProtocol.NDJSON, RejectReason.DRAINING)
     ]
 
 

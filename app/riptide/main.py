@@ -13,7 +13,7 @@ from riptide.access.credentials import TokenOutOfQuery
 from riptide.access.origins import ANY
 from riptide.endpoints.problems import EXCEPTION_HANDLERS
 from riptide.lifespan import lifespan
-from riptide.routes import clients_routes, operators_routes, worker_routes
+from riptide.routes import client_routes, operator_routes, worker_routes
 from riptide.service import make_service
 from riptide.settings.settings import load_settings
 
@@ -35,9 +35,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 def make_app(service: Service) -> Starlette:
     """Return the application of a service."""
-    routes = clients_routes(service)
+    routes = client_routes(service)
     if service.metrics_targets is not None or service.settings.metrics_port is None:
-        routes += operators_routes(service)
+        routes += operator_routes(service)
     return Starlette(
         routes=routes,
         middleware=_make_middleware(service.settings),
@@ -49,7 +49,7 @@ def make_app(service: Service) -> Starlette:
 def make_metrics_app(service: Service) -> Starlette:
     """Return the application for a port of its own: a worker's metrics, or metrics and health."""
     is_worker = service.metrics_targets is not None
-    routes = worker_routes(service) if is_worker else operators_routes(service)
+    routes = worker_routes(service) if is_worker else operator_routes(service)
     return Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
 
 

@@ -50,7 +50,7 @@ class ByMethod:
         await self._applications[method](scope, receive, send)
 
 
-def clients_routes(service: Service) -> list[BaseRoute]:
+def client_routes(service: Service) -> list[BaseRoute]:
     """Return what clients use: topics, their list, the page and the description of the API.
 
     Streams and publishes report no ``http.server.*``. A stream's life would land in request
@@ -71,7 +71,7 @@ def clients_routes(service: Service) -> list[BaseRoute]:
     ]
 
 
-def operators_routes(service: Service) -> list[BaseRoute]:
+def operator_routes(service: Service) -> list[BaseRoute]:
     """Return what operators use: metrics and health, behind their token if there is one.
 
     They can be kept from everybody else on a port of their own.

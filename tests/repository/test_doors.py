@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 import riptide_telemetry
 from tests.repository.sources import PACKAGES, ROOT, module_name, python_files
 
@@ -179,3 +181,25 @@ def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
         "threads",
     ):
         assert deed in seen, seen
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from app.riptide import main",
+        "import app.riptide.main",
+        "from telemetry import riptide_telemetry",
+        "import telemetry.riptide_telemetry",
+    ],
+)
+def test_a_folder_of_the_repository_is_not_imported_as_a_package(statement: str) -> None:
+    lint = subprocess.run(
+        [Path(sys.executable).with_name("ruff"), "check", "--stdin-filename", "a.py", "-"],
+        cwd=ROOT,
+        input=f"{statement}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert lint.returncode == 1
+    assert "TID251" in lint.stdout

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Backlog:
-    """One topic of the log, to be read."""
+    """Reads the messages of one topic from the log."""
 
     __slots__ = ("_log", "topic")
 
@@ -21,7 +21,7 @@ class Backlog:
     async def read(self, after: int) -> list[Message]:
         """Return the messages that follow sequence number ``after``, oldest first.
 
-        A part of them, where there are many (see ``MessageLog.read``).
+        One call returns only a part of them if there are many (see ``MessageLog.read``).
 
         Raises:
             LogUnavailableError: the log cannot be read.

@@ -1,4 +1,4 @@
-"""What one consumer is given at once, made once for all who stand at the same place."""
+"""A batch: encoded messages for one write, shared by all consumers with the same cursor."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Batch(MessageBatch):
-    """Neighbouring messages, encoded; there is at least one.
+    """One or more consecutive messages, encoded.
 
-    They follow the sequence number ``after`` and end with ``last``. ``size_bytes`` is their encoded
-    length. The fan-out notes in ``written_ns`` when it wrote the batch to each consumer.
-    ``example``, where one is given, is the message that stands for all in exemplars and spans;
-    otherwise it is the last one.
+    The messages follow the sequence number ``after`` and end with ``last``. ``size_bytes`` is their
+    encoded length. The fan-out notes in ``written_ns`` when it wrote the batch to each consumer.
+    One message stands for the batch in exemplars and spans: ``example`` if it is given, else the
+    last one.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class Batch(MessageBatch):
 
     @cached_property
     def wire(self) -> bytes:
-        """All of it as it goes to the socket."""
+        """The batch as the bytes that go to the socket."""
         return self.encoding.to_wire(self._pieces)
 
     @cached_property
     def frames(self) -> list[bytes]:
-        """All of it in as few ASGI messages as can be."""
+        """The batch as the bodies of as few ASGI messages as possible."""
         return [b"".join(self._pieces)] if self.encoding.joins else self._pieces
 
     def held_bytes(self) -> int:
-        """Return how many bytes it holds beside those of its messages."""
+        """Return the bytes that the batch holds beside those of its messages."""
         made = vars(self)
         joined = sum(map(len, made.get("frames", ()))) if self.encoding.joins else 0
         return joined + len(made.get("wire", b""))

@@ -1,4 +1,4 @@
-"""Passes what a topic gets on to those who wait for it, a few at a time."""
+"""The fan-out: writes new messages to the consumers that wait for them, a slice at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from riptide.hub.subscription import Subscription
     from riptide_telemetry import Lifecycle
 
-# Consumers served before the loop sees to publishers, scrapes and newcomers again.
+# Consumers served before the event loop runs other tasks: publishes, scrapes, new connections.
 SLICE = 64
 # Record at the latest after this many writes, so that a long fan-out still shows in the metrics;
 # recording earlier would delay delivery.
@@ -25,16 +25,16 @@ HELD_BATCHES = 8
 class FanOut:
     """The consumers that wait at the head of a topic, and the slices in which they are served.
 
-    Each is given all that there is by the time of its turn, in one write: the more is published,
-    the more goes into each. What is written is recorded when all have been served, not at each
-    write.
+    At its turn each consumer is given one batch of everything up to the head: the faster messages
+    are published, the more of them one write carries. Writes are recorded together when all
+    consumers have been served, not one by one.
     """
 
     def __init__(self, topic: str, ring: Ring, lifecycle: Lifecycle) -> None:
         self._topic = topic
         self._ring = ring
         self._lifecycle = lifecycle
-        # In the order of waiting; a dictionary, so that waiting again adds nothing.
+        # An ordered set: the subscriptions in the order in which they began to wait.
         self._waiting: dict[Subscription, None] = {}
         self._turns: deque[Subscription] = deque()
         # Batches whose writes have not been recorded yet.
@@ -50,7 +50,7 @@ class FanOut:
         self._waiting.pop(subscription, None)
 
     def start(self) -> None:
-        """Begin to serve those who wait; there is something new for them."""
+        """Begin to serve all waiting subscriptions, because messages have been pushed."""
         if self._waiting:
             if not self._turns:
                 asyncio.get_running_loop().call_soon(self._serve_slice)
@@ -58,16 +58,17 @@ class FanOut:
             self._waiting.clear()
 
     def wrote(self, batch: Batch, now_ns: int) -> None:
-        """Take note of a live batch that a task has written itself; it is recorded with others.
+        """Note a live batch that a consumer's own task has written, to be recorded with others.
 
-        Not the first of its connection: those are for ``Lifecycle.items_sent``.
+        The first batch of a connection goes to ``Lifecycle.items_sent`` instead, which also
+        records the time to the first message.
         """
         if not self._written and not self._turns:
             asyncio.get_running_loop().call_soon(self._record)
         self._note(batch, now_ns)
 
     def not_waiting(self, subscriptions: set[Subscription]) -> list[Subscription]:
-        """Return those that may have something queued; from any thread."""
+        """Return the subscriptions that may have queued messages. Any thread may call this."""
         if len(self._waiting) == len(subscriptions):
             return []
         return list(subscriptions.difference(self._waiting.copy()))
@@ -90,8 +91,8 @@ class FanOut:
             taker, after = subscription.taker, subscription.cursor
             overtaken = after + 1 < tail
             if overtaken:
-                # It waited for this, and more came at once than the ring holds: that makes nobody
-                # slow. The log has it all.
+                # The consumer waited at the head, and one push brought more than the ring holds.
+                # This does not make the consumer slow: it reads the messages from the log.
                 subscription.rejoin_from_log()
                 continue
             if taker is None or not subscription.parked:
@@ -100,7 +101,7 @@ class FanOut:
             if after >= head:
                 waiting[subscription] = None
                 continue
-            # Most stand at the same place.
+            # Most consumers have the cursor and the encoding of the one before them.
             if batch is None or batch.after != after or batch.encoding is not subscription.encoding:
                 batch = ring.batch(subscription.encoding, after, head)
             now = clock()

@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from riptide.storage.message_log import Bounds, ListedTopic, MessageLog
     from riptide_telemetry import Lifecycle
 
-# Names read from the log at once. More would hold up replays, which the same reader serves.
+# Topic names read from the log at once. More would delay replays, which share the log's reader.
 LISTED_AT_ONCE = 1000
 
 
 class Receipt(NamedTuple):
-    """What a publisher is told: the messages are in the log, under these ids."""
+    """The ids of a publication's first and last message, which the log has kept."""
 
     first: MessageId
     last: MessageId
 
 
 class Start(NamedTuple):
-    """A subscription that begins, and what became of the position that its consumer gave.
+    """A new subscription, and what became of the position that its consumer gave.
 
     ``reconnection`` is None if the consumer gave no id. ``missed_count`` is the number of messages
     after that id which the log no longer has.
@@ -53,7 +53,7 @@ class Start(NamedTuple):
 class TopicState(NamedTuple):
     """A topic that has messages: the id of the newest one, and two counts.
 
-    ``consumer_count`` is that of this process.
+    ``consumer_count`` is the number of this process's subscriptions to the topic.
     """
 
     name: str
@@ -63,7 +63,10 @@ class TopicState(NamedTuple):
 
 
 class Hub:
-    """Topics by name. A topic is in memory while it has consumers; the log has it always."""
+    """Passes messages from publishers through the log to the consumers of their topics.
+
+    A topic is in memory only while it has consumers. Its messages are always in the log.
+    """
 
     def __init__(
         self,
@@ -79,18 +82,18 @@ class Hub:
         self._slow_consumers = slow_consumers
         self._clock_ns = clock_ns
         self._topics: dict[str, Topic] = {}
-        # How many subscriptions to each topic are being made: it stays in memory meanwhile.
+        # The number of subscriptions to each topic that are being made: they keep it in memory.
         self._pinned: dict[str, int] = {}
         self._pending_bytes = 0
 
     async def publish(self, publication: Publication) -> Receipt:
         """Keep the payloads, all or none, and fan them out to the topic's consumers.
 
-        Once begun, this happens even if the caller is cancelled.
+        Once begun, the publish completes even if the caller is cancelled.
 
         Raises:
             TopicLimitError: too many other topics have messages; nothing was kept.
-            LogUnavailableError: nothing was kept, nobody was sent anything.
+            LogUnavailableError: nothing was kept, and nothing was sent to consumers.
 
         """
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -98,8 +101,8 @@ class Hub:
         self._pending_bytes += size
 
         def deliver(appended: asyncio.Future[int]) -> None:
-            # This is a callback of the log's future and no coroutine: callbacks run in the
-            # order of sequence numbers, and nobody can cancel them.
+            # This is a callback of the log's future and not a coroutine, because callbacks run in
+            # the order of sequence numbers and cannot be cancelled.
             self._pending_bytes -= size
             waited_ns = time.monotonic_ns() - publication.accepted.monotonic_ns
             self._lifecycle.log_appended(waited_ns / 1e9)
@@ -120,7 +123,7 @@ class Hub:
         return await receipt
 
     async def subscribe(self, name: str, encoding: Encoding, wanted: StreamRange) -> Start:
-        """Begin a subscription. A finite one ends at what is now the head.
+        """Begin a subscription. A finite one ends at the topic's present head.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -148,7 +151,7 @@ class Hub:
     ) -> tuple[list[TopicState], bool]:
         """Return topics after a name, in the order of names, and whether there may be more.
 
-        Only topics that have messages and whose names are ``wanted``, at most ``limit`` of them.
+        These are at most ``limit`` topics, all of which have messages and a ``wanted`` name.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -166,7 +169,7 @@ class Hub:
             if len(step) < LISTED_AT_ONCE:
                 return found, False
             after = step[-1].name
-            # Other tasks run in between: any number of names may be unwanted.
+            # Let other tasks run, because any number of names in a row may be unwanted.
             await asyncio.sleep(0)
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -193,7 +196,7 @@ class Hub:
         return max(self._queues(), default=0)
 
     def memory_bytes(self) -> int:
-        """Return the bytes of all rings and of what is on its way into the log."""
+        """Return the bytes of all rings and of the payloads on their way into the log."""
         rings = sum(topic.ring.memory_bytes() for topic in list(self._topics.values()))
         return rings + self._pending_bytes
 
@@ -208,23 +211,25 @@ class Hub:
         )
 
     def _queues(self) -> list[int]:
-        """Return the queue lengths of consumers that may have one. Scrapes call this on threads."""
+        """Return the queue lengths of consumers that may have a queue. Any thread may call this."""
         topics = list(self._topics.values())
         return [subscription.queued for topic in topics for subscription in topic.behind()]
 
     def _deliver(self, publication: Publication, first: int) -> None:
         topic = self._topics.get(publication.topic)
         if topic is not None:
-            # Payloads that the ring has no room for would leave it at once, with all that is in it.
+            # If there are more payloads than the ring holds, only the newest become messages. The
+            # ring is emptied first, because its sequence numbers have no gap.
             skip_count = max(0, len(publication.payloads) - self._limits.messages)
             if skip_count:
                 topic.ring.clear()
             topic.push(publication.messages(self._log.epoch, first, skip_count))
 
     async def _known(self, name: str, position: Position) -> bool:
-        """Return whether a position is one of this log's: not of another, nor of a lost future.
+        """Return whether a position belongs to this log, not to another or to a lost end of it.
 
-        All positions of the log's present life are; those ahead of its head are found out later.
+        All positions of the present epoch count as known; ``_locate`` resets those ahead of the
+        head.
         """
         if isinstance(position, Edge) or position.epoch == self._log.epoch:
             return True
@@ -239,7 +244,7 @@ class Hub:
             return Start(self._begin(topic, encoding, wanted, topic.ring.head))
         if position is Edge.EARLIEST:
             return Start(self._begin(topic, encoding, wanted, before_earliest))
-        # Nobody can have seen a message ahead of everything that there is.
+        # No consumer of this log can have seen a message that is newer than the newest one.
         if not known or position.sequence > max(bounds.head, topic.ring.head):
             subscription = self._begin(topic, encoding, wanted, before_earliest)
             return Start(subscription, ReconnectionOutcome.RESET)
@@ -261,7 +266,8 @@ class Hub:
         *,
         least_end: int = 0,
     ) -> Subscription:
-        # A finite stream ends at the head, or at its own cursor if the log is ahead of the ring.
+        # A finite stream ends at the ring's head, but not before its own start: the log may be
+        # ahead of the ring.
         until = max(topic.ring.head, after, least_end) if wanted.finite else None
         policy = policy_for(topic.name, self._slow_consumers)
         return topic.subscribe(encoding, Terms(after, until, policy))

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from riptide.encoding.formats import Encoding
     from riptide.message import Message
 
-# One write of this size keeps a socket busy without holding the loop for long.
+# Payload bytes of one batch: enough to keep a socket busy without blocking the event loop for long.
 BATCH_BYTES = 256 * 1024
-# Batches kept for those who come to the same place; most consumers are at one or two.
+# Batches kept for other consumers with the same cursor; most consumers share one or two cursors.
 CACHED_BATCHES = 8
 
 
 class RingLimits(NamedTuple):
     """The size of a topic's ring, and so how far behind a live consumer may be.
 
-    At least the newest message is always held. ``bytes`` are those of payloads, encodings and
-    the objects around them. What has been there for more than ``age_s`` seconds stays, but comes
-    too late for consumers that had caught up before.
+    The newest message is always held. ``bytes`` counts payloads, encodings and the objects around
+    them. A message stays in the ring after ``age_s`` seconds, but a consumer that had caught up
+    before and has not been given it by then counts as too slow.
     """
 
     messages: int
@@ -53,23 +53,24 @@ class Ring:
         self.limits = limits
         self.tail = 1
         self.head = 0
-        # Whether head is what the log has; until then only pushes have moved it.
+        # True once the log's head has been read. Before that, ``head`` reflects only pushes.
         self.loaded = False
         self._clock_ns = clock_ns
         self._messages: list[Message] = []
-        # The newest whose trace is kept; others would hide it in a batch.
+        # The newest message with a sampled trace, so that a batch ending with an unsampled one can
+        # still name an example.
         self._sampled: Message | None = None
-        # When each of them came into the ring. Not when it was accepted: a slow disk is not the
-        # consumers' fault.
+        # When each message entered the ring. Its age counts from then and not from its acceptance,
+        # because a slow disk is not the consumer's fault.
         self._arrived_ns: list[int] = []
         self._bytes = 0
         self._batches: dict[tuple[int, int, int], Batch] = {}
 
     def advance_to(self, head: int) -> None:
-        """Take over the head that the log knows, once.
+        """Take over the log's head, unless an earlier call or a push has set the ring's.
 
-        From then on, and if a push was faster, only pushes move the head: what the log has beyond
-        it is on its way, and those who wait are woken by it.
+        Afterwards only pushes move the head: messages that the log has beyond it are about to be
+        pushed, which wakes waiting consumers.
         """
         if not self.loaded and not self._messages:
             self.head = head
@@ -79,7 +80,7 @@ class Ring:
     def push(self, messages: Sequence[Message]) -> bool:
         """Take the newest messages; return whether any of them were new."""
         if messages[0].sequence <= self.head:
-            # Committed before the topic was loaded: the log's head covers them already.
+            # The log's head was read after these were committed, so the ring's covers them already.
             messages = [message for message in messages if message.sequence > self.head]
             if not messages:
                 return False
@@ -90,7 +91,7 @@ class Ring:
         self._bytes += sum(message.held_bytes() for message in messages)
         newest = messages[-1]
         self.head = newest.sequence
-        # Messages that were published together have one trace.
+        # All messages of a push have the same trace.
         if newest.sampled:
             self._sampled = newest
         self._evict()
@@ -98,10 +99,7 @@ class Ring:
         return True
 
     def clear(self) -> None:
-        """Let go of the messages: nobody is left to read them.
-
-        The topic itself is garbage that only the collector of cycles finds, and that may take long.
-        """
+        """Drop all messages. The next push may begin at any sequence number after the head."""
         self.tail = self.head + 1
         self._messages.clear()
         self._arrived_ns.clear()
@@ -111,7 +109,7 @@ class Ring:
     def batch(self, encoding: Encoding, after: int, until: int) -> Batch:
         """Return messages of the ring after sequence number ``after``, up to ``until``.
 
-        At least one; no more once ``BATCH_BYTES`` of payload are reached.
+        The batch has at least one message, and ends once ``BATCH_BYTES`` of payload are reached.
         """
         key = (encoding.slot, after, until)
         batch = self._batches.get(key)
@@ -134,7 +132,7 @@ class Ring:
         return batch
 
     def oldest_young(self) -> int:
-        """Return the first sequence number in the ring, or after it, that is not over the age."""
+        """Return the first sequence number not over the age, ``head + 1`` if all messages are."""
         if self.limits.age_s == math.inf:
             return self.tail
         since_ns = self._clock_ns() - self.limits.age_s * NANOSECONDS

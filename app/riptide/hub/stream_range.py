@@ -1,4 +1,4 @@
-"""What a consumer asks for of a topic: where to begin, and whether there is an end."""
+"""The range of a topic that a consumer asks for: where to begin, and whether to end."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from riptide.message import Edge, Position, parse_position
 
 
 class StreamRange(NamedTuple):
-    """The position to begin after. A finite stream ends at what is the head when it begins."""
+    """The position to begin after. A finite stream ends at what is the newest message then."""
 
     position: Position
     finite: bool = False
 
 
 def parse_range(after: str | None, until: str | None) -> StreamRange:
-    """Read ``after`` (default: latest, of a finite stream earliest) and ``until``.
+    """Read ``after`` (default: ``latest``, or ``earliest`` for a finite stream) and ``until``.
 
     Raises:
-        InvalidPositionError: one of them is not a position.
+        InvalidPositionError: ``after`` is not a position, or ``until`` is not ``latest``.
 
     """
     if until is not None and until != "latest":

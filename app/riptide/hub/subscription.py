@@ -36,10 +36,9 @@ class Dispatcher(Protocol):
 
 
 class Terms(NamedTuple):
-    """What a consumer is to be given.
+    """The messages that a consumer is to be given, and the policy if it falls behind.
 
-    Messages after sequence number ``after``, up to ``until`` (None: without an end). ``policy``
-    decides what happens if the consumer falls behind.
+    The messages are those after sequence number ``after``, up to ``until`` (None: without an end).
     """
 
     after: int
@@ -48,7 +47,7 @@ class Terms(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """A number of messages that this consumer will not get, and why."""
+    """The number of messages that this consumer will not get, and why."""
 
     message_count: int
     reason: DropReason
@@ -57,7 +56,7 @@ class Missed(NamedTuple):
 class Overrun(NamedTuple):
     """The consumer is too far behind and is to be disconnected. The log has what it missed.
 
-    ``detail`` is what to tell the consumer. It is empty if the consumer fell off the ring.
+    ``detail`` is the text to send to the consumer, empty if it fell off the ring.
     """
 
     message_count: int
@@ -65,11 +64,11 @@ class Overrun(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A finite replay has delivered all it promised."""
+    """A finite stream has delivered everything up to its end."""
 
 
 class Subscription:
-    """A cursor on a topic: everything up to ``cursor`` is dealt with, the rest is queued.
+    """A cursor on a topic: everything up to ``cursor`` is sent or dropped, the rest is queued.
 
     Conservation: ``offered == sent + dropped + queued`` at every instant, where ``offered``
     are the messages after ``start`` up to the topic's head (or ``until``).
@@ -103,16 +102,16 @@ class Subscription:
         self.start = self.cursor = terms.after
         self.until = terms.until
         self._policy = terms.policy
-        # Messages up to here were published before the consumer came.
+        # Messages up to here were published before the consumer subscribed.
         self.replay_until = ring.head
         # True once the consumer reads from the ring. From then on falling behind invokes the
         # slow-consumer policy; before, the consumer reads from the log.
         self.joined = False
-        # True once the consumer had received everything. Only then may old queued messages count
-        # against it.
+        # True once the consumer has received everything up to the head. Only then may old queued
+        # messages count against it.
         self._caught_up = False
-        # The fan-out writes to the taker, if there is one, instead of waking the task. It is set
-        # after the first live message.
+        # The fan-out writes to the taker, if there is one, instead of waking the task. A session
+        # that may write past ASGI sets it after the first batch.
         self.taker: Taker | None = None
         self.sent = 0
         self.dropped = 0
@@ -125,26 +124,26 @@ class Subscription:
 
     @property
     def queued(self) -> int:
-        """How many messages there are that this consumer has not been given yet."""
+        """The number of messages that this consumer has not been given yet."""
         return self._last() - self.cursor
 
     @property
     def offered(self) -> int:
-        """How many messages this consumer was to be given since it came."""
+        """The number of messages that this consumer was to be given since it subscribed."""
         return self._last() - self.start
 
     @property
     def unaccounted(self) -> int:
-        """What breaks the law of conservation; 0 unless Riptide is wrong."""
+        """The number of messages that break the law of conservation; 0 unless Riptide has a bug."""
         return self.offered - self.sent - self.dropped - self.queued
 
     @property
     def parked(self) -> bool:
-        """Whether its task waits in ``next``, and nobody has woken it."""
+        """Whether the consumer's task waits in ``next`` and has not been woken."""
         return self._waiter is not None and not self._waiter.done()
 
     async def next(self) -> Batch | Missed | Overrun | Finished | None:
-        """Return what comes next; wait for it if need be. None: woken for another reason.
+        """Return what comes next. If there is nothing yet, wait to be woken and return None.
 
         Raises:
             LogUnavailableError: older messages cannot be read.
@@ -159,7 +158,7 @@ class Subscription:
             return None
         oldest = self._oldest_owed()
         if self.cursor + 1 >= oldest:
-            # A finite replay is never too slow: what leaves the ring it reads from the log.
+            # A finite stream is never too slow: it reads what has left the ring from the log.
             self.joined = self.until is None
             batch = ring.batch(self.encoding, self.cursor, self._step_end())
             self._caught_up |= self.joined and batch.last == ring.head
@@ -169,35 +168,35 @@ class Subscription:
         return await self._read()
 
     def advance(self, count: int, last: int) -> None:
-        """Count messages as sent. The last one of them is the new cursor."""
+        """Count ``count`` messages as sent. ``last`` is the sequence number of the last one."""
         self.sent += count
         self.cursor = last
 
     def was_given(self, batch: Batch) -> None:
-        """Count a live batch as sent that the fan-out has written."""
+        """Count a live batch, which the fan-out has written, as sent."""
         self.sent += batch.count
         self.cursor = batch.last
         self.joined = True
 
     def wrote(self, batch: Batch, now_ns: int) -> None:
-        """Count a live batch as sent that the consumer's own task has written."""
+        """Count a live batch, which the consumer's own task has written, as sent."""
         self.advance(batch.count, batch.last)
         self._dispatcher.wrote(batch, now_ns)
 
     def rejoin_from_log(self) -> None:
-        """Wake the task to read from the log. Until it has, the policy does not apply."""
+        """Wake the task to read from the log. The policy applies again once it reads the ring."""
         self.joined = False
         self.wake()
 
     def miss(self, cursor: int, reason: DropReason) -> Missed:
-        """Give up everything up to ``cursor``, for the reason."""
+        """Count everything up to ``cursor`` as dropped, for this reason."""
         count = cursor - self.cursor
         self.dropped += count
         self.cursor = cursor
         return Missed(count, reason)
 
     def source(self) -> Source:
-        """Say whether what comes next was published before this consumer came."""
+        """Return whether the next message was published before the subscription began, or since."""
         return Source.REPLAY if self.cursor < self.replay_until else Source.LIVE
 
     def wake(self) -> None:
@@ -213,11 +212,11 @@ class Subscription:
     def _last(self) -> int:
         if self.until is not None:
             return self.until
-        # A consumer may bring the id of a message that is in the log and on its way to the ring.
+        # The consumer may have resumed after a message that the log has and the ring has not yet.
         return max(self._ring.head, self.cursor)
 
     def _step_end(self) -> int:
-        # A step lies on one side of the line between replay and live.
+        # A batch is either replay or live, because it is recorded with one source.
         if self.cursor < self.replay_until:
             return min(self.replay_until, self._last())
         return self._last()
@@ -232,7 +231,7 @@ class Subscription:
 
     async def _read(self) -> Batch | Missed:
         messages = await self._backlog.read(self.cursor)
-        # The rest is in the ring, whose tail may have moved meanwhile.
+        # The ring has the rest. Its tail may have moved while the log was read.
         end = min(self._step_end(), self._ring.tail - 1)
         first = messages[0].sequence if messages else end + 1
         if first > self.cursor + 1:
@@ -240,12 +239,12 @@ class Subscription:
         return Batch(self.encoding, [m for m in messages if m.sequence <= end])
 
     def _oldest_owed(self) -> int:
-        """Return the first message that the consumer may still be given."""
+        """Return the lowest sequence number that the consumer may still be given."""
         ring = self._ring
         if not (self.joined and self._caught_up):
             return ring.tail
         oldest = ring.oldest_young()
-        # The newest message is the latest state of things, however old it is.
+        # Under ``latest`` the newest message is the present state, however old it is.
         return min(oldest, ring.head) if self._policy is SlowConsumerPolicy.LATEST else oldest
 
     def _overtaken(self, oldest: int) -> Missed | Overrun:

@@ -1,4 +1,4 @@
-"""What the server knows of a client's connection and ASGI does not tell."""
+"""A client's connection as the server knows it, which ASGI does not pass on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXTENSION = "riptide.connection"
 """The key under ``scope["extensions"]`` where our server puts the ``ClientConnection``."""
-# Linux, <linux/tcp.h>: tcpi_bytes_acked in struct tcp_info.
+# Linux: the offset of ``tcpi_bytes_acked`` in ``struct tcp_info`` (<linux/tcp.h>) is 120 bytes.
 TCP_INFO = 11
 BYTES_ACKED = struct.Struct("120xQ")
 
@@ -22,9 +22,9 @@ BYTES_ACKED = struct.Struct("120xQ")
 class ClientConnection:
     """The socket under a stream.
 
-    ``lost`` is set when it is gone for good, ``error`` then says why (None: in an orderly
-    way); ``writable`` is closed while its write buffer is over the high-water mark, so that the
-    next write has to wait for the client.
+    ``lost`` is True once the connection is gone; ``error`` then says why (None: it was closed in
+    an orderly way). ``writable`` is closed while the write buffer is over the high-water mark, so
+    that the next write has to wait for the client. ``transport`` is None under another server.
     """
 
     __slots__ = ("error", "lost", "transport", "writable")
@@ -36,39 +36,40 @@ class ClientConnection:
         self.writable = WriteGate()
 
     def lose(self, error: Exception | None) -> None:
-        """Take note that the connection is gone, and why; nobody is left to wait for."""
+        """Note that the connection is gone, and why, and end every wait for the client."""
         self.lost = True
         self.error = error
         self.writable.set()
 
     def is_gone(self) -> bool:
-        """Return whether writing is pointless: nothing written now would be sent."""
+        """Return whether the connection is closing or closed: nothing written now would be sent."""
         return self.transport is not None and self.transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the socket; buffers what it does not take at once."""
+        """Write bytes to the socket. The transport buffers those that it does not take at once."""
         if self.transport is not None:
             self.transport.write(data)
 
     def abort(self) -> None:
-        """Drop the connection and what is buffered for it."""
+        """Close the connection at once and discard its write buffer."""
         if self.transport is not None:
             self.transport.abort()
 
     def buffered_bytes(self) -> int:
-        """Return how much waits in the write buffer."""
+        """Return the number of bytes in the write buffer."""
         return 0 if self.transport is None or self.lost else self.transport.get_write_buffer_size()
 
     def taken_bytes(self) -> int:
-        """Return a number that grows when the client takes something.
+        """Return a number that grows whenever the client takes something.
 
-        The write buffer may not show it for megabytes: the kernel, and TLS, have their own, and ask
-        for more only when they have little left.
+        It is the number of bytes that the client has acknowledged, where the system tells it. The
+        write buffer may not shrink for megabytes, because the kernel and TLS have buffers of their
+        own and ask for more only when these are nearly empty.
         """
         if self.transport is None:
             return 0
         socket = self.transport.get_extra_info("socket")
-        # Not every system tells, and nothing is told of a socket that is closed.
+        # Other systems than Linux lack the option, and a closed socket raises.
         with contextlib.suppress(AttributeError, OSError, ValueError, struct.error):
             acknowledged: int = BYTES_ACKED.unpack(
                 socket.getsockopt(IPPROTO_TCP, TCP_INFO, BYTES_ACKED.size)
@@ -78,6 +79,6 @@ class ClientConnection:
 
 
 def connection_of(scope: Any) -> ClientConnection:
-    """Return the connection of an ASGI scope, or one that knows nothing under other servers."""
+    """Return the connection of an ASGI scope, or one without a transport under other servers."""
     connection = scope.get("extensions", {}).get(EXTENSION)
     return connection if isinstance(connection, ClientConnection) else ClientConnection(None)

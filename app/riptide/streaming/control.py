@@ -1,4 +1,4 @@
-"""The words that a stream says about itself: one function a control record."""
+"""The control records of a stream: one function for each kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def opening(start: Start, cursor: MessageId, topic: str, retry_ms: int) -> Control:
-    """Return the first record: ``opened``, or what became of the position that was given."""
+    """Return the first record: ``opened``, or what became of the position that the client gave."""
     record: Control = {
         "event": "opened" if start.reconnection is None else str(start.reconnection),
         "id": str(cursor),
@@ -31,12 +31,12 @@ def opening(start: Start, cursor: MessageId, topic: str, retry_ms: int) -> Contr
 
 
 def heartbeat(cursor: MessageId, time: str) -> Control:
-    """Return the record that fills a silence."""
+    """Return the record that is sent when a stream has been idle for a heartbeat interval."""
     return {"event": "heartbeat", "id": str(cursor), "time": time}
 
 
 def missed(gap: Missed, cursor: MessageId) -> Control:
-    """Return what the consumer is told of messages that it will not get."""
+    """Return the record that tells a consumer how many messages it will not get, and why."""
     event = "gap" if gap.reason is DropReason.EXPIRED else "dropped"
     return {
         "event": event,
@@ -47,12 +47,12 @@ def missed(gap: Missed, cursor: MessageId) -> Control:
 
 
 def progress(cursor: MessageId, completed: int, total: int) -> Control:
-    """Return how far a finite stream has come, in messages."""
+    """Return the record of a finite stream's progress, in messages."""
     return {"event": "progress", "id": str(cursor), "completed": completed, "total": total}
 
 
 def ending(reason: CloseReason, cursor: MessageId, detail: str, retry_ms: int) -> Control:
-    """Return the last record; ``retry`` says when to come back, in milliseconds."""
+    """Return the last record. ``retry`` is the delay before reconnecting, in milliseconds."""
     record = _end(str(reason), str(cursor), detail or reason.meaning)
     record["reconnect"] = reason.reconnect
     if reason.reconnect:
@@ -61,14 +61,14 @@ def ending(reason: CloseReason, cursor: MessageId, detail: str, retry_ms: int) -
 
 
 def refusal(reason: RejectReason, last_id: str, detail: str, retry_ms: int) -> Control:
-    """Return the only record of a stream that was refused, for one that should come back."""
+    """Return the only record of a refused stream, which asks the client to reconnect later."""
     return _end(str(reason), last_id, detail) | {"reconnect": True, "retry": retry_ms}
 
 
 def jittered_ms(seconds: float) -> int:
-    """Return about so many seconds, in milliseconds.
+    """Return a random time between 0.5 and 1.5 times ``seconds``, in milliseconds.
 
-    Jittered, so that clients which lost us together do not come back together.
+    Clients that were disconnected together then do not reconnect together.
     """
     return int(seconds * 1000 * random.uniform(0.5, 1.5))  # noqa: S311  # spreads load, guards nothing
 

@@ -1,4 +1,4 @@
-"""Shutting down without a stampede: from the signal to the last stream's end."""
+"""The drain: a shutdown that ends streams one by one, so that clients do not return at once."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("riptide.drain")
 
-# Closes are spread so that clients do not come back all at once: this long for each, but
-# within this share of the window, the rest of which is for slow clients to take their last word.
+# Time between the ends of two streams, so that clients do not reconnect all at once.
 CLOSE_SPACING_S = 0.01
+# All streams are ended within this share of the window, closer together if need be. Slow clients
+# have the rest of the window to take their last record.
 SPREAD_SHARE = 0.8
+# After the window, streams that were cut off have this long to record their end.
 ABORT_GRACE_S = 0.5
 
 
 class Drain:
-    """Begins at the signal: new streams are refused, open ones get their last word, then end."""
+    """Begins at the signal: refuses new streams, and ends open ones with a last record."""
 
     def __init__(self, streams: Streams, window_s: float) -> None:
         self._streams = streams
@@ -32,11 +34,11 @@ class Drain:
 
     @property
     def begun(self) -> bool:
-        """Whether the service is on its way out."""
+        """Whether the service is shutting down."""
         return self._streams.draining
 
     async def run(self) -> None:
-        """Drain; return when no stream is left or the window is over; later calls join in."""
+        """Drain until no stream is left or the window is over; later calls wait for the first."""
         if self._task is None:
             self._streams.draining = True
             self._task = asyncio.create_task(self._drain())

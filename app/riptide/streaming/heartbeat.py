@@ -1,4 +1,4 @@
-"""One round of all streams after another: heartbeats, write buffers, and whose time is over."""
+"""Rounds over all streams: heartbeats, the size of write buffers, expired and stalled clients."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from riptide.streaming.session import StreamSession
     from riptide.streaming.streams import Streams
 
-# Sessions looked at before others get their turn.
+# Sessions visited before other tasks get a turn of the event loop.
 SLICE = 500
 
 
 class Heartbeat:
-    """Looks at every session a few times in each interval; one task, no timer per stream.
+    """Visits every session a few times per interval, in one task instead of a timer per stream.
 
-    A session's write buffer is looked at in a round only if something was written since the last
-    one, or was left in it then: an idle stream has none.
+    A round reads a session's write buffer only if something was written since the last round, or
+    the buffer was not empty then: that of an idle stream is empty.
     """
 
     def __init__(self, streams: Streams, *, interval_s: float, write_timeout_s: float) -> None:
@@ -33,7 +33,7 @@ class Heartbeat:
         self._holding: set[StreamSession] = set()
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Go round after round until cancelled."""
         while True:
             await asyncio.sleep(self._pause_s)
             await self._go_round()
@@ -43,7 +43,7 @@ class Heartbeat:
         self._holding, total = set(), 0
         self._patience.begin_round()
         for position, session in enumerate(list(self._streams.sessions), 1):
-            self._look_at(session, time.monotonic_ns())
+            self._visit(session, time.monotonic_ns())
             if (
                 session.writer.last_write_ns >= self._last_round_ns
                 or session.writer.blocked_since_ns is not None
@@ -57,7 +57,7 @@ class Heartbeat:
                 await asyncio.sleep(0)
         self._streams.buffered_bytes, self._last_round_ns = total, began_ns
 
-    def _look_at(self, session: StreamSession, now_ns: int) -> None:
+    def _visit(self, session: StreamSession, now_ns: int) -> None:
         if session.expires_at <= time.time():
             session.end(CloseReason.TOKEN_EXPIRED)
         if session.writer.blocked_since_ns is not None:

@@ -1,4 +1,4 @@
-"""The end of a stream over HTTP: NDJSON or Server-Sent Events in one endless body."""
+"""Streams over HTTP: NDJSON or Server-Sent Events in one endless response body."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class HttpFormat(NamedTuple):
-    """A way to write records into an HTTP body."""
+    """A stream format over HTTP: how records are encoded, and the media type to negotiate."""
 
     encoding: Encoding
     media_type: str
@@ -31,7 +31,7 @@ FORMATS = (
 
 
 def response_headers(http_format: HttpFormat) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a stream: nobody on the way may store, change or hold it back."""
+    """Return the headers of a stream. They tell proxies not to store, change or delay it."""
     return [
         (b"content-type", http_format.media_type.encode()),
         (b"cache-control", b"no-store, no-transform"),
@@ -48,7 +48,7 @@ class HttpOutlet:
     def __init__(self, scope: Scope, receive: Receive, send: Send, http_format: HttpFormat) -> None:
         self.encoding = http_format.encoding
         self.connection = connection_of(scope)
-        # To HTTP/1.0 nothing may go in chunks, as the encodings have it.
+        # Wire bytes are framed as chunks, which HTTP/1.0 does not know (RFC 9112, section 6.1).
         self.direct = self.connection.transport is not None and scope["http_version"] != "1.0"
         self._format = http_format
         self._receive = receive
@@ -68,15 +68,15 @@ class HttpOutlet:
         """Hand a piece of the body to the server."""
         await self._send({"type": "http.response.body", "body": frame, "more_body": True})
 
-    async def close(self, reason: CloseReason, detail: str) -> None:  # noqa: ARG002  # the last record has said it
+    async def close(self, reason: CloseReason, detail: str) -> None:  # noqa: ARG002  # the last record has said both
         """End the body."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def listen(
         self,
-        hello: Callable[[StreamRange], None],  # noqa: ARG002  # HTTP clients cannot speak twice
+        hello: Callable[[StreamRange], None],  # noqa: ARG002  # HTTP clients cannot send hellos
     ) -> tuple[CloseReason, str]:
-        """Wait for the client to go."""
+        """Wait until the client has gone."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if self.connection.error is not None:

@@ -1,4 +1,4 @@
-"""What a session needs of a transport: HTTP bodies and WebSockets look alike behind it."""
+"""The interface of a transport to a session, the same for HTTP bodies and WebSockets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Outlet(Protocol):
     """One consumer's end of a transport.
 
-    ``direct`` says whether data may go to the connection's socket as the encoding puts it on the
-    wire, past ASGI, once the head has been sent: many times faster, and possible under our own
-    server only.
+    ``direct`` says whether batches may be written to the connection's socket as wire bytes, past
+    ASGI, once the head has been sent. This is many times faster, and possible under our own server
+    only.
     """
 
     direct: bool
@@ -29,15 +29,15 @@ class Outlet(Protocol):
         """Send the head of the response, or accept the handshake."""
 
     async def write(self, frame: bytes) -> None:
-        """Hand a frame to the transport; waits while its buffer is full.
+        """Hand a frame to the transport; wait while its buffer is full.
 
         Raises:
-            OSError: the client has gone (some transports only return).
+            OSError: the client has gone. Some transports return instead.
 
         """
 
     async def close(self, reason: CloseReason, detail: str) -> None:
-        """Say goodbye in the transport's way."""
+        """End the stream in the transport's way: the end of the body, or a close frame."""
 
     async def listen(self, hello: Callable[[StreamRange], None]) -> tuple[CloseReason, str]:
-        """Hear the client out; return why it ended, and what to tell it."""
+        """Pass hellos on until the connection is to end; return why, and a text for the client."""

@@ -1,4 +1,4 @@
-"""Tells clients that take nothing from those that are only slow."""
+"""Distinguishes clients that take nothing from clients that are only slow."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ NANOSECONDS = 1_000_000_000
 
 
 class Patience:
-    """Remembers, from one round of looking at connections to the next, what clients have taken.
+    """Remembers from one round of visits to the next what each client has taken.
 
-    Only of connections that were looked at in the round before is anything kept.
+    Connections that are not visited in a round are forgotten.
     """
 
     def __init__(self, timeout_s: float) -> None:
-        """Bear with clients for this long that take nothing."""
+        """Give clients that take nothing ``timeout_s`` seconds."""
         self._timeout_ns = timeout_s * NANOSECONDS
         self._before: dict[ClientConnection, tuple[int, int]] = {}
         self._seen: dict[ClientConnection, tuple[int, int]] = {}
 
     def begin_round(self) -> None:
-        """Begin to look at all connections for which something waits."""
+        """Begin a round of ``is_over`` for all connections with waiting data."""
         self._before, self._seen = self._seen, {}
 
     def is_over(self, connection: ClientConnection, now_ns: int, since_ns: int = 0) -> bool:
         """Return whether the client has taken nothing for too long.
 
-        Where it is known since when something waits for it, no time before that counts.
+        ``since_ns`` is when data began to wait for the client, 0 if unknown; no time before counts.
+        ``now_ns`` and ``since_ns`` are on the monotonic clock.
         """
         taken = connection.taken_bytes()
         taken_before, taken_ns = self._before.get(connection, (taken, since_ns or now_ns))

@@ -48,7 +48,7 @@ class SessionContext(NamedTuple):
 class StreamSession:
     """One connection and the stream on it (over WebSocket: the streams, one after another).
 
-    Whoever wants the connection to end calls ``end``; the first reason counts. The task that awaits
+    A call of ``end`` makes the connection end; the first reason counts. The task that awaits
     ``run`` writes to the connection, and so does the fan-out, through ``take``, while that task
     waits.
     """
@@ -83,7 +83,7 @@ class StreamSession:
     ) -> None:
         self.id = secrets.token_hex(8)
         self.connection = outlet.connection
-        # Unix time, as whoever issued the client's token knows it.
+        # In Unix time, which is the clock that the issuer of the client's token shares.
         self.expires_at = request.expires_at
         self._traceparent = request.traceparent
         self._outlet = outlet
@@ -98,7 +98,7 @@ class StreamSession:
         self._stream_count = 0
         self._request_id = ""
         self._started = self._progress_shown = 0.0
-        # Counts of the streams before the one that runs; the bytes are those of all of them.
+        # Messages sent and dropped on earlier streams; bytes of all streams, the current one too.
         self._sent_before = self._dropped_before = self._size_bytes = 0
 
     async def run(self) -> None:
@@ -125,13 +125,13 @@ class StreamSession:
             self._lifecycle.connection_closed(self.id, reason, self._totals())
 
     def end(self, reason: CloseReason, detail: str = "") -> None:
-        """Have the connection end. The first reason given stays."""
+        """Make the connection end. The first reason given stays."""
         if self._ending is None:
             self._ending = (reason, detail)
             self._subscription.wake()
 
     def beat(self) -> None:
-        """Have a heartbeat sent when nothing else is."""
+        """Make the session send a heartbeat, unless it sends something else first."""
         self._heartbeat_due = True
         self._subscription.wake()
 
@@ -195,7 +195,7 @@ class StreamSession:
                 pass
 
     async def _begin(self, start: Start) -> None:
-        """Start a stream on the connection: tell the telemetry, and the client."""
+        """Start a stream on the connection: record it, and send its first record."""
         self._subscription = start.subscription
         self._stream_count += 1
         self._request_id = f"{self.id}-{self._stream_count}"
@@ -275,7 +275,7 @@ class StreamSession:
         try:
             for position, frame in enumerate(batch.frames, 1):
                 if not self.writer.has_room and handed > counted:
-                    # The next write may wait for long. Counting now shows what went before it.
+                    # The next write may wait long, so the frames before it are counted now.
                     self._count(batch, counted, handed, size)
                     counted, size = handed, 0
                 if not await self._hand_over(self.writer.write(frame)):
@@ -324,12 +324,12 @@ class StreamSession:
             await self._outlet.close(reason, detail)
 
     async def _hand_over(self, write: Awaitable[bool]) -> bool:
-        """Return whether the client was there to write to; wait for its end if it was not."""
+        """Await a write. If the client has gone, wait until its end is known and return False."""
         if await write:
             self._heartbeat_due = False
             return True
-        # The socket is closing and the listener is about to say why. A client that said goodbye
-        # but does not take its data holds this up, as it would a write.
+        # The socket is closing, and the listener is about to say why. A client that has closed but
+        # does not take its data delays this, so it counts as blocked, as in a write.
         self.writer.blocked_since_ns = self.writer.blocked_since_ns or time.monotonic_ns()
         if self._listener is not None:
             await asyncio.wait([self._listener])

@@ -1,4 +1,4 @@
-"""A request to open a stream, as it came."""
+"""A request to open a stream, as received."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from riptide.admission.client import UNKNOWN, Client
 
 
 class StreamRequest(NamedTuple):
-    """What a consumer asks for, nothing of it checked yet, and who the consumer is.
+    """What a consumer asks for, unchecked, and who the consumer is.
 
-    ``after`` and ``until`` are the texts of the query, None where it has none. ``traceparent``
+    ``after`` and ``until`` are texts of the request, None where it has none. ``traceparent``
     names the client's own span (W3C Trace Context), or is empty. The stream ends at ``expires_at``
     at the latest, in Unix time.
     """

@@ -1,4 +1,4 @@
-"""The open streams of this process: which ones are let in, and which ones there are."""
+"""The open streams of this process, and the limits on opening more."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Streams:
 
     def memory_bytes(self) -> int:
         """Return the bytes of all sessions and their write buffers. Any thread may call this."""
-        # A scrape calls this: looking at 10,000 sockets would take it too long.
+        # Scrapes call this, and reading the buffers of 10,000 sockets would take them too long.
         return self.buffered_bytes + SESSION_BYTES * len(self.sessions)
 
     async def _subscribe(self, outlet: Outlet, request: StreamRequest) -> Start:

@@ -1,4 +1,4 @@
-"""The end of a stream over WebSocket, where the client may speak too."""
+"""Streams over WebSocket, on which the client may send hellos."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from riptide.hub.stream_range import StreamRange
 
-# What a close frame has room for, its code aside (RFC 6455, section 5.5).
+# Room for the reason in a close frame: 125 bytes less 2 for the code (RFC 6455, section 5.5).
 REASON_BYTES = 123
-# Codes with which the server's own parser ends a connection.
+# Close codes with which the server's protocol class, and not the session, ends a connection.
 PARSER_CODES = {
     1002: CloseReason.INVALID_FRAME,
     1007: CloseReason.INVALID_FRAME,
@@ -35,7 +35,7 @@ HELLO_HELP = 'say {"after": "earliest", "latest" or an id}, optionally with "unt
 class WebSocketOutlet:
     """An ``Outlet`` that sends text frames.
 
-    A client's frame is a hello: ``{"after": …, "until": …}`` ends the stream that runs and
+    A client's text frame is a hello, ``{"after": …, "until": …}``: it ends the current stream and
     begins another on the same connection.
     """
 
@@ -62,7 +62,7 @@ class WebSocketOutlet:
         await self._send({"type": "websocket.close", "code": reason.websocket_code, "reason": text})
 
     async def listen(self, hello: Callable[[StreamRange], None]) -> tuple[CloseReason, str]:
-        """Take hellos until the client goes or says something else."""
+        """Pass hellos on until the client goes or sends a frame that is not a hello."""
         while True:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
@@ -81,7 +81,7 @@ class WebSocketOutlet:
         code = message.get("code")
         if code in PARSER_CODES:
             return PARSER_CODES[code]
-        # Lost before it said goodbye.
+        # The connection was lost before the client had sent a close frame.
         if self.connection.lost or code == CloseReason.CLIENT_VANISHED.websocket_code:
             return CloseReason.CLIENT_VANISHED
         return CloseReason.CLIENT_CLOSED
@@ -91,7 +91,7 @@ def parse_hello(text: str) -> StreamRange:
     """Read a hello.
 
     Raises:
-        InvalidPositionError: it is not JSON, not an object, or names no position.
+        InvalidPositionError: the text is not JSON, not a hello, or names no position.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""Whether a client's write buffer has room, for those who wait for it."""
+"""A gate for writers: closed while a client's write buffer has no room."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 
 
 class WriteGate:
-    """Open while there is room; as much of ``asyncio.Event`` as a connection needs.
+    """Open while there is room: the part of ``asyncio.Event`` that a connection needs.
 
-    An ``asyncio.Event`` has room for any number of waiters from the start, about 800 bytes. This
-    one takes none until somebody waits.
+    An ``asyncio.Event`` takes about 800 bytes for its waiters from the start, this gate none until
+    a task waits.
     """
 
     __slots__ = ("_opened", "is_open")
@@ -19,7 +19,7 @@ class WriteGate:
         self._opened: asyncio.Future[None] | None = None
 
     def set(self) -> None:
-        """Open the gate, and let all who wait go on."""
+        """Open the gate, and resume all waiting tasks."""
         self.is_open = True
         if self._opened is not None:
             self._opened.set_result(None)
@@ -34,5 +34,5 @@ class WriteGate:
         if not self.is_open:
             if self._opened is None:
                 self._opened = asyncio.get_running_loop().create_future()
-            # The future belongs to all who wait: one that gives up must not cancel it.
+            # All waiting tasks share the future, so one that is cancelled must not cancel it.
             await asyncio.shield(self._opened)

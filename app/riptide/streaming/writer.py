@@ -1,4 +1,4 @@
-"""The writing half of a stream: hands data to one client, and knows since when it waits for it."""
+"""The writing half of a stream: hands data to one client, and knows since when a write waits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Writer:
     """Writes through the outlet, or past it to the socket.
 
-    On the monotonic clock, ``last_write_ns`` says when it last wrote, and ``blocked_since_ns``
-    since when a write has waited for the client, if one does.
+    On the monotonic clock, ``last_write_ns`` is the moment of the last write. ``blocked_since_ns``
+    is the moment since which a write has waited for the client, None if no write waits.
     """
 
     __slots__ = ("_connection", "_id", "_lifecycle", "_outlet", "blocked_since_ns", "last_write_ns")
@@ -37,7 +37,7 @@ class Writer:
 
     async def write(self, frame: bytes) -> bool:
         """Hand a frame to the server; return False if the client is known to be gone."""
-        # Once it is gone some transports raise, where others only return.
+        # Once the client is gone, some transports raise and others only return.
         with contextlib.suppress(OSError):
             if not self._connection.is_gone():
                 await self._until_taken(self._outlet.write(frame))
@@ -61,7 +61,7 @@ class Writer:
             await self._until_taken(self._connection.writable.wait())
 
     async def _until_taken(self, write: Awaitable[None]) -> None:
-        """Await a write; if it has to wait for the client, so that it can be seen."""
+        """Await a write. If it has to wait for the client, note since when, and record how long."""
         if self.has_room:
             await write
             return

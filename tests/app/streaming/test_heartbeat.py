@@ -46,10 +46,10 @@ async def test_a_stream_that_was_written_to_within_the_interval_gets_none(
 ) -> None:
     opened = await open_stream()
     heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
-    heartbeat._look_at(opened.session, opened.session.writer.last_write_ns + 15 * NANOSECONDS - 1)
+    heartbeat._visit(opened.session, opened.session.writer.last_write_ns + 15 * NANOSECONDS - 1)
     await turns()
     assert opened.pipe.events() == ["opened"]
-    heartbeat._look_at(opened.session, opened.session.writer.last_write_ns + 15 * NANOSECONDS)
+    heartbeat._visit(opened.session, opened.session.writer.last_write_ns + 15 * NANOSECONDS)
     await turns()
     assert opened.pipe.events() == ["opened", "heartbeat"]
 
@@ -62,7 +62,7 @@ async def test_a_message_breaks_the_silence_as_well_as_a_heartbeat(
     now_ns = time.monotonic_ns()
     await hub.publish(Publication.now("a", [b"1"]))
     await eventually(lambda: recorder.sent == 1)
-    Heartbeat(streams, interval_s=15, write_timeout_s=30)._look_at(opened.session, now_ns)
+    Heartbeat(streams, interval_s=15, write_timeout_s=30)._visit(opened.session, now_ns)
     await turns()
     assert opened.pipe.events() == ["opened"]
 
@@ -77,10 +77,10 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
     blocked_since_ns = opened.session.writer.blocked_since_ns
     assert blocked_since_ns is not None
     heartbeat = Heartbeat(streams, interval_s=0.001, write_timeout_s=30)
-    heartbeat._look_at(opened.session, blocked_since_ns + 30 * NANOSECONDS - 1)
+    heartbeat._visit(opened.session, blocked_since_ns + 30 * NANOSECONDS - 1)
     await turns()
     assert not opened.task.done()
-    heartbeat._look_at(opened.session, blocked_since_ns + 30 * NANOSECONDS)
+    heartbeat._visit(opened.session, blocked_since_ns + 30 * NANOSECONDS)
     await opened.ended()
     assert opened.pipe.transport.aborted
     assert recorder.closed == [CloseReason.CLIENT_STALLED]
@@ -100,12 +100,12 @@ async def test_a_client_that_takes_a_little_is_slow_and_not_stalled(
     for untaken in range(100, 50, -1):
         opened.pipe.transport.buffered = untaken
         heartbeat._patience.begin_round()
-        heartbeat._look_at(opened.session, now_ns)
+        heartbeat._visit(opened.session, now_ns)
         now_ns += 20 * NANOSECONDS
     await turns()
     assert not opened.task.done()
     heartbeat._patience.begin_round()
-    heartbeat._look_at(opened.session, now_ns + 30 * NANOSECONDS)
+    heartbeat._visit(opened.session, now_ns + 30 * NANOSECONDS)
     await opened.ended()
 
 
@@ -171,7 +171,7 @@ async def test_a_stream_whose_time_is_over_ends_and_others_do_not(
     later.session.expires_at = time.time() + 3600
     heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
     for opened in (over, later, never):
-        heartbeat._look_at(opened.session, opened.session.writer.last_write_ns)
+        heartbeat._visit(opened.session, opened.session.writer.last_write_ns)
     await over.ended()
     end = over.pipe.records()[-1]
     assert (end["event"], end["reason"]) == ("end", CloseReason.TOKEN_EXPIRED)

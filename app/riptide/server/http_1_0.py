@@ -1,4 +1,4 @@
-"""What HTTP/1.0 needs: bodies of unknown length without chunks (RFC 9112, section 6.1)."""
+"""Answers to HTTP/1.0: bodies of unknown length go without chunks (RFC 9112, section 6.1)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class Unframed:
-    """An application whose body, where it gives no length, goes out as it is.
+class Unchunked:
+    """An application whose response body is sent without chunks if its length is unknown.
 
-    It ends with the connection, which uvicorn closes after each answer to HTTP/1.0.
+    The end of such a body is that of the connection, which uvicorn closes after each answer to
+    HTTP/1.0.
     """
 
     def __init__(self, app: ASGIApp, cycle: Any) -> None:
-        """Take uvicorn's side of the request too, which would put the body in chunks."""
+        """Wrap the application; ``cycle`` is uvicorn's ``RequestResponseCycle`` of the request."""
         self._app = app
         self._cycle = cycle
         self._has_length = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application; uvicorn gets to see the beginning and the end of such a body."""
+        """Run the application. A body without a length is written here, all else by uvicorn."""
 
-        async def send_unframed(message: Message) -> None:
+        async def send_unchunked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 names = {name.lower() for name, _ in message.get("headers", ())}
                 self._has_length = b"content-length" in names
@@ -32,12 +33,12 @@ class Unframed:
             elif not self._has_length:
                 await self._write(message.get("body", b""))
                 if message.get("more_body", False):
-                    # uvicorn would wait until the client has taken what it got just now.
+                    # uvicorn would wait until the client has taken what was written just now.
                     return
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app(scope, receive, send_unframed)
+        await self._app(scope, receive, send_unchunked)
 
     async def _write(self, body: bytes) -> None:
         cycle = self._cycle

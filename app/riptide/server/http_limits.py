@@ -1,8 +1,8 @@
-"""Limits to how requests may come: their time, the size of their heads, how many at once.
+"""Limits on HTTP requests: how long they take, the size of their heads, how many are pipelined.
 
-uvicorn has none of its own. A client that sends a byte now and then, a header without an end, or
-requests without waiting for answers, would hold a connection, or our memory, for ever. And none
-comes in on the last descriptors.
+uvicorn has no such limits: a client that sends a byte now and then, a header without an end, or
+requests without waiting for answers would hold a connection or memory for ever. And a connection
+that has one of the last file descriptors is refused.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from riptide.errors import (
     RequestTimeoutError,
 )
 from riptide.process import descriptors
-from riptide.server.http_1_0 import Unframed
+from riptide.server.http_1_0 import Unchunked
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-# What browsers and proxies keep to is a fraction of it.
+# Browsers and proxies keep to a fraction of this.
 MAX_HEAD_BYTES = 64 * 1024
-# Requests that may wait for the answer to the one before; their heads share the limit of one.
-MAX_WAITING = 16
-# Closing a socket that holds unread data resets it, and the answer may be lost.
+# Pipelined requests that may wait for earlier answers. Their heads share the limit of one head.
+MAX_PIPELINED = 16
+# Time from a refusal to the close: closing a socket that holds unread data resets it, and the
+# refusal may be lost.
 LINGER_S = 0.5
 RETRY_AFTER_S = 5
 
 
 class RequestLimits(NamedTuple):
-    """How long a client may take; to take an answer too."""
+    """Deadlines for sending the head, sending the body, and reading the answer."""
 
     head_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
@@ -55,93 +56,94 @@ class LimitedConfig(uvicorn.Config):
 
 
 class _Next(Enum):
-    """What is to come of the client."""
+    """What the client is to send next."""
 
     REQUEST = auto()
     HEAD = auto()
     BODY = auto()
 
 
-class _OutOfTurnError(Exception):
-    """A request that cannot wait until those before it are answered."""
+class _CannotWaitError(Exception):
+    """A pipelined request that cannot wait for the answers to earlier ones."""
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 within limits; who exceeds one is told so, if that can still be, and cut off.
+    """HTTP/1.1 within limits. A client over one is told so, if no answer has begun, and cut off.
 
-    At any time a deadline runs for what is to come, or an answer is under way, or uvicorn's
-    keep-alive timer runs: no connection waits for ever. The parser's callbacks (``on_...``) raise
-    what is wrong with a request; that ends the parsing.
+    No connection waits for ever: at any time a deadline runs for what the client is to send next,
+    or an answer is under way, or uvicorn's keep-alive timer runs. The parser's callbacks
+    (``on_...``) raise the error of a request, which ends the parsing.
     """
 
-    # Slots, because uvicorn's own attributes fill the dictionary that instances share: with five
-    # more, each connection would have one of its own.
-    __slots__ = ("_deadline", "_deaf", "_loose_bytes", "_next", "_running")
+    # Slots, because uvicorn's attributes nearly fill the keys that the dictionaries of instances
+    # share (PEP 412): with five more, each connection would have a dictionary with its own keys.
+    __slots__ = ("_bytes_outside_bodies", "_deadline", "_ignores_input", "_next", "_running")
 
     config: LimitedConfig
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self._deadline: asyncio.TimerHandle | None = None
-        self._deaf = False
+        self._ignores_input = False
         self._next = _Next.REQUEST
-        # That came in a row and are of no body: of a head, trailers, or nothing at all. A head
-        # that begins within a piece is not charged with what stands before it.
-        self._loose_bytes = 0
+        # Consecutive bytes received that belong to no body (head, trailers, blank lines). A reset
+        # drops all bytes of the present piece, so a head is never charged with bytes before it.
+        self._bytes_outside_bodies = 0
+        # The ``RequestResponseCycle`` that is being answered; ``cycle`` is the newest.
         self._running: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
-        """Expect a request, if there are descriptors left for who may come next."""
+        """Wait for a request, unless the connection has one of the last file descriptors."""
         super().connection_made(transport)
         left = descriptors.left_above(transport.get_extra_info("socket").fileno())
         if left < descriptors.LAST:
             descriptors.warn_of_last("a connection was refused with 503")
             self._refuse(_no_descriptor())
             if left < descriptors.LAST // 2:
-                # Nor can many linger.
+                # So few descriptors are left that the connection must not linger either.
                 transport.close()
             return
-        self._expect_within(self.config.limits.head_timeout_s)
+        self._set_deadline(self.config.limits.head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing any more."""
-        self._expect_nothing()
+        """Stop the deadline, and tell the application that the client has gone."""
+        self._clear_deadline()
         self._tell_application()
         super().connection_lost(exc)
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, if it is within the limits."""
-        if self._deaf:
+        """Parse the bytes received, and refuse those over the limits."""
+        if self._ignores_input:
             return
         self._unset_keepalive_if_required()
-        self._loose_bytes += len(data)
+        self._bytes_outside_bodies += len(data)
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            self._stop_at(error)
+            self._on_parser_error(error)
             return
-        if self._loose_bytes > MAX_HEAD_BYTES:
+        if self._bytes_outside_bodies > MAX_HEAD_BYTES:
             self._refuse(_too_large())
         elif self._is_idle():
-            # It was a blank line, or the end of a body that had its answer before.
-            self._expect_within(self.config.limits.head_timeout_s)
+            # This was a blank line, or the end of a body whose request had been answered before.
+            self._set_deadline(self.config.limits.head_timeout_s)
 
     def on_message_begin(self) -> None:
         """Start a request."""
         super().on_message_begin()
         self._next = _Next.HEAD
         if self._deadline is None:
-            self._expect_within(self.config.limits.head_timeout_s)
+            self._set_deadline(self.config.limits.head_timeout_s)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, but no trailer: it would pass for a header (RFC 9110, section 6.5.1)."""
+        """Take a header, but no trailer, which would pass for one (RFC 9110, section 6.5.1)."""
         if self._next is _Next.HEAD:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Let the request in, or have it wait for its turn; its body is next."""
-        self._loose_bytes = 0
+        """Start the request, or queue it behind earlier ones; its body is next."""
+        self._bytes_outside_bodies = 0
         size = _size(self.url, self.headers)
         if size > MAX_HEAD_BYTES:
             raise _too_large()
@@ -149,42 +151,44 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if upgrades and not self._should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequestError("this is no proxy: ask for a path, without CONNECT")
-            # It is read again (see ``_parse``).
+            # ``_parse`` reads the head again, without the upgrade.
             return
         waits = self._is_answering()
-        # The socket cannot go to another protocol while an answer is written to it.
+        # An upgrade cannot wait: the socket cannot change its protocol while an answer is written.
         if waits and (upgrades or not self._can_wait(size)):
-            raise _OutOfTurnError
+            raise _CannotWaitError
         self._next = _Next.BODY
-        self._expect_within(self.config.limits.body_timeout_s)
+        self._set_deadline(self.config.limits.body_timeout_s)
         super().on_headers_complete()
         if waits:
-            # uvicorn pauses, and would not see the client go; what may wait is little.
+            # uvicorn pauses reading here, and would not see the client go. Reading on takes little
+            # memory, because what may wait is limited.
             self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
-        self._loose_bytes = 0
+        self._bytes_outside_bodies = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take note of the end of a request."""
+        """Note the end of a request."""
         if not self.parser.should_upgrade():
             self._next = _Next.REQUEST
-            self._loose_bytes = 0
-            self._expect_nothing()
+            self._bytes_outside_bodies = 0
+            self._clear_deadline()
             super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Leave the connection to the WebSocket protocol, if that takes it."""
-        self._deaf = True
-        self._expect_nothing()
+        """Hand the connection to the WebSocket protocol, or refuse a malformed handshake."""
+        self._ignores_input = True
+        self._clear_deadline()
         if not self.url.isascii():
             self._refuse(MalformedRequestError("the target has bytes beyond ASCII: escape them"))
             return
         super().handle_websocket_upgrade()
         if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
-            # Its parser is stricter than that of HTTP; uvicorn would leave it at that.
+            # The WebSocket parser is stricter than that of HTTP, and has refused the head. uvicorn
+            # would leave the client without an answer.
             self._refuse(
                 MalformedRequestError(
                     "this is no WebSocket handshake (RFC 6455): it is malformed, or has more than "
@@ -193,10 +197,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             )
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser; an upgrade that is not offered counts as not asked for.
+        """Feed the parser; ignore an upgrade that is not offered (RFC 9110, section 7.8).
 
-        RFC 9110, section 7.8, has it so. The parser takes what follows the head for another
-        protocol, the body too: so it gets the head once more, without the upgrade.
+        At an upgrade the parser takes everything after the head, the body too, for another
+        protocol. So the head is parsed again, without the upgrade.
         """
         while data:
             try:
@@ -207,7 +211,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                     return
                 (end,) = upgrade.args
                 data = self._head_without_upgrade() + data[end:]
-                # The one that is there takes nothing more if the client wants to close.
+                # The old parser takes no more data if the request has ``Connection: close``.
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             else:
@@ -219,23 +223,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
 
-    def _expect_within(self, seconds: float) -> None:
-        self._expect_nothing()
-        self._deadline = self.loop.call_later(seconds, self._too_late)
+    def _set_deadline(self, seconds: float) -> None:
+        self._clear_deadline()
+        self._deadline = self.loop.call_later(seconds, self._on_deadline)
 
-    def _expect_nothing(self) -> None:
+    def _clear_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _too_late(self) -> None:
+    def _on_deadline(self) -> None:
         self._deadline = None
         if self._next is _Next.REQUEST:
             self.transport.close()
             return
         if self.flow.read_paused:
-            # It is us who are slow: what came before is not dealt with yet.
-            self._expect_within(self.config.limits.body_timeout_s)
+            # The application is slow, not the client: it has not taken what was received before.
+            self._set_deadline(self.config.limits.body_timeout_s)
             return
         part = self._next.name.lower()
         self._refuse(
@@ -245,66 +249,66 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
         if cycle.scope["http_version"] == "1.0":
-            app = Unframed(app, cycle)
+            app = Unchunked(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _is_answering(self) -> bool:
-        """Return whether the answer to any request is still to come, or to end."""
+        """Return whether any request has not been answered to the end."""
         newest: Any = self.cycle
         return newest is not None and not newest.response_complete
 
     def _is_idle(self) -> bool:
-        """Return whether only the client could make something happen."""
-        return self._deadline is None and not self._deaf and not self._is_answering()
+        """Return whether the connection waits for the client alone, and no deadline is set."""
+        return self._deadline is None and not self._ignores_input and not self._is_answering()
 
     def _can_wait(self, size: int) -> bool:
-        if len(self.pipeline) >= MAX_WAITING:
+        if len(self.pipeline) >= MAX_PIPELINED:
             return False
         scopes = [cycle.scope for cycle, _ in self.pipeline]
         waiting = sum(_size(scope["raw_path"], scope["headers"]) for scope in scopes)
         return waiting + size <= MAX_HEAD_BYTES
 
     def _tell_application(self) -> None:
-        """Let the application know that the client has gone, so that it writes no more.
+        """Tell the application that the client has gone, so that it writes no more.
 
-        Of requests sent one after another without waiting, uvicorn tells the newest only, which
-        need not be the one that runs.
+        uvicorn tells it only for the newest of pipelined requests, which need not be the one that
+        is being answered.
         """
         for cycle in (self._running, self.cycle):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
 
-    def _stop_at(self, error: httptools.HttpParserError) -> None:
-        # What a callback raises comes as the context of the parser's own error.
+    def _on_parser_error(self, error: httptools.HttpParserError) -> None:
+        # The error that a callback raised is the context of the parser's own.
         match error.__context__:
             case ProblemError() as problem:
                 self._refuse(problem)
-            case _OutOfTurnError():
-                self._hear_no_more()
+            case _CannotWaitError():
+                self._close_after_answers()
             case _:
                 self._refuse(MalformedRequestError("this is not HTTP: send HTTP/1.1 (RFC 9112)"))
 
-    def _hear_no_more(self) -> None:
-        """Close the connection after the answers to what came in its turn.
+    def _close_after_answers(self) -> None:
+        """Ignore further input, and close the connection after the answers to earlier requests.
 
-        A client that sends without waiting has to be ready for it (RFC 9112, section 9.3.2).
+        A client that pipelines requests has to expect this (RFC 9112, section 9.3.2).
         """
-        self._deaf = True
-        self._expect_nothing()
+        self._ignores_input = True
+        self._clear_deadline()
         self.cycle.keep_alive = False
         self.flow.resume_reading()
 
     def _refuse(self, problem: ProblemError) -> None:
-        """Hear no more of this client; answer, unless an answer to it is under way."""
-        self._deaf = True
-        self._expect_nothing()
+        """Ignore further input, answer unless another answer is under way, and close."""
+        self._ignores_input = True
+        self._clear_deadline()
         if self.transport.is_closing():
             return
         self._tell_application()
         cycle: Any = self.cycle
         if cycle is not None:
-            # The cycle is of this request, or still of the one before it.
+            # The cycle is that of this request, or still that of the one before.
             current = cycle is self._running and cycle.scope is self.scope
             if cycle.response_started if current else not cycle.response_complete:
                 self.transport.close()

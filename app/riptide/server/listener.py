@@ -1,4 +1,4 @@
-"""The socket that is listened on."""
+"""The listening socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BACKLOG = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Port 0 takes any port that is free.
+    """Return a listening socket. Port 0 takes any free port.
 
     Raises:
         AddressError: the address cannot be listened on.
@@ -23,7 +23,7 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
-        # Names that are too long, or have an empty part, fail in their encoding.
+        # A UnicodeError means a host name with a label that is empty or too long.
         why = error.strerror if isinstance(error, OSError) else "not a host name"
         raise AddressError(
             f"cannot listen on {host} port {port} ({why}): "
@@ -33,7 +33,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address_of(listener: socket.socket, *, tls: bool = False) -> str:
-    """Return the URL under which a listener is reached."""
+    """Return the URL of a listener."""
     scheme = "https" if tls else "http"
     host, port = listener.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -1,4 +1,4 @@
-"""The messages from a WebSocket client, on their way to the application."""
+"""A queue for the messages of a WebSocket client on their way to the application."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Items in order for one reader; as much of ``asyncio.Queue`` as a connection needs.
+    """A queue for one reader: the part of ``asyncio.Queue`` that a connection needs.
 
-    An ``asyncio.Queue`` has room for any number of readers and writers from the start, which would
-    be over 2 kB an idle connection. This one takes none until its reader waits.
+    An ``asyncio.Queue`` takes over 2 kB for its waiting readers and writers from the start, in each
+    idle connection. This one takes none of that until its reader waits.
     """
 
     __slots__ = ("_items", "_reader")

@@ -1,4 +1,4 @@
-"""The protocol classes that uvicorn runs: with limits, and with a connection for streams to see."""
+"""The protocol classes that uvicorn runs: with limits, and a ``ClientConnection`` for streams."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from riptide.server.websocket_limits import LimitedWebSocketProtocol
 from riptide.streaming.connection import EXTENSION, ClientConnection
 
 
-class _TellsConnection(asyncio.Protocol):
-    """Keeps a ``ClientConnection`` true to what the transport reports."""
+class _UpdatesConnection(asyncio.Protocol):
+    """Keeps a ``ClientConnection`` up to date with what the transport reports."""
 
     connection: ClientConnection
 
@@ -33,7 +33,7 @@ class _TellsConnection(asyncio.Protocol):
         super().resume_writing()
 
 
-class StreamingHttpProtocol(_TellsConnection, LimitedHttpProtocol):
+class StreamingHttpProtocol(_UpdatesConnection, LimitedHttpProtocol):
     """HTTP/1.1, with the connection in the scope's extensions."""
 
     def on_message_begin(self) -> None:
@@ -43,17 +43,17 @@ class StreamingHttpProtocol(_TellsConnection, LimitedHttpProtocol):
         self.scope["extensions"] = extensions
 
 
-class StreamingWebSocketProtocol(_TellsConnection, LimitedWebSocketProtocol):
-    """WebSocket, with the connection in the scope's extensions; light when it is idle."""
+class StreamingWebSocketProtocol(_UpdatesConnection, LimitedWebSocketProtocol):
+    """WebSocket, with the connection in the scope's extensions; takes little memory when idle."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        self.queue = Mailbox()  # type: ignore[assignment]  # it has what uvicorn uses of a queue
+        self.queue = Mailbox()  # type: ignore[assignment]  # has what uvicorn uses of a queue
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let uvicorn wait at the connection's own gate."""
+        """Make uvicorn wait at the connection's own gate."""
         super().connection_made(transport)
-        self.writable = self.connection.writable  # type: ignore[assignment]  # and of an event
+        self.writable = self.connection.writable  # type: ignore[assignment]  # has what uvicorn uses of an event
 
     async def run_asgi(self) -> None:
         """Run the application on the scope of the handshake."""
@@ -62,17 +62,17 @@ class StreamingWebSocketProtocol(_TellsConnection, LimitedWebSocketProtocol):
             EXTENSION: self.connection,
         }
         self.scope["extensions"] = extensions
-        # What the connection would hold to its end, though the scope has all of it; the parser
-        # holds on to the request itself.
+        # The scope has all of the request, which would otherwise stay in memory as long as the
+        # connection. The parser keeps the object too, so its headers are cleared.
         self.request.headers.clear()
         del self.request
         await super().run_asgi()
 
     async def send(self, message: Any) -> None:
-        """Pass it on, and let go of the handshake's answer once it has been given."""
+        """Send a message. The handshake's response is dropped once it has been sent."""
         await super().send(message)
         if message["type"] == "websocket.accept":
             del self.response
         elif message["type"] == "websocket.http.response.body":
-            # Refused in full; uvicorn would report a handshake that was left open.
+            # The refusal is complete. uvicorn would log the handshake as not completed.
             self.handshake_complete = self.handshake_complete or self.close_sent

@@ -1,4 +1,4 @@
-"""uvicorn, with three things added: limits, streams see their connection, the signal drains."""
+"""Runs uvicorn with limits, a ``ClientConnection`` for each stream, and a drain at the signal."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from riptide.streaming.connection import ClientConnection
     from riptide.streaming.drain import Drain
 
-# A hello is a short sentence, and clients have no reason to send any other frame.
+# A hello is short, and clients have no reason to send any other frame.
 MAX_FRAME_BYTES = 64 * 1024
 PING_INTERVAL_S = 20.0
-# For requests that are not streams, once the drain is over.
+# Time that requests other than streams have to end, after the drain.
 GRACE_S = 1
 
 
 class DrainingServer(uvicorn.Server):
     """A server that drains its streams, still listening, between the signal and its exit.
 
-    uvicorn alone would wait for streams to end by themselves. A second signal makes it leave
-    at once. Signals are not raised again afterwards, as uvicorn does: they have been obeyed,
-    and the log is still to be closed.
+    uvicorn alone would wait for streams to end by themselves. A second signal makes the server
+    exit at once. Unlike uvicorn, it does not raise the signals again at its exit, because the log
+    is still to be closed.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class DrainingServer(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Remember the loop on which signals are to be handled, and say that we serve."""
+        """Note the loop on which signals are to be handled, and report the start."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
-        """Begin the drain at the first signal, leave at once at the second."""
+        """Begin the drain at the first signal, exit at once at the second."""
         if self._loop is None or self._leaving is not None:
             self.should_exit = self.force_exit = True
         else:
@@ -79,7 +79,7 @@ class DrainingServer(uvicorn.Server):
 
 
 class _MetricsServer(uvicorn.Server):
-    """A second server beside the first, which has the signals."""
+    """The server of the metrics port, beside the main server, which handles the signals."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
@@ -98,7 +98,7 @@ def serve(
     tls: Tls | None = None,
     on_started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until a signal ends it; ``/metrics`` on a listener of its own, if one is given.
+    """Serve until a signal ends it; ``make_metrics_app`` on ``metrics_listener``, if it is given.
 
     Raises:
         StartError: the data directory, the log in it or the certificate cannot be used.
@@ -138,7 +138,7 @@ def _background(
 ) -> Iterator[Coroutine[Any, Any, None]]:
     def connections() -> list[ClientConnection]:
         states = [each.server_state for each in servers]
-        return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are ours
+        return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are of our protocol classes
 
     write_timeout_s = service.settings.write_timeout_seconds
     yield enforce_write_timeout(connections, service.streams, write_timeout_s)
@@ -164,18 +164,18 @@ def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) ->
         ws=StreamingWebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
         ws_ping_interval=PING_INTERVAL_S,
-        # Tens of kilobytes a connection, to compress what is small already.
+        # Compression would take tens of kilobytes a connection, for messages that are small.
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE_S,
-        # Entered by us: an error of its own is raised to us, and not printed by uvicorn.
+        # ``_run`` enters the lifespan, so that its errors reach the caller; uvicorn would log them.
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
-        # The application does it, for the proxies that the settings name; uvicorn's own default
-        # believes whoever connects from this machine.
+        # The application reads these headers, if they come from the proxies that the settings name.
+        # uvicorn's default would trust every client on this machine.
         proxy_headers=False,
     )
     try:

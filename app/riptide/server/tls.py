@@ -1,4 +1,4 @@
-"""TLS: what it is served with, read again when it is renewed."""
+"""The certificate and key of TLS, read again when they are renewed."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ CHECK_INTERVAL_S = 60.0
 
 
 class Tls(NamedTuple):
-    """What to serve TLS with; the key may stand in the certificate's file. PEM both."""
+    """The PEM files of a certificate and its key. ``key`` is None if one file has both."""
 
     certificate: Path
     key: Path | None
 
     def version(self) -> list[tuple[int, int, int] | None]:
-        """Return what changes when a file does, comes or goes; links are followed."""
+        """Return a value that changes when a file changes, appears or goes; links are followed."""
         return [_version(file) for file in (self.certificate, self.key) if file is not None]
 
     def load_into(self, *contexts: ssl.SSLContext) -> None:
-        """Have the connections that come from now on served with it, or change nothing.
+        """Load the files into the contexts, for new connections, or change nothing.
 
         Raises:
-            OSError: a file cannot be read, or the two do not belong together.
+            OSError: a file cannot be read, or certificate and key do not belong together.
 
         """
-        # A context that one of the two fails in would have half of them.
+        # A new context is loaded first, because one that fails would be left half loaded.
         for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *contexts):
-            # Without a password, that of an encrypted key would be asked for at a terminal.
+            # Without this argument, OpenSSL asks for an encrypted key's password at a terminal.
             context.load_cert_chain(self.certificate, self.key, password="")
 
 
@@ -52,7 +52,7 @@ def _version(file: Path) -> tuple[int, int, int] | None:
 
 
 def tls_of(settings: Settings) -> Tls | None:
-    """Return what to serve TLS with, if that is wanted.
+    """Return the certificate and key to serve TLS with, or None to serve without TLS.
 
     Raises:
         KeyFileError: there is a key without a certificate.
@@ -66,14 +66,15 @@ def tls_of(settings: Settings) -> Tls | None:
 
 
 async def follow_renewals(tls: Tls, contexts: Sequence[ssl.SSLContext]) -> None:
-    """Serve what is renewed, until cancelled; streams that are open stay with what they have."""
+    """Load renewed files until cancelled. Open connections keep the certificate that they have."""
     known = tls.version()
     while True:
         await asyncio.sleep(CHECK_INTERVAL_S)
         found = tls.version()
         if found == known:
             continue
-        # Tried once for each change: the second file may not be written yet.
+        # Each change is tried once. If the second file is not written yet, its writing is another
+        # change.
         known = found
         try:
             tls.load_into(*contexts)

@@ -1,8 +1,8 @@
-"""Limits to what a WebSocket client may send, beside the size of its messages.
+"""Limits on the frames of a WebSocket client, beside the size of its messages.
 
-A hello is one short frame. uvicorn's protocol checks the size of a message, but would keep any
-number of empty fragments, answer any number of pings to a client that reads no answer, and hear
-nobody else while small frames come as fast as they can be sent.
+A hello is one short frame. uvicorn's protocol limits the size of a message, but would keep any
+number of empty fragments, buffer the answers to any number of pings for a client that reads none,
+and serve no other client while small frames arrive as fast as they can be sent.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame, Opcode
 
 MAX_FRAGMENTS = 64
-# Hellos, pings and pongs together. A client has reason for one now and then.
+# Hellos, pings and pongs together. Clients have a reason to send one now and then.
 MAX_FRAMES_A_SECOND = 200
-# What is parsed in one turn of the event loop: up to 700 frames, for the smallest have 6 bytes.
+# Bytes parsed in one turn of the event loop: up to 700 frames, because the smallest has 6 bytes.
 PIECE_BYTES = 4 * 1024
 TOO_BIG, INVALID_DATA, POLICY_VIOLATION = 1009, 1007, 1008
 
 
 class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """WebSocket within limits; who exceeds one gets a close frame with its code."""
+    """WebSocket within limits. A client over one gets a close frame that says which."""
 
-    # Slots for the reason that ``LimitedHttpProtocol`` has.
+    # Slots for the same reason as in ``LimitedHttpProtocol``.
     __slots__ = ("_frames_until", "_recent_frames", "_unparsed")
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        # The frames of the second that ends then, by the clock of the loop.
+        # Frames in the current second, and when this second ends by the clock of the event loop.
         self._recent_frames = 0
         self._frames_until = 0.0
         self._unparsed = b""
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; of much, a piece a turn of the event loop, and read no more meanwhile."""
+        """Parse the bytes received, a piece per turn of the event loop; pause reading meanwhile."""
         if self._unparsed:
             self._unparsed += data
             self.transport.pause_reading()
@@ -61,12 +61,12 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
         """Return the next message."""
         message = await super().receive()
         if self._unparsed:
-            # uvicorn may have begun to read on.
+            # uvicorn may have resumed reading.
             self.transport.pause_reading()
         return message
 
     def handle_events(self) -> None:
-        """Deal with the frames that came, unless they are too many."""
+        """Handle the parsed frames, unless the client has sent too many in this second."""
         now = self.loop.time()
         if now >= self._frames_until:
             self._frames_until = now + 1
@@ -81,21 +81,22 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_events()
 
     def handle_cont(self, event: Frame) -> None:
-        """Take a fragment of a message, if it has not too many."""
+        """Take a fragment of a message, unless the message has too many."""
         if len(self.frames) >= MAX_FRAGMENTS:
             self._fail(TOO_BIG, f"more than {MAX_FRAGMENTS} fragments")
             return
         super().handle_cont(event)
 
     def handle_ping(self) -> None:
-        """Answer, unless answers pile up already (RFC 6455, section 5.5.3)."""
+        """Answer a ping, unless unread answers fill the write buffer (RFC 6455, section 5.5.3)."""
         if self.transport.get_write_buffer_size() < HIGH_WATER_LIMIT:
             super().handle_ping()
         else:
+            # This drops the answer.
             self.conn.data_to_send()
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on, if its text is text: uvicorn would log a fault of its own."""
+        """Pass a message on, if its text is UTF-8; uvicorn would log an error of the server."""
         if self.curr_msg_data_type == "text":
             try:
                 b"".join(self.frames).decode()
@@ -106,9 +107,9 @@ class LimitedWebSocketProtocol(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def handle_parser_exception(self) -> None:
-        """End the connection with the close frame of whoever found the fault."""
+        """End the connection with the close frame that says what was wrong."""
         if self.conn.close_sent is None:
-            # The handshake has not been answered: there is nobody yet to send a frame to.
+            # There is no close frame before the handshake has been answered.
             self.transport.close()
         else:
             super().handle_parser_exception()

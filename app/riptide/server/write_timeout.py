@@ -1,7 +1,7 @@
-"""Cuts off clients that take nothing of what waits for them, where no stream looks after them.
+"""Cuts off clients that take nothing from the write buffer, on connections without a stream.
 
-What is left of an answer, or of a stream that is over, waits in the connection's buffer; uvicorn,
-and a transport that is being closed, would wait with it for ever.
+The rest of an answer, or of a stream that has ended, waits in the connection's write buffer.
+uvicorn, and a closing transport, would wait for the client for ever.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from riptide.streaming.connection import ClientConnection
     from riptide.streaming.streams import Streams
 
+# Rounds over all connections per timeout.
 ROUNDS = 4
-# Connections looked at before others get their turn.
+# Connections visited before other tasks get a turn of the event loop.
 SLICE = 500
 
 
@@ -30,23 +31,19 @@ async def enforce_write_timeout(
     clock_ns: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
-    """Look at all connections a few times in each timeout, until cancelled.
+    """Visit all connections a few times in each timeout, until cancelled.
 
-    Those of open streams are left to the heartbeat, which ends the stream too.
+    Connections of open streams are left to ``Heartbeat``, which ends the stream too.
     """
     patience = Patience(timeout_s)
     while True:
         await sleep(timeout_s / ROUNDS)
         patience.begin_round()
-        looked_after = {session.connection for session in streams.sessions}
+        streaming = {session.connection for session in streams.sessions}
         for position, connection in enumerate(list(connections()), 1):
-            # Where TLS is used, what waits for a connection to close is not all in the buffer.
+            # With TLS, not all data of a closing connection is in the write buffer.
             waits = connection.is_gone() or connection.buffered_bytes()
-            if (
-                waits
-                and connection not in looked_after
-                and patience.is_over(connection, clock_ns())
-            ):
+            if waits and connection not in streaming and patience.is_over(connection, clock_ns()):
                 connection.abort()
             if not position % SLICE:
                 await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from riptide.process.descriptors import LAST
 from riptide.server.http_limits import (
     LINGER_S,
     MAX_HEAD_BYTES,
-    MAX_WAITING,
+    MAX_PIPELINED,
     LimitedHttpProtocol,
     RequestLimits,
 )
@@ -309,12 +309,12 @@ async def test_of_many_requests_at_once_some_wait_and_the_rest_is_not_heard(
 ) -> None:
     exchange.app.reading.clear()
     reader, writer = await exchange.open()
-    writer.write(GET * (MAX_WAITING + 50))
-    await eventually(lambda: exchange.state.connections and exchange.protocol._deaf)
-    assert len(exchange.protocol.pipeline) == MAX_WAITING
+    writer.write(GET * (MAX_PIPELINED + 50))
+    await eventually(lambda: exchange.state.connections and exchange.protocol._ignores_input)
+    assert len(exchange.protocol.pipeline) == MAX_PIPELINED
     exchange.app.reading.set()
     answer = await in_time(reader.read())
-    assert answer.count(b"HTTP/1.1 200") == MAX_WAITING + 1
+    assert answer.count(b"HTTP/1.1 200") == MAX_PIPELINED + 1
     *others, last = answer.split(b"HTTP/1.1 ")
     assert b"connection: close" in last
     assert all(b"connection: close" not in each for each in others)
@@ -325,7 +325,7 @@ async def test_heads_that_wait_have_the_limit_of_one(exchange: Exchange[Counting
     exchange.app.reading.clear()
     reader, writer = await exchange.open()
     writer.write(GET.replace(b"Host", b"X: " + b"y" * (MAX_HEAD_BYTES // 2) + b"\r\nHost") * 4)
-    await eventually(lambda: exchange.state.connections and exchange.protocol._deaf)
+    await eventually(lambda: exchange.state.connections and exchange.protocol._ignores_input)
     exchange.app.reading.set()
     assert (await in_time(reader.read())).count(b"HTTP/1.1 200") == 2
     writer.close()
@@ -354,7 +354,7 @@ async def test_an_answer_that_is_under_way_keeps_its_connection_from_a_websocket
     await eventually(lambda: exchange.state.tasks)
     protocol = exchange.protocol
     writer.write(HANDSHAKE + b"\x81\x80\x00\x00\x00\x00")
-    await eventually(lambda: protocol._deaf)
+    await eventually(lambda: protocol._ignores_input)
     exchange.app.reading.set()
     answer = await in_time(reader.read())
     assert answer.startswith(b"HTTP/1.1 200")

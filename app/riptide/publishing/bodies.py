@@ -1,4 +1,4 @@
-"""A limit to the bytes that the bodies of publish requests hold together while they are read."""
+"""A limit on the bytes that the bodies of all publish requests hold together."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ class Bodies:
         self.held_bytes += size
 
     def give_back(self, size: int) -> None:
-        """Count ``size`` bytes less."""
+        """Count ``size`` bytes as released."""
         self.held_bytes -= size

@@ -1,4 +1,4 @@
-"""What publishers send: read within limits, checked, and handed to the hub."""
+"""Ingest: reads publish requests within limits, checks them, and hands them to the hub."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from riptide_telemetry import Lifecycle
 
 JSON = "application/json"
-# Bodies of the largest size that may be on their way at the same time.
+# Bodies of the largest size that may be read at the same time.
 LARGEST_BODIES = 16
 # Bytes of messages that are checked before other tasks get a turn of the event loop. Each message
-# counts with its own bytes and with what it costs beside them.
+# counts with its own bytes and with MESSAGE_BYTES for the fixed cost of its check.
 SLICE_BYTES = 128 * 1024
 MESSAGE_BYTES = 128
 
@@ -56,7 +56,7 @@ class _Offer:
 
 
 class Ingest:
-    """The way into the hub: a body of one JSON message, or an NDJSON batch, all or none of it."""
+    """Publishes bodies: one JSON message, or an NDJSON batch as a whole or not at all."""
 
     def __init__(
         self,
@@ -77,16 +77,17 @@ class Ingest:
         The publish has a span, a child of the publisher's own, if traces are exported.
 
         Raises:
-            InvalidTopicError: the topic's name is not one; the body is not read.
+            InvalidTopicError: the topic's name is not valid; the body is not read.
             UnsupportedMediaTypeError: the body is compressed, or neither JSON nor NDJSON; it is not
                 read.
-            PublishRateError: the client has published too much of late; the body is not read.
+            PublishRateError: the client has published too much lately; the body is not read.
             BodyLimitError: other bodies hold too many bytes; this one is not read to its end.
             TooLargeError: the body, a message of it or their number is over its limit; a body
                 that is too large is not read to its end.
-            InvalidMessageError: it does not parse; names the line.
-            TopicLimitError: it would be one topic too many.
-            LogUnavailableError: the log did not take it.
+            InvalidMessageError: a message is not JSON, or a batch is empty; the text names the
+                line.
+            TopicLimitError: the topic would be one too many.
+            LogUnavailableError: the log did not keep the messages.
 
         """
         offer = _Offer()
@@ -132,7 +133,7 @@ class Ingest:
     async def _parse(
         self, text: bytes, request: PublishRequest, offer: _Offer, *, is_batch: bool
     ) -> list[bytes]:
-        """Return the messages of a body, each on one line, and note how many it offers."""
+        """Return the messages of a body, each on one line, and note their number in ``offer``."""
         lines = self._split(text, offer) if is_batch else [(1, text)]
         self._admission.charge_publish(request.client, len(lines))
         if is_batch:
@@ -143,7 +144,7 @@ class Ingest:
         return await self._check_all(lines, is_batch=is_batch)
 
     def _split(self, text: bytes, offer: _Offer) -> list[tuple[int, bytes]]:
-        """Return the lines of a batch with their numbers, if it may have so many."""
+        """Return the lines of a batch with their numbers; refuse a batch of too many lines."""
         limit = self._limits.batch_messages
         # The rest beyond the limit, which may be millions of lines, is left in one piece.
         lines = text.split(b"\n", limit)
@@ -163,7 +164,7 @@ class Ingest:
         for number, line in lines:
             payloads.append(self._check(line, number if is_batch else None))
             checked += MESSAGE_BYTES + len(line)
-            # A large message is followed by several turns: the tasks that waited may need them.
+            # A large message counts as several slices, and is followed by as many turns.
             while checked >= SLICE_BYTES:
                 checked -= SLICE_BYTES
                 await asyncio.sleep(0)
@@ -202,7 +203,7 @@ def _is_batch(content_type: str) -> bool:
 
 
 def _refuse_coding(coding: str) -> None:
-    """Refuse compressed bodies: a few bytes could become any number."""
+    """Refuse compressed bodies, because a few bytes could expand to any number."""
     if coding.strip().lower() != "identity":
         raise UnsupportedMediaTypeError(
             f"bodies are not taken in the coding {coding[:64]!r}: send it without Content-Encoding"

@@ -1,4 +1,4 @@
-"""A request to publish, as it came."""
+"""A request to publish, as received."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class PublishRequest(NamedTuple):
-    """What a publisher asks for, nothing of it checked yet.
+    """What a publisher asks for, unchecked.
 
-    ``content_type`` is the header's value, empty where there was none. ``content_length`` is what
-    its header promises, in bytes, None if the length is unknown.
-    ``traceparent`` names the publisher's own span (W3C Trace Context), or is empty.
+    ``content_type`` is the header's value, empty if there was none. ``content_length`` is the
+    header's value in bytes, None if there was none. ``traceparent`` names the publisher's own span
+    (W3C Trace Context), or is empty.
     """
 
     topic: str

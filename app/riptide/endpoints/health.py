@@ -1,4 +1,4 @@
-"""GET /healthz/live and /healthz/ready: whether to restart us, whether to send us traffic."""
+"""GET /healthz/live and /healthz/ready: whether to restart the process, or send it traffic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def live(request: Request) -> Response:  # noqa: ARG001  # Starlette's sig
 
 
 class Readiness:
-    """Whether to send this process traffic."""
+    """The readiness of this process: whether to send it traffic."""
 
     def __init__(self, streams: Streams, log: MessageLog, telemetry: Telemetry) -> None:
         self._streams = streams
@@ -29,14 +29,14 @@ class Readiness:
         self._telemetry = telemetry
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
-        """Answer 200 while new streams are welcome and the log takes messages, 503 otherwise."""
+        """Answer 200 while new streams are accepted and the log takes messages, 503 otherwise."""
         streams, failure = self._streams, self._log.unavailable_reason()
         exports = self._telemetry.export_health.items()
         checks = {
             "draining": "yes" if streams.draining else "no",
             "log": "ok" if failure is None else f"failing: {failure}",
             "connections": f"{len(streams.sessions)} of {streams.limit}",
-            # Told, and no reason not to be sent traffic: streams flow without a collector.
+            # Shown only: a failing export does not make the process unready, as streams still work.
             **{f"{signal}_export": health.describe() for signal, health in exports},
         }
         ok = failure is None and not streams.draining

@@ -1,4 +1,4 @@
-"""GET /metrics: the Prometheus exposition; GET /metrics/targets: where else there is one."""
+"""GET /metrics: the Prometheus exposition. GET /metrics/targets: the addresses to scrape."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ class Metrics:
         self._telemetry = telemetry
 
     async def metrics(self, request: Request) -> Response:
-        """Answer in the text format, or OpenMetrics, as the scraper accepts.
+        """Answer in the text format or OpenMetrics, as the scraper accepts.
 
-        404 where metrics are only pushed: a scrape that finds little would look like one that
-        works.
+        Raises:
+            NotFoundError: metrics are only pushed. A nearly empty answer would look like a scrape
+                that works.
+
         """
         if self._telemetry.pushes_only:
             raise NotFoundError(
@@ -43,7 +45,12 @@ class Metrics:
 
 
 async def misdirected(request: Request) -> Response:
-    """Refuse to answer with the numbers of whichever worker it is."""
+    """Refuse, because the metrics would be those of whichever worker took the connection.
+
+    Raises:
+        MisdirectedError: always; the text says where the workers' metrics are.
+
+    """
     raise MisdirectedError(
         f"several workers share this port and each has metrics of its own: "
         f"let Prometheus discover them (http_sd_configs) at {request.url.path}/targets"
@@ -51,13 +58,13 @@ async def misdirected(request: Request) -> Response:
 
 
 class Targets:
-    """What there is to scrape: this process, or all workers if it is one of several."""
+    """The addresses to scrape: this process, or all workers if it is one of several."""
 
     def __init__(self, workers: MetricsTargets | None) -> None:
         self._workers = workers
 
     async def targets(self, request: Request) -> Response:
-        """Answer with all targets that there are to scrape (Prometheus HTTP service discovery)."""
+        """Answer with all targets in the format of Prometheus's HTTP service discovery."""
         if self._workers is None:
             found: list[dict[str, Any]] = [{"targets": [request.url.netloc], "labels": {}}]
         else:

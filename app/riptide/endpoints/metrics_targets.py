@@ -1,7 +1,7 @@
 """Where metrics can be scraped, when several workers share the service's port.
 
-Each worker has metrics of its own on a port of its own, and notes it in a directory that all of
-them see. Whichever worker answers, Prometheus learns of all (HTTP service discovery).
+Each worker has metrics of its own on a port of its own, and writes the port to a directory that
+all workers read. So whichever worker answers, Prometheus learns of all (HTTP service discovery).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ class MetricsTargets:
         self._directory = directory
 
     def add(self, slot: int, port: int) -> None:
-        """Note the port of a worker's metrics; replaces what the slot's last worker noted."""
+        """Write the port of a worker's metrics, in place of that of the slot's last worker."""
         file = self._file(slot)
         unfinished = file.with_suffix(".new")
         unfinished.write_text(json.dumps({"slot": slot, "port": port}))
         unfinished.replace(file)
 
     def remove(self, slot: int) -> None:
-        """Forget a worker; no matter whether it was there."""
+        """Remove the port of a worker, if there is one."""
         self._file(slot).unlink(missing_ok=True)
 
     def discover(self, host: str) -> list[dict[str, Any]]:
-        """Return the targets as Prometheus takes them, on a host under which we were reached."""
+        """Return the targets as Prometheus takes them, on the host name that it has asked for."""
         address = f"[{host}]" if ":" in host else host
         workers = [json.loads(file.read_text()) for file in self._directory.glob("*.json")]
         return [

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def document() -> bytes:
-    """Return the document, which stands beside this file."""
+    """Return the document, read from the file beside this module."""
     return importlib.resources.files(__package__).joinpath("openapi.json").read_bytes()
 
 

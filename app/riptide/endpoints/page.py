@@ -1,4 +1,4 @@
-"""GET /: a page to watch a topic on, and publish to it, from a browser."""
+"""GET /: a page on which to watch a topic and publish to it from a browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 COOKIE = b"riptide_token"
-"""The name of the cookie in the page's file, which the settings may want otherwise."""
+"""The name of the cookie in ``page.html``, which is replaced by the name in the settings."""
 
 
 @functools.cache
@@ -27,7 +27,7 @@ class Page:
         self._cookie = cookie
 
     async def page(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
-        """Answer with the page; it needs nothing from elsewhere."""
+        """Answer with the page, which loads nothing from other hosts."""
         return Response(
             _html().replace(COOKIE, self._cookie.encode()),
             headers={

@@ -1,4 +1,4 @@
-"""Errors as answers: RFC 9457 problem details, whatever went wrong."""
+"""Errors as HTTP responses: RFC 9457 problem details, whatever went wrong."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def problem_response(problem: ProblemError, response_class: type[Response] = Res
 class LingeringResponse(Response):
     """An answer to a request whose body is refused: the last one on its connection.
 
-    Closing a socket that holds unread data resets it, and the client may lose the answer it
-    has not read yet. So what still comes is thrown away for a moment before the close.
+    Closing a socket that holds unread data resets it, and the client may lose the answer that it
+    has not read yet. So the rest of the body is discarded for up to ``LINGER_S`` before the close.
     """
 
     async def __call__(
@@ -44,7 +44,7 @@ class LingeringResponse(Response):
         receive: Receive,
         send: Send,
     ) -> None:
-        """Send the answer, discard what follows of the body, and end."""
+        """Send the answer, discard the rest of the request's body, and end."""
         self.headers["Connection"] = "close"
         await send(
             {

@@ -26,7 +26,12 @@ class Publish:
         self._ingest = ingest
 
     async def publish(self, request: Request) -> Response:
-        """Answer 202 with the ids once the log has the messages."""
+        """Answer 202 with the ids once the log has the messages.
+
+        Raises:
+            ProblemError: the publish was refused, and has been counted.
+
+        """
         topic = request.path_params["topic"]
         identity = await self._gate.admit_publisher(request.scope, topic)
         length = request.headers.get("content-length")
@@ -43,7 +48,8 @@ class Publish:
                 )
             )
         except ClientDisconnect:
-            # Nobody is left to answer; nothing of a body that broke off is published.
+            # The client has gone before the end of the body: nothing of it is published, and nobody
+            # reads this answer.
             return Response(status_code=400)
         return Response(
             orjson.dumps(

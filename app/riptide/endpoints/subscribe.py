@@ -36,8 +36,13 @@ class Subscribe:
         self._lifecycle = lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a stream to its end; raises what was wrong with the request before it begins."""
-        # Nothing of the request is kept but what the stream needs: it may stay open for days.
+        """Serve a stream to its end.
+
+        Raises:
+            ProblemError: the stream was refused, and nothing has been sent.
+
+        """
+        # No ``Request`` is made: a stream would keep it in memory, and may stay open for days.
         http_format = self._choose_format(Headers(scope=scope))
         topic = scope["path_params"]["topic"]
         outlet = HttpOutlet(scope, receive, send, http_format)
@@ -55,16 +60,16 @@ class Subscribe:
             is_sse = http_format.encoding.protocol is StreamProtocol.SSE
             if not is_sse or last_id is None or refusal.retry_after is None:
                 raise
-            await _come_back_later(http_format, last_id, refusal)(scope, receive, send)
+            await _refuse_in_band(http_format, last_id, refusal)(scope, receive, send)
 
     def _choose_format(self, headers: Headers) -> HttpFormat:
-        """Return the format that suits the client best, unless it wants none over HTTP.
+        """Return the format that the client prefers.
 
         Raises:
-            NotAcceptableError: it accepts none. The refusal counts as one of NDJSON, which a client
-                without a preference would have got.
-            UpgradeRequiredError: it is a WebSocket client whose handshake has lost the headers that
-                ask for the upgrade; it would wait in vain.
+            NotAcceptableError: the client accepts none. The refusal is counted under NDJSON, the
+                format for clients without a preference.
+            UpgradeRequiredError: this is the handshake of a WebSocket client, without the headers
+                that ask for the upgrade. The client could not read any other format.
 
         """
         protocol = StreamProtocol.NDJSON
@@ -81,10 +86,10 @@ class Subscribe:
             raise
 
 
-def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemError) -> Response:
-    """Refuse an ``EventSource`` that reconnects, in-band.
+def _refuse_in_band(http_format: HttpFormat, last_id: str, refusal: ProblemError) -> Response:
+    """Refuse an ``EventSource`` that reconnects by a stream of one record.
 
-    After any other status than 200 it would never try again (WHATWG HTML, section 9.2.3).
+    After any status but 200, ``EventSource`` never reconnects again (WHATWG HTML, section 9.2.3).
     """
     record = control.refusal(
         refusal.reject_reason,
@@ -94,7 +99,7 @@ def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemErro
     )
     response = Response(http_format.encoding.encode_control(record))
     response.raw_headers += response_headers(http_format)
-    # Where places are scarce, so are descriptors.
+    # Close the connection: where places for streams are scarce, file descriptors are too.
     response.headers["Connection"] = "close"
     return response
 
@@ -103,13 +108,13 @@ def _come_back_later(http_format: HttpFormat, last_id: str, refusal: ProblemErro
 def negotiate(accept: str | None) -> HttpFormat:
     """Choose the format (RFC 9110, section 12.5.1); NDJSON where the client has no preference.
 
-    Clients are of few kinds: what most of them say is looked up and not read again.
+    The results are cached, because few different headers are in use.
 
     Raises:
-        NotAcceptableError: it accepts neither.
+        NotAcceptableError: the client accepts neither format.
 
     """
-    # Of several that fit equally well, the last one wins.
+    # ``best_match`` prefers the last of several that fit equally well.
     supported = [http_format.media_type for http_format in reversed(FORMATS)]
     best = best_match(supported, accept or "*/*")
     for http_format in FORMATS:
@@ -125,8 +130,8 @@ def negotiate(accept: str | None) -> HttpFormat:
 def stream_request_of(scope: Scope, topic: str, identity: Identity) -> StreamRequest:
     """Return what a client asks for by its headers and its query.
 
-    ``Last-Event-ID`` goes before ``?after=``: an ``EventSource`` that reconnects repeats its
-    URL, and the header is the newer of the two.
+    ``Last-Event-ID`` takes precedence over ``?after=``: an ``EventSource`` that reconnects repeats
+    its URL, so the header is the newer of the two.
     """
     request = HTTPConnection(scope)
     query = request.query_params

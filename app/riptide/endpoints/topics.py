@@ -28,7 +28,7 @@ class Topics:
         self._hub = hub
 
     async def topics(self, request: Request) -> Response:
-        """Answer with the topics that the client may read, and the name after which to go on."""
+        """Answer with the topics that the client may read, and the name to continue after."""
         identity = await self._gate.admit_lister(request.scope)
         after = request.query_params.get("after", "")
         limit = _parse_limit(request.query_params.get("limit"))
@@ -59,12 +59,12 @@ def _parse_limit(text: str | None) -> int:
     """Read how many topics are wanted.
 
     Raises:
-        InvalidLimitError: it is no number, or not one that we would answer with.
+        InvalidLimitError: the text is not a whole number from 1 to ``MAX_LIMIT``.
 
     """
     if text is None:
         return MAX_LIMIT
-    # No more digits than any number in question has; int() takes other scripts' and more.
+    # ``int`` alone would also take signs, underscores, digits of other scripts, and any length.
     if len(text) <= len(str(MAX_LIMIT)) and text.isascii() and text.isdecimal():
         limit = int(text)
         if 1 <= limit <= MAX_LIMIT:

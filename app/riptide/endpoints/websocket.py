@@ -27,7 +27,7 @@ class SubscribeWebSocket:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a stream to its end, or refuse the handshake with problem details."""
         topic = scope["path_params"]["topic"]
-        # The first event is the handshake; all that follow are the session's.
+        # The first event is the handshake. The session receives all others.
         await receive()
         try:
             identity = await self._gate.admit_consumer(scope, StreamProtocol.WEBSOCKET, topic)

@@ -1,4 +1,4 @@
-"""Access control as the settings want it."""
+"""Builds the access control that the settings ask for."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ def make_gate(settings: Settings, lifecycle: Lifecycle) -> Gate:
 
 
 def _make_hosts(settings: Settings) -> Hosts:
-    """Return the host names that are answered: any, if tokens or proxies decide who gets in."""
-    open_to_all = has_access_control(settings) or settings.allow_anonymous
-    if not settings.allowed_hosts and (open_to_all or settings.trusted_proxies):
+    """Return the host names that are answered: any, unless only loopback protects the service."""
+    is_local_only = not (
+        has_access_control(settings) or settings.allow_anonymous or settings.trusted_proxies
+    )
+    if not settings.allowed_hosts and not is_local_only:
         return Hosts([ANY])
     return Hosts(settings.allowed_hosts)
 
 
 def _make_verifier(settings: Settings) -> TokenVerifier:
-    # Imported here, because a service that requires no tokens need not load the cryptography.
+    # Imported here, so that a service that requires no tokens does not load the cryptography.
     from riptide.access.keyring import Keyring  # noqa: PLC0415  # as above
     from riptide.access.sources import JwksFile, JwksUrl, KeySource, SecretFile  # noqa: PLC0415  # as above
     from riptide.access.tokens import TokenVerifier  # noqa: PLC0415  # as above

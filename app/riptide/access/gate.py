@@ -1,4 +1,4 @@
-"""The gate before the topics: who may publish, subscribe and list, and what refusals count as."""
+"""The gate before the topics: decides who may publish, subscribe and list; counts refusals."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """Admits publishers, consumers and listers of topics, or refuses them and counts that.
+    """Admits publishers, consumers and listers of topics, or refuses them and counts the refusal.
 
-    Without a verifier it asks for no tokens, and refuses only foreign web pages and host names.
+    Without a verifier the gate requires no tokens, and refuses only foreign web pages and unknown
+    host names.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Gate:
         """Read the keys with which tokens are verified.
 
         Raises:
-            KeyFileError: a file has none.
+            KeyFileError: a file cannot be read, or has no key.
 
         """
         if self._verifier is not None:
@@ -84,7 +85,7 @@ class Gate:
             raise
 
     async def admit_lister(self, scope: Scope) -> Identity:
-        """Return the identity of a client that wants to list topics; it may list those it may read.
+        """Return the identity of a client that wants to list the topics that it may read.
 
         Raises:
             ProblemError: the client may read no topic. Only ``http.server.*`` counts the refusal.
@@ -101,8 +102,9 @@ class Gate:
     ) -> Identity:
         """Check the host, the origin, the token, and what it grants.
 
-        WebSockets (``from_pages``) are open to every page. Of other requests, browsers keep the
-        answer from foreign pages, but a cookie goes with them.
+        Browsers let any page open a WebSocket (``from_pages``), so its origin is checked. They keep
+        the answers to other requests from foreign pages, but send cookies with them: so the origin
+        of a publish by cookie is checked too.
         """
         self._hosts.check(scope)
         credentials = self._credentials_of(scope)

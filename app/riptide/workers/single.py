@@ -1,4 +1,4 @@
-"""The service in one process: what ``riptide serve`` runs unless it is told to start workers."""
+"""The service in one process, as ``riptide serve`` runs it without ``--workers``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several workers on one port: started, replaced when they die, told when to end."""
+"""Several workers on one port: starts them, replaces those that die, and passes signals on."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("riptide.supervisor")
 
-# A worker that dies at once is not started again at once.
+# Pause before a dead worker is replaced, so that one that dies at once is not started in a loop.
 RESTART_PAUSE_S = 1.0
 
 
 class Supervisor:
-    """Keeps one worker in each slot alive until a signal; the listener outlives them all."""
+    """Keeps one worker in each slot alive until a signal. The listener outlives the workers."""
 
     def __init__(self, listener_fd: int, directory: Path, workers: int) -> None:
         self._listener_fd = listener_fd
@@ -45,7 +45,7 @@ class Supervisor:
         """Supervise until every worker has ended after a signal.
 
         Raises:
-            StartError: a worker could not start; it has said why.
+            StartError: a worker could not start. The worker has written the reason to stderr.
 
         """
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +56,7 @@ class Supervisor:
         while self._workers:
             pid, status = os.wait()
             slot, worker = self._workers.pop(pid)
-            # Before anything else, so that nobody scrapes what is gone.
+            # Before anything else, so that Prometheus is not sent to a worker that is gone.
             self._targets.remove(slot)
             worker.returncode = os.waitstatus_to_exitcode(status)
             if worker.stdin is not None:
@@ -78,10 +78,11 @@ class Supervisor:
         arguments = (str(slot), str(self._listener_fd), str(self._directory))
         worker = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, "-m", "riptide.workers.worker", *arguments],
-            # A worker ends when this pipe does: it must not outlive us.
+            # A worker ends when this pipe closes, so that it does not outlive the supervisor.
             stdin=subprocess.PIPE,
             pass_fds=[self._listener_fd],
-            # A terminal's Ctrl-C is for us; passed on, it would come twice.
+            # A terminal's Ctrl-C then reaches the supervisor alone, which passes it on; otherwise a
+            # worker would get it twice.
             process_group=0,
         )
         self._workers[worker.pid] = (slot, worker)
@@ -91,7 +92,8 @@ class Supervisor:
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         # Every signal is passed on: the first one drains the workers, the second one ends them.
         self._stopping = True
-        # Not by Popen, which would take the exit of one that has just ended from the loop above.
+        # ``Popen.send_signal`` would reap a worker that has just ended, and ``run`` would miss its
+        # exit.
         for pid in list(self._workers):
             os.kill(pid, number)
 

@@ -2,7 +2,7 @@
 
 usage: python -m riptide.workers.worker SLOT LISTENER_FD TARGETS_DIRECTORY
 
-It ends as at SIGTERM when its standard input does, that is, when the supervisor is gone.
+A worker ends as at SIGTERM when its standard input is closed, because the supervisor is gone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ START_FAILED = 3
 
 
 def main(slot: int, listener_fd: int, directory: Path) -> int:
-    """Serve on the shared listener, with a log and with metrics of its own."""
+    """Serve on the shared listener, with a log and metrics of its own; return the exit code."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     use_stable_names()
@@ -42,7 +42,7 @@ def main(slot: int, listener_fd: int, directory: Path) -> int:
             socket.socket(fileno=listener_fd),
             metrics,
             tls_of(settings),
-            # Not before it can answer.
+            # Prometheus learns of the worker only once the worker can answer.
             on_started=lambda: targets.add(slot, metrics.getsockname()[1]),
         )
     except StartError as error:
@@ -52,7 +52,7 @@ def main(slot: int, listener_fd: int, directory: Path) -> int:
 
 
 def _end_with_supervisor() -> None:
-    # Unbuffered: a buffer's lock, held by this thread, would trouble the interpreter's end.
+    # Unbuffered, because the interpreter's exit fails while a thread holds the lock of a buffer.
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)
 

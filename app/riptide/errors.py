@@ -9,7 +9,7 @@ RiptideError
 │   ├── ExposedError
 │   └── KeyFileError
 ├── BackupError                    a backup cannot be made or restored; one line, exit code 1
-└── ProblemError                   an answer of HTTP: RFC 9457 problem details
+└── ProblemError                   an HTTP response: RFC 9457 problem details
     ├── InvalidTopicError          400
     ├── InvalidPositionError       400
     ├── InvalidMessageError        400
@@ -87,11 +87,11 @@ class BackupError(RiptideError):
 
 
 class ProblemError(RiptideError):
-    """An answer that a client gets as ``application/problem+json`` (RFC 9457).
+    """An error that a client gets as ``application/problem+json`` (RFC 9457).
 
-    ``reject_reason`` is the label under which a stream that was refused for it is counted, and
-    ``publish_outcome`` the label of the messages of a publish that was. A class that names neither
-    counts as a request that was wrong.
+    A stream that is refused with this error is counted under the label ``reject_reason``, and the
+    messages of a refused publish under ``publish_outcome``. A class that sets neither counts as an
+    invalid request.
     """
 
     status: ClassVar[HTTPStatus]
@@ -101,7 +101,7 @@ class ProblemError(RiptideError):
     publish_outcome: ClassVar[PublishOutcome] = PublishOutcome.INVALID
 
     def __init__(self, detail: str, *, retry_after: int | None = None, **extensions: Any) -> None:
-        """Say what to do in ``detail``; ``retry_after`` is in seconds."""
+        """Say what to do in ``detail``. ``retry_after`` is in seconds."""
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
@@ -123,7 +123,7 @@ class ProblemError(RiptideError):
 
 
 class InvalidTopicError(ProblemError):
-    """The topic's name is not one."""
+    """The name is not valid for a topic."""
 
     status = HTTPStatus.BAD_REQUEST
     slug = "invalid-topic"
@@ -147,7 +147,7 @@ class InvalidMessageError(ProblemError):
 
 
 class InvalidLimitError(ProblemError):
-    """``limit`` does not say how many topics to list."""
+    """``limit`` is not a number of topics that may be listed at once."""
 
     status = HTTPStatus.BAD_REQUEST
     slug = "invalid-limit"
@@ -155,7 +155,7 @@ class InvalidLimitError(ProblemError):
 
 
 class MalformedRequestError(ProblemError):
-    """What came is not HTTP/1.1."""
+    """The request is not valid HTTP/1.1, or not a valid WebSocket handshake."""
 
     status = HTTPStatus.BAD_REQUEST
     slug = "malformed-request"
@@ -163,7 +163,7 @@ class MalformedRequestError(ProblemError):
 
 
 class UnauthenticatedError(ProblemError):
-    """There is no token, or it does not hold (RFC 6750, section 3)."""
+    """The token is missing or not valid (RFC 6750, section 3)."""
 
     status = HTTPStatus.UNAUTHORIZED
     slug = "unauthenticated"
@@ -172,7 +172,7 @@ class UnauthenticatedError(ProblemError):
     publish_outcome = PublishOutcome.UNAUTHENTICATED
 
     def __init__(self, detail: str, *, error: str | None = None) -> None:
-        """Give one of the RFC's codes as ``error``; none where there was no token at all."""
+        """Take one of the RFC's error codes (section 3.1), or None if there was no token at all."""
         super().__init__(detail)
         self.error = error
 
@@ -183,7 +183,7 @@ class UnauthenticatedError(ProblemError):
 
 
 class ForbiddenError(ProblemError):
-    """The token holds, but does not allow this."""
+    """The token is valid, but does not allow this."""
 
     status = HTTPStatus.FORBIDDEN
     slug = "forbidden"
@@ -197,7 +197,7 @@ class ForbiddenError(ProblemError):
 
 
 class OriginError(ProblemError):
-    """A web page of another origin, one that is not allowed, has made a browser ask."""
+    """The request comes from a web page whose origin is not allowed."""
 
     status = HTTPStatus.FORBIDDEN
     slug = "origin"
@@ -231,7 +231,7 @@ class NotAcceptableError(ProblemError):
 
 
 class RequestTimeoutError(ProblemError):
-    """The request has not come to its end in time."""
+    """The request was not received in full in time."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
     slug = "request-timeout"
@@ -239,7 +239,7 @@ class RequestTimeoutError(ProblemError):
 
 
 class TooLargeError(ProblemError):
-    """A body, one message of it, or the number of them is over its limit."""
+    """A body, one of its messages, or their number is over the limit."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     slug = "too-large"
@@ -248,7 +248,7 @@ class TooLargeError(ProblemError):
 
 
 class UnsupportedMediaTypeError(ProblemError):
-    """A published body is of a type that is neither JSON nor NDJSON."""
+    """A published body is neither JSON nor NDJSON, or is compressed."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     slug = "unsupported-media-type"
@@ -256,7 +256,7 @@ class UnsupportedMediaTypeError(ProblemError):
 
 
 class MisdirectedError(ProblemError):
-    """This process cannot speak for the whole service."""
+    """One worker was asked for something that each worker has of its own."""
 
     status = HTTPStatus.MISDIRECTED_REQUEST
     slug = "misdirected"
@@ -264,7 +264,7 @@ class MisdirectedError(ProblemError):
 
 
 class UnknownHostError(ProblemError):
-    """The host that was asked for is none of ours (RFC 9110, section 15.5.20)."""
+    """The request is for a host name that is not the service's (RFC 9110, section 15.5.20)."""
 
     status = HTTPStatus.MISDIRECTED_REQUEST
     slug = "unknown-host"
@@ -274,14 +274,14 @@ class UnknownHostError(ProblemError):
 
 
 class UpgradeRequiredError(ProblemError):
-    """A WebSocket handshake has come without its ``Upgrade`` (RFC 9110, section 15.5.22)."""
+    """A WebSocket handshake is without its ``Upgrade`` header (RFC 9110, section 15.5.22)."""
 
     status = HTTPStatus.UPGRADE_REQUIRED
     slug = "upgrade-required"
     title = "Upgrade required"
 
     def headers(self) -> dict[str, str]:
-        """Return what to upgrade to."""
+        """Return the protocol to upgrade to."""
         return {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
@@ -330,7 +330,7 @@ class HeadTooLargeError(ProblemError):
 
 
 class InternalError(ProblemError):
-    """A fault of ours; what went wrong stands in the log, not in the answer."""
+    """A fault of the service. The server's log has the details, the answer has none."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     slug = "internal-error"
@@ -346,12 +346,12 @@ class ConnectionLimitError(ProblemError):
     reject_reason = RejectReason.CONNECTION_LIMIT
 
     def headers(self) -> dict[str, str]:
-        """Return when to come back, and that the connection itself makes room."""
+        """Return when to try again, and close the connection, which frees a file descriptor."""
         return {**super().headers(), "Connection": "close"}
 
 
 class AcceptRateError(ProblemError):
-    """More streams are to be opened at once than the service can take."""
+    """Clients open streams faster than the service accepts them."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "accept-rate"

@@ -1,4 +1,4 @@
-"""What starts before the first request and ends after the last."""
+"""The lifespan of the service: starts before the first request, ends after the last."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
     """Open the log and run the background tasks while the application serves.
 
     Raises:
-        StartError: the log cannot be opened, or the keys of tokens are not there.
+        StartError: the log cannot be opened, or a file of keys cannot be used.
 
     """
     telemetry, streams = service.telemetry, service.streams
-    # Better fewer streams than configured than some that get neither a stream nor an answer.
+    # Fewer streams than configured are better than clients without a stream and without an answer.
     streams.limit = descriptors.room_for(streams.limit)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
@@ -43,7 +43,7 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
             descriptors.watch(),
         )
         await stack.enter_async_context(background)
-        # Under our own server the drain is over by then; under another one it happens here.
+        # Under our own server the drain is over before this; under another server it runs here.
         stack.push_async_callback(service.drain.run)
         stack.enter_context(tuned_for_streams())
         yield

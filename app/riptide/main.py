@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
-    """Return the application, for any ASGI server; ``riptide serve`` is the one with a drain.
+    """Return the application for any ASGI server. Only ``riptide serve`` drains at the signal.
 
     Raises:
-        InvalidSettingsError: no settings were given, and those of the environment are wrong.
+        InvalidSettingsError: a variable of the environment has a value that is not allowed.
         KeyFileError: the operators' token cannot be read.
 
     """
@@ -47,7 +47,7 @@ def make_app(service: Service) -> Starlette:
 
 
 def make_metrics_app(service: Service) -> Starlette:
-    """Return the application for a port of its own: a worker's metrics, or metrics and health."""
+    """Return the application of the metrics port: a worker's metrics, or metrics and health."""
     is_worker = service.metrics_targets is not None
     routes = worker_routes(service) if is_worker else operator_routes(service)
     return Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
@@ -62,7 +62,7 @@ def _make_middleware(settings: Settings) -> list[Middleware]:
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "HEAD", "POST"],
                 allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-                # With cookies, for EventSource; but not from anywhere.
+                # EventSource needs cookies, which are allowed unless any origin is.
                 allow_credentials=ANY not in settings.allowed_origins,
                 expose_headers=["Retry-After", "WWW-Authenticate"],
             )
@@ -71,7 +71,7 @@ def _make_middleware(settings: Settings) -> list[Middleware]:
 
 
 def _trust_proxies(settings: Settings) -> list[Middleware]:
-    """Return what takes the first address that is no trusted proxy's for the client's."""
+    """Return the middleware that reads the client's address from the headers of these proxies."""
     if not settings.trusted_proxies:
         return []
     trusted = list(settings.trusted_proxies)

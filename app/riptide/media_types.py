@@ -1,4 +1,4 @@
-"""What clients say of media types in Content-Type and Accept (RFC 9110, 8.3 and 12.5.1)."""
+"""Media types in Content-Type and Accept (RFC 9110, sections 8.3 and 12.5.1)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import mimeparse
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Browsers say 150 characters or so. Some that are quoted take the parser a time that grows with the
-# square of their number: 3 s for as many as a head may have, 1 ms for these.
+# Browsers send about 150 characters. The parser's time grows with the square of the number of
+# quoted ones: 3 s for as many as a request's head may have, 1 ms for this many.
 MAX_CHARACTERS = 1000
 
 
 def essence(content_type: str) -> str:
-    """Return the type and subtype in lower case, empty if they cannot be read."""
+    """Return the type and subtype in lower case, empty if they cannot be parsed."""
     if len(content_type) > MAX_CHARACTERS:
         return ""
     try:
@@ -25,7 +25,7 @@ def essence(content_type: str) -> str:
 
 
 def best_match(supported: Iterable[str], accept: str) -> str:
-    """Return the type that the client likes best, empty if there is none or it cannot be read.
+    """Return the type that the client prefers, empty if it accepts none or cannot be parsed.
 
     Of several that fit equally well, the last one wins.
     """

@@ -16,21 +16,21 @@ from riptide.errors import InvalidMessageError, InvalidPositionError, InvalidTop
 MAX_TOPIC_LENGTH = 128
 _TOPIC = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~:-]{{0,{MAX_TOPIC_LENGTH - 1}}}")
 _MESSAGE_ID = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,17})")
-# JSON strings cannot hold these raw, so in valid JSON they are insignificant white space.
+# JSON strings cannot contain these unescaped, so in valid JSON they are insignificant white space.
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 NANOSECONDS = 1_000_000_000
-# What a message takes beside its payload and encodings: the object, its list, its integers.
+# Bytes of a message beside its payload and encodings: the object, its list, its integers.
 OVERHEAD_BYTES = 320
 
 
 class MessageId(NamedTuple):
-    """``<epoch>-<sequence>``: the life of the log that it was published in, and its number.
+    """``<epoch>-<sequence>``: the life of the log in which a message was published, and its number.
 
-    Sequence numbers count from 1 in each topic, and go on from life to life.
+    Sequence numbers count from 1 in each topic, and continue from life to life.
 
-    As the position of a consumer it means "everything after this one"; sequence 0 is the
-    place before the first message.
+    As the position of a consumer, an id means "everything after this message"; sequence 0 is the
+    position before the first message.
     """
 
     epoch: str
@@ -41,7 +41,7 @@ class MessageId(NamedTuple):
         """Read an id.
 
         Raises:
-            InvalidPositionError: the text has not the form of an id.
+            InvalidPositionError: the text does not have the form of an id.
 
         """
         match = _MESSAGE_ID.fullmatch(text)
@@ -70,7 +70,7 @@ def parse_position(text: str) -> Position:
     """Read ``earliest``, ``latest`` or a message id.
 
     Raises:
-        InvalidPositionError: it is none of them.
+        InvalidPositionError: the text is none of these.
 
     """
     try:
@@ -96,7 +96,7 @@ class Acceptance(NamedTuple):
 
     @classmethod
     def at(cls, unix_ns: int) -> Acceptance:
-        """Return a moment of Unix time, placed on the monotonic clock by the clocks of now."""
+        """Return a moment of Unix time, converted by the present difference of the two clocks."""
         return cls(unix_ns, time.monotonic_ns() - (time.time_ns() - unix_ns))
 
 
@@ -105,8 +105,8 @@ class Message:
 
     ``accepted_at`` is Unix time, ``accepted_ns`` the same moment on this process's monotonic
     clock, both in nanoseconds; ``payload`` is JSON on one line; ``traceparent`` is the W3C trace
-    context of its publish, empty if it is not traced. ``encoded`` has room for what each encoding
-    made of the message, so that it is made once for all consumers.
+    context of its publish, empty if it is not traced. ``encoded`` has a slot for each encoding, so
+    that the message is encoded once for all consumers.
     """
 
     __slots__ = (
@@ -135,13 +135,13 @@ class Message:
         self.encoded: list[bytes | None] = [None, None, None]
 
     def held_bytes(self) -> int:
-        """Return how many bytes it takes in memory, with what was encoded of it."""
+        """Return how many bytes the message and its encodings take in memory."""
         encoded = sum(len(frame) for frame in self.encoded if frame is not None)
         return OVERHEAD_BYTES + len(self.payload) + len(self.traceparent) + encoded
 
     @property
     def sampled(self) -> bool:
-        """Whether its trace is one that is kept (the flag of W3C Trace Context)."""
+        """Whether the message's trace is sampled (the flag of W3C Trace Context)."""
         return bool(self.traceparent) and int(self.traceparent[-1], 16) % 2 == 1
 
     @property
@@ -158,15 +158,15 @@ class Message:
 
 @functools.lru_cache(maxsize=16)
 def _in_utc(seconds: int) -> str:
-    """Return a second of Unix time as RFC 3339; one is mostly that of the message before."""
+    """Return a second of Unix time as RFC 3339. Cached, because neighbouring messages share it."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def check_topic(name: str) -> str:
-    """Return the name if it is a topic's.
+    """Return the name if it is valid for a topic.
 
     Raises:
-        InvalidTopicError: it is empty, too long, or has other characters than URLs and
+        InvalidTopicError: the name is empty, too long, or has other characters than URLs and
             file names take without escaping.
 
     """
@@ -185,7 +185,7 @@ def parse_payload(text: bytes) -> bytes:
     and escapes in strings stay as they are.
 
     Raises:
-        InvalidMessageError: it is not JSON.
+        InvalidMessageError: the text is not JSON in UTF-8.
 
     """
     try:

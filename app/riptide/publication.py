@@ -1,4 +1,4 @@
-"""What travels from a publisher to the log: messages for one topic that are kept together."""
+"""A publication: payloads for one topic, on their way from a publisher to the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Publication(NamedTuple):
-    """Payloads for a topic, all of which are kept, or none.
+    """Payloads for a topic. The log keeps all of them or none.
 
     Each payload is JSON on one line. ``traceparent`` is the W3C trace context that the messages
     carry to their consumers, empty if the publish is not traced.

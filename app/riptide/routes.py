@@ -1,4 +1,4 @@
-"""Which path leads where."""
+"""The routes: which path leads to which endpoint."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
     from riptide.service import Service
 
-# A topic's name is checked by its endpoint, so that a bad one is told what is wrong with it.
+# The route takes any name, so that the endpoint can say what is wrong with a bad one.
 TOPIC = "/topics/{topic:path}"
 
 
 class ByMethod:
-    """A topic's path, an application a method: so a wrong method is told all the right ones."""
+    """One path with an application per method, so that a 405 lists all methods of the path."""
 
     def __init__(self, **applications: ASGIApp) -> None:
         self.methods = list(applications)
         self._applications = applications
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; the route lets no other methods through.
+        """Pass the request on. The route has refused all other methods.
 
         Raises:
-            NotFoundError: it names no topic at all.
+            NotFoundError: the path names no topic.
 
         """
         if not scope["path_params"]["topic"]:
@@ -51,18 +51,18 @@ class ByMethod:
 
 
 def client_routes(service: Service) -> list[BaseRoute]:
-    """Return what clients use: topics, their list, the page and the description of the API.
+    """Return the clients' routes: topics, their list, the page and the description of the API.
 
-    Streams and publishes report no ``http.server.*``. A stream's life would land in request
-    durations, whose bounds end at 10 seconds; and that instrumentation would take more time than
-    all the rest of a publish, which has metrics and a span of its own.
+    Streams and publishes report no ``http.server.*``, because they have metrics and spans of their
+    own. The bounds of request durations end at 10 seconds, too early for streams; and that
+    instrumentation would take more time than all the rest of a publish.
     """
     topic = ByMethod(
         GET=Subscribe(service.gate, service.streams, service.telemetry.lifecycle),
         POST=request_response(Publish(service.gate, service.ingest).publish),
     )
     return [
-        # First, because they are asked for most, and routes are compared in this order.
+        # First, because routes are tried in this order, and topics get the most requests.
         Route(TOPIC, topic, methods=topic.methods),
         WebSocketRoute(TOPIC, SubscribeWebSocket(service.gate, service.streams)),
         _plain(service, "/topics", Topics(service.gate, service.hub).topics),
@@ -72,9 +72,9 @@ def client_routes(service: Service) -> list[BaseRoute]:
 
 
 def operator_routes(service: Service) -> list[BaseRoute]:
-    """Return what operators use: metrics and health, behind their token if there is one.
+    """Return the operators' routes: metrics and health, behind their token if there is one.
 
-    They can be kept from everybody else on a port of their own.
+    ``RIPTIDE_METRICS_PORT`` moves these routes to a port of their own.
     """
     shares_port = service.metrics_targets is not None
     metrics = misdirected if shares_port else Metrics(service.telemetry).metrics
@@ -89,7 +89,7 @@ def operator_routes(service: Service) -> list[BaseRoute]:
 
 
 def worker_routes(service: Service) -> list[BaseRoute]:
-    """Return what a worker has on a port of its own: its metrics, which nothing instruments."""
+    """Return the routes of a worker's own port: its metrics, which report no ``http.server.*``."""
     metrics = Metrics(service.telemetry).metrics
     return [Route("/metrics", metrics, middleware=_guards(service))]
 
@@ -109,7 +109,7 @@ def _plain(
 ) -> Route:
     """Return a route that reports ``http.server.*``.
 
-    It has no spans unless ``traced``: probes and scrapers ask without end.
+    The route has no spans unless ``traced``, because probes and scrapers ask without end.
     """
 
     def name_span(_scope: Any) -> tuple[str, dict[str, str]]:

@@ -34,10 +34,10 @@ DISTRIBUTION = "riptide-streaming"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """All parts of one process, which routes, lifespan and server take what they need from.
+    """All parts of one process. Routes, lifespan and server take what they need from here.
 
     ``metrics_targets`` is set in a worker, one of several that share a port. ``operators_token`` is
-    what metrics and health ask for, None if they ask for nothing.
+    the token that metrics and health require, None if they require none.
     """
 
     settings: Settings
@@ -55,7 +55,7 @@ class Service:
 
 
 def make_service(settings: Settings, metrics_targets: MetricsTargets | None = None) -> Service:
-    """Put the parts together; nothing is opened and nothing runs until the lifespan does.
+    """Put the parts together. Nothing is opened and nothing runs until the lifespan begins.
 
     Raises:
         InvalidSettingsError: an OTEL_* variable has a value that is not allowed.

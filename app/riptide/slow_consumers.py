@@ -1,4 +1,4 @@
-"""What happens to consumers that are too slow, topic by topic."""
+"""The policies for slow consumers, and the rules that choose one for each topic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PATTERN = re.compile(r"[A-Za-z0-9._~:*-]{1,128}")
 
 
 class SlowConsumerPolicy(StrEnum):
-    """What happens to a live consumer whose next message has left the ring, or is too old."""
+    """The treatment of a live consumer whose next message has left the ring, or is too old."""
 
     DISCONNECT = "disconnect"
     DROP_OLDEST = "drop_oldest"
@@ -29,17 +29,17 @@ class SlowConsumerRule(NamedTuple):
 
 
 def parse_rules(text: str) -> tuple[SlowConsumerRule, ...]:
-    """Read ``prices.*=latest,*=disconnect``; a policy alone is that of all topics.
+    """Read rules like ``prices.*=latest,*=disconnect``. A policy alone applies to all topics.
 
     Raises:
-        ValueError: it is neither; says which part of it.
+        ValueError: a pattern or a policy is not valid; the text names it.
 
     """
     return tuple(_parse_rule(part.strip()) for part in text.split(","))
 
 
 def policy_for(topic: str, rules: Sequence[SlowConsumerRule]) -> SlowConsumerPolicy:
-    """Return the policy of the first rule that fits; where none does, nobody loses anything."""
+    """Return the policy of the first rule that fits, or ``disconnect``, which loses nothing."""
     for rule in rules:
         if fnmatchcase(topic, rule.pattern):
             return rule.policy

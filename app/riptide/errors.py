@@ -63,11 +63,11 @@ class InvalidSettingsError(StartError):
 
 
 class DataDirectoryError(StartError):
-    """The data directory cannot be created, written to, or is in use by another process."""
+    """The data directory cannot be created or written to, or another process uses it."""
 
 
 class LogCorruptError(StartError):
-    """The log's file is damaged or is not one of ours; it is left as it is."""
+    """The log's file is damaged or was not made by Riptide. The file is left as it is."""
 
 
 class AddressError(StartError):
@@ -75,7 +75,7 @@ class AddressError(StartError):
 
 
 class ExposedError(StartError):
-    """Others could reach the service, and there is no access control."""
+    """The network could reach the service, and there is no access control."""
 
 
 class KeyFileError(StartError):

@@ -71,7 +71,7 @@ def _make_middleware(settings: Settings) -> list[Middleware]:
 
 
 def _trust_proxies(settings: Settings) -> list[Middleware]:
-    """Return the middleware that reads the client's address from the headers of these proxies."""
+    """Return the middleware that reads the client's address from the headers of proxies."""
     if not settings.trusted_proxies:
         return []
     trusted = list(settings.trusted_proxies)

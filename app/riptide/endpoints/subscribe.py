@@ -87,7 +87,7 @@ class Subscribe:
 
 
 def _refuse_in_band(http_format: HttpFormat, last_id: str, refusal: ProblemError) -> Response:
-    """Refuse an ``EventSource`` that reconnects by a stream of one record.
+    """Refuse a reconnecting ``EventSource`` with a stream of one record.
 
     After any status but 200, ``EventSource`` never reconnects again (WHATWG HTML, section 9.2.3).
     """

@@ -9,7 +9,7 @@ from riptide.message import Edge, Position, parse_position
 
 
 class StreamRange(NamedTuple):
-    """The position to begin after. A finite stream ends at what is the newest message then."""
+    """The position to begin after. A finite stream ends at what is then the newest message."""
 
     position: Position
     finite: bool = False

@@ -196,7 +196,7 @@ class Subscription:
         return Missed(count, reason)
 
     def source(self) -> Source:
-        """Return whether the next message was published before the subscription began, or since."""
+        """Return whether the next message was published before or since the subscription began."""
         return Source.REPLAY if self.cursor < self.replay_until else Source.LIVE
 
     def wake(self) -> None:

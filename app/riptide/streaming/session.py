@@ -35,7 +35,7 @@ CLIENT_GONE = {CloseReason.CLIENT_CLOSED, CloseReason.CLIENT_VANISHED}
 
 
 class SessionContext(NamedTuple):
-    """What all sessions of a process share.
+    """The parts that all sessions of a process share.
 
     ``retry_s`` is about how long clients are asked to wait before they reconnect, in seconds.
     """

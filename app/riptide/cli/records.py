@@ -31,9 +31,10 @@ def parse(record: bytes) -> dict[str, Any]:
 def as_data(record: bytes, members: dict[str, Any]) -> bytes:
     """Return a message's JSON value, as it was published (digits, escapes and order of keys)."""
     start = record.find(_DATA)
+    *before, last = members
     # Quotes inside a JSON string are escaped, so the match is a member, not text. It is the
-    # record's own member, because only strings (id and time) stand before it.
-    if start < 0 or len(members) != 3 or next(reversed(members)) != "data":  # noqa: PLR2004  # id, time and data
+    # record's own member if only strings stand before it.
+    if start < 0 or last != "data" or not all(isinstance(members[name], str) for name in before):
         return orjson.dumps(members["data"])
     return record[start + len(_DATA) : -1]
 

@@ -33,11 +33,19 @@ def test_the_value_is_cut_out_of_a_message_byte_for_byte(value: object, ascii_on
         b'{"data":[1],"id":"x-1","time":"t"}',
         b'{"id":"x-1","data":[1],"time":"t"}',
         b'{"id":"x-1","via":{"x":0,"data":2},"time":"t","data":[1]}',
+        b'{"id":{"x":0,"data":2},"time":"t","data":[1]}',
         b'{ "id": "x-1", "time": "t", "data": [1] }',
     ],
 )
 def test_the_value_is_found_wherever_a_message_has_it(record: bytes) -> None:
     assert as_data(record, parse(record)) == b"[1]"
+
+
+@pytest.mark.parametrize("value", [b"1e2", b"12345678901234567890123.10", b'{"b":1,"a":"\\u00e9"}'])
+def test_the_value_of_a_traced_message_is_as_it_was_published_too(value: bytes) -> None:
+    trace = f"00-{'0af7651916cd43dd' * 2}-b7ad6b7169203331-01".encode()
+    record = b'{"id":"x-1","time":"t","traceparent":"%b","data":%b}' % (trace, value)
+    assert as_data(record, parse(record)) == value
 
 
 def test_only_a_value_that_is_a_string_becomes_text() -> None:

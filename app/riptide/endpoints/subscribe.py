@@ -39,7 +39,8 @@ class Subscribe:
         """Serve a stream to its end.
 
         Raises:
-            ProblemError: the stream was refused, and nothing has been sent.
+            ProblemError: the stream was refused, and nothing has been sent. The refusal has been
+                counted, that of a HEAD request too.
 
         """
         # No ``Request`` is made: a stream would keep it in memory, and may stay open for days.
@@ -49,7 +50,7 @@ class Subscribe:
         try:
             identity = await self._gate.admit_consumer(scope, http_format.encoding.protocol, topic)
             if scope["method"] == "HEAD":
-                check_topic(topic)
+                self._check_topic(topic, http_format)
                 response = Response()
                 response.raw_headers = response_headers(http_format)
                 await response(scope, receive, send)
@@ -61,6 +62,14 @@ class Subscribe:
             if not is_sse or last_id is None or refusal.retry_after is None:
                 raise
             await _refuse_in_band(http_format, last_id, refusal)(scope, receive, send)
+
+    def _check_topic(self, topic: str, http_format: HttpFormat) -> None:
+        try:
+            check_topic(topic)
+        except ProblemError as problem:
+            protocol = http_format.encoding.protocol
+            self._lifecycle.connection_rejected(protocol, problem.reject_reason)
+            raise
 
     def _choose_format(self, headers: Headers) -> HttpFormat:
         """Return the format that the client prefers.

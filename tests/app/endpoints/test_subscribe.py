@@ -212,10 +212,21 @@ async def test_each_refusal_of_a_stream_is_counted_once(
 ) -> None:
     answer = await ask(app, "GET", path, query=query, headers=list(headers.items()))
     assert answer.status == status
-    counts = {
-        (str(name), str(each)): count
-        for name, metrics in service.telemetry.metrics.by_protocol.items()
-        for each, count in metrics.rejected.items()
+    assert _rejected(service) == {(protocol, reason): 1}
+
+
+async def test_each_refusal_of_a_head_request_is_counted_as_that_of_a_stream(
+    app: Starlette, service: Service
+) -> None:
+    assert (await ask(app, "HEAD", "/topics/-")).status == 400
+    assert (await ask(app, "HEAD", "/topics/a", headers=[("Accept", "image/png")])).status == 406
+    assert _rejected(service) == {("ndjson", "invalid_request"): 2}
+
+
+def _rejected(service: Service) -> dict[tuple[str, str], int]:
+    return {
+        (str(protocol), str(reason)): count
+        for protocol, metrics in service.telemetry.metrics.by_protocol.items()
+        for reason, count in metrics.rejected.items()
         if count
     }
-    assert counts == {(protocol, reason): 1}

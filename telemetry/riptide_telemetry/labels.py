@@ -221,7 +221,7 @@ class CloseReason(ClosedSet):
         StreamOutcome.FAILED,
         ErrorType.INTERNAL,
         True,
-        "a fault of ours",
+        "an unexpected error on the server",
     )
 
     def __new__(  # noqa: PLR0913, PLR0917  # the columns of the table above

@@ -1,4 +1,4 @@
-"""The recording layer: tell a ``Lifecycle`` what happens to streams, scrape what follows."""
+"""Metrics of streams: report events to a ``Lifecycle``, then scrape or export the metrics."""
 
 from riptide_telemetry import catalog
 from riptide_telemetry.batch import MessageBatch

@@ -1,4 +1,4 @@
-"""Messages that are handed to a transport in one write, as telemetry counts them."""
+"""Messages that are handed to a transport together, as telemetry counts them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class MessageBatch:
-    """``count`` messages that have ``size_bytes`` in all.
+    """``count`` messages of ``size_bytes`` bytes in all.
 
     ``accepted_ns`` says when each message was accepted, on the monotonic clock, oldest first; it is
-    empty where nobody knows. One message may stand for all in exemplars and spans: ``trace`` is the
+    empty if that is unknown. One message may stand for all in exemplars and spans: ``trace`` is the
     span that published it, None if it is not sampled, and ``traced`` is its position in
     ``accepted_ns``.
 
-    An application may derive a class from this one that has more to say of its batches.
+    Applications may derive classes with more attributes.
     """
 
     __slots__ = ("accepted_ns", "count", "size_bytes", "trace", "traced")

@@ -1,4 +1,4 @@
-"""How late the event loop is: the one number that tells that it is overworked."""
+"""The lag of the event loop: how late its timers are when the loop is overloaded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MEMORY_S = 15.0
 
 
 class EventLoopMonitor:
-    """Sets a short timer again and again and notes how late it comes.
+    """Sleeps for 0.1 s again and again, and measures how much longer each sleep takes.
 
-    ``tick`` is called every time, for what else has to be done now and then.
+    ``tick`` is called after each sleep, for periodic work of the application.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class EventLoopMonitor:
         self._due: float | None = None
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Measure until cancelled."""
         try:
             while True:
                 due = self._due = self._clock() + INTERVAL_S
@@ -44,7 +44,7 @@ class EventLoopMonitor:
             self._due = None
 
     def lag_seconds(self) -> float:
-        """Return the largest delay of late, counting one that has not ended yet."""
+        """Return the largest delay of the last 15 s, including one that has not ended yet."""
         due = self._due
         pending = 0.0 if due is None else self._clock() - due
         return max(pending, *self._delays.copy())

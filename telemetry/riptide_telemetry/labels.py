@@ -1,4 +1,7 @@
-"""The closed sets of label values: nothing else ever becomes a label of a Riptide metric."""
+"""The closed sets of label values, so that clients cannot add series.
+
+Only two labels have other values: ``topic`` (the operator's allow-list) and ``version``.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class ClosedSet(str, Enum):
-    """An enum whose members are strings, as those of ``enum.StrEnum`` (new in Python 3.11)."""
+    """A string enum like ``enum.StrEnum``, which Python 3.10 lacks."""
 
     __str__ = str.__str__
-    # Enum's own is a Python function, and half of what it costs to count something by a label.
+    # ``Enum.__hash__`` is a Python function: it would be half of the cost of counting by a label.
     __hash__ = str.__hash__
 
 
@@ -26,14 +29,14 @@ class StreamProtocol(ClosedSet):
 
 
 class Source(ClosedSet):
-    """Whether a message was published after its consumer came (live) or before (replay)."""
+    """Whether a message was published after its consumer joined (live) or before (replay)."""
 
     LIVE = "live"
     REPLAY = "replay"
 
 
 class ReconnectionOutcome(ClosedSet):
-    """What a consumer that came back with a position was told first."""
+    """What a consumer that gave a position to resume from was told first."""
 
     RESUMED = "resumed"
     GAP = "gap"
@@ -79,7 +82,7 @@ class RejectReason(ClosedSet):
 
 
 class Signal(ClosedSet):
-    """What telemetry sends by OTLP."""
+    """A kind of telemetry that can be exported over OTLP."""
 
     METRICS = "metrics"
     TRACES = "traces"
@@ -87,7 +90,7 @@ class Signal(ClosedSet):
 
 
 class StreamOutcome(ClosedSet):
-    """How a stream ended: whole, broken, or because one side no longer wanted it."""
+    """How a stream ended: complete, by an error, or because one side gave it up."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -106,11 +109,10 @@ class ErrorType(ClosedSet):
 class CloseReason(ClosedSet):
     """Every way in which a connection can end.
 
-    Each member carries what follows from it: ``websocket_code`` (RFC 6455, section 7.4, and
-    IANA's registry; the code that we send, or the one that stands for what the client did),
-    ``outcome`` of the
-    streams that were open, ``error_type`` where the end is an error, ``reconnect`` where
-    the client does well to come back, and ``meaning`` in a sentence.
+    Each member has a ``websocket_code`` (RFC 6455, section 7.4, and IANA's registry; the code that
+    we send, or the one that stands for what the client did), the ``outcome`` of the streams that
+    were open, an ``error_type`` (None if the end is no error), ``reconnect`` (whether the client
+    should come back) and a ``meaning``, which clients and operators see.
     """
 
     websocket_code: int

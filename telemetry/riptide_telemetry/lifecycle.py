@@ -1,11 +1,11 @@
-"""The words in which an application tells telemetry what happens to its streams."""
+"""The calls with which an application tells telemetry what happens to its streams."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from riptide_telemetry.batch import MessageBatch
-from riptide_telemetry.traces.tracing import Publishing, Tracing
+from riptide_telemetry.traces.tracing import ConnectionTotals, Publishing, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,32 +20,31 @@ if TYPE_CHECKING:
         Source,
         StreamProtocol,
     )
-from riptide_telemetry.traces.tracing import ConnectionTotals
 
 _UNTRACED = Tracing()
 
 
 class Lifecycle:
-    """Synchronous calls that do no I/O and never raise.
+    """Synchronous calls that never raise and, log records aside, do no I/O.
 
-    This class itself is telemetry switched off: each call does nothing. ``StreamLifecycleManager``
-    records them; callers need not know which they have. A ``connection_id`` that is not open is
-    ignored, so late calls are safe.
+    This class is telemetry switched off: each call does nothing. ``StreamLifecycleManager``
+    records; callers need not know which of the two they have. A call with a ``connection_id`` that
+    is not open is ignored, so late calls are safe.
     """
 
     def connection_established(
         self, connection_id: str, protocol: StreamProtocol, topic: str = "", traceparent: str = ""
     ) -> None:
-        """Take note that a connection has opened, to read a topic.
+        """Record that a connection was opened to read a topic.
 
-        ``traceparent`` is that of the client's own span, as its request had it.
+        ``traceparent`` is the request's header (W3C Trace Context), or empty.
         """
 
     def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
-        """Take note that a stream has begun on it; the total is known for finite ones."""
+        """Record that a stream began on the connection; ``total_items`` is None if unknown."""
 
     def items_sent(self, connection_id: str, batch: MessageBatch, source: Source) -> None:
-        """Record messages that were handed to the transport in one write."""
+        """Record messages that were handed to the transport just now."""
 
     def items_fanned_out(
         self,
@@ -56,9 +55,9 @@ class Lifecycle:
     ) -> None:
         """Record one batch of live messages that was handed to the transports of many connections.
 
-        ``written_ns`` says when each connection was handed the batch, in order of time, on the
-        clock of ``batch.accepted_ns``. The first batch of a connection is not for this call but for
-        ``items_sent``, which records the time to the first message.
+        ``written_ns`` has the time of each write, in ascending order, in nanoseconds on the clock
+        of ``batch.accepted_ns``. The first batch of a connection belongs to ``items_sent`` instead,
+        which records the time to the first message.
         """
 
     def item_sent(
@@ -68,69 +67,70 @@ class Lifecycle:
         self.items_sent(connection_id, MessageBatch(1, size_bytes, (accepted_ns,)), source)
 
     def item_dropped(self, connection_id: str, reason: DropReason) -> None:
-        """Take note of one message; see ``items_dropped``."""
+        """Record one message; see ``items_dropped``."""
         self.items_dropped(connection_id, reason)
 
     def items_dropped(self, connection_id: str, reason: DropReason, count: int = 1) -> None:
-        """Take note of messages that the consumer will not get."""
+        """Record messages that the consumer will not get."""
 
     def item_received(self, connection_id: str) -> None:
-        """Take note that the client sent a message."""
+        """Record that the client sent a message."""
 
     def write_stalled(self, connection_id: str) -> None:
-        """Take note that a write has begun to wait for the client."""
+        """Record that a write began to wait for the client."""
 
     def write_blocked(self, connection_id: str, seconds: float) -> None:
-        """Take note of how long it waited, once it no longer does."""
+        """Record how long a write had to wait for the client, once the wait is over."""
 
     def reconnected(self, connection_id: str, outcome: ReconnectionOutcome) -> None:
-        """Take note that the consumer brought a position."""
+        """Record that the consumer gave a position to resume from, and the outcome."""
 
     def progress_update(
         self, connection_id: str, request_id: str, completed: int, total: int, throughput: float
     ) -> None:
-        """Take note of how far a finite stream has come; throughput in messages a second."""
+        """Record how far a finite stream has come; ``throughput`` is in messages per second."""
 
     def stream_completed(
         self, connection_id: str, request_id: str, summary: Mapping[str, object] | None = None
     ) -> None:
-        """Take note that a stream has delivered everything."""
+        """Record that a stream has delivered everything. Log and listeners get ``summary``."""
 
     def stream_cancelled(self, connection_id: str, request_id: str) -> None:
-        """Take note that a side no longer wants the stream."""
+        """Record that the client or the server gave up a stream before its end."""
 
     def stream_error(
         self,
         connection_id: str,
         error: ErrorType,
-        recoverable: bool,  # noqa: FBT001  # the verb's third word, as the contract has it
+        recoverable: bool,  # noqa: FBT001  # public signature: callers may pass it by position
         detail: str = "",
     ) -> None:
-        """Take note of an error; unless recoverable, the connection's streams have failed."""
+        """Record an error. Unless it is recoverable, the connection's open streams have failed."""
 
     def connection_closed(
         self, connection_id: str, reason: CloseReason, totals: ConnectionTotals | None = None
     ) -> None:
-        """Take note that a connection is gone, and with it the streams it still carried.
+        """Record that a connection has closed. Streams that are still open on it end with it.
 
-        ``totals`` are those of its life, where they were kept.
+        ``totals`` are those of the connection's life, for its closing span.
         """
 
     def connection_rejected(self, protocol: StreamProtocol, reason: RejectReason) -> None:
-        """Take note that a stream was refused before it began."""
+        """Record that a stream was refused before it began."""
 
     def publishing(self, topic: str, traceparent: str) -> Publishing:
-        """Begin to trace a publish, to be entered while it lasts; the trace its messages carry.
+        """Begin to trace a publish; enter the result while the publish lasts.
 
-        ``traceparent`` is that of the publisher's own span, as its request had it, or empty.
+        ``traceparent`` is the request's header (W3C Trace Context), or empty. Messages carry the
+        ``traceparent`` of the result.
         """
         return _UNTRACED.publishing(topic, traceparent)
 
     def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
-        """Take note of messages that a publisher offered, to a topic."""
+        """Record messages that a publisher offered to a topic."""
 
     def log_appended(self, seconds: float) -> None:
-        """Take note that an append to the log has ended, well or badly."""
+        """Record how long an append to the log took, whether it succeeded or failed."""
 
     def messages_unaccounted(self, count: int) -> None:
-        """Take note that a subscription broke the law of conservation by so many messages."""
+        """Record by how many messages a subscription breaks offered = sent + dropped + queued."""

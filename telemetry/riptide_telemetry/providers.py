@@ -1,4 +1,4 @@
-"""Puts telemetry together from the standard OTEL_* variables."""
+"""Builds telemetry from the standard ``OTEL_*`` variables."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ DEFAULT_SERVICE_NAME = "riptide"
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """Everything that an application needs of telemetry.
+    """What an application uses of telemetry.
 
-    ``pushes_only`` says that metrics are not at ``exposition``, because they go elsewhere or
-    nowhere; ``export_health`` has what became of the exports of each signal. ``log_handler`` is for
-    the root logger, where log records are to be exported.
+    ``pushes_only`` is True if ``exposition`` has no metrics of streams, because they are only
+    exported over OTLP, or not at all. ``export_health`` has the results of each signal's exports.
+    ``log_handler`` is for the root logger; it is None unless log records are exported.
     """
 
     lifecycle: Lifecycle
@@ -58,12 +58,17 @@ class Telemetry:
     _riptide_metrics: RiptideMetrics | None
 
     def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
-        """Read these gauges from their owners from now on (see ``RiptideMetrics.observe``)."""
+        """Read each gauge from its function from now on (see ``RiptideMetrics.observe``).
+
+        Raises:
+            ValueError: a metric is not a gauge without labels.
+
+        """
         if self._riptide_metrics is not None:
             self._riptide_metrics.observe(gauges)
 
     def shutdown(self) -> None:
-        """Export what is left and stop; blocks, for 5 seconds at most if nobody takes it."""
+        """Export what is left and stop. Blocks for at most 5 seconds."""
         self._exports.shutdown()
 
 
@@ -72,17 +77,18 @@ def start_telemetry(
     extra_readers: Sequence[ProducingReader] = (),
     topic_prefixes: Sequence[str] = (),
 ) -> Telemetry:
-    """Return telemetry of its own: nothing global is set, so several can live in one process.
+    """Return new telemetry. It sets nothing global, so one process can have several.
 
     The standard ``OTEL_*`` variables describe the process and decide what is exported where
-    (see ``read_export_settings``); without any, metrics are there to be scraped, and nothing needs
-    a network. ``OTEL_SDK_DISABLED=true`` switches recording off, and ``/metrics`` then has only
-    what the process itself shows. ``topic_prefixes`` are the values that the label ``topic`` may
-    have.
+    (see ``read_export_settings``). Without any, metrics can be scraped, and nothing needs a
+    network. ``OTEL_SDK_DISABLED=true`` switches recording off; ``/metrics`` then has only the
+    metrics of the process. ``version`` is the application's. ``topic_prefixes`` are the values of
+    the label ``topic``; a topic with none of these prefixes counts as ``other``.
 
     Raises:
-        InvalidTelemetryError: a variable has a value that is not allowed.
-        ValueError: there are too many prefixes.
+        InvalidTelemetryError: a variable has a value that is not allowed, or asks for an exporter
+            that is not installed.
+        ValueError: there are more than 50 prefixes.
 
     """
     settings = read_export_settings(os.environ)
@@ -110,7 +116,7 @@ def start_telemetry(
         )
     scraped = ScrapedReader()
     readers = [*extra_readers, scraped] if settings.prometheus else extra_readers
-    # Ended by us, and in time: the SDK's exit handler would wait for a collector that hangs.
+    # No exit handler: it would wait up to 30 s for a collector that hangs. ``shutdown`` waits 5 s.
     provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     riptide_metrics = RiptideMetrics(provider.get_meter(SCOPE), metrics, version, exports.health)
     for each in extra_readers:
@@ -133,8 +139,7 @@ def start_telemetry(
 
 
 def _resource(version: str) -> Resource:
-    # Resource.create() lets OTEL_RESOURCE_ATTRIBUTES win over what it is given, but falls back
-    # to "unknown_service" for the name, which ours replaces.
+    # Unless a variable names the service, Resource.create() calls it "unknown_service".
     name = os.environ.get("OTEL_SERVICE_NAME") or DEFAULT_SERVICE_NAME
     described = Resource.create({SERVICE_VERSION: version})
     if str(described.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):

@@ -1,4 +1,4 @@
-"""The double that ships beside the real thing: telemetry in memory, and a clock that one turns."""
+"""Test doubles: telemetry in memory, and a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class ManualClock:
 
 
 class InMemoryTelemetry:
-    """A ``lifecycle`` to hand to what is tested, and the ``value`` of every metric after it.
+    """A ``lifecycle`` for the code under test, and the ``value`` of every metric afterwards.
 
-    The whole way is the real one, from the lifecycle through the instruments to a reader; only
-    the clock and the last step are not.
+    Everything from the lifecycle to the instruments is real. Only the clock is manual, and the
+    reader keeps the metrics in memory.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class InMemoryTelemetry:
         self.metrics = StreamingMetrics(self.clock.seconds)
         self.lifecycle = StreamLifecycleManager(self.metrics, self.clock.ns)
         self._reader = InMemoryMetricReader()
-        # Nothing outlives the test: no exit handler.
+        # An exit handler would keep the provider until the process ends.
         self._provider = MeterProvider([self._reader], shutdown_on_exit=False)
         self.export_health = {signal: ExportHealth(signal) for signal in Signal}
         self.instruments = RiptideMetrics(
@@ -62,10 +62,10 @@ class InMemoryTelemetry:
     def value(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's series that have these labels; of histograms, their count.
 
-        The name is that of the instrument, or the one that Prometheus shows.
+        ``name`` is the instrument's, or the one that Prometheus shows.
 
         Raises:
-            LookupError: no series has that name and these labels, so that a misspelt one is not 0.
+            LookupError: no series has that name and these labels. A misspelt name is not 0.
 
         """
         points = [

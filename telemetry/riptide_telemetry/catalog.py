@@ -1,7 +1,7 @@
 """Every metric of Riptide, exactly once, as data.
 
-Instrument names follow OpenTelemetry; the names that Prometheus shows follow from them by the
-exporter's rules, and ``prometheus_name`` says which.
+Instrument names follow OpenTelemetry's conventions. ``prometheus_name`` is what Prometheus shows
+(OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility").
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from riptide_telemetry.labels import (
 
 
 class Kind(Enum):
-    """How a metric behaves. Up-down counters and gauges are both gauges to Prometheus."""
+    """The kind of an instrument. Prometheus shows up-down counters as gauges."""
 
     COUNTER = "counter"
     UP_DOWN_COUNTER = "up_down_counter"
@@ -36,7 +36,7 @@ class Kind(Enum):
 
 
 class Label(NamedTuple):
-    """A label and the closed set of its values; None: the operator's allow-list has them."""
+    """A label and the closed set of its values; None if the operator's allow-list sets them."""
 
     key: str
     values: type[ClosedSet] | None
@@ -47,7 +47,11 @@ _UNIT_SUFFIXES = {"s": "_seconds", "By": "_bytes"}
 
 @dataclass(frozen=True, slots=True)
 class MetricDefinition:
-    """A metric: ``unit`` as UCUM ("s", "By", "{message}"; none on ratios), ``bounds`` in it."""
+    """A metric.
+
+    ``unit`` is a UCUM code ("s", "By", "{message}"), empty for ratios. ``bounds`` are the upper
+    bounds of a histogram's buckets, in that unit.
+    """
 
     name: str
     kind: Kind
@@ -65,7 +69,7 @@ class MetricDefinition:
     def label_sets(self) -> list[dict[str, str]]:
         """Return every combination of label values: the series that always exist.
 
-        None of a metric by topic: which there are, the allow-list says.
+        A metric by topic has none: its series depend on the allow-list.
         """
         keys = [label.key for label in self.labels]
         combinations = itertools.product(*(label.values or () for label in self.labels))
@@ -78,7 +82,7 @@ _DURATION_BOUNDS = (
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),
     *(30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
 )
-# From what a fan-out takes at best to what a replay of old messages shows.
+# From the fastest fan-out (0.1 ms) to the replay of messages that are a day old.
 _LATENCY_BOUNDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86400.0),
@@ -136,13 +140,13 @@ MEMORY_USAGE = MetricDefinition(
     "Bytes that streaming holds: rings, messages on their way to the log, write buffers, sessions.",
 )
 
-# Derived, over the same window.
+# Derived gauges, over the same 5 minutes as the error rate.
 
 DELIVERY_RATIO = MetricDefinition(
     "riptide.streaming.delivery_ratio",
     Kind.GAUGE,
     "",
-    "Messages sent of those sent or dropped in the last 5 minutes; 1 when there were none.",
+    "Share of the messages sent or dropped in the last 5 minutes that were sent; 1 without any.",
 )
 RECONNECTION_RATE = MetricDefinition(
     "riptide.streaming.reconnection_rate",
@@ -176,7 +180,7 @@ CONNECTIONS_CLOSED = MetricDefinition(
     "riptide.streaming.connections_closed",
     Kind.COUNTER,
     "{connection}",
-    "Connections closed, by who or what ended them.",
+    "Connections closed, by the reason of their end.",
     (_PROTOCOL, Label("reason", CloseReason)),
 )
 CONNECTIONS_REJECTED = MetricDefinition(
@@ -190,7 +194,7 @@ RECONNECTIONS = MetricDefinition(
     "riptide.streaming.reconnections",
     Kind.COUNTER,
     "{connection}",
-    "Streams that began at a position their consumer brought, by what became of it.",
+    "Streams whose consumer gave a position to resume from, by outcome.",
     (_PROTOCOL, Label("outcome", ReconnectionOutcome)),
 )
 ACTIVE_STREAMS = MetricDefinition(
@@ -204,7 +208,7 @@ STREAMS_ENDED = MetricDefinition(
     "riptide.streaming.streams_ended",
     Kind.COUNTER,
     "{stream}",
-    "Streams ended, by how.",
+    "Streams ended, by outcome.",
     (_PROTOCOL, Label("outcome", StreamOutcome)),
 )
 STREAM_DURATION = MetricDefinition(
@@ -236,7 +240,7 @@ MESSAGES_PUBLISHED = MetricDefinition(
     "riptide.streaming.messages_published",
     Kind.COUNTER,
     "{message}",
-    "Messages offered by publishers, by what became of them; a body refused unread counts as one.",
+    "Messages offered by publishers, by outcome; a body that is refused unread counts as one.",
     (Label("outcome", PublishOutcome),),
 )
 SENT_BYTES = MetricDefinition(
@@ -250,7 +254,7 @@ DELIVERY_LATENCY = MetricDefinition(
     "riptide.streaming.delivery_latency",
     Kind.HISTOGRAM,
     "s",
-    "From a message's acceptance to its handing to the transport of one consumer.",
+    "Time from accepting a message until it was handed to the transport of one consumer.",
     (_PROTOCOL, Label("source", Source)),
     _LATENCY_BOUNDS,
 )
@@ -258,7 +262,7 @@ TIME_TO_FIRST_MESSAGE = MetricDefinition(
     "riptide.streaming.time_to_first_message",
     Kind.HISTOGRAM,
     "s",
-    "From the opening of a connection to the first message on it.",
+    "Time from the opening of a connection to the first message on it.",
     (_PROTOCOL,),
     _DURATION_BOUNDS,
 )
@@ -266,10 +270,10 @@ MESSAGES_UNACCOUNTED = MetricDefinition(
     "riptide.streaming.messages_unaccounted",
     Kind.GAUGE,
     "{message}",
-    "Messages offered to consumers that were not sent, dropped or queued; 0, or Riptide is wrong.",
+    "Messages offered and neither sent, dropped nor queued; anything but 0 is a bug in Riptide.",
 )
 
-# By topic, for the topics on the allow-list; "other" are all the rest.
+# By topic prefix, for the prefixes on the allow-list. All other topics count as "other".
 
 TOPIC_ACTIVE_CONNECTIONS = MetricDefinition(
     "riptide.topic.active_connections",
@@ -336,11 +340,11 @@ LOG_APPEND_DURATION = MetricDefinition(
     "riptide.log.append_duration",
     Kind.HISTOGRAM,
     "s",
-    "From the acceptance of a publisher's messages to their commit to the log, or its failure.",
+    "Time from accepting a publisher's messages until the log committed them or failed to.",
     (),
     _WAIT_BOUNDS,
 )
-LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Room that the log takes.")
+LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.")
 TOPICS = MetricDefinition(
     "riptide.topics", Kind.GAUGE, "{topic}", "Topics in memory: those with consumers."
 )
@@ -357,35 +361,35 @@ EVENT_LOOP_LAG = MetricDefinition(
     "Largest delay of a timer on the event loop in the last 15 seconds.",
 )
 
-# What is sent by OTLP; of a signal that is not, everything stays 0.
+# Exports over OTLP. The series of a signal that is not exported stay 0.
 
 _SIGNAL = Label("signal", Signal)
 EXPORT_ENABLED = MetricDefinition(
     "riptide.export.enabled",
     Kind.GAUGE,
     "",
-    "1 where a signal is exported by OTLP, else 0.",
+    "1 if the signal is exported over OTLP, else 0.",
     (_SIGNAL,),
 )
 EXPORT_FAILURES = MetricDefinition(
     "riptide.export.failures",
     Kind.COUNTER,
     "{export}",
-    "Exports by OTLP that failed: spans and log records are lost then, metrics come with the next.",
+    "OTLP exports that failed. Their spans and log records are lost; metrics go with the next one.",
     (_SIGNAL,),
 )
 EXPORT_LAST_SUCCESS = MetricDefinition(
     "riptide.export.last_success_timestamp",
     Kind.GAUGE,
     "s",
-    "Unix time of the last export by OTLP that succeeded; 0 until there is one.",
+    "Unix time of the last OTLP export that succeeded; 0 before the first.",
     (_SIGNAL,),
 )
 EXPORT_QUEUE_SIZE = MetricDefinition(
     "riptide.export.queue_size",
     Kind.GAUGE,
     "{item}",
-    "Spans or log records that wait for their export; metrics never do.",
+    "Spans or log records that wait to be exported; metrics are never queued.",
     (_SIGNAL,),
 )
 
@@ -396,4 +400,4 @@ BUILD_INFO = MetricDefinition(
 CATALOG: tuple[MetricDefinition, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, MetricDefinition)
 )
-"""All of the above, in this order."""
+"""Every metric that is defined above, in this order."""

@@ -1,4 +1,4 @@
-"""Passes events on: one log record each, and a call of every listener."""
+"""Writes a log record for each event, and passes the event to every listener."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("riptide.stream")
 
 
 class Announcer:
-    """Listeners, and the log. A listener that fails is logged, and harms no other."""
+    """Logs events and calls listeners. A listener that raises is logged, and stops no other."""
 
     __slots__ = ("_listeners",)
 
@@ -28,7 +28,7 @@ class Announcer:
 
     @property
     def has_listeners(self) -> bool:
-        """Whether anybody would be called."""
+        """Whether there is a listener."""
         return bool(self._listeners)
 
     def subscribe(self, listener: Listener) -> None:
@@ -39,7 +39,7 @@ class Announcer:
         """Stop calling the listener."""
         self._listeners = tuple(other for other in self._listeners if other != listener)
 
-    def tell(
+    def announce(
         self,
         name: EventName,
         connection_id: str,
@@ -48,10 +48,10 @@ class Announcer:
     ) -> None:
         """Write the log record and call the listeners.
 
-        Connections come and go by the thousand, and metrics count them: that is for debugging.
-        What went wrong with one is a warning.
+        The record of an error is a warning. All others are for debugging only: connections come and
+        go by the thousand, and metrics count them.
         """
-        level = logging.WARNING if _is_bad(name, details) else logging.DEBUG
+        level = logging.WARNING if _is_error(name, details) else logging.DEBUG
         if logger.isEnabledFor(level):
             text = " ".join(f"{key}={value}" for key, value in details.items())
             extra = {f"stream.{key}": value for key, value in details.items()}
@@ -70,7 +70,7 @@ def _call(listener: Listener, event: Event) -> None:
         logger.exception("a listener failed on %s", event.name)
 
 
-def _is_bad(name: EventName, details: Mapping[str, object]) -> bool:
+def _is_error(name: EventName, details: Mapping[str, object]) -> bool:
     if name is EventName.STREAM_ERROR:
         return True
     reason = details.get("reason")

@@ -1,4 +1,4 @@
-"""What listeners hear: one event a change in the life of a connection."""
+"""The events that listeners get: one for each change in the life of a connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class EventName(ClosedSet):
-    """The verbs of the lifecycle that concern one connection; messages sent are not among them."""
+    """The calls of ``Lifecycle`` that are events. Those for each message or write are not."""
 
     CONNECTION_ESTABLISHED = "connection_established"
     STREAM_STARTED = "stream_started"
@@ -25,7 +25,7 @@ class EventName(ClosedSet):
 
 
 class Event(NamedTuple):
-    """Something that happened to a connection; ``details`` are the arguments of the verb."""
+    """Something that happened to a connection. The log record has the same ``details``."""
 
     name: EventName
     connection_id: str

@@ -1,4 +1,4 @@
-"""What goes wrong in telemetry stays in telemetry."""
+"""Keeps faults of telemetry away from the application."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def guarded(record: Callable[P, None]) -> Callable[P, None]:
     def guarded_record(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             record(*args, **kwargs)
-        except Exception:  # noqa: BLE001  # whatever it is, the stream matters more
+        except Exception:  # noqa: BLE001  # no fault in recording may end a stream
             report_failure(record.__name__)
 
     return guarded_record
 
 
 def report_failure(verb: str) -> None:
-    """Log the exception that is being handled."""
-    logger.exception("%s was not recorded", verb)  # noqa: LOG004  # called from handlers only
+    """Log the exception that is being handled, and the call that it has kept from recording."""
+    logger.exception("%s was not recorded", verb)  # noqa: LOG004  # callers are exception handlers

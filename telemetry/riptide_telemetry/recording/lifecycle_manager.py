@@ -1,4 +1,4 @@
-"""Turns what happens to streams into numbers, log records and events for listeners."""
+"""The lifecycle that records: it updates counts, writes log records and calls listeners."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
     from riptide_telemetry.traces.tracing import ConnectionTotals, Tracing
 
-# As a global it is found faster than through its enum.
+# A global: ``items_sent`` runs for each write, and an attribute of the enum is found more slowly.
 _LIVE = Source.LIVE
 
 NANOSECONDS = 1_000_000_000
 
 
 class StreamLifecycleManager(ServiceRecorder):
-    """Records streams from their events. ``clock_ns`` is the one of ``accepted_ns``."""
+    """Records streams. ``MessageBatch.accepted_ns`` has moments on the clock ``clock_ns``."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class StreamLifecycleManager(ServiceRecorder):
         self._announcer = Announcer()
 
     def subscribe(self, listener: Listener) -> None:
-        """Call the listener with every event from now on; it must not block."""
+        """Call the listener with every event from now on. The listener must not block."""
         self._announcer.subscribe(listener)
 
     def unsubscribe(self, listener: Listener) -> None:
@@ -71,7 +71,7 @@ class StreamLifecycleManager(ServiceRecorder):
         connection = OpenConnection(metrics, self._clock_ns(), topic_metrics)
         self._connections[connection_id] = connection
         self._tracing.stream_opening(connection_id, protocol, topic, traceparent)
-        self._tell(EventName.CONNECTION_ESTABLISHED, connection_id, protocol=protocol)
+        self._announce(EventName.CONNECTION_ESTABLISHED, connection_id, protocol=protocol)
 
     @guarded
     def stream_started(self, connection_id: str, request_id: str, total_items: int | None) -> None:
@@ -81,7 +81,7 @@ class StreamLifecycleManager(ServiceRecorder):
             return
         connection.metrics.active_streams += 1
         self._tracing.stream_opened(connection_id)
-        self._tell(
+        self._announce(
             EventName.STREAM_STARTED,
             connection_id,
             request_id=request_id,
@@ -91,7 +91,8 @@ class StreamLifecycleManager(ServiceRecorder):
     def items_sent(self, connection_id: str, batch: MessageBatch, source: Source) -> None:
         """Count the messages, their bytes, and the latency of each.
 
-        This runs for each write that is not a fan-out's, so it calls as little as it can.
+        This runs for each write that ``items_fanned_out`` does not record: replays, first batches,
+        WebSocket frames, and all of the middleware's. It counts in the usual bucket without a call.
         """
         try:
             connection = self._connections[connection_id]
@@ -130,7 +131,7 @@ class StreamLifecycleManager(ServiceRecorder):
             if connection.awaits_first:
                 connection.awaits_first = False
                 metrics.time_to_first_message.observe_ns(now - connection.opened_ns)
-        except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+        except Exception:  # noqa: BLE001  # as in guarded, which would cost another call
             report_failure("items_sent")
 
     @guarded
@@ -142,7 +143,7 @@ class StreamLifecycleManager(ServiceRecorder):
         connection.metrics.record_item_dropped(reason, count)
         if connection.topic is not None:
             connection.topic.dropped += count
-        self._tell(EventName.ITEMS_DROPPED, connection_id, reason=reason, count=count)
+        self._announce(EventName.ITEMS_DROPPED, connection_id, reason=reason, count=count)
 
     @guarded
     def item_received(self, connection_id: str) -> None:
@@ -153,14 +154,14 @@ class StreamLifecycleManager(ServiceRecorder):
 
     @guarded
     def write_stalled(self, connection_id: str) -> None:
-        """Count the event, so that it shows while the write still waits."""
+        """Count a backpressure event, while the write still waits."""
         connection = self._connections.get(connection_id)
         if connection is not None:
             connection.metrics.backpressure_events += 1
 
     @guarded
     def write_blocked(self, connection_id: str, seconds: float) -> None:
-        """Count the wait."""
+        """Observe the wait."""
         connection = self._connections.get(connection_id)
         if connection is not None:
             connection.metrics.write_wait.observe(seconds)
@@ -172,15 +173,15 @@ class StreamLifecycleManager(ServiceRecorder):
         if connection is None:
             return
         self.metrics.record_reconnection(connection.metrics.protocol, outcome)
-        self._tell(EventName.RECONNECTED, connection_id, outcome=outcome)
+        self._announce(EventName.RECONNECTED, connection_id, outcome=outcome)
 
     @guarded
     def progress_update(
         self, connection_id: str, request_id: str, completed: int, total: int, throughput: float
     ) -> None:
-        """Tell the listeners."""
+        """Pass the progress on, if there is a listener."""
         if self._announcer.has_listeners and connection_id in self._connections:
-            self._tell(
+            self._announce(
                 EventName.PROGRESS_UPDATE,
                 connection_id,
                 request_id=request_id,
@@ -193,24 +194,24 @@ class StreamLifecycleManager(ServiceRecorder):
     def stream_completed(
         self, connection_id: str, request_id: str, summary: Mapping[str, object] | None = None
     ) -> None:
-        """Count the stream as ended whole."""
+        """Count the stream as completed."""
         if self._end_stream(connection_id, request_id, StreamOutcome.COMPLETED):
             details = {**(summary or {}), "request_id": request_id}
             trace = self._tracing.trace_of(connection_id)
-            self._announcer.tell(EventName.STREAM_COMPLETED, connection_id, details, trace)
+            self._announcer.announce(EventName.STREAM_COMPLETED, connection_id, details, trace)
 
     @guarded
     def stream_cancelled(self, connection_id: str, request_id: str) -> None:
-        """Count the stream as given up."""
+        """Count the stream as cancelled."""
         if self._end_stream(connection_id, request_id, StreamOutcome.CANCELLED):
-            self._tell(EventName.STREAM_CANCELLED, connection_id, request_id=request_id)
+            self._announce(EventName.STREAM_CANCELLED, connection_id, request_id=request_id)
 
     @guarded
     def stream_error(
         self,
         connection_id: str,
         error: ErrorType,
-        recoverable: bool,  # noqa: FBT001  # the verb's third word, as the contract has it
+        recoverable: bool,  # noqa: FBT001  # public signature: callers may pass it by position
         detail: str = "",
     ) -> None:
         """Count the error; unless it is recoverable, count the open streams as failed."""
@@ -222,7 +223,7 @@ class StreamLifecycleManager(ServiceRecorder):
             connection.failed = True
             for request_id in connection.streams():
                 self._end_stream(connection_id, request_id, StreamOutcome.FAILED)
-        self._tell(
+        self._announce(
             EventName.STREAM_ERROR,
             connection_id,
             error=error,
@@ -234,7 +235,7 @@ class StreamLifecycleManager(ServiceRecorder):
     def connection_closed(
         self, connection_id: str, reason: CloseReason, totals: ConnectionTotals | None = None
     ) -> None:
-        """Count the connection as closed, and the streams it still carried as ended with it."""
+        """Count the connection as closed, and its open streams as ended with it."""
         connection = self._connections.get(connection_id)
         if connection is None:
             return
@@ -249,7 +250,7 @@ class StreamLifecycleManager(ServiceRecorder):
             connection.topic.active -= 1
         duration = (self._clock_ns() - connection.opened_ns) / NANOSECONDS
         self.metrics.record_disconnection(connection.metrics.protocol, duration, reason)
-        self._tell(
+        self._announce(
             EventName.CONNECTION_CLOSED,
             connection_id,
             protocol=connection.metrics.protocol,
@@ -275,11 +276,12 @@ class StreamLifecycleManager(ServiceRecorder):
 
     def _record_error(self, connection: OpenConnection, error: ErrorType) -> None:
         now, counted = self._clock_ns(), connection.counted_error_ns
-        # The error rate counts a connection once in its window, not once in its life.
+        # The error rate counts a connection once in 5 minutes, not once in its life.
         first = counted is None or now - counted >= WINDOW_S * NANOSECONDS
         connection.metrics.record_error(error, first_of_connection=first)
         if first:
             connection.counted_error_ns = now
 
-    def _tell(self, name: EventName, connection_id: str, **details: object) -> None:
-        self._announcer.tell(name, connection_id, details, self._tracing.trace_of(connection_id))
+    def _announce(self, name: EventName, connection_id: str, **details: object) -> None:
+        trace = self._tracing.trace_of(connection_id)
+        self._announcer.announce(name, connection_id, details, trace)

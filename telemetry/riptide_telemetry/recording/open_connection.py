@@ -1,4 +1,4 @@
-"""What has to be remembered of a connection while it is open."""
+"""What telemetry keeps of a connection while it is open."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class OpenConnection:
-    """A few slots: there is one of these for each of many thousand consumers.
+    """At most 200 bytes with one stream, because there are many thousand connections.
 
-    Most connections carry one stream, so the first has slots of its own, and only a WebSocket with
-    several at once pays for a mapping.
+    Most connections carry one stream: the first has slots of its own, and only a WebSocket with
+    several streams at once needs a dictionary.
     """
 
     __slots__ = (
@@ -35,16 +35,16 @@ class OpenConnection:
         self.topic = topic
         self.opened_ns = opened_ns
         self.awaits_first = True
-        # When an error of it last counted in the error rate.
+        # When the error rate last counted this connection.
         self.counted_error_ns: int | None = None
-        # Whether the error that ends it has been told already.
+        # True once an error that ends the connection was recorded: the close then records none.
         self.failed = False
         self._request_id: str | None = None
         self._started_ns = 0
         self._other_streams: dict[str, int] | None = None
 
     def start_stream(self, request_id: str, now_ns: int) -> bool:
-        """Remember a stream; return False if one of that id is open already."""
+        """Add a stream; return False if one with this id is open already."""
         if request_id in self.streams():
             return False
         if self._request_id is None:
@@ -54,7 +54,7 @@ class OpenConnection:
         return True
 
     def end_stream(self, request_id: str) -> int | None:
-        """Forget a stream; return when it started, or None if there is none of that id."""
+        """Remove a stream; return when it started, or None if none with this id is open."""
         if request_id == self._request_id:
             self._request_id = None
             return self._started_ns

@@ -1,4 +1,4 @@
-"""Records what concerns the service rather than one of its connections."""
+"""Records what concerns the service rather than a single connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("riptide.stream")
 
 
 class ServiceRecorder(Lifecycle):
-    """The verbs of the lifecycle that need no connection."""
+    """The calls of ``Lifecycle`` that need no open connection."""
 
     def __init__(self, metrics: StreamingMetrics, tracing: Tracing | None = None) -> None:
         self.metrics = metrics
@@ -29,20 +29,20 @@ class ServiceRecorder(Lifecycle):
 
     @guarded
     def connection_rejected(self, protocol: StreamProtocol, reason: RejectReason) -> None:
-        """Count the refusal; it never was a connection."""
+        """Count the refusal. It does not count as a connection."""
         self.metrics.by_protocol[protocol].rejected[reason] += 1
 
     def publishing(self, topic: str, traceparent: str) -> Publishing:
-        """Begin the span of a publish; without one, if that fails."""
+        """Begin the span of a publish. If that fails, the publish has none."""
         try:
             return self._tracing.publishing(topic, traceparent)
-        except Exception:  # noqa: BLE001  # see guarded, which returns nothing
+        except Exception:  # noqa: BLE001  # as in guarded, whose functions return nothing
             report_failure("publishing")
             return Publishing("")
 
     @guarded
     def messages_published(self, outcome: PublishOutcome, count: int, topic: str = "") -> None:
-        """Count the messages by what became of them; those of a topic, if they were accepted."""
+        """Count the messages by outcome, and accepted ones by topic as well."""
         self.metrics.published[outcome] += count
         if outcome is PublishOutcome.ACCEPTED:
             topic_metrics = self.metrics.topics.find(topic)
@@ -74,13 +74,13 @@ class ServiceRecorder(Lifecycle):
 
     @guarded
     def log_appended(self, seconds: float) -> None:
-        """Count the duration."""
+        """Observe the duration."""
         self.metrics.log_append_duration.observe(seconds)
 
     @guarded
     def messages_unaccounted(self, count: int) -> None:
-        """Add to a sum that should stay 0."""
+        """Add to a sum that should stay 0, and log an error if it does not."""
         if count:
-            # Too many here do not make up for too few there.
+            # Too many in one subscription must not cancel too few in another.
             self.metrics.unaccounted += abs(count)
             logger.error("%d messages of a subscription are unaccounted for", count)

@@ -21,9 +21,9 @@ def test_all_listeners_hear_an_event_until_they_unsubscribe(announcer: Announcer
     # A bound method is another object each time it is looked up.
     announcer.subscribe(first.append)
     announcer.subscribe(second.append)
-    announcer.tell(EventName.RECONNECTED, "c", {"outcome": "gap"})
+    announcer.announce(EventName.RECONNECTED, "c", {"outcome": "gap"})
     announcer.unsubscribe(first.append)
-    announcer.tell(EventName.CONNECTION_CLOSED, "c", {})
+    announcer.announce(EventName.CONNECTION_CLOSED, "c", {})
     assert [event.name for event in first] == ["reconnected"]
     assert [event.name for event in second] == ["reconnected", "connection_closed"]
     announcer.unsubscribe(second.append)
@@ -40,7 +40,7 @@ def test_a_failing_listener_is_logged_and_the_next_one_still_hears(
 
     announcer.subscribe(fail)
     announcer.subscribe(heard.append)
-    announcer.tell(EventName.STREAM_STARTED, "c", {})
+    announcer.announce(EventName.STREAM_STARTED, "c", {})
     assert len(heard) == 1
     assert "a listener failed on stream_started" in caplog.text
     assert "the page is gone" in caplog.text
@@ -55,7 +55,7 @@ def test_a_listener_may_unsubscribe_while_it_is_called(announcer: Announcer) -> 
 
     announcer.subscribe(once)
     for _ in range(2):
-        announcer.tell(EventName.STREAM_STARTED, "c", {})
+        announcer.announce(EventName.STREAM_STARTED, "c", {})
     assert len(heard) == 1
 
 
@@ -63,7 +63,7 @@ def test_each_event_is_one_structured_log_record(
     announcer: Announcer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "riptide.stream")
-    announcer.tell(EventName.STREAM_STARTED, "c7", {"request_id": "r", "total_items": 5})
+    announcer.announce(EventName.STREAM_STARTED, "c7", {"request_id": "r", "total_items": 5})
     (record,) = caplog.records
     assert record.levelno == logging.DEBUG
     assert record.getMessage() == "stream_started connection_id=c7 request_id=r total_items=5"
@@ -75,7 +75,7 @@ def test_details_cannot_clash_with_the_fields_of_a_log_record(
     announcer: Announcer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "riptide.stream")
-    announcer.tell(EventName.STREAM_COMPLETED, "c", {"name": "n", "message": "m", "args": 1})
+    announcer.announce(EventName.STREAM_COMPLETED, "c", {"name": "n", "message": "m", "args": 1})
     (record,) = caplog.records
     assert record.name == "riptide.stream"
 
@@ -85,7 +85,7 @@ def test_errors_are_warnings_and_the_rest_is_for_debugging(
 ) -> None:
     caplog.set_level(logging.INFO, "riptide.stream")
     for name in EventName:
-        announcer.tell(name, "c", {})
+        announcer.announce(name, "c", {})
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -94,7 +94,7 @@ def test_a_close_that_is_an_error_is_a_warning(
     announcer: Announcer, caplog: pytest.LogCaptureFixture, reason: CloseReason
 ) -> None:
     caplog.set_level(logging.INFO, "riptide.stream")
-    announcer.tell(EventName.CONNECTION_CLOSED, "c", {"reason": reason})
+    announcer.announce(EventName.CONNECTION_CLOSED, "c", {"reason": reason})
     assert len(caplog.records) == (reason.error_type is not None)
 
 
@@ -102,7 +102,7 @@ def test_a_record_has_the_trace_of_its_stream(
     announcer: Announcer, caplog: pytest.LogCaptureFixture
 ) -> None:
     trace = SpanContext(1, 2, is_remote=False)
-    announcer.tell(EventName.STREAM_ERROR, "c", {}, trace)
+    announcer.announce(EventName.STREAM_ERROR, "c", {}, trace)
     (record,) = caplog.records
     assert vars(record)["trace"] == trace
     assert vars(record)["event"] == "stream_error"

@@ -19,7 +19,7 @@ NANOSECONDS = 1_000_000_000
 
 
 class Moments(list[int]):
-    """Moments in nanoseconds, oldest first, that know their sum: many consumers share them."""
+    """Moments in nanoseconds, oldest first. Their ``total`` is computed once for all consumers."""
 
     __slots__ = ("total",)
 
@@ -29,10 +29,10 @@ class Moments(list[int]):
 
 
 class BucketHistogram:
-    """Counts of durations in explicit buckets; an upper bound belongs to its bucket.
+    """Counts of durations in explicit buckets. An upper bound belongs to its bucket.
 
-    Bounds are in seconds. Inside, all is whole nanoseconds: comparing integers is cheap, and their
-    sum never drifts. One thread writes, others may take data points at any time.
+    Bounds are in seconds. The histogram itself works in whole nanoseconds: integers are cheap to
+    compare, and their sum never drifts. One thread writes; any thread may take a data point.
     """
 
     __slots__ = (
@@ -48,10 +48,10 @@ class BucketHistogram:
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
-        # Bucket n is above edge n, and up to edge n + 1.
+        # Bucket n has the durations above edge n, up to and including edge n + 1.
         self._edges = (-1, *(round(bound * NANOSECONDS) for bound in bounds), sys.maxsize)
-        # The next observation mostly falls where the last one did. Who observes once per message
-        # may look for itself whether it does, and then count without a call.
+        # The bucket of the last observation, in which the next one mostly falls as well. A caller
+        # may compare with its edges, and add to ``counts`` and ``sum_ns`` without a call.
         self.bucket, self.low_ns, self.high_ns = 0, -1, self._edges[1]
         self.counts = [0] * (len(bounds) + 1)
         self.sum_ns = 0
@@ -62,7 +62,7 @@ class BucketHistogram:
         self.observe_ns(round(seconds * NANOSECONDS))
 
     def observe_ns(self, duration_ns: int) -> None:
-        """Count one duration; a negative one, of a clock that was set back, is none at all."""
+        """Count one duration. A negative one, of a clock that was set back, counts as 0."""
         duration_ns = max(0, duration_ns)
         self.bucket = bucket = self._find(duration_ns)
         self.low_ns, self.high_ns = self._edges[bucket], self._edges[bucket + 1]
@@ -72,8 +72,8 @@ class BucketHistogram:
     def observe_ages(self, now_ns: int, moments_ns: Sequence[int]) -> None:
         """Count the time that has passed since each of the moments, given oldest first.
 
-        The cost grows with the buckets they fall into, not with their number, if they are
-        ``Moments``.
+        For ``Moments`` the cost grows with the number of buckets that the ages fall into, not with
+        the number of moments.
         """
         count = len(moments_ns)
         if not count:
@@ -88,7 +88,8 @@ class BucketHistogram:
         self.bucket, self.low_ns, self.high_ns = bucket, edges[bucket], edges[bucket + 1]
         start = 0
         while start < count:
-            # As old as the bucket's lower edge is too young for it: that is the next one's.
+            # Edges belong to the bucket below: an age exactly at the lower edge counts in the next
+            # younger bucket.
             end = bisect_left(moments_ns, now_ns - edges[bucket], start)
             counts[bucket] += end - start
             start = end
@@ -99,7 +100,8 @@ class BucketHistogram:
     def observe_all_ages(self, nows_ns: Sequence[int], moments_ns: Sequence[int]) -> None:
         """Count, at each of several times, the time that has passed since each of the moments.
 
-        Both are given oldest first. Mostly all fall into one bucket, and cost no more than one.
+        Both are given oldest first. If all ages are in the bucket of the last observation, as they
+        mostly are, one addition counts them.
         """
         if not nows_ns or not moments_ns:
             return
@@ -126,7 +128,8 @@ class BucketHistogram:
         younger = 0
         while bucket < last:
             edge = edges[bucket + 1]
-            # How many of the pairs are no older than the edge; the longer side is searched.
+            # The number of ages up to the edge, by a search in the longer of the two lists for each
+            # member of the shorter one.
             if count <= times:
                 within = sum([bisect_right(nows_ns, moment + edge) for moment in moments_ns])
             else:
@@ -139,7 +142,7 @@ class BucketHistogram:
         self.bucket, self.low_ns, self.high_ns = last, edges[last], edges[last + 1]
 
     def keep_exemplar(self, duration_ns: int, trace: SpanContext) -> None:
-        """Let this observation, which has been counted, stand as the example of its bucket."""
+        """Keep an exemplar of a duration, which has been counted already."""
         if self.exemplars is None:
             self.exemplars = Exemplars()
         duration_ns = max(0, duration_ns)
@@ -147,13 +150,13 @@ class BucketHistogram:
 
     @property
     def count(self) -> int:
-        """How many observations there were."""
+        """The number of observations."""
         return sum(self.counts)
 
     def data_point(
         self, attributes: Mapping[str, str], start_unix_ns: int, now_unix_ns: int
     ) -> HistogramDataPoint:
-        """Return what was counted since the start, cumulative; its count is that of its buckets."""
+        """Return a cumulative data point. Its count is always the sum of its buckets."""
         counts = self.counts.copy()
         exemplars = self.exemplars
         return HistogramDataPoint(
@@ -164,8 +167,8 @@ class BucketHistogram:
             sum=self.sum_ns / NANOSECONDS,
             bucket_counts=counts,
             explicit_bounds=self._bounds,
-            # Not kept, and OTLP leaves them out; infinities would be sent as if they were true.
-            min=None,  # type: ignore[arg-type]  # what the encoder takes, though the SDK has floats
+            # Neither is kept. OTLP leaves None out, but would export the SDK's infinities.
+            min=None,  # type: ignore[arg-type]  # the OTLP encoder takes None, the SDK's types do not
             max=None,  # type: ignore[arg-type]  # as min
             exemplars=[] if exemplars is None else exemplars.all(),
         )

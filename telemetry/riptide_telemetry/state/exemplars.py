@@ -1,4 +1,4 @@
-"""Examples of what a histogram counted: which trace was one of the slow ones."""
+"""Exemplars of a histogram: for each bucket, the trace of one of its observations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Exemplars:
-    """The last example of each bucket. One thread writes, others may read at any time."""
+    """The last exemplar of each bucket. One thread writes, others may read at any time."""
 
     __slots__ = ("_by_bucket",)
 
@@ -20,13 +20,13 @@ class Exemplars:
         self._by_bucket: dict[int, tuple[float, int, SpanContext]] = {}
 
     def keep(self, bucket: int, value: float, trace: SpanContext) -> None:
-        """Replace the bucket's example, unless the trace is not valid."""
-        # Only noted here, for each traced message; made into something when a reader asks.
+        """Replace the bucket's exemplar, unless the trace is not valid."""
+        # This runs for each traced batch, so an ``Exemplar`` is made only when a reader collects.
         if trace.is_valid:
             self._by_bucket[bucket] = value, time.time_ns(), trace
 
     def all(self) -> list[Exemplar]:
-        """Return the examples, in the order of their buckets."""
+        """Return the exemplars, in the order of their buckets."""
         return [
             Exemplar({}, value, unix_ns, trace.span_id, trace.trace_id)
             for _, (value, unix_ns, trace) in sorted(

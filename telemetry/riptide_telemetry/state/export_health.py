@@ -1,4 +1,4 @@
-"""Whether what is exported arrives: one record a signal, read by metrics and by readiness."""
+"""Whether the exports of each signal succeed, for the metrics and for the readiness check."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("riptide.export")
 
-# A collector that is gone for a night is one line a minute.
+# At most one warning a minute for each signal, however long its collector is away.
 REPORT_INTERVAL_S = 60.0
 
 
 class ExportHealth:
-    """What became of the exports of one signal. The exporting thread writes, others read."""
+    """The results of one signal's exports. The exporting thread writes, others read.
+
+    ``endpoint`` is None if the signal is not exported. ``last_success`` is Unix time in seconds, 0
+    before the first success.
+    """
 
     def __init__(
         self,
@@ -37,8 +41,7 @@ class ExportHealth:
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
         self._silent_until = -math.inf
-        # Whether the failures in a row have been told of.
-        self._told = False
+        self._failures_logged = False
 
     @property
     def enabled(self) -> bool:
@@ -46,18 +49,18 @@ class ExportHealth:
         return self.endpoint is not None
 
     def succeeded(self) -> None:
-        """Take note of an export that was accepted."""
+        """Record an export that was accepted, and log the first one after logged failures."""
         self.last_success = time.time()
         with self._lock:
             failures, self._failures_in_a_row = self._failures_in_a_row, 0
-            told, self._told = self._told, False
-        if told:
+            logged, self._failures_logged = self._failures_logged, False
+        if logged:
             logger.info(
                 "%s reach %s again; %d exports failed", self.signal, self.endpoint, failures
             )
 
     def failed(self, reason: str) -> None:
-        """Take note of an export that was not, and say so, unless that was said a moment ago."""
+        """Record a failed export, and log it if no failure was logged in the last minute."""
         with self._lock:
             self.failures += 1
             self._failures_in_a_row += 1
@@ -65,7 +68,7 @@ class ExportHealth:
             if now < self._silent_until:
                 return
             self._silent_until = now + REPORT_INTERVAL_S
-            self._told = True
+            self._failures_logged = True
         logger.warning(
             "%s do not reach %s (%s); %d exports failed in a row",
             self.signal,
@@ -75,7 +78,7 @@ class ExportHealth:
         )
 
     def describe(self) -> str:
-        """Return the state in a few words, for people."""
+        """Return the state in a few words, for the readiness check."""
         if not self.enabled:
             return "off"
         if self._failures_in_a_row:

@@ -1,4 +1,4 @@
-"""The numbers of one protocol: plain integers, and histograms of them."""
+"""The counts of one protocol: plain integers and histograms."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class ProtocolMetrics:
     """What is counted for one protocol; see the catalog for meanings.
 
-    The lifecycle writes here. ``advance`` is the sliding window's, to be called before what it
-    counts changes, unless that happens for each message.
+    ``advance`` is ``SlidingWindow.advance``. It is called before a count of the window changes,
+    except for sent and dropped messages, where it would cost too much.
     """
 
     __slots__ = (
@@ -80,14 +80,14 @@ class ProtocolMetrics:
 
     @property
     def active(self) -> int:
-        """How many connections are open now."""
-        # In this order: seen from another thread, what has closed had opened before.
+        """The number of connections that are open now."""
+        # ``closed`` is read first, so that the result is never negative on another thread.
         closed = sum(self.closed.values())
         return self.opened - closed
 
     def totals(self) -> Totals:
-        """Return what the sliding window needs."""
-        # What follows from an opening first, the openings last: a ratio stays below 1.
+        """Return the totals for the sliding window."""
+        # Both are read before ``opened``, so that a reader on another thread sees no ratio above 1.
         closed, errored = sum(self.closed.values()), self.errored
         return Totals(
             self.opened,
@@ -106,7 +106,7 @@ class ProtocolMetrics:
     def record_disconnection(
         self, duration_s: float, reason: CloseReason = CloseReason.CLIENT_CLOSED
     ) -> None:
-        """Count a connection that has closed after so many seconds; ignored if none is open."""
+        """Count a connection that closed after ``duration_s`` seconds; ignored if none is open."""
         self._advance()
         if self.active:
             self.closed[reason] += 1
@@ -126,12 +126,16 @@ class ProtocolMetrics:
         self.dropped[reason] += count
 
     def record_error(self, error_type: ErrorType, *, first_of_connection: bool = True) -> None:
-        """Count an error; the error rate counts its connection if it is the first of late."""
+        """Count an error.
+
+        The error rate counts the connection too if ``first_of_connection``: it had no other error
+        in the last 5 minutes.
+        """
         self._advance()
         self.errors[error_type] += 1
         self.errored += first_of_connection
 
     def record_reconnection(self, outcome: ReconnectionOutcome) -> None:
-        """Count a consumer that came back with a position."""
+        """Count a consumer that gave a position to resume from."""
         self._advance()
         self.reconnections[outcome] += 1

@@ -1,4 +1,4 @@
-"""What happened in the last minutes, from totals that only grow."""
+"""Counts of the last 5 minutes, from totals that only grow."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Totals(NamedTuple):
 
 
 class SlidingWindow:
-    """Keeps the totals of every step, so that recording need not know of the window.
+    """Keeps a snapshot of the totals for each step of 5 s, so that counting is only an addition.
 
-    ``advance`` is to be called at least once a step; growth that was not seen for longer counts
-    until it is certain to be older than the window. Any thread may call anything.
+    Call ``advance`` at least once in each step. What is counted in a longer pause stays in the
+    window until it is certain to be older. All methods are thread-safe.
     """
 
     def __init__(self, totals: Callable[[], Totals], clock: Callable[[], float]) -> None:
@@ -38,8 +38,8 @@ class SlidingWindow:
         self._lock = threading.Lock()
 
     def advance(self) -> None:
-        """Note the totals if a step has passed; forget what has left the window."""
-        # Read without the lock: this is called far more often than there is something to do.
+        """Keep a snapshot if a step has passed, and drop those that the window has left behind."""
+        # Checked without the lock, because most calls have nothing to do.
         if self._clock() - self._snapshots[-1][0] >= STEP_S:
             with self._lock:
                 self._slide()

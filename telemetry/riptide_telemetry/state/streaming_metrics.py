@@ -1,7 +1,7 @@
 """The state behind the metrics: plain integers, one set for each protocol.
 
-One thread writes (the event loop's); readers on other threads see each number as it was at some
-moment, which is all that a scrape needs.
+One thread (the event loop's) writes. Readers on other threads see each number as it was at some
+moment, which is enough for a scrape.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 class StreamingMetrics:
     """Everything that is counted, and the ratios that follow from it.
 
-    Feed it through a ``StreamLifecycleManager``, or by hand with the ``record_`` methods, which
-    ``ndjson``, ``sse`` and ``websocket`` have too, without the protocol. Ratios are over the last 5
-    minutes, and never undefined. ``clock`` returns seconds and never goes back.
+    Record through a ``StreamLifecycleManager``, or by hand with the ``record_`` methods.
+    ``ndjson``, ``sse`` and ``websocket`` have these methods too, without the argument ``protocol``.
+    Ratios are over the last 5 minutes, and always defined. ``clock`` is monotonic, in seconds.
+
+    Raises:
+        ValueError: there are more than 50 topic prefixes.
+
     """
 
     def __init__(
@@ -57,14 +61,14 @@ class StreamingMetrics:
         duration_s: float,
         reason: CloseReason = CloseReason.CLIENT_CLOSED,
     ) -> None:
-        """Count a connection that has closed after so many seconds; ignored if none is open."""
+        """Count a connection that closed after ``duration_s`` seconds; ignored if none is open."""
         self.by_protocol[protocol].record_disconnection(duration_s, reason)
 
     def record_item_sent(
         self, protocol: StreamProtocol, count: int = 1, size_bytes: int = 0
     ) -> None:
         """Count messages sent, and their bytes."""
-        # Written out: this is the one that is called for each message.
+        # Inlined, because manual recording calls this for each message.
         metrics = self.by_protocol[protocol]
         metrics.sent += count
         metrics.sent_bytes += size_bytes
@@ -82,11 +86,15 @@ class StreamingMetrics:
     def record_error(
         self, protocol: StreamProtocol, error_type: ErrorType, *, first_of_connection: bool = True
     ) -> None:
-        """Count an error; the error rate counts its connection if it is the first of late."""
+        """Count an error.
+
+        The error rate counts the connection too if ``first_of_connection``: it had no other error
+        in the last 5 minutes.
+        """
         self.by_protocol[protocol].record_error(error_type, first_of_connection=first_of_connection)
 
     def record_reconnection(self, protocol: StreamProtocol, outcome: ReconnectionOutcome) -> None:
-        """Count a consumer that came back with a position."""
+        """Count a consumer that gave a position to resume from."""
         self.by_protocol[protocol].record_reconnection(outcome)
 
     def error_rate(self) -> float:
@@ -108,7 +116,7 @@ class StreamingMetrics:
     def reconnection_rate(self) -> float:
         """Return reconnections ÷ connections opened; 0 if there were none."""
         counts = self.window.counts()
-        # A WebSocket may resume more than once on one connection.
+        # At most 1: a WebSocket may resume several times on one connection.
         return min(1.0, counts.reconnections / counts.opened) if counts.opened else 0.0
 
     def average_items_per_connection(self) -> float:
@@ -118,7 +126,7 @@ class StreamingMetrics:
         return counts.sent / connections if connections else 0.0
 
     def _connections(self, counts: Totals) -> int:
-        """Return how many connections were open at some time of the window."""
+        """Return the number of connections that were open at any time in the window."""
         return counts.closed + sum(metrics.active for metrics in self.by_protocol.values())
 
     def _totals(self) -> Totals:

@@ -1,7 +1,7 @@
-"""The few numbers that may be kept by topic, for the topics that an operator has named.
+"""Counts by topic prefix, for the prefixes on an operator's allow-list.
 
-A label whose values clients choose would grow without end. So it has a closed set of values too:
-prefixes from an allow-list, and ``other`` for all else.
+Clients choose topics, so a label with their names would have any number of values. The label
+``topic`` has a closed set instead: the prefixes on the list, and ``other`` for all other topics.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ class TopicMetrics:
 
 
 class TopicLabels:
-    """Which numbers belong to a topic: those of its longest prefix on the list.
-
-    Without a list there are none, and looking costs nothing.
+    """The counts of each topic: those of its longest prefix on the allow-list.
 
     Raises:
-        ValueError: the list is longer than ``MAX_PREFIXES``.
+        ValueError: the list has more than ``MAX_PREFIXES`` prefixes.
 
     """
 
@@ -48,7 +46,7 @@ class TopicLabels:
             self.by_label = {label: TopicMetrics() for label in (*sorted(allowed), OTHER)}
 
     def find(self, topic: str) -> TopicMetrics | None:
-        """Return the numbers of a topic, or None where none are kept."""
+        """Return the counts of a topic, or None if there is no allow-list."""
         if not self._prefixes:
             return None
         for prefix in self._prefixes:

@@ -1,7 +1,7 @@
 """Hands our own histograms to the SDK's readers as ready data points.
 
 The specification calls this a MetricProducer (OpenTelemetry, Metrics SDK, "MetricProducer"). The
-Python SDK has none, so each reader calls ``with_produced`` for what it has collected.
+Python SDK has none, so each reader passes what it has collected through ``with_produced``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCOPE = "riptide"
 
 
 class HistogramProducer:
-    """Bucket histograms by metric and label set, each label set from the start."""
+    """Bucket histograms by metric and label set. All label sets exist from the start."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class HistogramProducer:
 def with_produced(metrics_data: MetricsData, producer: HistogramProducer) -> MetricsData:
     """Return what a reader has collected, with the producer's histograms as they are now.
 
-    Where the SDK has collected nothing there is no resource to which they could belong.
+    If the SDK has collected nothing, none are added: there is no resource that they belong to.
     """
     if not metrics_data.resource_metrics:
         return metrics_data
@@ -73,9 +73,9 @@ def with_produced(metrics_data: MetricsData, producer: HistogramProducer) -> Met
 
 
 class ProducingReader(MetricReader):
-    """A mixin for a reader that others make: put it before the reader's class.
+    """A mixin that adds the histograms of ``producer`` to a reader; it precedes the reader's class.
 
-    Whoever registers the reader sets ``producer``.
+    ``start_telemetry`` sets ``producer`` on its extra readers.
     """
 
     producer: HistogramProducer | None = None
@@ -85,12 +85,12 @@ class ProducingReader(MetricReader):
     ) -> None:
         if self.producer is not None:
             metrics_data = with_produced(metrics_data, self.producer)
-        super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # type: ignore[safe-super]  # the reader behind this mixin
+        super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # type: ignore[safe-super]  # that of the reader, whose class follows this mixin
 
 
 def _merged(scopes: Sequence[ScopeMetrics], ours: ScopeMetrics) -> list[ScopeMetrics]:
-    """Return the scopes with what is ours in its own: of two alike, the OTLP encoder drops one."""
-    alike = [scope for scope in scopes if scope.scope == ours.scope]
+    """Return the scopes, ours merged with an equal one: the OTLP encoder drops one of two."""
+    equal = [scope for scope in scopes if scope.scope == ours.scope]
     others = [scope for scope in scopes if scope.scope != ours.scope]
-    metrics = [metric for scope in (*alike, ours) for metric in scope.metrics]
+    metrics = [metric for scope in (*equal, ours) for metric in scope.metrics]
     return [*others, dataclasses.replace(ours, metrics=metrics)]

@@ -1,4 +1,4 @@
-"""The catalog as OpenTelemetry instruments, read from the state when a reader collects."""
+"""The catalog as observable instruments, which read the state when a reader collects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("riptide.telemetry")
 
-# Numbers that stand in the state under these names, for each protocol.
+# Attributes of ``ProtocolMetrics``.
 _BY_PROTOCOL: dict[MetricDefinition, str] = {
     catalog.ACTIVE_CONNECTIONS: "active",
     catalog.TOTAL_CONNECTIONS: "opened",
@@ -40,7 +40,7 @@ _BY_PROTOCOL: dict[MetricDefinition, str] = {
     catalog.BACKPRESSURE_EVENTS: "backpressure_events",
     catalog.ACTIVE_STREAMS: "active_streams",
 }
-# Numbers by a second label, whose value is the key.
+# Attributes of ``ProtocolMetrics`` that are mappings by the value of a second label.
 _BY_PROTOCOL_AND_KEY: dict[MetricDefinition, str] = {
     catalog.MESSAGES_DROPPED: "dropped",
     catalog.CONNECTIONS_CLOSED: "closed",
@@ -49,14 +49,14 @@ _BY_PROTOCOL_AND_KEY: dict[MetricDefinition, str] = {
     catalog.STREAMS_ENDED: "streams_ended",
     catalog.ERRORS: "errors",
 }
-# Numbers by topic prefix, where there is an allow-list.
+# Attributes of ``TopicMetrics``.
 _BY_TOPIC: dict[MetricDefinition, str] = {
     catalog.TOPIC_ACTIVE_CONNECTIONS: "active",
     catalog.TOPIC_MESSAGES_PUBLISHED: "published",
     catalog.TOPIC_MESSAGES_SENT: "sent",
     catalog.TOPIC_MESSAGES_DROPPED: "dropped",
 }
-# Numbers of what is exported, for each signal.
+# Values of each signal's ``ExportHealth``.
 _BY_SIGNAL: dict[MetricDefinition, Callable[[ExportHealth], float]] = {
     catalog.EXPORT_ENABLED: lambda health: int(health.enabled),
     catalog.EXPORT_FAILURES: lambda health: health.failures,
@@ -74,8 +74,8 @@ _HISTOGRAMS_BY_PROTOCOL: dict[MetricDefinition, str] = {
 class RiptideMetrics:
     """Registers every metric of the catalog with a meter; ``producer`` has the histograms.
 
-    All label sets exist from the first collection, at zero. Histograms that record once per
-    connection could be the SDK's own, but those appear only with their first record.
+    All label sets exist at zero from the first collection. That is why even histograms that record
+    once per connection are not the SDK's, which appear only with their first measurement.
     """
 
     def __init__(
@@ -104,13 +104,13 @@ class RiptideMetrics:
                 _register(meter, definition, self._observer(definition))
 
     def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
-        """Read these gauges from their owners from now on; without one, a gauge is 0.
+        """Read each gauge from its function from now on. A gauge without a function is 0.
 
-        The functions are called on a reader's thread and must not block. One that fails leaves
-        its gauge out, and nothing else.
+        The functions are called on a reader's thread and must not block. If one raises, or returns
+        NaN or infinity, only its gauge is left out.
 
         Raises:
-            ValueError: the metric is not a gauge without labels.
+            ValueError: a metric is not a gauge without labels.
 
         """
         for definition in gauges:
@@ -122,7 +122,7 @@ class RiptideMetrics:
         try:
             value = _finite(self._gauges.get(definition, lambda: 0)())
         except Exception:
-            # Left out of this scrape, which goes on; told once and not with every scrape.
+            # Logged once until the gauge can be read again, and not with every scrape.
             if definition not in self._failing:
                 self._failing.add(definition)
                 logger.exception("%s could not be read", definition.name)
@@ -187,7 +187,7 @@ class RiptideMetrics:
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value} cannot be shown")
-    # A truth value is not a number to OTLP, and would fail the export of all.
+    # OTLP has no bool among its numbers: one would fail the whole export.
     return int(value) if isinstance(value, bool) else value
 
 

@@ -24,24 +24,24 @@ logger = logging.getLogger("riptide.telemetry")
 
 
 class ScrapedReader(MetricReader):
-    """The place in a ``MeterProvider`` from which scrapes read. A provider has its own.
+    """The reader of scrapes. It serves one ``MeterProvider``.
 
-    The exporter's reader queues what it collects: what a flush has collected shows twice in the
-    next scrape, and scrapes at the same time take each other's data. This one hands it to whoever
-    has asked.
+    The exporter's own reader queues what it collects: after a flush, the next scrape shows
+    everything twice, and simultaneous scrapes take each other's data. This reader returns the data
+    to its caller.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        # The SDK's metrics of its readers call this one what they call the exporter's.
+        # The SDK's own metrics show this reader under the name of the exporter's reader.
         self._otel_component_type = "prometheus_http_text_metric_exporter"
         self._collected = MetricsData([])
         self._ended = False
 
     def read(self) -> MetricsData:
-        """Collect what the provider's instruments have now; nothing after the shutdown.
+        """Collect and return the provider's metrics; nothing after the shutdown.
 
-        For one thread at a time.
+        Only one thread may call this at a time.
         """
         self._collected = MetricsData([])
         if not self._ended:
@@ -58,16 +58,16 @@ class ScrapedReader(MetricReader):
         self._collected = metrics_data
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002  # the SDK's signature
-        """Do nothing: Prometheus comes for the data, so there is nobody to push it to."""
+        """Do nothing: Prometheus pulls the data."""
         return True
 
-    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:  # noqa: ARG002  # at once
-        """Show nothing from now on."""
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:  # noqa: ARG002  # nothing takes time
+        """Return nothing from now on."""
         self._ended = True
 
 
 class ScrapeCollector(Collector):
-    """Shows a registry what a provider's instruments and the produced histograms have."""
+    """Gives a registry the metrics of a provider, with the produced histograms."""
 
     def __init__(self, reader: ScrapedReader, producer: HistogramProducer) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What ``/metrics`` answers."""
+"""The response to a scrape of ``/metrics``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GZIP_LEVEL = 1
 
 
 class Scrape(NamedTuple):
-    """An answer to a scraper."""
+    """A response to a scrape. ``content_encoding`` is None if the body is not compressed."""
 
     body: bytes
     content_type: str
@@ -23,17 +23,21 @@ class Scrape(NamedTuple):
 
 
 class Exposition:
-    """Scrapes of a registry, in the format that the scraper accepts."""
+    """Renders a registry in the format that the scraper accepts.
+
+    ``accept`` and ``accept_encoding`` are headers of the scraper's request. They choose between
+    the Prometheus text format and OpenMetrics, and gzip.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
     def render(self, accept: str = "", accept_encoding: str = "") -> Scrape:
-        """Collect and encode; blocks while another scrape collects."""
+        """Collect and encode. Blocks while another scrape collects."""
         try:
             encode, content_type = choose_encoder(accept)
         except (TypeError, ValueError):
-            # It asks for a version that is no number.
+            # The header asks for a version that is not a number.
             encode, content_type = choose_encoder("")
         body = encode(self._registry)
         if _accepts_gzip(accept_encoding):
@@ -41,7 +45,7 @@ class Exposition:
         return Scrape(body, content_type, None)
 
     async def scrape(self, accept: str = "", accept_encoding: str = "") -> Scrape:
-        """Render on another thread, so that the event loop runs on meanwhile."""
+        """Render on another thread, so that the event loop is not blocked."""
         return await asyncio.to_thread(self.render, accept, accept_encoding)
 
 

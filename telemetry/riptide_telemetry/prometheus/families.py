@@ -1,8 +1,8 @@
 """OpenTelemetry's metrics as metric families of prometheus_client.
 
 The rules are those of the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility".
-The exporter's own functions make the names, so that an instrument is called here what it is called
-in any other application that uses the exporter.
+The exporter's own functions make the names, so that an instrument has the same name here as in any
+other application that uses the exporter.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 NANOSECONDS = 1_000_000_000
 
-# Histograms of other libraries are shown as the exporter shows them, which is without exemplars.
+# Histograms of other libraries are shown as the exporter shows them: without exemplars.
 _WITH_EXEMPLARS = frozenset(definition.name for definition in CATALOG)
 
 
 class _Description(TypedDict):
-    """What every family is constructed with."""
+    """The arguments with which every family is constructed."""
 
     name: str
     documentation: str
@@ -61,7 +61,8 @@ def target_info(attributes: Mapping[str, Any]) -> Family:
 def family_of(metric: Metric) -> Family | None:
     """Return the metric's family, or None if the text formats have no type for it.
 
-    They have none for exponential histograms. An up-down counter is a gauge. Values are cumulative.
+    They have none for exponential histograms. An up-down counter becomes a gauge. The metric's
+    values must be cumulative.
     """
     data = metric.data
     if not isinstance(data, Sum | Gauge | Histogram):
@@ -87,10 +88,10 @@ def family_of(metric: Metric) -> Family | None:
 
 
 def merged(families: Iterable[Family]) -> list[Family]:
-    """Return the families with those of one name, type, unit and description made one.
+    """Return the families, those of the same name, type, unit and description merged.
 
-    Several scopes may have an instrument of the same name. Where they describe it differently the
-    families stay apart, as the exporter has them.
+    Several scopes may have an instrument of the same name. If their descriptions differ, the
+    families stay apart, as in the exporter.
     """
     merged: dict[tuple[str, ...], Family] = {}
     for family in families:
@@ -104,7 +105,7 @@ def merged(families: Iterable[Family]) -> list[Family]:
 def _labels(
     points: Sequence[NumberDataPoint | HistogramDataPoint],
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the names of all labels, and each point's values of them; "" where it has none."""
+    """Return the names of all labels, and for each point their values ("" if it lacks one)."""
     labels = [
         {
             sanitize_attribute(key): _label_value(value)
@@ -122,7 +123,7 @@ def _label_value(value: Any) -> str:
 
 def _buckets(point: HistogramDataPoint, exemplars: Mapping[int, Exemplar]) -> list[Bucket]:
     """Return upper bound, cumulative count and, where there is one, the exemplar of each bucket."""
-    # As floats: "1" would be another label value than "1.0", whoever gave the bounds.
+    # Integer bounds are printed as floats, too: "1" and "1.0" would be two label values.
     bounds = [*(str(float(bound)) for bound in point.explicit_bounds), "+Inf"]
     counts = accumulate(point.bucket_counts)
     return [

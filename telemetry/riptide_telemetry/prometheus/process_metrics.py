@@ -1,4 +1,4 @@
-"""The process as Prometheus client libraries show it, at a cost that open sockets do not raise."""
+"""The standard process metrics, at a cost that does not grow with the number of sockets."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class ProcessMetrics(Collector):
     """The standard process metrics ("Writing client libraries", Prometheus documentation).
 
-    prometheus_client's own collector lists the open files to count them: 7 ms of a scrape where
-    there are 10,000 of them. Linux knows their number since 6.2. Without /proc there is nothing.
+    prometheus_client's own collector lists the open files to count them, which takes 7 ms for
+    10,000 files. Since Linux 6.2 the size of ``/proc/self/fd`` is their number. Without ``/proc``
+    there are no metrics.
     """
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
@@ -30,7 +31,7 @@ class ProcessMetrics(Collector):
         self._start_time: float | None = None
 
     def collect(self) -> Iterable[Metric]:
-        """Return the six families, or none."""
+        """Return the six families, or none without ``/proc``."""
         try:
             sizes = (self._directory / "statm").read_text().split()
             open_files = self._open_files()
@@ -63,12 +64,12 @@ class ProcessMetrics(Collector):
 
     def _open_files(self) -> int:
         directory = self._directory / "fd"
-        # Older kernels say 0.
+        # The size is 0 before Linux 6.2.
         return directory.stat().st_size or sum(1 for _ in directory.iterdir())
 
     def _started_at(self) -> float:
         if self._start_time is None:
-            # The name of the program, in parentheses, may hold anything (proc(5), /proc/pid/stat).
+            # The program's name, in parentheses, may have any character (proc(5), /proc/pid/stat).
             fields = (self._directory / "stat").read_text().rpartition(")")[2].split()
             boot = next(
                 float(line.split()[1])

@@ -36,19 +36,18 @@ if TYPE_CHECKING:
     from riptide_telemetry.batch import MessageBatch
     from riptide_telemetry.labels import CloseReason, StreamProtocol
 
-# Spans of deliveries in a second: a topic of a thousand consumers would make as many as it has
-# slices, for each message.
-DELIVERY_SPANS = 100
+# Without a limit, a replay would make a span for each of its traced batches and consumers.
+DELIVERY_SPANS_PER_SECOND = 100
 SECOND_NS = 1_000_000_000
 SYSTEM = "riptide"
 
 
 class LinkedSampler(Sampler):
-    """Keeps a trace that begins because of another one if that one is kept, and only then.
+    """Samples a root span that has links if a linked span is sampled, and only then.
 
-    A stream's end is a trace of its own, linked to its opening: sampled apart, most would miss
-    their other half. All else is left to the sampler given, and everything to one that does not
-    care for parents either.
+    The end of a stream is a trace of its own, linked to its opening: sampled independently, most
+    would lack the other half. All other spans are left to the given sampler, and every span if
+    that sampler ignores parents.
     """
 
     def __init__(self, sampler: Sampler) -> None:
@@ -64,23 +63,23 @@ class LinkedSampler(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """Decide."""
+        """Decide by the links, or else by the given sampler."""
         sampler = self._sampler
-        begins = not get_current_span(parent_context).get_span_context().is_valid
-        if begins and links and isinstance(sampler, ParentBased):
-            kept = any(link.context.trace_flags.sampled for link in links)
-            sampler = ALWAYS_ON if kept else ALWAYS_OFF
+        is_root = not get_current_span(parent_context).get_span_context().is_valid
+        if is_root and links and isinstance(sampler, ParentBased):
+            sampled = any(link.context.trace_flags.sampled for link in links)
+            sampler = ALWAYS_ON if sampled else ALWAYS_OFF
         return sampler.should_sample(
             parent_context, trace_id, name, kind, attributes, links, trace_state
         )
 
     def get_description(self) -> str:
-        """Say how."""
+        """Return the names of this sampler and of the given one."""
         return f"LinkedSampler{{{self._sampler.get_description()}}}"
 
 
 class PublishSpan(Publishing):
-    """A publish with a span, which is the current one until it ends."""
+    """A publish with a span, which is the current span until the publish ends."""
 
     __slots__ = ("_scope", "_span")
 
@@ -102,7 +101,7 @@ class PublishSpan(Publishing):
         self._scope.__exit__(None, None, None)
 
     def accepted(self, first_id: str, count: int, size_bytes: int) -> None:
-        """Say what was published; a single message by its id."""
+        """Add to the span the id of a single message, or the size of a batch, and the bytes."""
         if count == 1:
             self._span.set_attribute("messaging.message.id", first_id)
         else:
@@ -111,7 +110,7 @@ class PublishSpan(Publishing):
 
 
 class _OpenStream:
-    """What is remembered of a sampled stream while it is open."""
+    """A sampled stream while it is open. ``span`` is None once its opening has ended."""
 
     __slots__ = ("context", "span", "topic")
 
@@ -122,17 +121,17 @@ class _OpenStream:
 
 
 class SpanTracing(Tracing):
-    """Makes spans; their names are few, since topics are clients' to choose."""
+    """Makes spans. Their names never contain a topic, because clients choose topics."""
 
     def __init__(self, tracer: Tracer, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._tracer = tracer
         self._clock_ns = clock_ns
         self._open: dict[str, _OpenStream] = {}
-        self._budget = DELIVERY_SPANS
-        self._budget_until_ns = 0
+        self._spans_left = DELIVERY_SPANS_PER_SECOND
+        self._second_ends_ns = 0
 
     def publishing(self, topic: str, traceparent: str) -> Publishing:
-        """Begin the publish span, a child of the publisher's own."""
+        """Begin the publish span, a child of the publisher's own span."""
         span = self._tracer.start_span(
             "publish",
             context_of(traceparent),
@@ -149,7 +148,7 @@ class SpanTracing(Tracing):
     def stream_opening(
         self, connection_id: str, protocol: StreamProtocol, topic: str, traceparent: str
     ) -> None:
-        """Begin the opening, a child of the client's own span."""
+        """Begin the opening span, a child of the client's own span."""
         span = self._tracer.start_span(
             "stream open",
             context_of(traceparent),
@@ -160,7 +159,7 @@ class SpanTracing(Tracing):
             self._open[connection_id] = _OpenStream(span, topic)
 
     def stream_opened(self, connection_id: str) -> None:
-        """End the opening."""
+        """End the opening span."""
         stream = self._open.get(connection_id)
         if stream is not None and stream.span is not None:
             stream.span.end()
@@ -174,7 +173,7 @@ class SpanTracing(Tracing):
         duration_s: float,
         totals: ConnectionTotals | None,
     ) -> None:
-        """Make the span of the end, of no length, in a trace of its own."""
+        """Make the closing span, of no duration, in a trace of its own linked to the opening."""
         stream = self._open.pop(connection_id, None)
         if stream is None:
             return
@@ -208,18 +207,19 @@ class SpanTracing(Tracing):
         batch: MessageBatch,
         written_ns: Sequence[int],
     ) -> None:
-        """Make a span from the acceptance to the last hand-over, while there is room for it.
+        """Make a delivery span, unless this second has had 100 of them.
 
-        What is live belongs to the trace of its publish; a replay, which may come days after that,
-        has its own. Both are linked to it.
+        A live delivery is a child of the publish span, and lasts from the acceptance to the last
+        write. A replay may come days later: it is a trace of its own, and lasts from the first
+        write. Both are linked to the publish span.
         """
         trace = batch.trace
-        if trace is None or not trace.trace_flags.sampled or not self._has_room():
+        if trace is None or not trace.trace_flags.sampled or not self._reserve_span():
             return
         parent = Context()
         if source is Source.LIVE:
             parent = set_span_in_context(NonRecordingSpan(trace), parent)
-        to_unix = time.time_ns() - self._clock_ns()
+        unix_offset_ns = time.time_ns() - self._clock_ns()
         attributes: dict[str, str | int] = {
             "messaging.system": SYSTEM,
             "messaging.operation.name": "deliver",
@@ -230,29 +230,28 @@ class SpanTracing(Tracing):
         }
         if topic:
             attributes["messaging.destination.name"] = topic
-        # A replay begins with the first consumer that asks for it.
         accepted_ns = batch.accepted_ns[batch.traced]
-        began_ns = accepted_ns if source is Source.LIVE else written_ns[0]
+        started_ns = accepted_ns if source is Source.LIVE else written_ns[0]
         self._tracer.start_span(
             "deliver",
             parent,
             SpanKind.INTERNAL,
             attributes,
             [Link(trace)],
-            start_time=to_unix + began_ns,
-        ).end(to_unix + written_ns[-1])
+            start_time=unix_offset_ns + started_ns,
+        ).end(unix_offset_ns + written_ns[-1])
 
     def trace_of(self, connection_id: str) -> SpanContext | None:
-        """Return the span of the stream's opening, if it is sampled."""
+        """Return the span of the stream's opening, or None if it is not sampled."""
         stream = self._open.get(connection_id)
         return None if stream is None else stream.context
 
-    def _has_room(self) -> bool:
+    def _reserve_span(self) -> bool:
         now = self._clock_ns()
-        if now >= self._budget_until_ns:
-            self._budget, self._budget_until_ns = DELIVERY_SPANS, now + SECOND_NS
-        self._budget -= 1
-        return self._budget >= 0
+        if now >= self._second_ends_ns:
+            self._spans_left, self._second_ends_ns = DELIVERY_SPANS_PER_SECOND, now + SECOND_NS
+        self._spans_left -= 1
+        return self._spans_left >= 0
 
 
 def _stream_attributes(connection_id: str, protocol: StreamProtocol, topic: str) -> dict[str, str]:

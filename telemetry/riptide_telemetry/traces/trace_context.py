@@ -13,7 +13,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def sampled_trace(traceparent: str) -> SpanContext | None:
-    """Return the span that a ``traceparent`` names, if it is sampled."""
+    """Return the span that a ``traceparent`` names, or None if it is not sampled."""
     if not traceparent:
         return None
     span = read_traceparent(traceparent)
@@ -22,7 +22,7 @@ def sampled_trace(traceparent: str) -> SpanContext | None:
 
 @functools.lru_cache(maxsize=256)
 def read_traceparent(text: str) -> SpanContext | None:
-    """Return the span that a ``traceparent`` names, or None if it is not one."""
+    """Return the span that a ``traceparent`` names, or None if the text is not valid."""
     context = get_current_span(context_of(text)).get_span_context()
     return context if context.is_valid else None
 
@@ -35,5 +35,5 @@ def write_traceparent(span: SpanContext) -> str:
 
 
 def context_of(traceparent: str) -> Context:
-    """Return the context in which the span is the parent; an empty one if there is none."""
+    """Return a context with the named span as the parent, or an empty one if there is none."""
     return _propagator.extract({_HEADER: traceparent}, Context())

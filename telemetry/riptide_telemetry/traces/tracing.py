@@ -1,7 +1,7 @@
-"""Which spans there are, and when: this module is tracing switched off, and costs next to nothing.
+"""Which spans there are, and when. This module is tracing switched off: it makes none.
 
-There is no span for a send, and none as long as a stream: those would be millions, and a sampler
-that decides by the whole trace would decide before a long one has ended.
+There is no span for a single send, because there would be millions, and none as long as a stream,
+because tail sampling would decide before its end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionTotals(NamedTuple):
-    """What a connection was given in its life: messages, those it missed, encoded bytes."""
+    """Messages sent and dropped in a connection's life, and the encoded bytes of those sent."""
 
     sent: int
     dropped: int
@@ -29,9 +29,9 @@ class ConnectionTotals(NamedTuple):
 
 
 class Publishing:
-    """A publish on its way, to be entered; ``traceparent`` is what its messages carry, or empty.
+    """A publish, to be entered while it lasts. Its messages carry ``traceparent``, if not empty.
 
-    This one makes no span: messages carry on the trace that the publisher began.
+    This class makes no span: messages continue the publisher's own trace.
     """
 
     __slots__ = ("traceparent",)
@@ -46,25 +46,25 @@ class Publishing:
         pass
 
     def accepted(self, first_id: str, count: int, size_bytes: int) -> None:
-        """Take note that the log has the messages."""
+        """Record that the log has the messages. ``size_bytes`` is that of all payloads."""
 
 
 class Tracing:
-    """The spans of streams and messages; here there are none. No method raises."""
+    """The spans of streams and messages. This class makes none."""
 
-    def publishing(self, topic: str, traceparent: str) -> Publishing:  # noqa: ARG002  # it names a span elsewhere
-        """Begin a publish to a topic; ``traceparent`` is the publisher's own, if any."""
+    def publishing(self, topic: str, traceparent: str) -> Publishing:  # noqa: ARG002  # for subclasses
+        """Begin a publish. ``traceparent`` names the publisher's own span, or is empty."""
         parent = read_traceparent(traceparent) if traceparent else None
-        # Written anew: what is passed on is what has been understood.
+        # Written anew from what was read, so that no message carries an invalid header.
         return Publishing("" if parent is None else write_traceparent(parent))
 
     def stream_opening(
         self, connection_id: str, protocol: StreamProtocol, topic: str, traceparent: str
     ) -> None:
-        """Begin the span of a stream's opening; the client may have a trace of its own."""
+        """Begin the span of a stream's opening. ``traceparent`` names the client's own span."""
 
     def stream_opened(self, connection_id: str) -> None:
-        """End it: the head has been sent. Later calls change nothing."""
+        """End the span of the opening: the stream has begun. Later calls do nothing."""
 
     def stream_closed(
         self,
@@ -74,7 +74,7 @@ class Tracing:
         duration_s: float,
         totals: ConnectionTotals | None,
     ) -> None:
-        """Make the span of a stream's end, with its totals, where they are known."""
+        """Make the span of a stream's end, with its totals if they are known."""
 
     def delivered(
         self,
@@ -84,12 +84,12 @@ class Tracing:
         batch: MessageBatch,
         written_ns: Sequence[int],
     ) -> None:
-        """Make a span for a batch that was handed to transports and names a trace.
+        """Make a span for a batch that was handed to transports, if the batch has a trace.
 
-        ``written_ns`` says when each consumer was handed the batch, on the clock of
+        ``written_ns`` has the time of each consumer's write, in ascending order, on the clock of
         ``batch.accepted_ns``.
         """
 
-    def trace_of(self, connection_id: str) -> SpanContext | None:  # noqa: ARG002  # there is none
-        """Return the span under which the stream was opened, for its log records."""
+    def trace_of(self, connection_id: str) -> SpanContext | None:  # noqa: ARG002  # for subclasses
+        """Return the span of the stream's opening, for its log records, or None."""
         return None

@@ -22,7 +22,11 @@ from riptide_telemetry.labels import CloseReason, Source, StreamProtocol
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 from riptide_telemetry.testing import ManualClock
-from riptide_telemetry.traces.span_tracing import DELIVERY_SPANS, LinkedSampler, SpanTracing
+from riptide_telemetry.traces.span_tracing import (
+    DELIVERY_SPANS_PER_SECOND,
+    LinkedSampler,
+    SpanTracing,
+)
 from riptide_telemetry.traces.trace_context import read_traceparent
 from riptide_telemetry.traces.tracing import ConnectionTotals
 
@@ -152,10 +156,10 @@ def test_what_is_not_sampled_is_not_delivered_with_a_span(traced: Traced) -> Non
 
 def test_delivery_spans_have_a_limit_in_each_second(traced: Traced) -> None:
     for _ in range(2):
-        for _ in range(3 * DELIVERY_SPANS):
+        for _ in range(3 * DELIVERY_SPANS_PER_SECOND):
             traced.deliver()
         traced.clock.advance(1)
-    assert len(traced.spans) == 2 * DELIVERY_SPANS
+    assert len(traced.spans) == 2 * DELIVERY_SPANS_PER_SECOND
 
 
 def test_a_stream_has_a_span_at_each_end_and_they_are_linked(traced: Traced) -> None:

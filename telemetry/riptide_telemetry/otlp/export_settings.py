@@ -1,6 +1,7 @@
-"""The standard OTEL_* variables that decide what is exported, and how; a wrong one ends the start.
+"""The standard ``OTEL_*`` variables that decide what is exported, and how.
 
-The SDK would take a default for what it does not understand, and export nowhere in silence.
+A value that is not allowed is an error. The SDK would use a default instead, and might export
+nothing without a word.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ T = TypeVar("T")
 # 15 s suits alerting; the specification's default is 60 s.
 DEFAULT_INTERVAL_S = 15.0
 DEFAULT_TIMEOUT_S = 10.0
-# The specification counts in milliseconds, and some SDKs in seconds: what is less was meant so.
+# Timeouts are in milliseconds. A smaller one was probably meant in seconds, as some SDKs read it.
 LEAST_TIMEOUT_MS = 100
 
 _FIXED_SAMPLERS: dict[str, Sampler] = {
@@ -49,11 +50,14 @@ _RATIO_SAMPLERS: dict[str, Callable[[float], Sampler]] = {
 
 
 class InvalidTelemetryError(ValueError):
-    """An OTEL_* variable has a value that is not allowed; the text is one line."""
+    """An ``OTEL_*`` variable has a value that is not allowed, or an exporter is not installed.
+
+    The text is one line.
+    """
 
 
 class OtlpProtocol(ClosedSet):
-    """How OTLP is spoken."""
+    """The values of ``OTEL_EXPORTER_OTLP_PROTOCOL``."""
 
     GRPC = "grpc"
     HTTP = "http/protobuf"
@@ -61,7 +65,7 @@ class OtlpProtocol(ClosedSet):
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """Spans or log records that wait at most, go together at most, and how long for others."""
+    """Limits of a queue and of one export (spans or log records), and the time between exports."""
 
     size: int
     batch: int
@@ -70,7 +74,7 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class OtlpSettings:
-    """Where a signal goes. Headers, certificates and the like the exporter reads itself."""
+    """Where a signal goes. The exporter reads headers, certificates and compression itself."""
 
     protocol: OtlpProtocol
     endpoint: str
@@ -79,7 +83,7 @@ class OtlpSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
-    """What becomes of each signal; those that are not in ``otlp`` are not exported."""
+    """Which signals are exported, and how. ``otlp`` has those that are exported over OTLP."""
 
     disabled: bool
     prometheus: bool
@@ -91,10 +95,13 @@ class ExportSettings:
 
 
 def read_export_settings(variables: Mapping[str, str]) -> ExportSettings:
-    """Read the variables; an empty one counts as not set, as the specification has it.
+    """Read the variables. An empty one counts as not set.
+
+    The source is the OpenTelemetry specification, "Environment Variable Specification" and
+    "OpenTelemetry Protocol Exporter".
 
     Raises:
-        InvalidTelemetryError: one has a value that is not allowed; says which are.
+        InvalidTelemetryError: a variable has a value that is not allowed; the text says which are.
 
     """
     given = {name: value.strip() for name, value in variables.items() if value.strip()}
@@ -105,7 +112,7 @@ def read_export_settings(variables: Mapping[str, str]) -> ExportSettings:
     logs = _exporters(given, Signal.LOGS, "none", {"otlp", "none"})
     chosen = {Signal.METRICS: metrics, Signal.TRACES: traces, Signal.LOGS: logs}
     if "otlp" in metrics:
-        # As at /metrics: cumulative values and explicit buckets.
+        # Exported values are cumulative, as at ``/metrics``.
         _one_of(given, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", ["cumulative"])
     return ExportSettings(
         disabled=False,
@@ -127,7 +134,7 @@ def _exporters(given: Mapping[str, str], signal: Signal, default: str, known: se
     text = given.get(variable, default)
     exporters = {part.strip().lower() for part in text.split(",")} - {""}
     if not exporters or not exporters <= known or ("none" in exporters and len(exporters) > 1):
-        lists = " or both with a comma, or" if len(known) > 2 else " or"  # noqa: PLR2004  # those of traces and logs
+        lists = " or both with a comma, or" if len(known) > 2 else " or"  # noqa: PLR2004  # traces and logs know otlp and none
         names = ", ".join(sorted(known - {"none"}, reverse=True))
         raise _invalid(variable, text, f"{names}{lists} none")
     return exporters - {"none"}
@@ -163,7 +170,7 @@ def _endpoint(given: Mapping[str, str], signal: Signal, protocol: OtlpProtocol) 
             url = f"{url.removesuffix('/')}/v1/{signal}"
     else:
         url = given.get(variable, "http://localhost:4317")
-        # Which the specification allows for gRPC alone.
+        # The specification allows an endpoint without a scheme for gRPC only.
         if "://" not in url:
             url = f"{'http' if _insecure(given, signal) else 'https'}://{url}"
     if not _is_url(url):
@@ -197,7 +204,7 @@ def _check_headers(given: Mapping[str, str], variable: str) -> None:
     for part in given.get(variable, "").split(","):
         name, equals, _ = part.partition("=")
         if part.strip() and not (name.strip() and equals):
-            # What was given is not shown: such headers hold secrets.
+            # The value is not shown, because headers may have secrets.
             raise InvalidTelemetryError(f"{variable} must be name=value, several with commas")
 
 

@@ -46,7 +46,7 @@ def _make(signal: Signal, settings: OtlpSettings) -> Any:
     """Return the SDK's exporter.
 
     Raises:
-        InvalidTelemetryError: it is not installed, or does not take what the variables say.
+        InvalidTelemetryError: the exporter is not installed, or rejects a variable.
 
     """
     transport = _TRANSPORTS[settings.protocol]

@@ -1,10 +1,10 @@
-"""Everything that is pushed by OTLP: put together from the settings, and ended in time."""
+"""The OTLP exports of a process, built from its settings and shut down within a deadline."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry.metrics import NoOpMeterProvider
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from riptide_telemetry.otlp.export_settings import ExportSettings, OtlpSettings
     from riptide_telemetry.otlp.watched_exporters import WatchedMetricExporter
 
-# In which all signals get their last export, side by side; a collector that hangs loses it.
+# Time for the last exports of all signals, in parallel. A collector that hangs loses them.
 SHUTDOWN_S = 5.0
 
 
 class PushingReader(PeriodicExportingMetricReader):
-    """The SDK's periodic reader, with the histograms of the catalog, on a thread of its own."""
+    """The SDK's periodic reader, which has a thread of its own, with the produced histograms."""
 
     def __init__(
         self,
@@ -64,25 +64,36 @@ class PushingReader(PeriodicExportingMetricReader):
         try:
             metrics_data = with_produced(metrics_data, self.producer)
             super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
-        except Exception as error:  # noqa: BLE001  # it would end the thread, and all exports with it
+        except Exception as error:  # noqa: BLE001  # it would end the reader's thread, and with it all exports
             self._health.failed(repr(error))
 
 
+class _Shutdown(NamedTuple):
+    """How to stop the exports of one signal: after the last export, or at once."""
+
+    finish: Callable[[], object]
+    abort: Callable[[], object]
+
+
 class Exports:
-    """The exporters of one process, none unless the settings say so; ``health`` tells of each."""
+    """The exporters that the settings name. ``health`` has the results of each signal.
+
+    Raises:
+        InvalidTelemetryError: an exporter is not installed, or rejects a variable.
+
+    """
 
     def __init__(self, settings: ExportSettings, resource: Resource) -> None:
         self._settings = settings
         self.health = {
-            signal: ExportHealth(signal, _shown(otlp.endpoint) if otlp else None)
+            signal: ExportHealth(signal, _without_credentials(otlp.endpoint) if otlp else None)
             for signal in Signal
             for otlp in [settings.otlp.get(signal)]
         }
         self.tracing = Tracing()
         self.tracer_provider: AnyTracerProvider = NoOpTracerProvider()
         self.log_handler: logging.Handler | None = None
-        # How to end each: in good order, and at once.
-        self._ends: list[tuple[Callable[[], object], Callable[[], object]]] = []
+        self._shutdowns: list[_Shutdown] = []
         self._metric_exporter: WatchedMetricExporter | None = None
         if Signal.METRICS in settings.otlp:
             health = self.health[Signal.METRICS]
@@ -93,13 +104,13 @@ class Exports:
             self._push_logs(settings.otlp[Signal.LOGS], resource)
 
     def push_metrics(self, provider: MeterProvider, producer: HistogramProducer) -> None:
-        """Begin to push what the provider and the producer have, once it is complete."""
+        """Begin to push the metrics of the provider and the producer, if the settings say so."""
         exporter = self._metric_exporter
         if exporter is not None:
             health, interval_s = self.health[Signal.METRICS], self._settings.interval_s
             reader = PushingReader(exporter, health, producer, interval_s)
             provider.add_metric_reader(reader)
-            self._ends.append((reader.shutdown, exporter.shutdown))
+            self._shutdowns.append(_Shutdown(reader.shutdown, exporter.shutdown))
 
     def _push_spans(self, otlp: OtlpSettings, sampler: Sampler, resource: Resource) -> None:
         health = self.health[Signal.TRACES]
@@ -114,10 +125,10 @@ class Exports:
             meter_provider=NoOpMeterProvider(),
         )
         provider.add_span_processor(processor)
-        health.queue_size = lambda: _waiting(processor)
+        health.queue_size = lambda: _queue_length(processor)
         self.tracer_provider = provider
         self.tracing = SpanTracing(provider.get_tracer(SCOPE))
-        self._ends.append((provider.shutdown, exporter.shutdown))
+        self._shutdowns.append(_Shutdown(provider.shutdown, exporter.shutdown))
 
     def _push_logs(self, otlp: OtlpSettings, resource: Resource) -> None:
         health = self.health[Signal.LOGS]
@@ -132,35 +143,35 @@ class Exports:
             meter_provider=NoOpMeterProvider(),
         )
         provider.add_log_record_processor(processor)
-        health.queue_size = lambda: _waiting(processor)
+        health.queue_size = lambda: _queue_length(processor)
         self.log_handler = OtlpLogHandler(provider)
-        self._ends.append((provider.shutdown, exporter.shutdown))
+        self._shutdowns.append(_Shutdown(provider.shutdown, exporter.shutdown))
 
     def shutdown(self, deadline_s: float = SHUTDOWN_S) -> None:
-        """Export what is left, and end; blocks, never longer than the deadline.
+        """Export what is left and stop. Blocks, but never longer than the deadline.
 
-        The SDK's own shutdown waits 30 s for each signal of a collector that does not answer; and
-        an export over HTTP goes on when it is over, on a thread that does not keep the process.
+        The SDK's own shutdown waits up to 30 s for each signal if the collector does not answer. An
+        HTTP export that is still running at the deadline goes on in a daemon thread.
         """
-        ends, self._ends = self._ends, []
+        shutdowns, self._shutdowns = self._shutdowns, []
         threads = [
-            threading.Thread(target=end, name="riptide-export-end", daemon=True) for end, _ in ends
+            threading.Thread(target=each.finish, name="riptide-export-end", daemon=True)
+            for each in shutdowns
         ]
         until = time.monotonic() + deadline_s
         for thread in threads:
             thread.start()
-        for thread, (_, abort) in zip(threads, ends, strict=True):
+        for thread, each in zip(threads, shutdowns, strict=True):
             thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
-                abort()
+                each.abort()
 
 
-def _shown(url: str) -> str:
-    """Return the URL without a name and a password, for the log."""
+def _without_credentials(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _waiting(processor: BatchSpanProcessor | BatchLogRecordProcessor) -> int:
-    # It tells the length of its queue to a meter only, as a metric of another name.
+def _queue_length(processor: BatchSpanProcessor | BatchLogRecordProcessor) -> int:
+    # The processor reports the length only to a meter, as a metric of another name.
     return len(processor._batch_processor._queue)  # noqa: SLF001  # see above

@@ -1,4 +1,4 @@
-"""Log records on their way to a collector, each with the trace it belongs to."""
+"""Exports log records over OTLP, each with the trace that it belongs to."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _SEVERITIES = {
     logging.ERROR: (SeverityNumber.ERROR, "ERROR"),
     logging.CRITICAL: (SeverityNumber.FATAL, "FATAL"),
 }
-# What the exporters' own libraries say at length when everything is logged, at each export.
+# Libraries of the exporters, which log each export at level DEBUG.
 _LIBRARIES = ("grpc", "opentelemetry", "requests", "urllib3")
-# What a record has anyway; all else was given to it as an attribute.
+# Attributes that are not exported as such: every record has them.
 _PLAIN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"} | {
-    # Said in a place of its own, or for filters only.
+    # Exported as the trace context, or meant for filters only.
     *("trace", "trace_id", "span_id", "passes"),
 }
 
 
 def log_trace(record: logging.LogRecord) -> SpanContext | None:
-    """Return the span to which a record belongs: the one it names as ``trace``, or the current."""
+    """Return the span of a record: its attribute ``trace``, or the current span, or None."""
     context = getattr(record, "trace", None) or get_current_span().get_span_context()
     return context if isinstance(context, SpanContext) and context.is_valid else None
 
 
 def attributes_of(record: logging.LogRecord) -> dict[str, str | int | float | bool]:
-    """Return what a record was given beside its message."""
+    """Return the attributes that a record was given as ``extra``."""
     return {
         key: value if isinstance(value, int | float) else str(value)
         for key, value in vars(record).items()
@@ -56,7 +56,7 @@ class OtlpLogHandler(logging.Handler):
         self._provider = provider
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand it over, unless it is about exports: it would be the cause of another one."""
+        """Hand the record over, unless an export logged it: it would cause another export."""
         if is_exporting() or record.name.partition(".")[0] in _LIBRARIES:
             return
         try:

@@ -1,4 +1,4 @@
-"""Exporters that keep count of what became of each export, and leave the telling to that."""
+"""Exporters that report each result to an ``ExportHealth``, which logs failures in their place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 REASON_LENGTH = 400
 
 _exporting = threading.local()
-# Where the SDK's exporters write their own words, of which a dead collector makes many.
+# The loggers of the SDK's exporters, which log each attempt while a collector is away.
 _LOGGERS = (
     "opentelemetry.exporter.otlp.common.http",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
@@ -34,27 +34,27 @@ _LOGGERS = (
 )
 
 
-class _Overhear(logging.Filter):
-    """Keeps what is said during an export of ours as its reason; others' exports are theirs."""
+class _ReasonFilter(logging.Filter):
+    """Keeps what is logged during an export of ours as its reason. Other records pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not getattr(_exporting, "now", False):
             return True
-        _exporting.heard.append(record.getMessage())
+        _exporting.logged.append(record.getMessage())
         return False
 
 
-_overhear = _Overhear()
+_reason_filter = _ReasonFilter()
 
 
 class Once:
-    """Calls a function the first time: whoever is late to end an exporter finds it ended."""
+    """Calls a function only the first time: an exporter that is shut down twice logs a warning."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function: Callable[[], object] | None = function
 
     def __call__(self) -> None:
-        """Call it, or do nothing."""
+        """Call the function, or do nothing if it was called before."""
         function, self._function = self._function, None
         if function is not None:
             function()
@@ -66,34 +66,34 @@ def is_exporting() -> bool:
 
 
 def _watch(health: ExportHealth, export: Callable[[], Result], success: Result) -> Result | None:
-    """Export, and tell the health record; return None if the exporter raised."""
+    """Export and report the result to ``health``; return None if the exporter raised."""
     for name in _LOGGERS:
         own = logging.getLogger(name)
-        if _overhear not in own.filters:
-            # First: the next one would have heard, and dropped, what it takes for a duplicate.
-            own.filters.insert(0, _overhear)
-    _exporting.now, _exporting.heard = True, []
+        if _reason_filter not in own.filters:
+            # Before the SDK's own filter, which drops what it takes for a duplicate.
+            own.filters.insert(0, _reason_filter)
+    _exporting.now, _exporting.logged = True, []
     result = None
     try:
         result = export()
-    except Exception as error:  # noqa: BLE001  # whatever it is, the next export is to be tried
-        _exporting.heard.append(f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001  # no exception may end the exporting thread
+        _exporting.logged.append(f"{type(error).__name__}: {error}")
     finally:
         _exporting.now = False
     if result == success:
         health.succeeded()
     else:
-        health.failed(_one_line(_exporting.heard))
+        health.failed(_one_line(_exporting.logged))
     return result
 
 
-def _one_line(heard: list[str]) -> str:
-    """Return what was said last; why is often in the sentence before that."""
-    return " ".join(" ".join(heard[-2:]).split())[:REASON_LENGTH] or "no reason given"
+def _one_line(messages: list[str]) -> str:
+    """Return the last two messages in one line: the cause is often in the last but one."""
+    return " ".join(" ".join(messages[-2:]).split())[:REASON_LENGTH] or "no reason given"
 
 
 class WatchedMetricExporter(MetricExporter):
-    """Passes metrics on: cumulative, in explicit buckets, as they are at ``/metrics``."""
+    """Passes metrics on, with cumulative values and explicit buckets as at ``/metrics``."""
 
     def __init__(self, exporter: MetricExporter, health: ExportHealth) -> None:
         super().__init__()
@@ -113,11 +113,11 @@ class WatchedMetricExporter(MetricExporter):
         return result or MetricExportResult.FAILURE
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Pass it on."""
+        """Flush the exporter."""
         return self._exporter.force_flush(timeout_millis)
 
-    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:  # noqa: ARG002  # at once
-        """End, and abort an export that runs."""
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:  # noqa: ARG002  # nothing takes time
+        """Shut the exporter down, which aborts a running export."""
         self._end()
 
 
@@ -137,11 +137,11 @@ class WatchedSpanExporter(SpanExporter):
         return result or SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
-        """End, and abort an export that runs."""
+        """Shut the exporter down, which aborts a running export."""
         self._end()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Pass it on."""
+        """Flush the exporter."""
         return self._exporter.force_flush(timeout_millis)
 
 
@@ -161,9 +161,9 @@ class WatchedLogExporter(LogRecordExporter):
         return result or LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:
-        """End, and abort an export that runs."""
+        """Shut the exporter down, which aborts a running export."""
         self._end()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Pass it on."""
+        """Flush the exporter."""
         return self._exporter.force_flush(timeout_millis)

@@ -1,4 +1,4 @@
-"""Records the streams of any ASGI application, which does not have to know of it."""
+"""ASGI middleware that records the streams of any application, without changes to it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class StreamTelemetryMiddleware:
 
     ``app.add_middleware(StreamTelemetryMiddleware, lifecycle=telemetry.lifecycle)``, or
     ``StreamTelemetryMiddleware(app, telemetry.lifecycle)``. A response is recorded if its content
-    type is that of SSE or NDJSON, and then by itself: connections and how they end, messages,
-    bytes, waiting for slow readers. Under ``chunked_paths``, prefixes of paths, so is every other
-    response without a content length, each write as one message, with the protocol label
-    ``ndjson``. The messages and their order are never changed, exceptions pass through, and a
-    failure of telemetry is logged only.
+    type is that of SSE or NDJSON: connections and how they end, messages, bytes, and waits for slow
+    readers. Below ``chunked_paths`` (prefixes of paths) every other response without a content
+    length is recorded as well: each write is one message, with the protocol label ``ndjson``.
+    Messages and their order never change, exceptions pass through, and a failure of telemetry is
+    only logged.
 
-    Delivery latency stays empty: when the application made a message is not to be seen from here.
+    Delivery latency stays empty: the middleware cannot see when the application made a message.
 
-    Its place is outside of middleware that queues what it passes on (``BaseHTTPMiddleware``), lest
-    the queue be taken for a slow reader, and inside of what compresses: the messages of a
-    compressed stream are not counted. uvicorn drops what is sent over HTTP after the client has
-    left, and says so to applications that receive, as those of Starlette do; for one that never
-    receives, messages count as sent until it returns.
+    Add the middleware outside of middleware that queues messages (``BaseHTTPMiddleware``), because
+    the queue would look like a slow reader, and inside of middleware that compresses, because the
+    messages of a compressed stream are not counted. After an HTTP client has left, uvicorn drops
+    what is sent, and reports the disconnect only through ``receive``. Starlette's applications
+    receive; if an application never does, its messages count as sent until it returns.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class StreamTelemetryMiddleware:
         try:
             await self.app(scope, stream.receive, stream.send)
         except BaseException as error:
-            # A cancellation is the server's, that will not wait for the stream any longer.
-            ours = isinstance(error, Exception)
-            ended_by = CloseReason.INTERNAL_ERROR if ours else CloseReason.DRAINING
+            # The server cancels an application if it will not wait for the stream any longer.
+            failed = isinstance(error, Exception)
+            ended_by = CloseReason.INTERNAL_ERROR if failed else CloseReason.DRAINING
             raise
         finally:
             stream.end(ended_by)

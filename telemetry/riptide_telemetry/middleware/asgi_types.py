@@ -1,7 +1,7 @@
-"""What an ASGI application is called with (ASGI specification 3.0, "Applications").
+"""The types of an ASGI application and its arguments (ASGI specification 3.0, "Applications").
 
-The same shapes as Starlette's, so that its type checks accept the middleware; the library itself
-needs no framework.
+They equal Starlette's, so that type checkers accept the middleware there. The library itself needs
+no framework.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is told to the lifecycle of one connection of an application that knows nothing of it."""
+"""Reports one connection, of an application that knows nothing of telemetry, to a lifecycle."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _numbers = itertools.count(1)
 class ConnectionRecord:
     """One connection that carries one stream, opened and closed exactly once.
 
-    When a message was accepted is unknown here, so no delivery latency is recorded: none is
-    better than a false one. No method raises.
+    It is unknown when a message was accepted, so no delivery latency is recorded: none is better
+    than a false one. A failure of telemetry is logged and never raised.
     """
 
     __slots__ = ("_batch", "_id", "_lifecycle", "_open")
@@ -31,16 +31,16 @@ class ConnectionRecord:
         self._lifecycle = lifecycle
         self._id = f"asgi-{next(_numbers)}"
         self._open = True
-        # One value for all writes: a new one for each would cost more than all the rest of "sent".
+        # One batch for all writes: a new one for each would cost more than the rest of ``sent``.
         self._batch = MessageBatch(0, 0)
         self._establish(protocol)
         self._start_stream()
 
     def sent(self, count: int, size_bytes: int) -> None:
-        """Take note of messages handed to the transport.
+        """Record messages that were handed to the transport.
 
-        Bytes that complete no message wait for the next one: half of an event is not the first
-        message yet, and neither is a heartbeat.
+        Bytes that complete no message are recorded with the next one: half of an event is not yet
+        the first message, and neither is a heartbeat.
         """
         batch = self._batch
         batch.size_bytes += size_bytes
@@ -49,12 +49,12 @@ class ConnectionRecord:
         batch.count = count
         try:
             self._lifecycle.items_sent(self._id, batch, Source.LIVE)
-        except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+        except Exception:  # noqa: BLE001  # as in guarded, which would cost another call
             report_failure("sent")
         batch.size_bytes = 0
 
     async def passed_on(self, sending: Suspension[None], *, more_to_come: bool) -> None:
-        """Wait for what is being sent, and take note if it had to wait."""
+        """Wait for a send to end, and record it if it had to wait for the client."""
         try:
             await sending
         finally:
@@ -62,24 +62,24 @@ class ConnectionRecord:
             if waited is not None:
                 self.blocked(waited)
         if waited is not None and more_to_come:
-            # It may have been the end of the connection that woke it. uvicorn returns from
-            # ``send`` then as if all were well, and tells it to ``receive`` only. After the last
-            # message of ours it tells the same, whoever ended it.
+            # The end of the connection may have ended the wait. uvicorn's ``send`` then returns as
+            # after a success, and only ``receive`` tells of the end: let the receiver run first.
+            # After the last message ``receive`` tells of an end in any case, so it proves nothing.
             await let_others_run()
 
     @guarded
     def received(self) -> None:
-        """Take note of a message from the client."""
+        """Record a message from the client."""
         self._lifecycle.item_received(self._id)
 
     @guarded
     def blocked(self, seconds: float) -> None:
-        """Take note that a send had to wait."""
+        """Record a send that had to wait for so many seconds."""
         self._lifecycle.write_stalled(self._id)
         self._lifecycle.write_blocked(self._id, seconds)
 
     def close(self, reason: CloseReason) -> None:
-        """Take note of the end; later calls change nothing."""
+        """Record the end. Later calls do nothing."""
         if not self._open:
             return
         self._open = False
@@ -91,7 +91,7 @@ class ConnectionRecord:
 
     @property
     def is_open(self) -> bool:
-        """Whether the end has yet to come."""
+        """Whether the end was not recorded yet."""
         return self._open
 
     @guarded

@@ -1,4 +1,4 @@
-"""Follows one HTTP request, and records its response if that is a stream."""
+"""Follows one HTTP request, and records its response if the response is a stream."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class HttpStream:
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Send; of a response that is no stream, without anything in between."""
+        """Send. What is not part of an open stream goes to the server directly."""
         if self._record is None and message["type"] == "http.response.start":
             self._begin(message)
         if self._record is None or not self._record.is_open:
@@ -58,12 +58,12 @@ class HttpStream:
         return self._send_recorded(message, self._record)
 
     def end(self, reason: CloseReason | None) -> None:
-        """Record the end: the application has returned (None), or something else ended it."""
+        """Record the end. ``reason`` is None if the application has returned."""
         if self._record is None:
             return
         if self._gone:
             reason = CloseReason.CLIENT_CLOSED
-        # Who finishes the body has recorded it by now; to return without is a fault.
+        # The end of the body closes the record, so an application that returns before has failed.
         self._record.close(reason or CloseReason.INTERNAL_ERROR)
 
     async def _send_recorded(self, message: Message, record: ConnectionRecord) -> None:
@@ -78,7 +78,7 @@ class HttpStream:
         if not self._gone:
             try:
                 self._sent(message, record)
-            except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+            except Exception:  # noqa: BLE001  # as in guarded, which would cost another call
                 report_failure("send")
 
     @guarded
@@ -97,5 +97,5 @@ class HttpStream:
             record.sent(count + self._stream.counter.finish(), len(body))
             record.close(CloseReason.COMPLETED)
         elif message["type"] == "http.response.pathsend":
-            # The server has sent a whole file, whose messages nobody saw.
+            # The server has sent a whole file by itself: its messages are not counted.
             record.close(CloseReason.COMPLETED)

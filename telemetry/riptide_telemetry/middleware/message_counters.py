@@ -1,15 +1,15 @@
-"""Count the messages in the bytes of a stream, however they are split into writes."""
+"""Counts the messages in the bytes of a stream, however the bytes are split into writes."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-# Enough of a line to tell whether it is a data field: the name and what follows it.
+# Bytes of a line that tell whether it is a data field: "data" and the byte after it.
 _FIELD_START = 5
 
 
 class MessageCounter(Protocol):
-    """What counts the messages of one body, remembering a few bytes of it at most."""
+    """Counts the messages of one body, and keeps at most a few bytes of it."""
 
     def feed(self, chunk: bytes) -> int:
         """Return how many messages end in this chunk."""
@@ -19,18 +19,19 @@ class MessageCounter(Protocol):
 
 
 class SseEvents:
-    """Counts what a browser would dispatch: blocks with a data field, ended by a blank line.
+    """Counts the events that a browser dispatches (HTML standard, "Server-sent events").
 
-    So heartbeats that are comments, a ``retry`` alone and an event that the end of the body cuts
-    off are not messages. Lines end with LF, CR or CRLF.
+    An event is a block with a data field, ended by a blank line. A comment (a heartbeat), a
+    ``retry`` alone and an event that the end of the body cuts off do not count. Lines end with LF,
+    CR or CRLF.
     """
 
     __slots__ = ("_after_cr", "_open_block")
 
     def __init__(self) -> None:
         self._after_cr = False
-        # A summary of the block that has not ended: "data\n" if it has data, then the beginning
-        # of its last line. It stands for the block when the next chunk comes.
+        # Stands for the block that has not ended: "data\n" if it has a data field, and then the
+        # beginning of its last line.
         self._open_block = b""
 
     def feed(self, chunk: bytes) -> int:
@@ -39,17 +40,17 @@ class SseEvents:
             not self._open_block
             and not self._after_cr
             and chunk.endswith(b"\n\n")
-            # Twice as fast as ``in``.
+            # ``find`` is twice as fast as ``in``.
             and chunk.find(b"\r") < 0
-            # A single line is found out many times faster than a pair of characters.
-            and (chunk.count(b"\n") == 2 or chunk.find(b"\n\n") == len(chunk) - 2)  # noqa: PLR2004  # those it ends with
+            # Counting one character is many times faster than finding a pair of them.
+            and (chunk.count(b"\n") == 2 or chunk.find(b"\n\n") == len(chunk) - 2)  # noqa: PLR2004  # the two that end the chunk
         ):
-            # One whole block: what nearly every write is.
+            # The chunk is one whole block, as nearly every write is.
             return int(_has_data(chunk))
         if not chunk:
             return 0
         if self._after_cr and chunk.startswith(b"\n"):
-            # The second half of a CRLF, whose line the first half has ended.
+            # The LF of a CRLF: its CR has ended the line already.
             self._after_cr = False
             return self.feed(chunk[1:])
         self._after_cr = chunk.endswith(b"\r")
@@ -66,12 +67,12 @@ class SseEvents:
         return sum(map(_has_data, ended))
 
     def finish(self) -> int:
-        """Return 0: an event that nothing ended is not dispatched."""
+        """Return 0: an event without its blank line is not dispatched."""
         return 0
 
 
 class NdjsonLines:
-    """Counts lines that are not blank; the last one may lack its newline."""
+    """Counts lines that are not blank. The last one may lack its newline."""
 
     __slots__ = ("_in_line",)
 
@@ -82,7 +83,7 @@ class NdjsonLines:
         """Return how many lines end in this chunk."""
         lines = chunk.count(b"\n")
         if lines == 1 and chunk.endswith(b"\n"):
-            # One whole line, or the end of one: what nearly every write is.
+            # The chunk is one whole line or the end of one, as nearly every write is.
             ended = self._in_line or not chunk.isspace()
             self._in_line = False
             return int(ended)
@@ -100,25 +101,25 @@ class NdjsonLines:
 
 
 class Chunks:
-    """Counts writes that have bytes, for streams whose format nobody knows."""
+    """Counts writes that are not empty, for streams of an unknown format."""
 
     __slots__ = ()
 
     def feed(self, chunk: bytes) -> int:
-        """Return 1, unless there is nothing in it."""
+        """Return 1, or 0 for an empty chunk."""
         return int(bool(chunk))
 
     def finish(self) -> int:
-        """Return 0: no message goes on over several writes."""
+        """Return 0: each message is a whole write."""
         return 0
 
 
 class Uncounted:
-    """Counts nothing: in a compressed body messages cannot be seen."""
+    """Counts nothing, because the messages of a compressed body cannot be seen."""
 
     __slots__ = ()
 
-    def feed(self, chunk: bytes) -> int:  # noqa: ARG002  # the interface's
+    def feed(self, chunk: bytes) -> int:  # noqa: ARG002  # the signature of MessageCounter
         """Return 0."""
         return 0
 

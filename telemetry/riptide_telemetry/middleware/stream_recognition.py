@@ -1,4 +1,4 @@
-"""Tells by the head of a response whether it is a stream, and what its messages look like."""
+"""Tells by the head of a response whether it is a stream, and how its messages are counted."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _FORMATS: dict[bytes, tuple[StreamProtocol, type[MessageCounter]]] = {
 
 
 class RecognisedStream(NamedTuple):
-    """Which protocol the response counts for, and what counts its messages."""
+    """The protocol label of a stream, and the counter of its messages."""
 
     protocol: StreamProtocol
     counter: MessageCounter
 
 
 def recognise(start: Mapping[str, Any], *, chunked: bool) -> RecognisedStream | None:
-    """Return what the response is if it is a stream, given its ``http.response.start``.
+    """Return the stream that an ``http.response.start`` begins, or None if it begins none.
 
-    Only successful responses are. With ``chunked``, one of any other type without a length is a
-    stream as well: of NDJSON by its label, being plain HTTP that a client reads as it comes, and
-    of one message a write, since nothing is known of its format. A compressed stream is recorded
-    without its messages, which cannot be told apart any more.
+    Only a response with status 2xx is a stream. With ``chunked``, a response of any other type
+    without a content length is one as well. Its label is ``ndjson``, because a client reads it as
+    plain HTTP, and each write is a message, because its format is unknown. The messages of a
+    compressed stream are not counted.
     """
     if not 200 <= start["status"] < 300:  # noqa: PLR2004  # the class of successes in HTTP
         return None

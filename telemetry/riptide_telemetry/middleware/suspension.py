@@ -1,4 +1,4 @@
-"""Notices whether an awaitable had to wait."""
+"""Measures how long an awaitable had to wait."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _TURNS = 3
 
 
 class Suspension(Generic[T]):
-    """Awaits something, to the letter, and knows afterwards how long it was suspended.
+    """Awaits an awaitable, and measures how long that was suspended.
 
-    What is sent or thrown into it, a cancellation above all, goes to the awaited thing as it is,
-    and so does what that returns or raises. A bare yield to the event loop is not waiting.
+    Everything passes through unchanged: what is sent or thrown in (cancellations above all), and
+    what the awaitable returns or raises. A bare yield to the event loop does not count as waiting.
     """
 
     __slots__ = ("_awaitable", "_begun", "_iterator", "_since")
 
     def __init__(self, awaitable: Awaitable[T], *, begun: tuple[Any] | None = None) -> None:
-        """Take an awaitable, or a coroutine that has begun and waits for what is in ``begun``."""
+        """Take an awaitable, or a begun coroutine with what it waits for in ``begun``."""
         self._awaitable = awaitable
         self._begun = begun
         self._since: float | None = None
 
     def seconds(self) -> float | None:
-        """Return the seconds since it was first suspended, or None if it never was."""
+        """Return the seconds since the first suspension, or None if there was none."""
         return None if self._since is None else time.monotonic() - self._since
 
     def __await__(self) -> Generator[Any, Any, T]:
         self._iterator = self._awaitable.__await__()
         if not hasattr(self._iterator, "throw"):
-            # A bare iterator; only the interpreter's own ``await`` knows how to treat it.
+            # A bare iterator has no ``throw``. Only the interpreter's own ``await`` can handle it.
             return self._iterator
         return self
 
@@ -51,15 +51,15 @@ class Suspension(Generic[T]):
         return self._noted(next(self._iterator))
 
     def send(self, value: Any) -> Any:
-        """Resume the awaited thing with a value."""
+        """Resume the awaitable with a value."""
         return self._noted(self._iterator.send(value))
 
     def throw(self, *error: Any) -> Any:
-        """Raise an exception where the awaited thing is suspended."""
+        """Raise an exception where the awaitable is suspended."""
         return self._noted(self._iterator.throw(*error))
 
     def close(self) -> None:
-        """Tell the awaited thing that nobody will resume it."""
+        """Close the awaitable, which will not be resumed."""
         self._iterator.close()
 
     def _noted(self, waits_for: Any) -> Any:
@@ -69,10 +69,10 @@ class Suspension(Generic[T]):
 
 
 def begin(awaitable: Awaitable[T]) -> Suspension[T] | None:
-    """Let a coroutine take its first step; return None if that was its last.
+    """Run a coroutine until it waits. Return None if it has ended, or what is left to await.
 
-    Otherwise the suspension is still to be awaited, at once. What does not have to wait costs a
-    fraction of one that is watched. To be called where the awaitable would be awaited.
+    Call this where the awaitable would be awaited, and await the result at once. A coroutine that
+    does not wait costs a fraction of a ``Suspension``.
     """
     if type(awaitable) is not CoroutineType:
         return Suspension(awaitable)
@@ -84,10 +84,10 @@ def begin(awaitable: Awaitable[T]) -> Suspension[T] | None:
 
 
 async def let_others_run() -> None:
-    """Let tasks that are ready, and what they wake, go first; only in asyncio.
+    """Let other tasks run for three turns of the event loop. Do nothing outside of asyncio.
 
-    So what woke this one becomes known to those that were told. An event loop tells of a lost
-    connection one turn after the writers were woken, and the receiver hears of it in the next.
+    A lost connection wakes its writers first. The loop reports the loss one turn later, and the
+    task that receives hears of it in the turn after that.
     """
     try:
         asyncio.get_running_loop()

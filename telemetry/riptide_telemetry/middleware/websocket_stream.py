@@ -22,8 +22,8 @@ _ABNORMAL_CLOSURE = 1006
 _INTERNAL_ERROR = 1011
 _SERVICE_RESTART = 1012
 
-# What an application says by the code it closes with. Any other code, those of its own included,
-# is an end that it meant. So is 1008: frameworks refuse credentials with it, which is no stall.
+# The reason for which an application closes with a code. Any other code, such as one of its own, is
+# an intended end. So is 1008: frameworks refuse credentials with it, and that is no stall.
 _CLOSED_BY_APPLICATION = {
     1001: CloseReason.DRAINING,
     1003: CloseReason.UNSUPPORTED_FRAME,
@@ -55,7 +55,7 @@ class WebSocketStream:
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Send, recorded from the acceptance to the close."""
+        """Send, and record what is sent from the acceptance to the close."""
         if self._record is None and message["type"] == "websocket.accept":
             self._begin()
         if self._record is None or not self._record.is_open:
@@ -63,7 +63,7 @@ class WebSocketStream:
         return self._send_recorded(message, self._record)
 
     def end(self, reason: CloseReason | None) -> None:
-        """Record the end: the application has returned (None), or something else ended it."""
+        """Record the end. ``reason`` is None if the application has returned."""
         if self._record is not None:
             self._record.close(self._gone or reason or CloseReason.COMPLETED)
 
@@ -74,13 +74,13 @@ class WebSocketStream:
                 more = message["type"] == "websocket.send"
                 await record.passed_on(waiting, more_to_come=more)
         except OSError:
-            # How it went may still be received.
+            # A disconnect that is received later may name another reason.
             self._gone = self._gone or CloseReason.CLIENT_CLOSED
             raise
         if self._gone is None:
             try:
                 self._sent(message, record)
-            except Exception:  # noqa: BLE001  # see guarded, which would cost another call
+            except Exception:  # noqa: BLE001  # as in guarded, which would cost another call
                 report_failure("send")
 
     @guarded
@@ -92,7 +92,7 @@ class WebSocketStream:
         if message["type"] == "websocket.receive":
             record.received()
         elif message["type"] == "websocket.disconnect":
-            self._gone = _how_the_client_went(message)
+            self._gone = _reason_of(message)
 
     def _sent(self, message: Message, record: ConnectionRecord) -> None:
         if message["type"] == "websocket.send":
@@ -102,13 +102,13 @@ class WebSocketStream:
             record.close(_CLOSED_BY_APPLICATION.get(code, CloseReason.COMPLETED))
 
 
-def _how_the_client_went(disconnect: Mapping[str, Any]) -> CloseReason:
+def _reason_of(disconnect: Mapping[str, Any]) -> CloseReason:
     code = disconnect.get("code", _NO_STATUS)
     if code == _SERVICE_RESTART:
-        # The server itself closes with it when it shuts down.
+        # The server itself closes with this code when it shuts down.
         return CloseReason.DRAINING
     if code == _ABNORMAL_CLOSURE or (code == _NO_STATUS and "reason" not in disconnect):
-        # There was no close frame: uvicorn says 1005 for that, and gives the reason of a frame.
+        # There was no close frame: uvicorn says 1005 then, and gives a reason only with a frame.
         return CloseReason.CLIENT_VANISHED
     return CloseReason.CLIENT_CLOSED
 

@@ -63,8 +63,8 @@ class ConnectionRecord:
                 self.blocked(waited)
         if waited is not None and more_to_come:
             # The end of the connection may have ended the wait. uvicorn's ``send`` then returns as
-            # after a success, and only ``receive`` tells of the end: let the receiver run first.
-            # After the last message ``receive`` tells of an end in any case, so it proves nothing.
+            # after a success, and only ``receive`` reports the end: let the receiver run first.
+            # After the last message ``receive`` reports an end in any case, which proves nothing.
             await let_others_run()
 
     @guarded

@@ -1,4 +1,4 @@
-"""A server that is only a list of what to receive and of what was sent."""
+"""The server's side of an application, without a socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Exchange:
-    """Runs an application behind the middleware, one message after the other."""
+    """Runs an application behind the middleware. Tests fill ``to_app`` and read ``sent``.
+
+    While ``writable`` is not set, sends wait, and set ``waiting``.
+    """
 
     def __init__(self, lifecycle: Lifecycle, scope_type: str = "http", **scope: Any) -> None:
         self._lifecycle = lifecycle
@@ -30,7 +33,7 @@ class Exchange:
         self.refuses = False
 
     async def run(self, app: App) -> None:
-        """Run it to its end."""
+        """Run the application to its end."""
         await StreamTelemetryMiddleware(app, self._lifecycle)(
             self.scope, self.to_app.get, self._send
         )

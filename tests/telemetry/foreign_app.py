@@ -42,7 +42,7 @@ async def endless() -> AsyncIterator[bytes]:
 async def flood() -> AsyncIterator[bytes]:
     for _ in range(64):
         yield b"x" * BIG + b"\n"
-        # uvloop asks for a pause in a turn of its own.
+        # uvloop pauses a writer only in the next turn of the loop.
         await asyncio.sleep(0)
 
 
@@ -103,7 +103,7 @@ def add_websockets(app: FastAPI) -> None:
 
 @contextlib.contextmanager
 def serving(app: ASGIApp) -> Iterator[int]:
-    """Serve the application on a port of its own, in a thread of its own; yield the port."""
+    """Serve the application in a thread, on a free port; yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_config=None, lifespan="on", ws_max_queue=1)
         server = uvicorn.Server(config)

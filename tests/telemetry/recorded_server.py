@@ -1,4 +1,4 @@
-"""An application of somebody else's on a real port, and what telemetry says of it."""
+"""An application that knows nothing of Riptide, on a real port, and the metrics recorded of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SENT = "riptide_streaming_messages_sent_total"
 
 
 class RecordedServer:
-    """An application of somebody else's, recorded in two lines, on a real port."""
+    """An application on a real port, recorded by the middleware."""
 
     def __init__(self, port: int, telemetry: Telemetry) -> None:
         self.port = port
@@ -49,7 +49,7 @@ class RecordedServer:
         return sent
 
     def request_by_hand(self, path: str, *headers: str) -> socket.socket:
-        """Connect with a small receive buffer, ask, and leave the reading to the test."""
+        """Connect with a small receive buffer and send a request; the test reads the response."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", self.port))
@@ -59,6 +59,6 @@ class RecordedServer:
 
 
 def vanish(client: socket.socket) -> None:
-    """Reset the connection, without a word."""
+    """Reset the connection."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()

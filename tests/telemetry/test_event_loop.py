@@ -9,7 +9,7 @@ from riptide_telemetry.testing import ManualClock
 
 
 class Loop:
-    """Sleeps that take as long as the test says, and end the monitor when there are no more."""
+    """A monitor whose sleeps are late by the given delays, and which ends after the last."""
 
     def __init__(self, *delays: float) -> None:
         self.clock = ManualClock()

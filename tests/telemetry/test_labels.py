@@ -60,7 +60,7 @@ def test_a_fault_of_the_server_asks_the_client_to_come_back() -> None:
 
 
 def test_a_close_reason_can_be_found_by_its_label() -> None:
-    assert {reason: reason.name for reason in CloseReason}["draining"] == "DRAINING"  # type: ignore[index]  # a plain string is as good
+    assert {reason: reason.name for reason in CloseReason}["draining"] == "DRAINING"  # type: ignore[index]  # a plain string is the case
     assert CloseReason.DRAINING.websocket_code == 1012
 
 

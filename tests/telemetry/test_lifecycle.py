@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 VERBS: dict[str, Callable[..., Any]] = dict(
     inspect.getmembers(
         Lifecycle,
-        # Those of one message are said in terms of those of several.
+        # item_sent and item_dropped only call items_sent and items_dropped.
         lambda member: (
             inspect.isfunction(member)
             and member.__name__ not in {"__init__", "item_sent", "item_dropped"}
@@ -37,7 +37,7 @@ def test_the_manager_records_every_verb_in_the_same_words(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_says_what_it_takes_note_of(verb: str) -> None:
+def test_every_verb_has_a_docstring(verb: str) -> None:
     assert inspect.getdoc(VERBS[verb])
 
 

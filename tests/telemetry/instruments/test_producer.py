@@ -102,6 +102,6 @@ def test_metrics_of_one_scope_stay_in_one() -> None:
     data = reader.get_metrics_data()
     assert data is not None
     scopes = data.resource_metrics[0].scope_metrics
-    # Of two alike the OTLP encoder drops one.
+    # The OTLP encoder drops one of two equal scopes.
     assert [scope.scope.name for scope in scopes] == ["other", SCOPE]
     assert [metric.name for metric in scopes[1].metrics] == ["ours", "riptide.streaming.write_wait"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from riptide_telemetry.testing import InMemoryTelemetry
 
 
-# Which topics there are, an allow-list says: see test_topic_metrics.
+# Metrics by topic have series only with an allow-list: see test_topic_metrics.
 LABELLED = [each for each in CATALOG if each.label_sets()]
 
 
@@ -45,10 +45,10 @@ def test_a_gauge_that_cannot_be_shown_is_left_out_alone_and_logged_once(
     values = [broken, broken, 7, broken]
     telemetry.instruments.observe({catalog.MEMORY_USAGE: lambda: values.pop(0)})
     for shown in ([], [], [7]):
-        assert [p.value for p in telemetry.points("riptide.streaming.memory_usage")] == shown  # type: ignore[union-attr]  # a number's
+        assert [p.value for p in telemetry.points("riptide.streaming.memory_usage")] == shown  # type: ignore[union-attr]  # a gauge's points are numbers
     assert len(caplog.records) == 1
     assert telemetry.value("riptide.topics") == 0
-    # It failed again in between, after it had worked.
+    # Collecting read the gauge a fourth time: it failed again, after it had worked.
     assert len(caplog.records) == 2
 
 

@@ -157,7 +157,7 @@ def test_an_application_that_fails_mid_stream_is_an_internal_error(foreign: Reco
 
 
 class Failing(Lifecycle):
-    """Raises whatever it is told."""
+    """A lifecycle whose every call raises."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError(f"no {name}")

@@ -188,7 +188,7 @@ async def test_a_send_that_the_end_of_the_connection_woke_was_not_sent(
 
     task = asyncio.create_task(exchange.run(app))
     await exchange.waiting.wait()
-    # As uvicorn does it: the sender is woken, and the receiver is told why.
+    # uvicorn wakes the sender, too, and reports the disconnect to the receiver only.
     exchange.writable.set()
     exchange.to_app.put_nowait({"type": "http.disconnect"})
     await task

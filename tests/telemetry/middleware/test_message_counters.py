@@ -14,7 +14,7 @@ from riptide_telemetry.middleware.message_counters import (
     Uncounted,
 )
 
-# Pieces that bodies are made of, line ends of every kind among them.
+# Pieces of bodies, with line ends of every kind among them.
 SSE_PIECES = [b"data: x", b"data:", b"data", b"database: x", b"id: 1", b"retry: 5", b": data:"]
 SSE_PIECES += [
     b"\xc3\xa9",
@@ -46,7 +46,7 @@ def count(counter: MessageCounter, *chunks: bytes) -> int:
 
 
 def events_as_the_standard_dispatches_them(body: bytes) -> int:
-    """What the HTML standard's algorithm does, line by line, with everything at hand."""
+    """Count the events of a whole body as the HTML standard's algorithm does, line by line."""
     dispatched, has_data = 0, False
     *lines, _ = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     for line in lines:
@@ -113,7 +113,7 @@ def test_what_is_remembered_of_an_endless_message_is_a_few_bytes(counter: Messag
     counter.feed(b"data: ")
     for _ in range(100):
         assert counter.feed(b"x" * 1000) == 0
-    slots = type(counter).__slots__  # type: ignore[attr-defined]  # both have them
+    slots = type(counter).__slots__  # type: ignore[attr-defined]  # both counters have slots
     remembered = [getattr(counter, slot) for slot in slots]
     assert all(value in {True, False} or len(value) <= 10 for value in remembered)
 

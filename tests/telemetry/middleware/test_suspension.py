@@ -132,7 +132,7 @@ def test_a_bare_iterator_is_awaited_but_not_watched() -> None:
             return iter(["one", "two"])
 
     async def wait() -> None:
-        await Suspension(Bare())  # type: ignore[arg-type]  # an iterator is all that the language asks for
+        await Suspension(Bare())  # type: ignore[arg-type]  # Python's await accepts any iterator
 
     coroutine = wait()
     assert coroutine.send(None) == "one"

@@ -73,7 +73,7 @@ async def test_the_code_that_the_application_closes_with_is_the_reason(
         assert telemetry.value(CLOSED, reason=reason) == 1
         await receive()
 
-    # What servers answer to a close of ours.
+    # Servers report this after a close by the application.
     exchange.to_app.put_nowait({"type": "websocket.disconnect", "code": 1006})
     await exchange.run(app)
     assert telemetry.value(CLOSED) == 1

@@ -22,7 +22,7 @@ MAKERS: dict[Signal, Any] = {
 }
 
 
-# As in an environment in which the modules named on the command line are not installed.
+# Makes the modules named on the command line look as if they were not installed.
 WITHOUT = """
 import sys
 
@@ -33,7 +33,7 @@ class NotInstalled:
 
 sys.meta_path.insert(0, NotInstalled())
 """
-# Starts once for each signal, and prints what start_telemetry says to it.
+# Starts telemetry once for each signal, and prints the error of each start.
 START_WITHOUT = (
     WITHOUT
     + """

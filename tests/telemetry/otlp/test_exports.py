@@ -180,7 +180,7 @@ def test_shutdown_keeps_its_deadline_when_the_receiver_hangs(
         telemetry = start(variables)
         time.sleep(0.4)
         telemetry._exports.shutdown(deadline_s=0.5)
-        # It came back, and not after the minute that an export may take; a second call adds none.
+        # The call did not wait for the 60 s that an export may take. Neither does a second one.
         telemetry.shutdown()
 
 
@@ -220,7 +220,7 @@ def test_an_export_that_cannot_be_made_does_not_end_the_exports(
 
     reader = PushingReader.__new__(PushingReader)
     reader._health = health
-    reader.producer = Broken()  # type: ignore[assignment]  # what fails in place of the real one
+    reader.producer = Broken()  # type: ignore[assignment]  # a producer that fails
     reader._receive_metrics(MetricsData([ResourceMetrics(Resource.get_empty(), [], "")]))
     assert health.failures == 1
     assert "boom" in caplog.text

@@ -17,7 +17,7 @@ NAMED = read_traceparent("00-11111111111111111111111111111111-2222222222222222-0
 
 
 class Exported:
-    """A handler, and what has come out at its other end."""
+    """A handler, and the records that it has exported."""
 
     def __init__(self) -> None:
         self._exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's

@@ -25,7 +25,7 @@ SDK_LOGGER = "opentelemetry.exporter.otlp.proto.grpc.exporter"
 
 
 class Exporter(MetricExporter):
-    """Says what it is told to say, and then has the result it is told to have."""
+    """Logs the messages it was given, and returns the result it was given."""
 
     def __init__(self, result: MetricExportResult, *says: str) -> None:
         super().__init__()

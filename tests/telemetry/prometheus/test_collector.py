@@ -1,4 +1,4 @@
-"""Each fault is shown on the exporter's own reader first, and then to be absent from ours."""
+"""Faults of the exporter's own reader, each shown there first; ours has none of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCOPE_LABELS = ',otel_scope_name="test",otel_scope_schema_url="",otel_scope_vers
 
 
 class Process:
-    """A process with one reader; a collection lasts until ``hold`` lets it."""
+    """A process with one reader. Each collection calls ``hold``, which may block."""
 
     def __init__(self, make_reader: Callable[[CollectorRegistry], MetricReader]) -> None:
         self.registry = CollectorRegistry()
@@ -96,7 +96,7 @@ def test_a_flush_between_scrapes_leaves_no_trace(ours: Process) -> None:
 def test_a_flush_on_another_thread_during_a_scrape_leaves_no_trace(
     ours: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As a scrape collects, a flush has already collected and delivers.
+    # One flush delivers its data just before the scrape's, and one just after.
     clean = ours.scrape()
     (reader,) = ours.provider._metric_readers
     receive = reader._receive_metrics
@@ -120,7 +120,7 @@ def test_what_others_make_the_reader_collect_leaves_no_trace(ours: Process) -> N
 
 
 def test_the_stock_reader_mixes_up_scrapes_that_meet(stock: Process) -> None:
-    # One has collected and not yet read it as another collects, and reads what is there.
+    # One scrape has collected, and has not read the queue, when another collects and reads it.
     clean = stock.scrape()
     collector = next(iter(stock.registry._collector_to_names))
     collect = collector._callback  # type: ignore[attr-defined]  # the stock collector's

@@ -116,7 +116,7 @@ def test_both_formats_have_the_same_families(telemetry: Telemetry) -> None:
     def names(families: Iterable[object]) -> set[str]:
         return {str(vars(family)["name"]).removesuffix("_info") for family in families}
 
-    openmetrics = parse_openmetrics(page(telemetry, OPENMETRICS))  # type: ignore[no-untyped-call]  # it has no types
+    openmetrics = parse_openmetrics(page(telemetry, OPENMETRICS))  # type: ignore[no-untyped-call]  # the parser has no types
     assert names(parse_text(page(telemetry))) == names(openmetrics)
 
 
@@ -142,7 +142,7 @@ def test_promtool_has_nothing_to_complain_about(telemetry: Telemetry) -> None:
     ours = "".join(
         f"{line}\n" for line in page(telemetry).splitlines() if "riptide_" in line
     ).encode()
-    check = subprocess.run([promtool, "check", "metrics"], input=ours, capture_output=True)  # noqa: PLW1510  # its output says more than its code
+    check = subprocess.run([promtool, "check", "metrics"], input=ours, capture_output=True)  # noqa: PLW1510  # the assertion shows its output, too
     assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TRACE = SpanContext(trace_id=0xABC, span_id=0xDEF, is_remote=True)
 BUCKET = "riptide_streaming_delivery_latency_seconds_bucket"
-# What is not the provider's, and changes from scrape to scrape.
+# Families that are not the provider's, and change from scrape to scrape.
 OF_THE_PROCESS = re.compile(r"(# \w+ )?(process|python)_")
 ENCODERS = [generate_latest, generate_openmetrics]
 ODD_NAMES = [
@@ -53,7 +53,7 @@ class StockReader(ProducingReader, PrometheusMetricReader):
 
 
 class Pages:
-    """The same provider as the stock exporter and as our collector show it."""
+    """One provider, as the stock exporter and as our collector show it."""
 
     def __init__(self) -> None:
         self.stock, self.ours = CollectorRegistry(), CollectorRegistry()
@@ -80,11 +80,11 @@ def record_with_every_instrument(meter: Meter, name: str, unit: str) -> None:
     )
     for value, labels in ((0, {"a": "b"}), (0.7, {"a": "b"}), (3, {})):
         histogram.record(value, labels)
-    # Without a sum: negative values may make it fall.
+    # A histogram with a negative bound is shown without a sum, which may fall.
     meter.create_histogram(
         f"{name}.negative", unit, text, explicit_bucket_boundaries_advisory=[-1.0, 1.0]
     ).record(0)
-    # Shown by its description alone.
+    # A histogram without measurements is shown as HELP and TYPE only.
     meter.create_histogram(f"{name}.empty", unit, text)
 
 
@@ -145,7 +145,7 @@ def test_the_catalog_looks_as_the_stock_exporter_shows_it(accept: str) -> None:
 def telemetry() -> Telemetry:
     telemetry = start_telemetry("1.2.3")
     telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
-    # An age so great that its bucket is known, whatever the clock says.
+    # The age is so great that it is in the last bucket, whatever the clock says.
     telemetry.lifecycle.items_sent("c", MessageBatch(1, 1, [-(10**18)], TRACE), Source.REPLAY)
     return telemetry
 
@@ -154,7 +154,7 @@ def test_an_exemplar_stands_beside_its_bucket_and_nowhere_else(telemetry: Teleme
     page = telemetry.exposition.render(OPENMETRICS).body.decode()
     found = {
         (sample.name, *sorted(sample.labels.items())): sample.exemplar
-        for family in text_string_to_metric_families(page)  # type: ignore[no-untyped-call]  # it has no types
+        for family in text_string_to_metric_families(page)  # type: ignore[no-untyped-call]  # the parser has no types
         for sample in family.samples
         if sample.exemplar
     }

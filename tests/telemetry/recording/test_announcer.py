@@ -18,7 +18,7 @@ def announcer() -> Announcer:
 def test_all_listeners_hear_an_event_until_they_unsubscribe(announcer: Announcer) -> None:
     first: list[Event] = []
     second: list[Event] = []
-    # A bound method is another object each time it is looked up.
+    # Each look-up of a bound method makes a new, equal object.
     announcer.subscribe(first.append)
     announcer.subscribe(second.append)
     announcer.announce(EventName.RECONNECTED, "c", {"outcome": "gap"})

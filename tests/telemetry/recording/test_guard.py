@@ -1,4 +1,4 @@
-"""Calls that come too late, or with arguments that make no sense."""
+"""Calls that come too late, or with invalid arguments."""
 
 from __future__ import annotations
 

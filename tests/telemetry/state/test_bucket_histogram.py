@@ -105,13 +105,13 @@ def test_ages_of_a_batch_count_as_they_would_one_by_one(moments: list[int], now:
 def test_ages_at_several_times_count_as_they_would_one_by_one(
     moments: list[int],
     nows: list[int],
-    known: bool,  # noqa: FBT001  # drawn, never passed
+    known: bool,  # noqa: FBT001  # drawn by hypothesis, never passed
 ) -> None:
     moments.sort()
     nows.sort()
     at_once, one_by_one = BucketHistogram(BOUNDS), BucketHistogram(BOUNDS)
     for _ in range(2):
-        # The second time it begins where the first one ended.
+        # The second round begins with the bucket in which the first one ended.
         at_once.observe_all_ages(nows, Moments(moments) if known else moments)
         for now in nows:
             for moment in moments:

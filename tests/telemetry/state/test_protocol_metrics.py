@@ -1,4 +1,4 @@
-"""The numbers of one protocol, recorded by hand."""
+"""The counts of one protocol, recorded by hand."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_the_window_slides_as_long_as_it_is_advanced(source: Source) -> None:
 def test_an_old_window_that_nobody_advanced_is_empty_by_the_second_look(source: Source) -> None:
     source.send(5)
     source.clock.advance(10 * WINDOW_S)
-    # Nobody saw when it happened: it counts until it is certain to be old.
+    # No snapshot shows when the messages were sent: they count until they are certain to be old.
     source.window.counts()
     source.clock.advance(WINDOW_S)
     assert source.window.counts().sent == 0
@@ -82,7 +82,7 @@ def test_a_scrape_on_another_thread_never_meets_a_window_without_snapshots(
         while not stop.is_set():
             try:
                 counts = source.window.counts()
-            except BaseException as failure:  # noqa: BLE001  # handed to the test's own thread
+            except BaseException as failure:  # noqa: BLE001  # the test asserts that there was none
                 failures.append(failure)
                 return
             if min(counts) < 0:

@@ -1,4 +1,4 @@
-"""Numbers by topic, for the topics on an allow-list."""
+"""Counts by topic prefix, for the prefixes on an allow-list."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_a_replayed_delivery_is_a_trace_of_its_own_linked_to_the_publish(traced:
     assert span.links[0].context.trace_id == int(TRACE, 16)
     assert span.start_time is not None
     assert span.end_time is not None
-    # Not the days since it was published.
+    # The span does not include the days since the message was published.
     assert span.end_time - span.start_time == 1_000_000
 
 
@@ -188,7 +188,7 @@ def test_a_stream_has_a_span_at_each_end_and_they_are_linked(traced: Traced) -> 
     assert attributes["riptide.messages.dropped"] == 2
     assert attributes["riptide.bytes.sent"] == 300
     assert tracing.trace_of("c") is None
-    # Once.
+    # A second close makes no span.
     tracing.stream_closed("c", StreamProtocol.SSE, CloseReason.CLIENT_STALLED, 12.5, totals)
     assert len(traced.spans) == 2
 
@@ -260,7 +260,7 @@ def test_the_lifecycle_makes_them_and_the_exemplars_that_lead_to_them(traced: Tr
     lifecycle.items_fanned_out(
         StreamProtocol.NDJSON, "orders", MessageBatch(1, 10, [now - 1000]), [now, now]
     )
-    # The middle one of three is the traced one.
+    # The second of three messages is the traced one.
     ages = [now - 3_000_000_000, now - 200_000, now]
     lifecycle.items_fanned_out(
         StreamProtocol.WEBSOCKET, "orders", MessageBatch(3, 30, ages, trace, 1), [now]
@@ -272,5 +272,5 @@ def test_the_lifecycle_makes_them_and_the_exemplars_that_lead_to_them(traced: Tr
     for latency in (metrics.sse.live_latency, metrics.ndjson.live_latency):
         (exemplar,) = latency.exemplars.all() if latency.exemplars else []
         assert (exemplar.trace_id, exemplar.span_id) == (trace.trace_id, trace.span_id)
-    (exemplar,) = metrics.websocket.live_latency.exemplars.all()  # type: ignore[union-attr]  # there are
+    (exemplar,) = metrics.websocket.live_latency.exemplars.all()  # type: ignore[union-attr]  # exemplars were kept
     assert exemplar.value == pytest.approx(0.0002)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import machine
 from benchmarks.service import HOST
+from operations.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def killed() -> Iterator[Destination]:
 @contextlib.contextmanager
 def absent() -> Iterator[Destination]:
     """Yield an address where nobody listens."""
-    yield Destination(f"http://{HOST}:{_free_port()}", _nothing)
+    yield Destination(f"http://{HOST}:{free_port()}", _nothing)
 
 
 @contextlib.contextmanager
@@ -64,9 +65,9 @@ def _nothing() -> None:
 
 @contextlib.contextmanager
 def _collector() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    ports = {name: f"{HOST}:{_free_port()}" for name in ("GRPC", "HTTP", "PROMETHEUS", "HEALTH")}
+    ports = {name: f"{HOST}:{free_port()}" for name in ("GRPC", "HTTP", "PROMETHEUS", "HEALTH")}
     environment = {f"OTELCOL_{name}_ENDPOINT": address for name, address in ports.items()} | {
-        "OTELCOL_TELEMETRY_PORT": str(_free_port()),
+        "OTELCOL_TELEMETRY_PORT": str(free_port()),
         "OTELCOL_TRACES_TO": "[debug]",
         "OTELCOL_LOGS_TO": "[debug]",
     }
@@ -106,9 +107,3 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
             return
         time.sleep(0.05)
     raise RuntimeError("the Collector did not start")
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

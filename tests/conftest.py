@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class StartService(Protocol):
     """Starts a service with settings of its own (``port=…`` for ``RIPTIDE_PORT``).
 
-    Those that begin with ``otel_`` are the standard variables.
+    Those that begin with ``otel_`` are the standard variables. ``program`` is Python that starts
+    it, in place of the command.
     """
 
     def __call__(self, **settings: Any) -> Service: ...
@@ -30,7 +32,10 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
     def start(**settings: Any) -> Service:
         directory = tmp_path / f"service-{len(services)}"
         directory.mkdir()
+        program = settings.pop("program", None)
         service = Service(directory, settings)
+        if program is not None:
+            service.command = (sys.executable, "-c", program)
         services.append(service)
         return service.start()
 

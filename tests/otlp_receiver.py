@@ -7,7 +7,6 @@ import socket
 import ssl
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
@@ -17,14 +16,14 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
+from tests.waiting import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
     from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
-DEADLINE_S = 20
 
 
 class OtlpReceiver:
@@ -34,7 +33,10 @@ class OtlpReceiver:
         """Speak TLS, if a key and its certificate (PEM) are given."""
         self.requests: list[Any] = []
         self.headers: list[dict[str, str]] = []
+        # In a way that is not worth another try within the same export.
         self.refusing = False
+        # How many requests have come, answered or not.
+        self.asked = 0
         # Set: answers are given; cleared: requests are taken and never answered.
         self.answering = threading.Event()
         self.answering.set()
@@ -123,20 +125,30 @@ class OtlpReceiver:
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         """Wait until something is true of what has come, and return it."""
-        deadline = time.monotonic() + DEADLINE_S
-        while not (found := condition()):
-            assert time.monotonic() < deadline, "it did not come"
-            time.sleep(0.02)
-        return found
+        return wait_until(condition)
 
     def take(self, request: Any, headers: dict[str, str]) -> bool:
         """Keep a request; return whether it is to be accepted."""
-        self.answering.wait(DEADLINE_S)
+        self.asked += 1
+        self.answering.wait()
         if self.refusing:
             return False
         self.headers.append(headers)
         self.requests.append(request)
         return True
+
+
+# A service that ends would be held up for an hour by a receiver that hangs, were it for the SDK.
+PATIENT_SDK = """
+from opentelemetry.sdk._shared_internal import BatchProcessor
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from riptide.cli import main
+
+for exporting in (BatchProcessor, PeriodicExportingMetricReader):
+    exporting.shutdown.__defaults__ = (3_600_000,)
+raise SystemExit(main(["serve"]))
+"""
+HOUR_MS = 3_600_000
 
 
 def silent_endpoint() -> tuple[str, socket.socket]:
@@ -165,7 +177,7 @@ def _parts(request: Any) -> Any:
 def _take(receiver: OtlpReceiver, request: Any, context: grpc.ServicerContext, answer: Any) -> Any:
     headers = {str(key): str(value) for key, value in context.invocation_metadata()}
     if not receiver.take(request, headers):
-        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no room")
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
     return answer
 
 
@@ -211,7 +223,7 @@ def _handler(receiver: OtlpReceiver) -> type[BaseHTTPRequestHandler]:
                 body = gzip.decompress(body)
             request = _HTTP_MESSAGES[self.path].FromString(body)
             headers = {key.lower(): value for key, value in self.headers.items()}
-            self.send_response(200 if receiver.take(request, headers) else 429)
+            self.send_response(200 if receiver.take(request, headers) else 403)
             self.send_header("content-length", "0")
             self.end_headers()
 

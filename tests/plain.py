@@ -1,8 +1,65 @@
-"""Plain HTTP for tests: an httpx2 client loads the authorities of TLS, 50 ms each time."""
+"""HTTP and WebSocket clients for tests: plain, and as patient as tests are.
+
+An httpx2 client by itself loads the authorities of TLS, 50 ms each time, and gives up after 5 s;
+a WebSocket of ``websockets`` gives up after 10 s and asks after the service every 20 s.
+"""
 
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING, Any
 
-PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""To be given as ``verify``: a context that trusts nobody, since nobody here speaks TLS."""
+import httpx2
+from websockets.asyncio import client as asynchronous
+from websockets.sync import client as synchronous
+
+from tests.waiting import DEADLINE_S
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+# A context that trusts nobody, since nobody here speaks TLS.
+_HTTP: dict[str, Any] = {
+    "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    "timeout": DEADLINE_S,
+}
+_WEBSOCKET: dict[str, Any] = {
+    "open_timeout": DEADLINE_S,
+    "close_timeout": DEADLINE_S,
+    "ping_interval": None,
+}
+
+
+def get(url: str, **keywords: Any) -> httpx2.Response:
+    return request("GET", url, **keywords)
+
+
+def post(url: str, **keywords: Any) -> httpx2.Response:
+    return request("POST", url, **keywords)
+
+
+def request(method: str, url: str, **keywords: Any) -> httpx2.Response:
+    return httpx2.request(method, url, **_HTTP | keywords)
+
+
+def stream(method: str, url: str, **keywords: Any) -> AbstractContextManager[httpx2.Response]:
+    return httpx2.stream(method, url, **_HTTP | keywords)
+
+
+def client(**keywords: Any) -> httpx2.Client:
+    return httpx2.Client(**_HTTP | keywords)
+
+
+def async_client(**keywords: Any) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(**_HTTP | keywords)
+
+
+def connect(url: str, **keywords: Any) -> asynchronous.connect:
+    """Open a WebSocket on the event loop."""
+    return asynchronous.connect(url, **_WEBSOCKET | keywords)
+
+
+def connect_blocking(url: str, **keywords: Any) -> synchronous.ClientConnection:
+    """Open a WebSocket on this thread."""
+    connection: synchronous.ClientConnection = synchronous.connect(url, **_WEBSOCKET | keywords)
+    return connection

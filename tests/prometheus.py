@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from operations.ports import free_port
+from tests import plain
 from tests.programs import require
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,13 +47,12 @@ class Prometheus:
         flags: Iterable[str] = (),
         file: Path | None = None,
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         file = file or directory / "prometheus.yml"
         target = "" if service is None else service.url.removeprefix("http://")
         text = configuration or CONFIGURATION.format(target=target)
         file.write_text(text.replace("ITSELF", self.url.removeprefix("http://")))
-        self._client = httpx2.Client(base_url=self.url)
+        self._client = plain.client(base_url=self.url)
         self._log = (directory / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
             [
@@ -103,13 +104,13 @@ class Prometheus:
     def wait_for_scrape(self) -> None:
         """Return once a scrape of each target has begun after this moment, and ended."""
         asked = time.time()
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
+
+        def scraped() -> bool:
             # A server that is about to be ready answers 503, and not in JSON.
             with contextlib.suppress(httpx2.TransportError, KeyError, ValueError):
                 targets = self._client.get("/api/v1/targets").json()["data"]["activeTargets"]
-                scraped = [moment for _, moment in self.series("timestamp(up)") if moment > asked]
-                if targets and len(scraped) == len(targets):
-                    return
-            time.sleep(0.1)
-        raise AssertionError("Prometheus did not scrape")
+                moments = [moment for _, moment in self.series("timestamp(up)") if moment > asked]
+                return bool(targets) and len(moments) == len(targets)
+            return False
+
+        wait_until(scraped, "Prometheus scrapes", pause_s=0.1)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import httpx2
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.plain import PLAIN
+from operations.ports import free_port
+from tests import plain
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-START_DEADLINE_S = 20
 RIPTIDE = Path(sys.executable).with_name("riptide")
 SERVING = re.compile(r'serving on (https?://[^\s"]+)')
 
@@ -34,8 +34,11 @@ class Service:
         self.directory = directory
         self.settings = {
             "HOST": "127.0.0.1",
-            "PORT": 0,
+            # The same after a restart, as clients know it.
+            "PORT": free_port(),
             "DATA_DIR": directory / "data",
+            # A client that a test has stopped to read is left alone, however long the test takes.
+            "WRITE_TIMEOUT_SECONDS": 5 * DEADLINE_S,
             **{name.upper(): value for name, value in settings.items()},
         }
         self.url = ""
@@ -67,23 +70,22 @@ class Service:
             self.process = subprocess.Popen(
                 self.command, env=environment, cwd=self.directory, stderr=log, stdout=log
             )
-        deadline = time.monotonic() + START_DEADLINE_S
-        while not (match := SERVING.search(self.log)):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the service did not start: {self.log}")
-            time.sleep(0.02)
+        match = wait_until(self._serving, lambda: f"the service serves: {self.log}")
         self.url = match[1]
-        # The same port after a restart, as clients know it.
-        self.settings["PORT"] = self.url.rpartition(":")[2]
         return self
 
-    def stop(self, timeout: float = 30) -> int:
+    def _serving(self) -> re.Match[str] | None:
+        match = SERVING.search(self.log)
+        assert match or self.process is None or self.process.poll() is None, self.log
+        return match
+
+    def stop(self) -> int:
         """Ask the process to end, as a supervisor would, and return its exit code."""
         if self.process is None:
             return 0
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
+        return self.process.wait(DEADLINE_S)
 
     def kill(self) -> None:
         """End the process without asking."""
@@ -99,11 +101,10 @@ class Service:
         return self.publish_lines(topic, (orjson.dumps(message) for message in messages))
 
     def publish_lines(self, topic: str, lines: Iterable[bytes]) -> list[str]:
-        answer = httpx2.post(
+        answer = plain.post(
             self.topic(topic),
             content=b"\n".join(lines),
             headers={"Content-Type": "application/x-ndjson"},
-            verify=PLAIN,
         )
         assert answer.status_code == 202, answer.text
         ids = answer.json()["ids"]
@@ -111,7 +112,7 @@ class Service:
 
     def metrics(self) -> dict[str, float]:
         """Scrape, and return the value of each sample by its name and labels as exposed."""
-        text = httpx2.get(f"{self.url}/metrics", verify=PLAIN).text
+        text = plain.get(f"{self.url}/metrics").text
         samples = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -130,7 +131,11 @@ class Service:
 
     def wait_for_metric(self, value: float, name: str, **labels: str) -> None:
         """Wait until a metric has a value, for what happens after a client has gone."""
-        deadline = time.monotonic() + 10
-        while (last := self.metric(name, **labels)) != value:
-            assert time.monotonic() < deadline, f"{name}{labels} is {last}, not {value}"
-            time.sleep(0.05)
+        last = math.nan
+
+        def has_value() -> bool:
+            nonlocal last
+            last = self.metric(name, **labels)
+            return last == value
+
+        wait_until(has_value, lambda: f"{name}{labels} is {last}, not {value}")

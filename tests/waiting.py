@@ -18,30 +18,37 @@ T = TypeVar("T")
 DEADLINE_S: Final = 120.0
 
 
-async def eventually(condition: Callable[[], T], said: Callable[[], object] = str) -> T:
-    """Return the first true answer to the condition; fail, with what is said, if none comes.
+async def eventually(condition: Callable[[], T | None], what: str | Callable[[], object] = "") -> T:
+    """Return the first true answer to the condition; fail, and say what with, if none comes.
 
     For what other tasks of this event loop do.
     """
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"what was waited for did not happen {said()}"
+        assert time.monotonic() < deadline, _in_vain(what)
         await asyncio.sleep(0.001)
     return found
 
 
 def wait_until(
-    condition: Callable[[], T], said: Callable[[], object] = str, *, pause_s: float = 0.02
+    condition: Callable[[], T | None],
+    what: str | Callable[[], object] = "",
+    *,
+    pause_s: float = 0.02,
 ) -> T:
-    """Return the first true answer to the condition; fail, with what is said, if none comes.
+    """Return the first true answer to the condition; fail, and say what with, if none comes.
 
     For what other threads and processes do; ``pause_s`` is between two looks.
     """
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"what was waited for did not happen {said()}"
+        assert time.monotonic() < deadline, _in_vain(what)
         time.sleep(pause_s)
     return found
+
+
+def _in_vain(what: str | Callable[[], object]) -> str:
+    return f"what was waited for did not happen: {what() if callable(what) else what}"
 
 
 async def in_time(awaitable: Awaitable[T]) -> T:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import machine
 from benchmarks.service import HOST
+from operations.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +106,7 @@ def configured(
     """
     # At the default place, because the paths of Unix sockets in the directory have to be short.
     with tempfile.TemporaryDirectory(prefix="peer-") as directory:
-        chosen = dict(zip(ports, _free_ports(len(ports)), strict=True))
+        chosen = dict(zip(ports, free_ports(len(ports)), strict=True))
         values = {"directory": directory, "host": HOST, **chosen, **more}
         for name in names:
             text = Template((CONFIGURATIONS / name).read_text()).substitute(values)
@@ -141,12 +142,6 @@ def started(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as kept:
-        listeners = [kept.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

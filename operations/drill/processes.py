@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from operations.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,13 +39,6 @@ def program(name: str) -> str:
     if path is None:
         raise DrillError(f"{name} is not installed: run scripts/install-system as root")
     return path
-
-
-def free_port() -> int:
-    """Return a port on which nobody listens at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
 
 
 class Process:

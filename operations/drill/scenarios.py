@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from operations.drill import causes
 from operations.drill.monitoring import BLIND_JOB
-from operations.drill.processes import free_port
 from operations.drill.scenario import Scenario, Step
+from operations.ports import free_port
 
 if TYPE_CHECKING:
     from operations.drill.scenario import Act

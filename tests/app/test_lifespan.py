@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Service:
-    return make_service(Settings(data_dir=tmp_path, drain_seconds=0.2, heartbeat_seconds=0.05))
+    return make_service(Settings(data_dir=tmp_path, drain_seconds=60, heartbeat_seconds=0.05))
 
 
 class Shutdown:

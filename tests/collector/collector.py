@@ -5,40 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx2
 import orjson
 
-from tests.plain import PLAIN
+from operations.ports import free_ports
+from tests import plain
 from tests.programs import require_collector
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CONFIGURATIONS = Path(__file__).parents[2] / "otel-collector"
-START_DEADLINE_S = 60
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [each.getsockname()[1] for each in sockets]
-
-
-def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 30) -> None:
-    """Wait for something that other processes are about to do."""
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.25)
 
 
 class Collector:
@@ -93,16 +75,13 @@ class Collector:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + START_DEADLINE_S
-        while not self._ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the Collector did not start: {self.log[-4000:]}")
-            time.sleep(0.05)
+        wait_until(self._ready, lambda: f"the Collector is ready: {self.log[-4000:]}", pause_s=0.05)
         return self
 
     def _ready(self) -> bool:
+        assert self.process is None or self.process.poll() is None, self.log[-4000:]
         with contextlib.suppress(httpx2.TransportError):
-            return httpx2.get(self._health, verify=PLAIN).status_code == 200
+            return plain.get(self._health).status_code == 200
         return False
 
     def stop(self) -> int:
@@ -110,7 +89,7 @@ class Collector:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(DEADLINE_S)
 
     def kill(self) -> None:
         """End the process without asking."""

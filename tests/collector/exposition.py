@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import httpx2
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.utils import floatToGoString
 
-from tests.plain import PLAIN
+from tests import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,7 +41,7 @@ def read_families(url: str, accept: str = OPENMETRICS, only: str = "") -> dict[s
 
     ``only`` is one of these names, for those who look often and at nothing else.
     """
-    answer = httpx2.get(url, headers={"Accept": accept}, verify=PLAIN)
+    answer = plain.get(url, headers={"Accept": accept})
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(accept.partition(";")[0])
     return {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from tests import plain
 from tests.collector.pushing import pushing
 from tests.operations.grafana import interpolate, targets
 from tests.prometheus import Prometheus
@@ -56,7 +57,7 @@ def test_every_query_about_the_collector_returns_data(
         service.publish(topic, "one")
         for _ in range(4):
             # A span and a log record each.
-            httpx2.get(service.topic(topic), params={"after": "earliest", "until": "latest"})
+            plain.get(service.topic(topic), params={"after": "earliest", "until": "latest"})
             prometheus.wait_for_scrape()
         prometheus.wait_for_scrape()
         ended = time.time()

@@ -7,15 +7,15 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 
+from tests import plain
 from tests.collector.bad_endpoints import busy_endpoint, hung_endpoint
-from tests.collector.collector import wait_until
 from tests.collector.exposition import read_families
 from tests.collector.pushing import pushing
 from tests.contract.consumers import TRANSPORTS, numbered
-from tests.plain import PLAIN
+from tests.otlp_receiver import HOUR_MS, PATIENT_SDK
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,10 +151,10 @@ async def test_a_service_ends_in_time_though_its_collector_never_answers(
 ) -> None:
     with hung_endpoint() as endpoint:
         # Longer than the whole test: nothing but the shutdown itself ends an export.
-        service = start_service(**pushing(endpoint, protocol, timeout_ms=120_000), drain_seconds=1)
+        settings = pushing(endpoint, protocol, timeout_ms=HOUR_MS)
+        service = start_service(program=PATIENT_SDK, **settings, drain_seconds=1)
         await _deliver(service, topic)
-        # The SDK alone would wait for its exports, 30 s and more.
-        assert await asyncio.to_thread(service.stop, 25) == 0
+        assert await asyncio.to_thread(service.stop) == 0
     assert "Traceback" not in service.log
 
 
@@ -171,7 +171,7 @@ async def test_what_waits_for_a_collector_that_never_answers_is_bounded(
         )
         await _deliver(service, topic)
         # A span and a log record each, more than may wait.
-        with httpx2.Client(verify=PLAIN) as client:
+        with plain.client() as client:
             for _ in range(MOST_WAITING + 200):
                 assert client.post(service.topic(topic), json="a span each").status_code == 202
         _wait_for_failures(service)

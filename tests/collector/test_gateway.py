@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -17,12 +16,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
-from tests.collector.collector import wait_until
+from tests import plain
 from tests.collector.exposition import read_families
 from tests.collector.pushing import pushing
 from tests.contract.consumers import TRANSPORTS
 from tests.contract.raw import RawStream
-from tests.plain import PLAIN
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -281,7 +280,7 @@ async def test_of_a_real_service_the_traces_of_a_refusal_and_of_a_slow_delivery_
         for _ in range(BATCHES):
             await asyncio.to_thread(service.publish, topic, "fine")
         await consumer.messages(BATCHES)
-    refused = httpx2.post(service.topic(topic), content=b"not JSON", verify=PLAIN)
+    refused = plain.post(service.topic(topic), content=b"not JSON")
     assert refused.status_code == 415
     await asyncio.to_thread(_read_late, service, topic)
     assert service.stop() == 0

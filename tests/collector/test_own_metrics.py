@@ -6,12 +6,10 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
-import httpx2
-
-from tests.collector.collector import wait_until
+from tests import plain
 from tests.collector.pushing import pushing
-from tests.plain import PLAIN
 from tests.repository.sources import ROOT, repository_files
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.collector.collector import Collector
@@ -28,7 +26,7 @@ def _named() -> set[str]:
 
 
 def _shown(collector: Collector) -> set[str]:
-    page = httpx2.get(collector.own_metrics, verify=PLAIN).text
+    page = plain.get(collector.own_metrics).text
     return set(re.findall(r"^(otelcol_\w+?)(?:_total)?[{ ]", page, re.MULTILINE))
 
 

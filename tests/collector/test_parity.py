@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from riptide_telemetry import catalog
-from tests.collector.collector import wait_until
 from tests.collector.exposition import OPENMETRICS, TEXT, Family, read_families
 from tests.collector.pushing import pushing
 from tests.collector.traffic import SETTINGS, make_traffic
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

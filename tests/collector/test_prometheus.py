@@ -9,13 +9,13 @@ import httpx2
 import pytest
 
 from riptide_telemetry import catalog
-from tests.collector.collector import wait_until
+from tests import plain
 from tests.collector.exposition import IDENTITY, as_bound, read_families
 from tests.collector.test_parity import HTTP, MOVING
 from tests.collector.traffic import SETTINGS, make_traffic
-from tests.plain import PLAIN
 from tests.programs import require_prometheus_3
 from tests.prometheus import Prometheus
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
 
     def is_ready() -> bool:
         with contextlib.suppress(httpx2.TransportError):
-            return httpx2.get(f"{server.url}/-/ready", verify=PLAIN).status_code == 200
+            return plain.get(f"{server.url}/-/ready").status_code == 200
         return False
 
     wait_until(is_ready, "Prometheus is ready")

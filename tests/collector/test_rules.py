@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.collector.collector import wait_until
 from tests.collector.pushing import pushing
 from tests.collector.traffic import SETTINGS, make_traffic
 from tests.prometheus import Prometheus
 from tests.repository.sources import ROOT
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

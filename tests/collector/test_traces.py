@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -13,14 +12,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from websockets.asyncio.client import connect
 
-from tests.collector.collector import Collector, attributes, wait_until
+from tests import plain
+from tests.collector.collector import Collector, attributes
 from tests.collector.exposition import read_families
 from tests.collector.pushing import pushing
 from tests.contract.consumers import TRANSPORTS, numbered
-from tests.plain import PLAIN
 from tests.service import Service
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +69,7 @@ def tracer(collector: Collector) -> Iterator[Tracer]:
 def _publish(service: Service, topic: str, tracer: Tracer, *messages: Any) -> None:
     with (
         tracer.start_as_current_span("sell", None, SpanKind.CLIENT, {TOPIC: topic}),
-        httpx2.Client(verify=PLAIN) as client,
+        plain.client() as client,
     ):
         headers: dict[str, str] = {}
         PROPAGATOR.inject(headers)
@@ -179,7 +178,7 @@ async def test_exemplars_of_delivery_latency_lead_to_the_trace_by_either_path(
 async def test_log_records_arrive_with_the_trace_of_their_stream(
     service: Service, collector: Collector, topic: str
 ) -> None:
-    async with connect(service.topic(topic).replace("http", "ws", 1)) as client:
+    async with plain.connect(service.topic(topic).replace("http", "ws", 1)) as client:
         # A hello is text: this is what a warning is about.
         await client.send(b"binary")
         await client.wait_closed()

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import httpx2
-from websockets.asyncio.client import connect
-
+from tests import plain
 from tests.contract.consumers import TRANSPORTS, numbered
 from tests.contract.raw import RawStream
-from tests.plain import PLAIN
 
 if TYPE_CHECKING:
     from tests.contract.consumers import Transport
@@ -28,13 +25,10 @@ async def make_traffic(service: Service, topic: str) -> None:
         vanishing = await asyncio.to_thread(RawStream, service, topic, transport.name)
         await asyncio.to_thread(vanishing.wait_until_open)
         vanishing.reset()
-    refused = httpx2.post(service.topic(topic), content=b"not JSON", verify=PLAIN)
+    refused = plain.post(service.topic(topic), content=b"not JSON")
     assert refused.status_code == 415
-    assert (
-        httpx2.get(service.topic(topic), params={"after": "nonsense"}, verify=PLAIN).status_code
-        == 400
-    )
-    async with connect(service.topic(topic).replace("http", "ws", 1)) as client:
+    assert plain.get(service.topic(topic), params={"after": "nonsense"}).status_code == 400
+    async with plain.connect(service.topic(topic).replace("http", "ws", 1)) as client:
         # A hello is text: this one is an error of its connection.
         await client.send(b"binary")
         await client.wait_closed()

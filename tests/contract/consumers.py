@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import orjson
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.plain import PLAIN
+from tests import plain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,7 +66,7 @@ class NdjsonTransport:
     async def open(self, service: Service, topic: str, **query: str) -> AsyncIterator[Consumer]:
         headers = {"Accept": "application/x-ndjson"}
         async with (
-            httpx2.AsyncClient(timeout=30, verify=PLAIN) as client,
+            plain.async_client() as client,
             client.stream("GET", service.topic(topic), params=query, headers=headers) as response,
         ):
             if response.status_code != 200:
@@ -94,7 +94,7 @@ class SseTransport:
         if query.get("after", "") not in {"", "latest", "earliest"}:
             headers["Last-Event-ID"] = query.pop("after")
         async with (
-            httpx2.AsyncClient(timeout=30, verify=PLAIN) as client,
+            plain.async_client() as client,
             client.sse(
                 service.topic(topic), params=query, headers=headers, max_event_size=None
             ) as events,
@@ -123,15 +123,22 @@ class WebSocketTransport:
     async def open(self, service: Service, topic: str, **query: str) -> AsyncIterator[Consumer]:
         url = httpx2.URL(service.topic(topic).replace("http", "ws", 1), params=query)
         try:
-            async with connect(str(url), max_size=None, close_timeout=0.5) as websocket:
+            async with plain.connect(str(url), max_size=None) as websocket:
                 consumer = Consumer(iter(()))  # type: ignore[arg-type]  # replaced in the next line
                 consumer._records = self._records(websocket, consumer)
                 yield consumer
+                # What it has not read stands before the service's part of the farewell.
+                await asyncio.gather(websocket.close(), self._read_to_its_end(websocket))
         except InvalidStatus as refusal:
             answer = refusal.response
             raise RefusedError(
                 answer.status_code, answer.headers, bytes(answer.body or b"")
             ) from None
+
+    async def _read_to_its_end(self, websocket: Any) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await websocket.recv()
 
     async def _records(self, websocket: Any, consumer: Consumer) -> AsyncIterator[Record]:
         try:

@@ -15,7 +15,7 @@ import httpx2
 from tests.slow_socket import slow_socket
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tests.service import Service
 
@@ -23,7 +23,7 @@ MESSAGE_ID = re.compile(rb'"id":"([0-9a-f]{8}-[0-9]+)","time":"[^"]*","data"')
 MISSED = re.compile(rb'"missed":([0-9]+)')
 BACKPRESSURE = "riptide_streaming_backpressure_events_total"
 WAITS = "riptide_streaming_write_wait_seconds_count"
-LOOKS, LOOK_S = 3, 0.05
+LOOKS, LOOK_S = 5, 0.05
 BATCH = 500
 # More than any kernel keeps for a socket.
 ENOUGH = 100_000
@@ -72,6 +72,7 @@ class RawStream:
     def publish(self, count: int) -> None:
         """Publish so many messages to its topic, each a kilobyte that begins with its number."""
         until = self.published + count
+        assert until <= ENOUGH, "the stream never stalled"
         for start in range(self.published, until, BATCH):
             numbers = range(start, min(start + BATCH, until))
             self._service.publish(self._topic, *[f"{n:06} {'x' * 1000}" for n in numbers])
@@ -83,18 +84,26 @@ class RawStream:
         How much the kernel takes before that differs from machine to machine.
         """
         while not self._waits():
-            assert self.published < ENOUGH, "the stream never stalled"
             self.publish(BATCH)
+
+    def publish_until(self, condition: Callable[[], object]) -> None:
+        """Publish, as long as no write waits, until something is true."""
+        while not condition():
+            if not self._waits_now():
+                self.publish(BATCH)
 
     def _waits(self) -> bool:
         """Return whether a write waits, and goes on to: the kernel may yet make room for it."""
         for _ in range(LOOKS):
-            samples = self._service.metrics()
-            label = f'{{protocol="{self._protocol}"}}'
-            if samples[BACKPRESSURE + label] == samples[WAITS + label]:
+            if not self._waits_now():
                 return False
             time.sleep(LOOK_S)
         return True
+
+    def _waits_now(self) -> bool:
+        samples = self._service.metrics()
+        label = f'{{protocol="{self._protocol}"}}'
+        return samples[BACKPRESSURE + label] > samples[WAITS + label]
 
     def read_until(self, text: bytes) -> None:
         """Read until the text has come."""

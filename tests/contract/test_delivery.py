@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 
+from tests import plain
 from tests.contract.consumers import RefusedError, numbered
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def test_the_text_of_a_value_is_not_rewritten(
     # would hide a difference.
     async with transport.open(service, topic, until="latest") as consumer:
         await consumer.next("message")
-        text = httpx2.get(service.topic(topic), params={"until": "latest"}).text
+        text = plain.get(service.topic(topic), params={"until": "latest"}).text
     assert '"data":{"b":1.10,"a":123456789012345678901234567890,"b":"\\u00e9"}}' in text
 
 

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 CLOSED = "riptide_streaming_connections_closed_total"
 SENT = "riptide_streaming_messages_sent_total"
+# Long enough for all that a test does within it, however slow the machine is.
+DRAIN_S = 60
 DROPPED = "riptide_streaming_messages_dropped_total"
 
 
 async def test_a_signal_gives_each_stream_its_last_word_with_cursor_and_retry(
     start_service: StartService, transport: Transport, topic: str
 ) -> None:
-    service = start_service(log="memory", drain_seconds=5)
+    service = start_service(log="memory", drain_seconds=DRAIN_S)
     _, last = service.publish(topic, "one")
     async with transport.open(service, topic) as consumer:
         await consumer.next("opened")
@@ -34,27 +36,27 @@ async def test_a_signal_gives_each_stream_its_last_word_with_cursor_and_retry(
     assert end["id"] == last
     assert end["retry"] > 0
     assert consumer.close_code in {None, 1012}
-    assert await asyncio.to_thread(service.process.wait, 10) == 0
+    assert await asyncio.to_thread(service.stop) == 0
 
 
 async def test_new_streams_are_refused_while_draining(
     start_service: StartService, transport: Transport, topic: str
 ) -> None:
-    service = start_service(log="memory", drain_seconds=3)
+    service = start_service(log="memory", drain_seconds=DRAIN_S)
     # A client that takes nothing keeps the drain going until its window is over.
     with RawStream(service, topic, transport.name) as stalled:
         stalled.wait_until_open()
         stalled.stall()
         assert service.process is not None
         service.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.5)
+        service.wait_for_metric(1, "riptide_draining")
         with pytest.raises(RefusedError) as refusal:
             async with transport.open(service, topic):
                 pass
     assert refusal.value.status == 503
     assert refusal.value.problem["type"] == "urn:riptide:problem:draining"
     assert int(refusal.value.headers["retry-after"]) > 0
-    assert await asyncio.to_thread(service.process.wait, 10) == 0
+    assert await asyncio.to_thread(service.stop) == 0
 
 
 async def test_a_client_that_closes_is_recorded_once_as_closed(
@@ -121,8 +123,8 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(
     )
     with RawStream(service, topic, transport.name) as stream:
         stream.wait_until_open()
-        stream.stall()
-        service.wait_for_metric(1, CLOSED, protocol=transport.name, reason="client_stalled")
+        closed = {"protocol": transport.name, "reason": "client_stalled"}
+        stream.publish_until(lambda: service.metric(CLOSED, **closed) == 1)
     assert service.metric("riptide_streaming_active_connections") == 0
     assert service.metric("riptide_streaming_errors_total", error_type="slow_consumer") == 1
     assert service.metric("riptide_streaming_backpressure_events_total") >= 1
@@ -178,14 +180,14 @@ async def test_a_slow_consumer_is_told_how_many_messages_were_dropped(
 async def test_an_event_source_that_reconnects_while_draining_is_told_to_come_back(
     start_service: StartService, topic: str
 ) -> None:
-    service = start_service(log="memory", drain_seconds=3)
+    service = start_service(log="memory", drain_seconds=DRAIN_S)
     first, _ = service.publish(topic, "one")
     with RawStream(service, topic, "sse") as stalled:
         stalled.wait_until_open()
         stalled.stall()
         assert service.process is not None
         service.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.5)
+        service.wait_for_metric(1, "riptide_draining")
         # A 503 would end an EventSource for good.
         async with SseTransport().open(service, topic, after=first) as consumer:
             (end,) = await consumer.rest()
@@ -196,4 +198,4 @@ async def test_an_event_source_that_reconnects_while_draining_is_told_to_come_ba
     assert end["id"] == first
     assert end["retry"] > 0
     assert refused == 1
-    assert await asyncio.to_thread(service.process.wait, 10) == 0
+    assert await asyncio.to_thread(service.stop) == 0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests import plain
 from tests.contract.consumers import WebSocketTransport, numbered
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ async def test_a_hello_moves_the_stream_to_another_position(
     service = start_service(log="memory")
     payloads = numbered(10)
     first, _ = service.publish(topic, *payloads)
-    async with connect(_address(service, topic)) as websocket:
+    async with plain.connect(_address(service, topic)) as websocket:
         await _next(websocket, "opened")
         await websocket.send(orjson.dumps({"after": first}).decode())
         await _next(websocket, "resumed")
@@ -77,7 +77,7 @@ async def test_a_bad_frame_closes_the_connection_with_the_code_for_it(
     start_service: StartService, topic: str, frame: str | bytes, code: int, reason: str
 ) -> None:
     service = start_service(log="memory")
-    async with connect(_address(service, topic)) as websocket:
+    async with plain.connect(_address(service, topic)) as websocket:
         await _next(websocket, "opened")
         await websocket.send(frame)
         with contextlib.suppress(ConnectionClosed):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.contract.consumers import Transport
 
+# More than a service without a processor makes its consumers wait.
+MAX_LAG_S = 3
 DROPPED = "riptide_streaming_messages_dropped_total"
 LAG = "riptide_streaming_consumer_lag"
 # Larger than what these tests publish: the ring loses nothing.
@@ -70,7 +72,7 @@ async def test_a_consumer_that_lags_too_long_skips_though_the_ring_has_all_of_it
     service = start_service(
         log="memory",
         slow_consumer=f"other.*=disconnect,*={policy}",
-        max_lag_seconds=1,
+        max_lag_seconds=MAX_LAG_S,
         **LARGE_RING,
     )
     with RawStream(service, topic, transport.name) as slow:
@@ -78,7 +80,8 @@ async def test_a_consumer_that_lags_too_long_skips_though_the_ring_has_all_of_it
         slow.stall()
         # Some that only the ring has.
         slow.publish(BATCH)
-        await asyncio.sleep(1.1)
+        # All that waits, waits for longer than that.
+        await asyncio.sleep(MAX_LAG_S + 0.1)
         service.publish(topic, "the last")
         slow.read_until(b'"the last"')
         taken, told = slow.messages(), slow.missed()
@@ -92,12 +95,13 @@ async def test_a_consumer_that_lags_too_long_skips_though_the_ring_has_all_of_it
 async def test_a_consumer_that_lags_too_long_is_told_so_and_resumes_without_loss(
     start_service: StartService, transport: Transport, topic: str
 ) -> None:
-    service = start_service(max_lag_seconds=1, **LARGE_RING)
+    service = start_service(max_lag_seconds=MAX_LAG_S, **LARGE_RING)
     with RawStream(service, topic, transport.name) as slow:
         slow.wait_until_open()
         slow.stall()
-        await asyncio.sleep(1.1)
-        slow.read_until(b"the client is more than 1 s behind")
+        # All that waits, waits for longer than that.
+        await asyncio.sleep(MAX_LAG_S + 0.1)
+        slow.read_until(b"the client is more than %d s behind" % MAX_LAG_S)
         last_id, taken = slow.last_message_id(), slow.messages()
     assert service.metric(DROPPED) == 0
     async with transport.open(service, topic, after=last_id, until="latest") as consumer:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.contract.raw import RawStream
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.contract.consumers import Transport
     from tests.service import Service
 
+MEMORY = "riptide_streaming_memory_usage_bytes"
 KIBIBYTE = 1024
 READERS = 30
 # Of the heartbeat, which looks after all streams about once a second.
@@ -22,7 +24,8 @@ ROUND_S = 1.1
 ROUNDS, BATCH, MESSAGE_BYTES = 9, 250, 16 * KIBIBYTE
 RING_BYTES = 4 * 1024 * KIBIBYTE
 # Where asyncio stops taking, and the largest write that may still begin below that mark.
-BUFFER_BYTES = 64 * KIBIBYTE + 256 * KIBIBYTE + 2 * MESSAGE_BYTES
+MARK_BYTES = 64 * KIBIBYTE
+BUFFER_BYTES = MARK_BYTES + 256 * KIBIBYTE + 2 * MESSAGE_BYTES
 # What an open stream takes when idle, generously.
 STREAM_BYTES = 40 * KIBIBYTE
 # Requests on their way and the allocator's own room.
@@ -58,7 +61,8 @@ def test_readers_that_never_read_cost_bounded_memory(
             if number % 3 == 2:
                 # Write buffers are added up in rounds of the heartbeat.
                 time.sleep(ROUND_S)
-                held.append(service.metric("riptide_streaming_memory_usage_bytes"))
+                wait_until(lambda: service.metric(MEMORY) > READERS * MARK_BYTES)
+                held.append(service.metric(MEMORY))
         grown = _resident(service) - before
         blocked = service.metric(
             "riptide_streaming_backpressure_events_total", protocol=transport.name

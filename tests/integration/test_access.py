@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hmac
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,14 @@ import httpx2
 import orjson
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from tests import plain
 from tests.contract.consumers import TRANSPORTS
 from tests.issuer import SECRET, Issuer, bearer, jwk_set
 from tests.jwks_server import JwksServer
 from tests.service import Service
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +63,8 @@ async def _open(
     url = service.topic(topic) + query
     if protocol == "websocket":
         try:
-            async with connect(
-                url.replace("http", "ws", 1), additional_headers=headers, close_timeout=0.5
+            async with plain.connect(
+                url.replace("http", "ws", 1), additional_headers=headers
             ) as socket:
                 await socket.recv()
                 assert socket.response is not None
@@ -71,7 +73,7 @@ async def _open(
             answer = refusal.response
             return answer.status_code, answer.headers, bytes(answer.body or b"").decode()
     async with (
-        httpx2.AsyncClient(timeout=10) as client,
+        plain.async_client() as client,
         client.stream("GET", url, headers={**headers, "Accept": ACCEPT[protocol]}) as response,
     ):
         body = "" if response.status_code == 200 else (await response.aread()).decode()
@@ -137,7 +139,7 @@ def _encode(data: bytes) -> str:
 
 
 def _publish(service: Service, topic: str, headers: dict[str, str]) -> int:
-    return httpx2.post(service.topic(topic), json=1, headers=headers).status_code
+    return plain.post(service.topic(topic), json=1, headers=headers).status_code
 
 
 def test_publishing_needs_a_grant_of_its_own(guarded: Service, topic: str) -> None:
@@ -156,11 +158,12 @@ async def test_a_stream_ends_with_its_token_and_says_why(
 ) -> None:
     expired = {"protocol": transport.name, "reason": "token_expired"}
     before = guarded.metric(CLOSED, **expired)
-    expires = int(time.time()) + 2
+    expires = int(time.time()) + 6
     token = ISSUER.token(exp=expires)
     assert _publish(guarded, topic, bearer(token)) == 202
     monkeypatch.setattr(httpx2, "AsyncClient", _with_token(httpx2.AsyncClient, token))
-    monkeypatch.setattr("tests.contract.consumers.connect", _connect_with(token))
+    connect = functools.partial(plain.connect, additional_headers=bearer(token))
+    monkeypatch.setattr(plain, "connect", connect)
     async with transport.open(guarded, topic, after="earliest") as consumer:
         assert (await consumer.next("message"))["data"] == 1
         end = (await consumer.rest())[-1]
@@ -179,10 +182,6 @@ async def test_a_stream_ends_with_its_token_and_says_why(
 
 def _with_token(client: Any, token: str) -> Any:
     return lambda **keywords: client(headers=bearer(token), **keywords)
-
-
-def _connect_with(token: str) -> Any:
-    return lambda url, **keywords: connect(url, additional_headers=bearer(token), **keywords)
 
 
 async def test_a_websocket_is_opened_only_by_pages_that_are_allowed(
@@ -217,7 +216,7 @@ def test_browsers_are_told_which_pages_may_read_answers(guarded: Service, topic:
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization,content-type",
         }
-        return httpx2.options(guarded.topic(topic), headers=headers)
+        return plain.request("OPTIONS", guarded.topic(topic), headers=headers)
 
     allowed = preflight("https://app.example")
     assert allowed.status_code == 200
@@ -225,16 +224,16 @@ def test_browsers_are_told_which_pages_may_read_answers(guarded: Service, topic:
     assert allowed.headers["access-control-allow-credentials"] == "true"
     assert "access-control-allow-origin" not in preflight("https://evil.example").headers
     headers = {**bearer(ISSUER.token()), "Origin": "https://app.example"}
-    answer = httpx2.get(guarded.topic(topic), params={"until": "latest"}, headers=headers)
+    answer = plain.get(guarded.topic(topic), params={"until": "latest"}, headers=headers)
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
-    refused = httpx2.get(guarded.topic(topic), headers={"Origin": "https://app.example"})
+    refused = plain.get(guarded.topic(topic), headers={"Origin": "https://app.example"})
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "https://app.example"
 
 
 def test_what_is_not_of_topics_needs_no_token(guarded: Service) -> None:
     for path in ("/", "/metrics", "/healthz/live", "/healthz/ready", "/openapi.json"):
-        assert httpx2.get(guarded.url + path).status_code == 200
+        assert plain.get(guarded.url + path).status_code == 200
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -256,19 +255,19 @@ async def test_a_token_in_the_query_is_never_logged(
         token_secret_file=tmp_path / "secret",
     )
     query = f"?after=earliest&access_token={ISSUER.token()}"
-    assert httpx2.post(service.topic(topic) + query, json=1).status_code == 202
+    assert plain.post(service.topic(topic) + query, json=1).status_code == 202
     for protocol in PROTOCOLS:
         assert (await _open(service, topic, protocol, {}, query))[0] == 200
         bad = await _open(service, topic, protocol, {}, "?access_token=eyJ.eyJ.eyJ")
         assert bad[0] == 401
         assert "eyJ" not in bad[2]
-    metrics = httpx2.get(f"{service.url}/metrics").text
+    metrics = plain.get(f"{service.url}/metrics").text
     assert service.stop() == 0
     assert "eyJ" not in service.log + metrics
     assert "access_token" not in service.log + metrics
 
 
-async def test_keys_rotate_and_an_issuer_that_is_away_locks_nobody_out(
+def test_keys_rotate_and_an_issuer_that_is_away_locks_nobody_out(
     start_service: StartService, topic: str
 ) -> None:
     old, new = Issuer("ES256", "old"), Issuer("EdDSA", "new")
@@ -277,21 +276,14 @@ async def test_keys_rotate_and_an_issuer_that_is_away_locks_nobody_out(
         assert _publish(service, topic, bearer(old.token())) == 202
         assert _publish(service, topic, bearer(new.token())) == 401
         server.publish(old, new)
-        deadline = time.monotonic() + 10
-        while _publish(service, topic, bearer(new.token())) != 202:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+        wait_until(lambda: _publish(service, topic, bearer(new.token())) == 202)
         server.status = 500
         seen = server.requests
-        while server.requests < seen + 2:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+        wait_until(lambda: server.requests >= seen + 2)
         assert _publish(service, topic, bearer(old.token())) == 202
         server.status = 200
         server.publish(new)
-        while _publish(service, topic, bearer(old.token())) != 401:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+        wait_until(lambda: _publish(service, topic, bearer(old.token())) == 401)
         assert _publish(service, topic, bearer(new.token())) == 202
 
 
@@ -301,10 +293,10 @@ def test_metrics_and_health_can_have_a_port_of_their_own(
     service = start_service(log="memory", metrics_port=0)
     elsewhere = service.log.partition("metrics and health on ")[2].split()[0]
     for path in ("/metrics", "/metrics/targets", "/healthz/live", "/healthz/ready"):
-        assert httpx2.get(service.url + path).status_code == 404
-        assert httpx2.get(elsewhere + path).status_code == 200
-    assert httpx2.get(f"{elsewhere}/topics/a").status_code == 404
-    (group,) = httpx2.get(f"{elsewhere}/metrics/targets").json()
+        assert plain.get(service.url + path).status_code == 404
+        assert plain.get(elsewhere + path).status_code == 200
+    assert plain.get(f"{elsewhere}/topics/a").status_code == 404
+    (group,) = plain.get(f"{elsewhere}/metrics/targets").json()
     assert group["targets"] == [elsewhere.removeprefix("http://")]
     assert service.stop() == 0
 
@@ -321,17 +313,16 @@ def test_metrics_and_health_can_have_a_token_of_their_own(
     paths = ["/metrics", "/healthz/live", "/healthz/ready"]
     token = bearer("the token of operators")
     if "workers" in settings:
-        deadline = time.monotonic() + 20
-        while len(found := httpx2.get(f"{urls[0]}/metrics/targets", headers=token).json()) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        every_target = f"{urls[0]}/metrics/targets"
+        wait_until(lambda: len(plain.get(every_target, headers=token).json()) == 2)
+        found = plain.get(every_target, headers=token).json()
         urls = [f"http://{group['targets'][0]}" for group in found]
         paths = ["/metrics"]
     for url in urls:
         for path in paths:
-            refused = httpx2.get(url + path)
+            refused = plain.get(url + path)
             assert refused.status_code == 401
             assert refused.headers["www-authenticate"] == 'Bearer realm="riptide"'
-            assert httpx2.get(url + path, headers=bearer("another token")).status_code == 401
-            assert httpx2.get(url + path, headers=token).status_code == 200
-    assert httpx2.get(f"{service.url}/").status_code == 200
+            assert plain.get(url + path, headers=bearer("another token")).status_code == 401
+            assert plain.get(url + path, headers=token).status_code == 200
+    assert plain.get(f"{service.url}/").status_code == 200

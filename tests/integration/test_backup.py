@@ -6,15 +6,15 @@ import os
 import sqlite3
 import subprocess
 import threading
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httpx2
 import orjson
 import pytest
 
+from tests import plain
 from tests.contract.consumers import TRANSPORTS
 from tests.service import RIPTIDE, Service
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ class Publisher(threading.Thread):
 
     def run(self) -> None:
         number = 0
-        with httpx2.Client() as client:
+        with plain.client() as client:
             while not self.stopping:
                 batch = [{"by": self.name, "number": number + n, "pad": "x" * 2000} for n in (0, 1)]
                 number += 2
@@ -73,7 +73,7 @@ def _command(service: Service, *arguments: str | Path) -> None:
 
 
 def _replay(service: Service) -> list[Record]:
-    text = httpx2.get(service.topic(TOPIC), params={"until": "latest"}).text
+    text = plain.get(service.topic(TOPIC), params={"until": "latest"}).text
     return [orjson.loads(line) for line in text.split("\n") if '"data"' in line]
 
 
@@ -89,11 +89,16 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Restored:
     publishers = [Publisher(service, name) for name in "abcd"[:PUBLISHERS]]
     for publisher in publishers:
         publisher.start()
-    while sum(len(publisher.acknowledged) for publisher in publishers) < 500:
+
+    def enough() -> bool:
         assert all(publisher.is_alive() for publisher in publishers)
-        time.sleep(0.01)
+        return sum(len(publisher.acknowledged) for publisher in publishers) >= 500
+
+    wait_until(enough)
     before = {k: v for publisher in publishers for k, v in dict(publisher.acknowledged).items()}
     _command(service, "backup", directory / "backup")
+    taken = {publisher: len(publisher.acknowledged) for publisher in publishers}
+    wait_until(lambda: all(len(each.acknowledged) > count for each, count in taken.items()))
     for publisher in publishers:
         publisher.stopping = True
     for publisher in publishers:

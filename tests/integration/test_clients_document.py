@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests.app.cli.cutting_proxy import CuttingProxy
+from tests.browser import open_browser, open_page
 from tests.issuer import SECRET, Issuer
 from tests.programs import require
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ def _run(
     program: str, directory: Path, *arguments: str, given: str = "", **options: Any
 ) -> tuple[int, str, str]:
     with _start(program, directory, *arguments, stdin=subprocess.PIPE, **options) as process:
-        out, err = process.communicate(given, timeout=60)
+        out, err = process.communicate(given, timeout=DEADLINE_S)
         return process.returncode, out, err
 
 
@@ -178,7 +179,7 @@ def test_the_commands_for_curl_publish_and_read(start_service: StartService) -> 
         ["sh", "-e", "-c", script.replace("http://localhost:8080", service.url)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=True,
     )
     data = re.findall(r'"data":(.*)}$', done.stdout, re.MULTILINE)
@@ -195,27 +196,23 @@ def test_a_script_in_a_browser_goes_on_where_it_was_cut_off(
     start_service: StartService, program: str
 ) -> None:
     service = start_service(retry_seconds=0.1)
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    chromium = require("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        # The live page's own policy forbids scripts of others.
-        with browser.new_context(bypass_csp=True) as context:
-            page = context.new_page()
-            said: list[str] = []
-            page.on("console", lambda message: said.append(message.text))
-            page.goto(f"{service.url}/healthz/live")
-            page.add_script_tag(content=PROGRAMS[program])
-            service.wait_for_metric(1, "riptide_streaming_active_connections")
-            service.publish("demo", *MESSAGES[:100])
-            while len(_heard(said)) < 100:
-                page.wait_for_timeout(20)
-            service.kill()
-            service.start()
-            service.publish("demo", *MESSAGES[100:])
-            while len(_heard(said)) < 200:
-                page.wait_for_timeout(20)
-        browser.close()
+    with open_browser() as browser, open_page(browser, bypass_csp=True) as page:
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+
+        def has_heard(count: int) -> bool:
+            page.wait_for_timeout(20)
+            return len(_heard(said)) >= count
+
+        page.goto(f"{service.url}/healthz/live")
+        page.add_script_tag(content=PROGRAMS[program])
+        service.wait_for_metric(1, "riptide_streaming_active_connections")
+        service.publish("demo", *MESSAGES[:100])
+        wait_until(lambda: has_heard(100))
+        service.kill()
+        service.start()
+        service.publish("demo", *MESSAGES[100:])
+        wait_until(lambda: has_heard(200))
     assert _heard(said) == MESSAGES
 
 

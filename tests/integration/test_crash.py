@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import httpx2
 import orjson
 
+from tests import plain
+from tests.waiting import wait_until
+
 if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.service import Service
@@ -24,12 +27,17 @@ class Publisher(threading.Thread):
     def __init__(self, service: Service, topic: str, name: str, start: int) -> None:
         super().__init__()
         self.name = name
-        self.offered = self.acknowledged = start
+        self.offered = self.acknowledged = self.start_number = start
         self._service = service
         self._topic = topic
 
+    @property
+    def has_published(self) -> bool:
+        """Whether more than one message has been acknowledged, or there is nothing to wait for."""
+        return self.acknowledged > self.start_number + 1 or not self.is_alive()
+
     def run(self) -> None:
-        with httpx2.Client() as client:
+        with plain.client() as client:
             while True:
                 size = random.choice([1, 3, 50])
                 batch = range(self.offered, self.offered + size)
@@ -57,7 +65,8 @@ def test_every_acknowledged_message_survives_sigkill_in_order_and_once(
         publishers = [Publisher(service, topic, name, start) for name, start in starts.items()]
         for publisher in publishers:
             publisher.start()
-        time.sleep(random.uniform(0.05, 0.4))
+        wait_until(lambda: all(each.has_published for each in publishers))  # noqa: B023  # in this turn
+        time.sleep(random.uniform(0, 0.3))
         service.kill()
         for publisher in publishers:
             publisher.join()
@@ -71,7 +80,7 @@ def test_every_acknowledged_message_survives_sigkill_in_order_and_once(
         sequence = int(first.partition("-")[2])
         assert sequence > last_sequence
         last_sequence = sequence
-    replay = httpx2.get(service.topic(topic), params={"until": "latest"}).text
+    replay = plain.get(service.topic(topic), params={"until": "latest"}).text
     records = [orjson.loads(line) for line in replay.split("\n") if '"data"' in line]
     assert [int(r["id"].partition("-")[2]) for r in records] == list(range(1, len(records) + 1))
     for name, expected in acknowledged.items():

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 
+from tests import plain
 from tests.certificates import make_certificate
 from tests.contract.consumers import TRANSPORTS, RefusedError
 from tests.contract.raw import RawStream
 from tests.service import RIPTIDE, Service
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +47,7 @@ def limited(tmp_path: Path) -> Iterator[LimitedService]:
 
 def _is_ready(service: Service) -> bool:
     with contextlib.suppress(httpx2.TransportError):
-        return httpx2.get(f"{service.url}/healthz/ready").status_code == 200
+        return plain.get(f"{service.url}/healthz/ready").status_code == 200
     return False
 
 
@@ -77,7 +78,7 @@ async def test_streams_beyond_the_descriptors_are_refused_and_all_else_is_answer
             assert refusal.headers["connection"] == "close"
             assert refusal.problem["type"] == "urn:riptide:problem:connection-limit"
             assert f"all {ROOM} places" in refusal.problem["detail"]
-        assert httpx2.get(f"{limited.url}/healthz/ready").status_code == 200
+        assert plain.get(f"{limited.url}/healthz/ready").status_code == 200
         assert limited.metric("riptide_streaming_connections_rejected_total") == 70
         limited.publish(topic, "to all of them")
         for consumer in consumers:
@@ -102,7 +103,9 @@ def test_connections_that_ask_for_nothing_cannot_use_them_up_in_silence(
 ) -> None:
     address = ("127.0.0.1", int(limited.settings["PORT"]))
     with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(LIMIT)]
+        silent = [
+            stack.enter_context(socket.create_connection(address, DEADLINE_S)) for _ in range(LIMIT)
+        ]
         # The last one was answered though it has said nothing, and it is let go.
         answer = b""
         while piece := silent[-1].recv(10_000):
@@ -115,9 +118,7 @@ def test_connections_that_ask_for_nothing_cannot_use_them_up_in_silence(
         assert FULL in limited.log
         assert "a connection was refused with 503" in limited.log
     # Once the service has heard that they have gone, nothing is left of it.
-    deadline = time.monotonic() + 20
-    while not _is_ready(limited):
-        assert time.monotonic() < deadline
+    wait_until(lambda: _is_ready(limited))
     with RawStream(limited, topic, "ndjson") as stream:
         stream.wait_until_open()
 
@@ -134,11 +135,8 @@ def test_handshakes_of_tls_that_never_end_cannot_use_them_up_in_silence(tmp_path
     address = ("127.0.0.1", int(service.settings["PORT"]))
     with contextlib.ExitStack() as stack:
         for _ in range(LIMIT):
-            stack.enter_context(socket.create_connection(address, 20))
-        deadline = time.monotonic() + 20
-        while FULL not in service.log:
-            assert time.monotonic() < deadline, service.log
-            time.sleep(0.05)
+            stack.enter_context(socket.create_connection(address, DEADLINE_S))
+        wait_until(lambda: FULL in service.log, lambda: service.log)
     assert service.stop() == 0
 
 
@@ -158,11 +156,9 @@ def test_each_worker_knows_its_limit(tmp_path: Path) -> None:
     ).start()
     try:
         # The port is open before any worker answers.
-        health = httpx2.get(f"{service.url}/healthz/ready", timeout=60).json()
+        health = plain.get(f"{service.url}/healthz/ready").json()
         assert health["connections"] == f"0 of {ROOM}"
-        deadline = time.monotonic() + 20
-        while service.log.count(f"may open {LIMIT} files only") < 2:
-            assert time.monotonic() < deadline, service.log
-            time.sleep(0.05)
+        said = f"may open {LIMIT} files only"
+        wait_until(lambda: service.log.count(said) == 2, lambda: service.log)
     finally:
         assert service.stop() == 0

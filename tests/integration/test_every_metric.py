@@ -6,13 +6,12 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
-import httpx2
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from riptide_telemetry import catalog
+from tests import plain
 from tests.contract.consumers import WebSocketTransport
 from tests.contract.raw import RawStream
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def _families(service: Service) -> dict[str, float]:
     """Return the largest sample of each family that has the name of a metric."""
-    text = httpx2.get(f"{service.url}/metrics").text
+    text = plain.get(f"{service.url}/metrics").text
     return {
         family.name: max(abs(sample.value) for sample in family.samples)
         for family in text_string_to_metric_families(text)
@@ -61,7 +60,7 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
         ring_messages=600,
         slow_consumer="drop_oldest",
         max_connections=2,
-        drain_seconds=5,
+        drain_seconds=60,
         topic_labels="orders,test",
     )
     seen: dict[str, float] = {}
@@ -74,11 +73,11 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
     websocket = WebSocketTransport()
     with RawStream(service, topic, "sse") as stalled:
         stalled.wait_until_open()
-        async with connect(service.topic(topic).replace("http", "ws", 1)) as client:
+        async with plain.connect(service.topic(topic).replace("http", "ws", 1)) as client:
             await client.send(orjson.dumps({"after": first}).decode())
             while b'"data"' not in await client.recv(decode=False):
                 pass
-            assert httpx2.get(service.topic(topic)).status_code == 503
+            assert plain.get(service.topic(topic)).status_code == 503
             for _ in range(20):
                 service.publish(topic, *["x" * 1000] * 500)
             scrape()

@@ -11,11 +11,10 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 from packaging.requirements import Requirement
 
-from tests.plain import PLAIN
+from tests import plain
 from tests.repository.sources import PACKAGES, ROOT
 from tests.service import SERVING
 from tests.waiting import wait_until
@@ -142,10 +141,10 @@ def test_the_example_of_the_readme_runs_in_such_a_project(project: Path, tmp_pat
         )
     try:
         url = wait_until(lambda: _first_group(RUNNING, log), log.read_text)
-        with httpx2.stream("GET", f"{url}/clock", verify=PLAIN) as stream:
+        with plain.stream("GET", f"{url}/clock") as stream:
             lines = stream.iter_lines()
             assert next(lines) == "data: 0"
-            scraped = httpx2.get(f"{url}/metrics", verify=PLAIN).text
+            scraped = plain.get(f"{url}/metrics").text
     finally:
         process.terminate()
         process.wait()

@@ -9,10 +9,11 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from riptide.process.log_record_limit import RECORDS
+from tests import plain
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
@@ -22,7 +23,7 @@ CLIENTS = RECORDS + 10
 
 
 async def _break_the_rules(service: Service, topic: str) -> None:
-    async with connect(service.topic(topic).replace("http", "ws", 1)) as client:
+    async with plain.connect(service.topic(topic).replace("http", "ws", 1)) as client:
         await client.send(b"binary")
         with contextlib.suppress(ConnectionClosed):
             while True:
@@ -31,7 +32,9 @@ async def _break_the_rules(service: Service, topic: str) -> None:
 
 def _speak_nonsense(service: Service) -> None:
     address = urlsplit(service.url)
-    with socket.create_connection((address.hostname or "", address.port or 0), 10) as client:
+    with socket.create_connection(
+        (address.hostname or "", address.port or 0), DEADLINE_S
+    ) as client:
         client.sendall(b"this is not HTTP\r\n\r\n")
         # The answer; the server lingers a while after it.
         assert client.recv(1000)
@@ -41,9 +44,11 @@ async def test_a_flood_of_clients_that_break_the_rules_is_told_of_in_a_few_lines
     start_service: StartService, topic: str
 ) -> None:
     service = await asyncio.to_thread(lambda: start_service(log_format="json"))
-    for _ in range(CLIENTS):
-        await _break_the_rules(service, topic)
-        await asyncio.to_thread(_speak_nonsense, service)
+    # Side by side, so that it all happens within the minute that the limit is for.
+    await asyncio.gather(
+        *(_break_the_rules(service, topic) for _ in range(CLIENTS)),
+        *(asyncio.to_thread(_speak_nonsense, service) for _ in range(CLIENTS)),
+    )
     await asyncio.to_thread(
         service.wait_for_metric,
         CLIENTS,

@@ -8,13 +8,14 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 
 from riptide_telemetry import CloseReason
+from tests import plain
 from tests.contract.consumers import TRANSPORTS
-from tests.otlp_receiver import OtlpReceiver, silent_endpoint
+from tests.otlp_receiver import HOUR_MS, PATIENT_SDK, OtlpReceiver, silent_endpoint
 from tests.service import RIPTIDE
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ ALL = ("metrics", "traces", "logs")
 
 
 def publish(service: Service, topic: str, traceparent: str = TRACEPARENT) -> None:
-    answer = httpx2.post(
+    answer = plain.post(
         service.topic(topic), json={"tide": "high"}, headers={"traceparent": traceparent}
     )
     assert answer.status_code == 202
@@ -116,7 +117,7 @@ async def test_a_stream_has_a_short_span_at_each_end_with_its_totals_and_none_be
     service = await asyncio.to_thread(lambda: start_service(**variables))
     sizes = []
     async with (
-        httpx2.AsyncClient(timeout=30) as client,
+        plain.async_client() as client,
         client.stream(
             "GET", service.topic(topic), headers={"traceparent": TRACEPARENT}
         ) as response,
@@ -213,9 +214,8 @@ def test_readiness_tells_of_each_export_and_does_not_fail_for_it(
         otel_metric_export_interval=200,
     )
     service.wait_for_metric(1, "riptide_export_enabled", signal="metrics")
-    while not service.metric("riptide_export_failures_total", signal="metrics"):
-        pass
-    answer = httpx2.get(f"{service.url}/healthz/ready")
+    wait_until(lambda: service.metric("riptide_export_failures_total", signal="metrics"))
+    answer = plain.get(f"{service.url}/healthz/ready")
     assert answer.status_code == 200
     state = answer.json()
     assert state["status"] == "ready"
@@ -233,23 +233,26 @@ async def test_a_receiver_that_hangs_holds_up_neither_streams_nor_the_end(
     url, listener = silent_endpoint()
     with listener, OtlpReceiver() as other:
         variables = other.variables(protocol, *ALL)
-        variables |= {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TIMEOUT": "60000"}
-        service = await asyncio.to_thread(lambda: start_service(drain_seconds=0.1, **variables))
+        variables |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": str(HOUR_MS),
+        }
+        service = await asyncio.to_thread(
+            lambda: start_service(program=PATIENT_SDK, drain_seconds=0.1, **variables)
+        )
         async with TRANSPORTS[1].open(service, topic) as consumer:
             await consumer.next("opened")
             for _ in range(100):
                 await asyncio.to_thread(publish, service, topic)
                 await consumer.next("message")
-        # Within the deadline of the exports and the rest of a shutdown, far from the minute
-        # that an export may take.
-        assert await asyncio.to_thread(service.stop, 20) == 0
+        assert await asyncio.to_thread(service.stop) == 0
 
 
 def test_where_metrics_are_only_pushed_metrics_says_so(
     start_service: StartService, receiver: OtlpReceiver
 ) -> None:
     service = start_service(**receiver.variables("http/protobuf", "metrics"))
-    answer = httpx2.get(f"{service.url}/metrics")
+    answer = plain.get(f"{service.url}/metrics")
     assert answer.status_code == 404
     assert "OTEL_METRICS_EXPORTER" in answer.json()["detail"]
     assert receiver.wait_for(receiver.metrics)
@@ -272,7 +275,7 @@ def test_a_wrong_variable_ends_the_start_with_one_line(tmp_path: Path, workers: 
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         env=os.environ | variables | {"RIPTIDE_PORT": "0"},
     )
     assert result.returncode == 1

@@ -8,26 +8,28 @@ import re
 import socket
 import ssl
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
 import orjson
 import pytest
-from playwright.sync_api import sync_playwright
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
+from operations.ports import free_port
+from tests import plain
+from tests.browser import open_browser, open_page
 from tests.certificates import make_certificate
 from tests.programs import require
 from tests.repository.sources import ROOT
 from tests.service import Service
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from playwright.sync_api import Browser
+    from websockets.sync.client import ClientConnection
 
 NGINX = (ROOT / "proxies" / "nginx.conf").read_text()
 CADDY = (ROOT / "proxies" / "Caddyfile").read_text()
@@ -86,19 +88,18 @@ class Site(NamedTuple):
     def client(self, source: str = LOOPBACK) -> httpx2.Client:
         """Return a client that comes from an address."""
         transport = httpx2.HTTPTransport(verify=self.trust, local_address=source)
-        return httpx2.Client(transport=transport, base_url=self.url, timeout=20)
+        return plain.client(transport=transport, base_url=self.url)
 
     def websocket(
         self, topic: str, origin: str | None = None, source: str = LOOPBACK
     ) -> ClientConnection:
         """Open a WebSocket as a browser would from a page of this origin."""
         url = f"{self.url.replace('https', 'wss', 1)}/topics/{topic}"
-        return connect(
+        return plain.connect_blocking(
             url,
             ssl=self.trust,
-            origin=origin,  # type: ignore[arg-type]  # a NewType of str
+            origin=origin,
             source_address=(source, 0),
-            open_timeout=20,
         )
 
 
@@ -132,8 +133,7 @@ def _site(
 ) -> Iterator[Site]:
     """Run the service and the proxy before it."""
     certificate, _ = make_certificate(directory)
-    with socket.create_server((LOOPBACK, 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     service = Service(directory, {"log": "memory", **settings}).start()
     log = directory / "proxy.log"
     command = proxy(directory, service.url.removeprefix("http://"), port)
@@ -145,19 +145,19 @@ def _site(
         yield Site(service, f"https://{LOOPBACK}:{port}", trust, log)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(DEADLINE_S)
         assert service.stop() == 0
     assert "Traceback" not in service.log, service.log
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), 1):
-            return
+    def listens() -> bool:
         assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.02)
+        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), DEADLINE_S):
+            return True
+        return False
+
+    wait_until(listens, log.read_text)
 
 
 @pytest.fixture(scope="module", params=[_nginx, _caddy], ids=["nginx", "caddy"])
@@ -216,10 +216,10 @@ def test_messages_come_through_over_websocket_to_a_page_of_the_site_and_to_no_ot
     site: Site, topic: str
 ) -> None:
     with site.websocket(topic, origin=site.url) as websocket:
-        assert orjson.loads(websocket.recv(20))["event"] == "opened"
+        assert orjson.loads(websocket.recv(DEADLINE_S))["event"] == "opened"
         for number in range(20):
             _publish(site, topic, number)
-            assert orjson.loads(websocket.recv(20))["data"] == number
+            assert orjson.loads(websocket.recv(DEADLINE_S))["data"] == number
     with (
         pytest.raises(InvalidStatus) as refused,
         site.websocket(topic, origin="https://other.test"),
@@ -249,7 +249,7 @@ def test_streams_are_counted_by_the_clients_address_and_not_by_the_proxys(
         site.websocket(topic, source=address) as two,
     ):
         _read_until(one, b'"opened"')
-        two.recv(20)
+        two.recv(DEADLINE_S)
         with site.client(address) as client:
             refused = client.get(f"/topics/{topic}")
         assert refused.status_code == 429
@@ -267,19 +267,15 @@ def test_a_batch_as_large_as_the_service_takes_comes_through(site: Site, topic: 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=require("chromium"), args=arguments)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 def test_a_page_opens_more_than_six_streams_and_a_websocket_beside_them(
     site: Site, topic: str, browser: Browser
 ) -> None:
     """Over HTTP/1.1 the seventh of an origin would wait for one of the others to end."""
-    with browser.new_context(bypass_csp=True, ignore_https_errors=True) as context:
-        page = context.new_page()
+    with open_page(browser, bypass_csp=True, ignore_https_errors=True) as page:
         page.goto(site.url)
         assert page.evaluate(OPEN, [f"/topics/{topic}", 10]) == ["opened"] * 10
         protocols = page.evaluate(
@@ -292,7 +288,7 @@ def test_metrics_are_not_for_everybody(site: Site) -> None:
     with site.client() as client:
         for path in ("/metrics", "/metrics/targets"):
             assert client.get(path).status_code == 404
-    assert httpx2.get(f"{site.service.url}/metrics").status_code == 200
+    assert plain.get(f"{site.service.url}/metrics").status_code == 200
 
 
 def test_a_proxy_that_loses_the_upgrade_is_found_out(tmp_path: Path) -> None:

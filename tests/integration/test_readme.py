@@ -9,13 +9,14 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx2
-from playwright.sync_api import sync_playwright
-
+from tests import plain
+from tests.browser import open_browser, open_page
 from tests.programs import require
 from tests.service import RIPTIDE
 
 if TYPE_CHECKING:
+    import httpx2
+
     from tests.conftest import StartService
 
 ROOT = Path(__file__).parents[2]
@@ -96,15 +97,12 @@ def test_the_lines_for_the_console_of_the_page_print_messages(start_service: Sta
     service = start_service(log="memory")
     service.publish("demo", {"hello": "world"})
     (script,) = _blocks("js")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=require("chromium"), args=arguments)
-        page = browser.new_page()
+    with open_browser() as browser, open_page(browser) as page:
         page.goto(service.url)
-        with page.expect_console_message() as said:
+        # Not what the browser itself may have to say.
+        with page.expect_console_message(lambda message: bool(message.args)) as said:
             page.evaluate(f"() => {{ {script} }}")
         assert said.value.args[0].json_value()["data"] == {"hello": "world"}
-        browser.close()
 
 
 def test_a_token_made_as_the_document_says_lets_its_bearer_publish(
@@ -145,7 +143,7 @@ def _watch_the_clock(process: subprocess.Popen[str]) -> httpx2.Response:
     assert process.stderr
     addresses = (re.search(r"running on (http://\S+)", line) for line in process.stderr)
     url = next(address[1] for address in addresses if address)
-    with httpx2.stream("GET", f"{url}/clock") as answer:
+    with plain.stream("GET", f"{url}/clock") as answer:
         lines = answer.iter_lines()
         assert next(lines) == "data: 0"
-        return httpx2.get(f"{url}/metrics")
+        return plain.get(f"{url}/metrics")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import sync_playwright
 
+from tests.browser import open_browser, open_page
 from tests.issuer import SECRET, Issuer
 from tests.programs import require
 
@@ -62,19 +62,15 @@ PAYLOADS = ["text", 1, {"unicode": "🌊 \u2028 é", "quotes": '"\\'}, [None, Tr
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = require("chromium")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page that runs scripts of ours, which the live page's own policy forbids."""
-    with browser.new_context(bypass_csp=True) as context:
-        yield context.new_page()
+    with open_page(browser, bypass_csp=True) as page:
+        yield page
 
 
 @pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream", "*/*"])
@@ -152,7 +148,7 @@ def test_the_live_page_works_with_a_token(
     service = start_service(
         log="memory", token_secret_file=tmp_path / "secret", token_cookie="another"
     )
-    with browser.new_page() as page:
+    with open_page(browser) as page:
         page.goto(service.url)
         page.wait_for_selector("#status:has-text('a token is needed')")
         page.select_option("select[name=protocol]", protocol)
@@ -170,7 +166,7 @@ def test_the_live_page_publishes_with_the_token_that_was_typed_in(
 ) -> None:
     (tmp_path / "secret").write_bytes(SECRET)
     service = start_service(log="memory", token_secret_file=tmp_path / "secret")
-    with browser.new_page() as page:
+    with open_page(browser) as page:
         page.goto(service.url)
         page.fill("input[name=token]", Issuer("HS256", None).token())
         page.fill("input[name=message]", "not watched yet")
@@ -187,7 +183,7 @@ def test_the_live_page_says_why_a_stream_was_refused(
     start_service: StartService, browser: Browser, protocol: str
 ) -> None:
     service = start_service(log="memory", max_connections=1)
-    with browser.new_page() as page, browser.new_page() as other:
+    with open_page(browser) as page, open_page(browser) as other:
         page.goto(service.url)
         page.wait_for_selector("li:has-text('opened')")
         other.goto(service.url)
@@ -223,7 +219,7 @@ def test_the_live_page_says_why_it_has_no_numbers(
         file.write_text("the token of operators")
         settings = {"metrics_token_file": file}
     service = start_service(log="memory", **settings)
-    with browser.new_page() as page:
+    with open_page(browser) as page:
         page.goto(service.url)
         page.wait_for_selector(f"#numberless:has-text('{why}')")
         assert page.is_hidden("#numbers")
@@ -253,7 +249,7 @@ def test_the_live_page_shows_what_is_published_on_it(
     start_service: StartService, browser: Browser, protocol: str
 ) -> None:
     service = start_service(log="memory")
-    with browser.new_page() as page:
+    with open_page(browser) as page:
         page.goto(service.url)
         page.select_option("select[name=protocol]", protocol)
         page.click("#watch button")

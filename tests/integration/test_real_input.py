@@ -13,6 +13,7 @@ import pytest
 
 from tests.contract.consumers import TRANSPORTS
 from tests.service import RIPTIDE
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from tests.contract.consumers import Transport
@@ -116,7 +117,7 @@ def test_a_pipe_carries_a_text_to_consumers_that_are_already_there(
         check=True,
     )
     for tail in tails:
-        output, _ = tail.communicate(timeout=60)
+        output, _ = tail.communicate(timeout=DEADLINE_S)
         assert tail.returncode == 0
         assert hashlib.sha256(output).hexdigest() == hashlib.sha256(piped).hexdigest()
 

@@ -6,17 +6,17 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import httpx2
 import orjson
 import pytest
-from websockets.sync.client import connect
 
+from tests import plain
 from tests.certificates import make_certificate
 from tests.service import RIPTIDE, SERVING, Service
 from tests.slow_socket import slow_socket
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ class SecureService(Service):
         super().__init__(directory, settings)
         self.certificate = certificate
         self.trust = ssl.create_default_context(cafile=certificate)
-        self.client = httpx2.Client(verify=self.trust, timeout=20)
+        self.client = plain.client(verify=self.trust)
 
     def sample(self, name: bytes) -> float:
         elsewhere = self.log.partition("metrics and health on ")[2].split()[0]
@@ -114,7 +114,7 @@ def test_messages_come_live_over_http(secure: SecureService, topic: str, accept:
 
 def test_messages_come_live_over_websocket(secure: SecureService, topic: str) -> None:
     url = secure.topic(topic).replace("https", "wss", 1)
-    with connect(url, ssl=secure.trust) as websocket:
+    with plain.connect_blocking(url, ssl=secure.trust) as websocket:
         assert orjson.loads(websocket.recv())["event"] == "opened"
         for number in range(20):
             _publish(secure, topic, number)
@@ -145,10 +145,7 @@ def test_a_reader_that_stalls_is_held_back_and_cut_off_and_costs_bounded_memory(
         for _ in range(20):
             _publish(secure, topic, *[PAYLOAD] * 500)
         assert secure.sample(b"riptide_streaming_memory_usage_bytes") < 32 * 1024 * 1024
-        deadline = time.monotonic() + 20
-        while secure.sample(closed % protocol.encode()) == gone:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: secure.sample(closed % protocol.encode()) > gone)
     after = secure.sample(
         b'riptide_streaming_backpressure_events_total{protocol="%s"}' % protocol.encode()
     )
@@ -161,7 +158,7 @@ def test_who_does_not_speak_tls_gets_nowhere_and_hurts_nobody(
 ) -> None:
     url = httpx2.URL(secure.url)
     for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff", b""):
-        with socket.create_connection((url.host, url.port), timeout=20) as plain:
+        with socket.create_connection((url.host, url.port), timeout=DEADLINE_S) as plain:
             plain.sendall(data)
             plain.shutdown(socket.SHUT_WR)
             while plain.recv(65536):
@@ -174,7 +171,9 @@ def test_the_command_line_speaks_tls(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(secure.certificate))
     monkeypatch.setenv("RIPTIDE_URL", secure.url)
-    subprocess.run([RIPTIDE, "publish", "-q", topic], input=b"hello\n", check=True, timeout=60)
+    subprocess.run(
+        [RIPTIDE, "publish", "-q", topic], input=b"hello\n", check=True, timeout=DEADLINE_S
+    )
     for protocol in ("sse", "ndjson", "websocket"):
         tail = [
             str(RIPTIDE),
@@ -185,7 +184,8 @@ def test_the_command_line_speaks_tls(
             f"--protocol={protocol}",
         ]
         assert (
-            subprocess.run(tail, check=True, capture_output=True, timeout=60).stdout == b"hello\n"
+            subprocess.run(tail, check=True, capture_output=True, timeout=DEADLINE_S).stdout
+            == b"hello\n"
         )
 
 
@@ -197,17 +197,14 @@ def test_a_renewed_certificate_is_served_on_all_ports_without_a_break_of_streams
         pieces = stream.iter_bytes()
         assert b'"opened"' in next(pieces)
         make_certificate(service.directory)
-        deadline = time.monotonic() + 20
-        while "serving the renewed certificate" not in service.log:
-            assert time.monotonic() < deadline, service.log
-            time.sleep(0.02)
+        wait_until(lambda: "serving the renewed certificate" in service.log, lambda: service.log)
         renewed = ssl.create_default_context(cafile=service.certificate)
-        with httpx2.Client(verify=renewed, timeout=20) as client:
+        with plain.client(verify=renewed) as client:
             service.client = client
             assert service.sample(b"riptide_streaming_memory_usage_bytes") > 0
             _publish(service, "news", "a message")
         while b"a message" not in next(pieces):
             pass
-    with httpx2.Client(verify=service.trust) as distrustful, pytest.raises(httpx2.ConnectError):
+    with plain.client(verify=service.trust) as distrustful, pytest.raises(httpx2.ConnectError):
         distrustful.get(service.url)
     service.client = old

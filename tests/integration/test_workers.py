@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import plain
 from tests.contract.consumers import TRANSPORTS
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ SENT = "riptide_streaming_messages_sent_total"
 
 
 def _targets(service: Service) -> list[str]:
-    answer = httpx2.get(f"{service.url}/metrics/targets")
+    answer = plain.get(f"{service.url}/metrics/targets")
     assert answer.headers["content-type"] == "application/json"
     groups: list[dict[str, Any]] = answer.json()
     assert all(group["labels"]["worker"] for group in groups)
@@ -39,17 +40,10 @@ def _targets(service: Service) -> list[str]:
 def _scrape(target: str) -> dict[str, float]:
     """Return the sum of each metric of one worker."""
     sums: dict[str, float] = {}
-    for family in text_string_to_metric_families(httpx2.get(f"http://{target}/metrics").text):
+    for family in text_string_to_metric_families(plain.get(f"http://{target}/metrics").text):
         for sample in family.samples:
             sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
     return sums
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def _all_there(service: Service) -> Callable[[], bool]:
@@ -61,7 +55,7 @@ async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
 ) -> None:
     service = start_service(log="memory", workers=WORKERS)
     assert "no broker" in service.log
-    _wait_until(_all_there(service))
+    wait_until(_all_there(service))
     async with contextlib.AsyncExitStack() as stack:
         consumers = [
             await stack.enter_async_context(transport.open(service, topic))
@@ -84,8 +78,8 @@ async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
         assert before[victim][ACTIVE] > 0
         pid = _worker_of(service, victim)
         os.kill(pid, signal.SIGKILL)
-        _wait_until(lambda: victim not in _targets(service))
-        _wait_until(_all_there(service))
+        wait_until(lambda: victim not in _targets(service))
+        wait_until(_all_there(service))
         after = {target: _scrape(target) for target in _targets(service)}
         (successor,) = after.keys() - before.keys()
         assert after[successor][ACTIVE] == 0
@@ -102,14 +96,14 @@ async def test_the_shared_port_never_answers_with_the_numbers_of_one_worker(
 ) -> None:
     service = start_service(log="memory", workers=2)
     for _ in range(10):
-        answer = httpx2.get(f"{service.url}/metrics")
+        answer = plain.get(f"{service.url}/metrics")
         assert answer.status_code == 421
         assert "/metrics/targets" in answer.json()["detail"]
 
 
 async def test_a_single_service_is_its_own_target(start_service: StartService) -> None:
     service = start_service(log="memory")
-    (group,) = httpx2.get(f"{service.url}/metrics/targets").json()
+    (group,) = plain.get(f"{service.url}/metrics/targets").json()
     assert group["targets"] == [service.url.removeprefix("http://")]
 
 
@@ -130,9 +124,9 @@ async def test_a_signal_drains_every_worker(start_service: StartService, topic: 
 
 def test_workers_do_not_outlive_their_supervisor(start_service: StartService) -> None:
     service = start_service(log="memory", workers=2)
-    _wait_until(lambda: len(_targets(service)) == 2)
+    wait_until(lambda: len(_targets(service)) == 2)
     service.kill()
-    _wait_until(lambda: not _answers(service))
+    wait_until(lambda: not _answers(service))
 
 
 def _worker_of(service: Service, target: str) -> int:
@@ -154,6 +148,6 @@ def _worker_of(service: Service, target: str) -> int:
 
 def _answers(service: Service) -> bool:
     try:
-        return httpx2.get(f"{service.url}/healthz/live").status_code == 200
+        return plain.get(f"{service.url}/healthz/live").status_code == 200
     except httpx2.TransportError:
         return False

@@ -10,9 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import httpx2
-
 from riptide_telemetry import catalog
+from tests import plain
 from tests.contract.raw import RawStream
 
 if TYPE_CHECKING:
@@ -161,9 +160,9 @@ class Scenario:
     def _fail(self) -> None:
         """Be refused, publish nonsense, and break a protocol."""
         topic = self.dropping.topic("orders")
-        assert httpx2.get(topic, params={"after": "nonsense"}).status_code == 400
+        assert plain.get(topic, params={"after": "nonsense"}).status_code == 400
         json = {"Content-Type": "application/json"}
-        assert httpx2.post(topic, content=b"{", headers=json).status_code == 400
+        assert plain.post(topic, content=b"{", headers=json).status_code == 400
         with self._stream(self.dropping, "orders", "websocket") as stream:
             stream.socket.sendall(BINARY_FRAME)
             stream.read_until(b'"end"')

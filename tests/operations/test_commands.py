@@ -6,15 +6,15 @@ import ast
 import re
 import shlex
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 
 from riptide_telemetry.recording.events import EventName
+from tests import plain
 from tests.repository.sources import ROOT
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,10 +93,7 @@ def test_the_log_of_a_service_that_cannot_export_is_found(start_service: StartSe
         otel_exporter_otlp_timeout=200,
         otel_metric_export_interval=200,
     )
-    deadline = time.monotonic() + 20
-    while not (found := _found(search, service.log)):
-        assert time.monotonic() < deadline, service.log
-        time.sleep(0.1)
+    found = wait_until(lambda: _found(search, service.log), lambda: service.log, pause_s=0.1)
     assert "metrics do not reach http://127.0.0.1:9" in found
 
 
@@ -111,13 +108,13 @@ def test_what_the_service_is_asked_for_it_answers(shared_service: Service) -> No
     paths = {path for _, line in COMMANDS for path in ADDRESS.findall(line)}
     assert {"/healthz/ready", "/healthz/live", "/metrics", "/metrics/targets"} <= paths
     for path in paths:
-        assert httpx2.get(f"{shared_service.url}{path}").status_code == 200, path
+        assert plain.get(f"{shared_service.url}{path}").status_code == 200, path
 
 
 def test_what_is_looked_for_in_the_metrics_is_there(shared_service: Service) -> None:
     searches = [match[1] for _, line in COMMANDS if (match := METRICS.search(line))]
     assert len(searches) >= 2
-    metrics = httpx2.get(f"{shared_service.url}/metrics").text
+    metrics = plain.get(f"{shared_service.url}/metrics").text
     for search in searches:
         assert _found(search, metrics).strip() not in {"", "0"}, search
 
@@ -129,10 +126,8 @@ def test_every_process_of_a_service_is_found_by_what_is_looked_for(
     (pattern,) = {pattern for _, line in COMMANDS for pattern in PGREP.findall(line)}
     service = start_service(log="memory", workers=workers)
     children = Path(f"/proc/{service.pid}/task/{service.pid}/children")
-    deadline = time.monotonic() + 20
-    while len(started := children.read_text().split()) < (workers if workers > 1 else 0):
-        assert time.monotonic() < deadline, service.log
-        time.sleep(0.05)
-    for process in (service.pid, *started):
+    wanted = workers if workers > 1 else 0
+    wait_until(lambda: len(children.read_text().split()) >= wanted, lambda: service.log)
+    for process in (service.pid, *children.read_text().split()):
         arguments = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         assert re.search(pattern, arguments), arguments

@@ -7,7 +7,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 
 from operations.alerts import alerts
@@ -18,6 +17,7 @@ from operations.drill.scenario import Outcome, require_alerts
 from operations.drill.scenarios import scenarios
 from operations.drill.watch import AlertWatch
 from operations.rules import Alert
+from tests import plain
 from tests.programs import require
 from tests.repository.sources import ROOT
 
@@ -38,7 +38,7 @@ def receiver() -> Iterator[WebhookReceiver]:
 def _notify(receiver: WebhookReceiver, status: str) -> None:
     labels = {"alertname": "RiptideX", "job": "job"}
     content = {"receiver": "page", "alerts": [{"labels": labels, "status": status}]}
-    assert httpx2.post(f"{receiver.url}/page", json=content).status_code == 200
+    assert plain.post(f"{receiver.url}/page", json=content).status_code == 200
 
 
 def test_every_alert_but_the_watchdog_has_a_cause() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 import yaml
 
+from tests import plain
 from tests.contract.raw import RawStream
 from tests.operations.grafana import ROOT, interpolate, load
 from tests.prometheus import Prometheus
@@ -53,7 +53,7 @@ def test_every_query_with_exemplars_finds_the_trace_of_a_message(
         began = time.time()
         with RawStream(service, topic, "sse") as stream:
             stream.wait_until_open()
-            answer = httpx2.post(
+            answer = plain.post(
                 service.topic(topic),
                 json="traced",
                 headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"},

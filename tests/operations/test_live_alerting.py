@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 import yaml
 
 from operations.rule_files import ALERTS, RECORDING_RULES
 from riptide_telemetry import catalog
+from tests import plain
 from tests.contract.consumers import TRANSPORTS
 from tests.operations.test_runbooks import FILES
 from tests.operations.vocabulary import OF_ITSELF, of_prometheus, queries, unknown_words
 from tests.prometheus import Prometheus
 from tests.repository.sources import ROOT
 from tests.service import Service
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             for accept in ("application/x-ndjson", "text/event-stream"):
                 replay = {"after": "earliest", "until": "latest"}
                 headers = {"Accept": accept}
-                httpx2.get(service.topic("orders"), params=replay, headers=headers)
+                plain.get(service.topic("orders"), params=replay, headers=headers)
             server.wait_for_scrape()
         _wait_for(server, "prometheus_notifications_errors_total")
         yield server
@@ -82,10 +82,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 
 def _wait_for(server: Prometheus, query: str) -> None:
-    deadline = time.monotonic() + 30
-    while not server.series(query):
-        assert time.monotonic() < deadline, f"there is still nothing of {query}"
-        time.sleep(0.2)
+    wait_until(lambda: server.series(query), query, pause_s=0.1)
 
 
 def _rules() -> list[dict[str, Any]]:
@@ -101,7 +98,7 @@ def test_every_query_of_every_runbook_runs_and_names_only_what_was_scraped(
     prometheus: Prometheus,
 ) -> None:
     vocabulary = OF_ITSELF | of_prometheus(prometheus.url) | {"ALERTS": OF_ITSELF["ALERTS"]}
-    with httpx2.Client(base_url=prometheus.url, timeout=30) as client:
+    with plain.client(base_url=prometheus.url) as client:
         for file in FILES:
             for query in queries(file.read_text()):
                 answer = client.get("/api/v1/query", params={"query": query}).json()
@@ -116,7 +113,7 @@ def test_every_rule_names_only_what_was_scraped(prometheus: Prometheus) -> None:
 
 
 def test_prometheus_evaluates_every_rule_without_an_error(prometheus: Prometheus) -> None:
-    answer = httpx2.get(f"{prometheus.url}/api/v1/rules").json()
+    answer = plain.get(f"{prometheus.url}/api/v1/rules").json()
     rules = [rule for group in answer["data"]["groups"] for rule in group["rules"]]
     assert len(rules) == len(_rules())
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []

@@ -13,11 +13,11 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 import yaml
 
 from riptide.settings.settings import Settings
+from tests import plain
 from tests.operations.grafana import ROOT
 from tests.programs import require
 from tests.prometheus import Prometheus
@@ -152,7 +152,7 @@ def test_the_command_of_the_guide_scrapes_a_service_on_this_machine_and_loads_th
         prometheus.wait_for_scrape()
         assert [value for _, value in prometheus.series('up{job="riptide"}')] == [1]
         assert prometheus.series("riptide_build_info")
-        rules = httpx2.get(f"{prometheus.url}/api/v1/rules").json()["data"]["groups"]
+        rules = plain.get(f"{prometheus.url}/api/v1/rules").json()["data"]["groups"]
         assert {Path(group["file"]).name for group in rules} == {
             "alerts.yaml",
             "recording-rules.yaml",

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import httpx2
 import promql_parser
 import yaml
 from promql_parser import AggregateExpr, BinaryExpr, Call, MatchOp, StringLiteral, VectorSelector
 
 import riptide_telemetry
 from riptide_telemetry.catalog import CATALOG, Kind
+from tests import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,7 +79,7 @@ def of_rules(*files: Path) -> Vocabulary:
 
 def of_prometheus(url: str) -> Vocabulary:
     """Return every series that a Prometheus server has, those that its rules record included."""
-    answer = httpx2.get(f"{url}/api/v1/series", params={"match[]": '{__name__!=""}'}, timeout=30)
+    answer = plain.get(f"{url}/api/v1/series", params={"match[]": '{__name__!=""}'})
     vocabulary: Vocabulary = {}
     for series in answer.raise_for_status().json()["data"]:
         labels = vocabulary.setdefault(series.pop("__name__"), {})

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvicorn
 from fastapi import FastAPI, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
+
+from tests.waiting import DEADLINE_S, turns, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -101,22 +102,38 @@ def add_websockets(app: FastAPI) -> None:
             await asyncio.sleep(0)
 
 
+class Server(uvicorn.Server):
+    """A server that tells on which event loop it runs."""
+
+    loop: asyncio.AbstractEventLoop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def take_turns(self) -> None:
+        """Return once the event loop has done what was ready."""
+        asyncio.run_coroutine_threadsafe(turns(), self.loop).result(DEADLINE_S)
+
+
+class Served(NamedTuple):
+    port: int
+    server: Server
+
+
 @contextlib.contextmanager
-def serving(app: ASGIApp) -> Iterator[int]:
-    """Serve the application in a thread, on a free port; yield the port."""
+def serving(app: ASGIApp) -> Iterator[Served]:
+    """Serve the application on a port of its own, in a thread of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_config=None, lifespan="on", ws_max_queue=1)
-        server = uvicorn.Server(config)
+        server = Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
-        deadline = time.monotonic() + 10
-        while not server.started:
-            assert thread.is_alive()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: server.started or not thread.is_alive())
+        assert thread.is_alive()
         try:
-            yield listener.getsockname()[1]
+            yield Served(listener.getsockname()[1], server)
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(DEADLINE_S)
             assert not thread.is_alive()

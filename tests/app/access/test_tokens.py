@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +24,7 @@ from tests.issuer import ALGORITHMS, ASYMMETRIC, SECRET, Issuer, jwk_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import tzinfo
 
 
 class Fixed:
@@ -163,9 +165,22 @@ async def test_clocks_may_be_off_a_little_and_the_end_moves_with_them() -> None:
         await verifier.verify(issuer.token(exp=expired - 30))
 
 
-async def test_a_token_that_was_verified_holds_until_it_expires_or_the_keys_are_read_again() -> (
-    None
-):
+class Clock:
+    """Stands in for the modules ``time`` and ``datetime`` where a token is verified."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+
+    def time(self) -> float:
+        return self._now
+
+    def now(self, tz: tzinfo) -> datetime:
+        return datetime.fromtimestamp(self._now, tz)
+
+
+async def test_a_token_that_was_verified_holds_until_it_expires_or_the_keys_are_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     issuer = Issuer()
     source = Fixed([secret_key(SECRET)])
     keyring = Keyring([source], 60, min_pause_s=0)
@@ -176,11 +191,14 @@ async def test_a_token_that_was_verified_holds_until_it_expires_or_the_keys_are_
     assert await verifier.verify(token) is first
     # Another token of the same bearer is another token.
     assert await verifier.verify(issuer.token({"publish": ["a"]})) is not first
-    short = issuer.token(exp=int(time.time()) + 1)
+    expires = int(time.time()) + 3600
+    short = issuer.token(exp=expires)
     assert await verifier.verify(short)
-    await asyncio.sleep(1.1)
-    with pytest.raises(UnauthenticatedError, match="expired"):
-        await verifier.verify(short)
+    with monkeypatch.context() as later:
+        later.setattr(tokens, "time", Clock(expires))
+        later.setattr(jwt.api_jwt, "datetime", Clock(expires))
+        with pytest.raises(UnauthenticatedError, match="expired"):
+            await verifier.verify(short)
     source.keys = [secret_key(b"another secret, of 32 bytes or more")]
     await keyring.find("ES256", "unknown")
     with pytest.raises(UnauthenticatedError, match="not of a key"):

@@ -5,7 +5,6 @@ import io
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 Run = Callable[..., "Result"]
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
-Until = Callable[[Callable[[], bool]], None]
 Cutting = Callable[..., CuttingProxy]
 
 
@@ -99,14 +97,3 @@ def cutting(service: ScriptedService) -> Iterator[Cutting]:
             return proxy
 
         yield start
-
-
-@pytest.fixture
-def until() -> Until:
-    """Wait for what another process does; the limit of the whole test ends a wait in vain."""
-
-    def wait(condition: Callable[[], bool]) -> None:
-        while not condition():
-            time.sleep(0.005)
-
-    return wait

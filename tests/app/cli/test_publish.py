@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.waiting import wait_until
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.app.cli.conftest import Run, Spawn, Until
+    from tests.app.cli.conftest import Run, Spawn
     from tests.app.cli.scripted_service import ScriptedService
 
 
@@ -42,7 +44,6 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(riptide: Run, file: str)
 def test_lines_of_a_slow_input_are_published_while_it_is_open(
     spawn: Spawn,
     service: ScriptedService,
-    until: Until,
 ) -> None:
     process = spawn("publish", "logs")
     assert process.stdin
@@ -51,7 +52,7 @@ def test_lines_of_a_slow_input_are_published_while_it_is_open(
         process.stdin.write(text)
         process.stdin.flush()
         written.append(text)
-        until(lambda: len(service.payloads) == len(written))
+        wait_until(lambda: len(service.payloads) == len(written))
     assert service.data == ["one", "two", "half a line"]
     process.stdin.close()
     assert process.wait() == 0
@@ -61,7 +62,6 @@ def test_lines_of_a_slow_input_are_published_while_it_is_open(
 def test_an_interruption_tells_what_is_acknowledged(
     spawn: Spawn,
     service: ScriptedService,
-    until: Until,
     number: signal.Signals,
 ) -> None:
     process = spawn("publish", "logs")
@@ -69,11 +69,11 @@ def test_an_interruption_tells_what_is_acknowledged(
     assert process.stderr
     process.stdin.write(b"one\ntwo\n")
     process.stdin.flush()
-    until(lambda: len(service.payloads) == 2)
+    wait_until(lambda: len(service.payloads) == 2)
     service.holding = True  # the answer to the next batch
     process.stdin.write(b"three\n")
     process.stdin.flush()
-    until(lambda: len(service.bodies) == 2)
+    wait_until(lambda: len(service.bodies) == 2)
     process.send_signal(number)
     assert process.stderr.read() == (
         b"riptide: interrupted; 2 messages acknowledged, line 3 may or may not be published: "

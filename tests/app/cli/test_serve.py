@@ -3,11 +3,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 
 from riptide.settings.reference import reference
 from riptide.settings.settings import PREFIX
+from tests import plain
 
 if TYPE_CHECKING:
     from tests.app.cli.conftest import Run, Spawn
@@ -78,7 +78,7 @@ def test_the_option_for_workers_goes_before_the_variable(
         line = process.stderr.readline()
         assert line, "it ended before it served"
         serving = re.search(rb"serving on (http://\S+)", line)
-    assert httpx2.get(f"{serving[1].decode()}/metrics", timeout=60).status_code == status
+    assert plain.get(f"{serving[1].decode()}/metrics").status_code == status
     process.terminate()
     process.communicate()
     assert process.returncode == 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.process import descriptors
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually, time_flies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def _room(limits: str) -> tuple[list[int], str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=DEADLINE_S,
     )
     return [int(number) for number in done.stdout.split()], done.stderr
 
@@ -99,20 +99,19 @@ def test_a_descriptor_says_how_many_are_left_above_it() -> None:
 
 
 async def test_it_is_said_once_when_they_have_run_out_and_again_the_next_time(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(descriptors, "WATCH_INTERVAL_S", 0.001)
     descriptors.raise_limit()
     watch = asyncio.create_task(descriptors.watch())
     few = _lowest_free() + descriptors.LAST + 1
-    for times in (1, 2):
-        await asyncio.sleep(0.02)
-        assert len(caplog.messages) == times - 1
-        # One file more, and only the last ones are left.
-        with _soft_limit(few), socket.socket():
-            await eventually(lambda: caplog.messages[times - 1 :])  # noqa: B023  # waited for in this turn
-            await asyncio.sleep(0.02)
-        assert len(caplog.messages) == times
+    with time_flies():
+        for times in (1, 2):
+            await asyncio.sleep(3 * descriptors.WATCH_INTERVAL_S)
+            assert len(caplog.messages) == times - 1
+            # One file more, and only the last ones are left.
+            with _soft_limit(few), socket.socket():
+                await asyncio.sleep(3 * descriptors.WATCH_INTERVAL_S)
+            assert len(caplog.messages) == times
     assert f"nearly all {few} files that this process may open are open" in caplog.messages[0]
     watch.cancel()
 

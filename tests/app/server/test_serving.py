@@ -9,13 +9,13 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from websockets.asyncio.client import connect
 from websockets.datastructures import Headers
 
 from riptide.server.http_limits import RequestLimits
 from riptide.server.listener import listen
 from riptide.server.serving import DrainingServer, _configure
 from riptide.streaming.connection import EXTENSION, ClientConnection
+from tests import plain
 from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ async def test_requests_on_one_connection_see_one_connection(serving: Serving) -
 async def test_a_websocket_has_its_connection_beside_the_extensions_of_the_server(
     serving: Serving,
 ) -> None:
-    async with connect(f"ws://127.0.0.1:{serving.port}/", compression=None) as client:
+    async with plain.connect(f"ws://127.0.0.1:{serving.port}/", compression=None) as client:
         await eventually(lambda: serving.endpoint.scopes)
         (scope,) = serving.endpoint.scopes
         assert "websocket.http.response" in scope["extensions"]
@@ -204,7 +204,7 @@ async def test_a_websocket_has_its_connection_beside_the_extensions_of_the_serve
 
 async def test_an_open_websocket_holds_the_headers_of_its_handshake_once(serving: Serving) -> None:
     mark = {"X-Mark": "7f3a"}
-    async with connect(f"ws://127.0.0.1:{serving.port}/", additional_headers=mark) as client:
+    async with plain.connect(f"ws://127.0.0.1:{serving.port}/", additional_headers=mark) as client:
         await eventually(lambda: serving.endpoint.scopes)
         (scope,) = serving.endpoint.scopes
         assert (b"x-mark", b"7f3a") in scope["headers"]
@@ -215,7 +215,7 @@ async def test_an_open_websocket_holds_the_headers_of_its_handshake_once(serving
 
 
 async def test_a_frame_over_the_limit_is_refused_with_its_code(serving: Serving) -> None:
-    async with connect(f"ws://127.0.0.1:{serving.port}/", compression=None) as client:
+    async with plain.connect(f"ws://127.0.0.1:{serving.port}/", compression=None) as client:
         await client.send("x" * (64 * 1024 + 1))
         await in_time(client.wait_closed())
         assert client.close_code == 1009

@@ -14,7 +14,7 @@ from riptide.server import tls
 from riptide.server.tls import Tls, follow_renewals, tls_of
 from riptide.settings.settings import Settings
 from tests.certificates import make_certificate
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -39,8 +39,8 @@ def _connection(context: ssl.SSLContext) -> Iterator[tuple[bytes | None, ssl.SSL
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     ours, theirs = socket.socketpair()
-    ours.settimeout(10)
-    theirs.settimeout(10)
+    ours.settimeout(DEADLINE_S)
+    theirs.settimeout(DEADLINE_S)
 
     def echo() -> None:
         with contextlib.suppress(OSError), context.wrap_socket(ours, server_side=True) as server:
@@ -101,7 +101,7 @@ async def test_what_cannot_be_served_is_said_once_and_the_one_before_stays(
         # Of another key, as if the key's file were still to be written.
         other.replace(served.certificate)
         await eventually(lambda: "cannot be served" in caplog.text)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(10 * tls.CHECK_INTERVAL_S)
         assert caplog.text.count("cannot be served") == 1
         assert _shown(context) == first
         served.certificate.unlink()

@@ -148,7 +148,7 @@ def test_a_directory_where_the_database_should_be_cannot_be_used(tmp_path: Path)
 def test_a_directory_in_use_is_refused_and_free_when_its_user_was_killed(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys, time; from riptide.storage.sqlite_file import SqliteFile\n"
-        "SqliteFile(pathlib.Path(sys.argv[1])).open(); print('open', flush=True); time.sleep(60)"
+        "SqliteFile(pathlib.Path(sys.argv[1])).open(); print('open', flush=True); time.sleep(3600)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE

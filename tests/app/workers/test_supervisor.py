@@ -15,6 +15,7 @@ from riptide.errors import StartError
 from riptide.workers.supervisor import Supervisor
 from riptide.workers.worker import START_FAILED
 from tests.service import RIPTIDE
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def _serve(directory: Path, **settings: object) -> subprocess.CompletedProcess[s
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
     )
 

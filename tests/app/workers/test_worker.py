@@ -6,13 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
-
-import httpx2
 
 from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.workers.worker import START_FAILED
+from tests import plain
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,18 +36,15 @@ def test_a_worker_serves_the_shared_port_and_its_own_metrics_until_its_input_end
     targets = MetricsTargets(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         worker = _start(listener, tmp_path)
-        deadline = time.monotonic() + 20
-        while not (groups := targets.discover("127.0.0.1")):
-            assert time.monotonic() < deadline
-            assert worker.poll() is None
-            time.sleep(0.05)
+        groups = wait_until(lambda: targets.discover("127.0.0.1") or worker.poll() is not None)
+        assert isinstance(groups, list)
         (target,) = groups[0]["targets"]
         shared = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        assert httpx2.get(f"{shared}/healthz/ready").status_code == 200
-        assert httpx2.get(f"{shared}/metrics").status_code == 421
-        assert "riptide_build_info" in httpx2.get(f"http://{target}/metrics").text
+        assert plain.get(f"{shared}/healthz/ready").status_code == 200
+        assert plain.get(f"{shared}/metrics").status_code == 421
+        assert "riptide_build_info" in plain.get(f"http://{target}/metrics").text
         assert (tmp_path / "data" / "worker-3" / "riptide.db").exists()
-        _, errors = worker.communicate(timeout=20)
+        _, errors = worker.communicate(timeout=DEADLINE_S)
     assert worker.returncode == 0, errors
 
 
@@ -56,7 +52,7 @@ def test_a_worker_that_cannot_start_says_so_by_its_exit_code(tmp_path: Path) -> 
     (tmp_path / "data").write_text("not a directory")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         worker = _start(listener, tmp_path)
-        assert worker.wait(20) == START_FAILED
+        assert worker.wait(DEADLINE_S) == START_FAILED
         _, errors = worker.communicate()
     assert errors.startswith(b"riptide: ")
     assert errors.count(b"\n") == 1

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 from starlette.responses import PlainTextResponse
-from websockets.sync.client import connect
 
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.middleware.asgi import StreamTelemetryMiddleware
 from riptide_telemetry.providers import start_telemetry
+from tests import plain
 from tests.telemetry.foreign_app import BIG, make_app, serving
 from tests.telemetry.recorded_server import SENT, RecordedServer, vanish
 
@@ -32,8 +32,8 @@ def foreign() -> Iterator[RecordedServer]:
     app.add_middleware(
         StreamTelemetryMiddleware, lifecycle=telemetry.lifecycle, chunked_paths="/words"
     )
-    with serving(app) as port:
-        yield RecordedServer(port, telemetry)
+    with serving(app) as served:
+        yield RecordedServer(served, telemetry)
     telemetry.shutdown()
 
 
@@ -75,7 +75,7 @@ def test_other_chunked_responses_are_recorded_where_that_was_asked_for(
 
 
 def test_a_websocket_is_recorded_in_both_directions(foreign: RecordedServer) -> None:
-    with connect(f"ws://127.0.0.1:{foreign.port}/echo") as client:
+    with plain.connect_blocking(f"ws://127.0.0.1:{foreign.port}/echo") as client:
         for text in ("one", "two"):
             client.send(text)
             assert client.recv() == text
@@ -87,14 +87,14 @@ def test_a_websocket_is_recorded_in_both_directions(foreign: RecordedServer) -> 
 
 
 def test_a_websocket_that_the_application_closes_is_completed(foreign: RecordedServer) -> None:
-    with connect(f"ws://127.0.0.1:{foreign.port}/echo") as client:
+    with plain.connect_blocking(f"ws://127.0.0.1:{foreign.port}/echo") as client:
         client.send("close")
         foreign.wait_for(1, CLOSED, protocol="websocket", reason="completed")
     assert foreign.metric(CLOSED) == 1
 
 
 def test_a_websocket_that_breaks_off_has_vanished(foreign: RecordedServer) -> None:
-    with connect(f"ws://127.0.0.1:{foreign.port}/echo") as client:
+    with plain.connect_blocking(f"ws://127.0.0.1:{foreign.port}/echo") as client:
         client.send("one")
         client.recv()
         client.socket.shutdown(socket.SHUT_RDWR)
@@ -139,7 +139,7 @@ def test_what_waited_for_a_client_that_left_was_not_sent(foreign: RecordedServer
 
 
 def test_a_slow_websocket_shows_as_backpressure(foreign: RecordedServer) -> None:
-    with connect(
+    with plain.connect_blocking(
         f"ws://127.0.0.1:{foreign.port}/flood", max_size=None, max_queue=1, compression=None
     ) as client:
         for _ in range(64):
@@ -166,16 +166,16 @@ class Failing(Lifecycle):
 @pytest.mark.parametrize("path", ["/sse", "/some.ndjson", "/words", "/plain"])
 def test_a_failing_telemetry_changes_no_byte(path: str, foreign: RecordedServer) -> None:
     app = StreamTelemetryMiddleware(make_app(), Failing(), chunked_paths=["/words"])
-    with serving(app) as port:
-        recorded = httpx2.get(f"http://127.0.0.1:{port}{path}")
+    with serving(app) as served:
+        recorded = plain.get(f"http://127.0.0.1:{served.port}{path}")
     assert recorded.content == foreign.get(path).content
     assert recorded.status_code == 200
 
 
 def test_a_failing_telemetry_leaves_websockets_alone() -> None:
     with (
-        serving(StreamTelemetryMiddleware(make_app(), Failing())) as port,
-        connect(f"ws://127.0.0.1:{port}/echo") as client,
+        serving(StreamTelemetryMiddleware(make_app(), Failing())) as served,
+        plain.connect_blocking(f"ws://127.0.0.1:{served.port}/echo") as client,
     ):
         client.send("one")
         assert client.recv() == "one"
@@ -203,8 +203,8 @@ def test_it_works_inside_of_other_middleware_too(foreign: RecordedServer) -> Non
             return PlainTextResponse("here")
         return await call_next(request)
 
-    with serving(app) as port:
-        assert httpx2.get(f"http://127.0.0.1:{port}/short-cut").text == "here"
-        assert httpx2.get(f"http://127.0.0.1:{port}/sse").text.count("data") == 6
+    with serving(app) as (port, _):
+        assert plain.get(f"http://127.0.0.1:{port}/short-cut").text == "here"
+        assert plain.get(f"http://127.0.0.1:{port}/sse").text.count("data") == 6
         foreign.wait_for(1, CLOSED, protocol="sse", reason="completed")
     assert foreign.metric(SENT) == 3

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,13 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from riptide_telemetry import MessageBatch, catalog
 from riptide_telemetry.catalog import Kind
 from riptide_telemetry.labels import Signal, Source, StreamProtocol
-from riptide_telemetry.otlp.exports import PushingReader
+from riptide_telemetry.otlp.exports import Exports, PushingReader
 from riptide_telemetry.providers import Telemetry, start_telemetry
+from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.export_health import ExportHealth
 from tests.certificates import make_certificate
-from tests.otlp_receiver import OtlpReceiver, silent_endpoint
+from tests.otlp_receiver import HOUR_MS, OtlpReceiver, silent_endpoint
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +74,9 @@ def test_our_histograms_go_out_whole_with_their_exemplars(
 ) -> None:
     telemetry = start(receiver.variables(protocol, "metrics"))
     telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
+    assert isinstance(telemetry.lifecycle, StreamLifecycleManager)
     now = time.monotonic_ns()
+    telemetry.lifecycle._clock_ns = lambda: now
     telemetry.lifecycle.items_sent("c", MessageBatch(1, 5, [now - 30_000_000], TRACE), Source.LIVE)
 
     def live_sse() -> object:
@@ -90,7 +96,7 @@ def test_our_histograms_go_out_whole_with_their_exemplars(
     point = receiver.wait_for(live_sse)
     assert list(point.explicit_bounds) == list(catalog.DELIVERY_LATENCY.bounds)
     assert point.bucket_counts[catalog.DELIVERY_LATENCY.bounds.index(0.05)] == 1
-    assert 0.03 <= point.sum < 0.05
+    assert point.sum == pytest.approx(0.03)
     assert not point.HasField("min"), "what is not kept is not made up"
     (exemplar,) = point.exemplars
     assert (exemplar.trace_id.hex()[-3:], exemplar.span_id.hex()[-3:]) == ("abc", "def")
@@ -147,9 +153,7 @@ def test_a_receiver_that_refuses_is_counted_logged_once_and_tried_again(
 ) -> None:
     caplog.set_level(logging.INFO)
     receiver.refusing = True
-    telemetry = start(
-        receiver.variables(protocol, "metrics") | {"OTEL_EXPORTER_OTLP_TIMEOUT": "200"}
-    )
+    telemetry = start(receiver.variables(protocol, "metrics"))
     telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
     health = telemetry.export_health[Signal.METRICS]
     receiver.wait_for(lambda: health.failures >= 3)
@@ -171,22 +175,41 @@ def test_a_receiver_that_refuses_is_counted_logged_once_and_tried_again(
 def test_shutdown_keeps_its_deadline_when_the_receiver_hangs(
     receiver: OtlpReceiver, start: Callable[..., Telemetry], protocol: str, answers: str
 ) -> None:
-    variables = receiver.variables(protocol, "metrics") | {"OTEL_EXPORTER_OTLP_TIMEOUT": "60000"}
+    variables = receiver.variables(protocol, "metrics")
+    variables["OTEL_EXPORTER_OTLP_TIMEOUT"] = str(HOUR_MS)
     receiver.answering.clear()
     url, listener = silent_endpoint()
     if answers != "never":
         variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = url
-    with listener:
+    with contextlib.ExitStack() as held:
+        held.enter_context(listener)
         telemetry = start(variables)
-        time.sleep(0.4)
-        telemetry._exports.shutdown(deadline_s=0.5)
-        # The call did not wait for the 60 s that an export may take. Neither does a second one.
+        # An export is under way.
+        if answers == "never":
+            receiver.wait_for(lambda: receiver.asked)
+        else:
+            held.enter_context(listener.accept()[0])
+        (shutdown,) = telemetry._exports._shutdowns
+        aborted = threading.Event()
+
+        def watched_abort() -> None:
+            aborted.set()
+            shutdown.abort()
+
+        telemetry._exports._shutdowns = [shutdown._replace(abort=watched_abort)]
+        telemetry._exports.shutdown(deadline_s=0.2)
+        assert aborted.is_set(), "the SDK's own end was waited for, which takes 30 s"
+        # A second call does not wait again.
         telemetry.shutdown()
 
 
 def test_shutdown_exports_what_is_left(
-    receiver: OtlpReceiver, start: Callable[..., Telemetry], protocol: str
+    receiver: OtlpReceiver,
+    start: Callable[..., Telemetry],
+    protocol: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Exports.shutdown, "__defaults__", (DEADLINE_S,))
     variables = receiver.variables(protocol, "metrics")
     telemetry = start(variables | {"OTEL_METRIC_EXPORT_INTERVAL": "3600000"})
     telemetry.lifecycle.connection_established("c", StreamProtocol.SSE)
@@ -246,7 +269,7 @@ def test_what_waits_for_a_receiver_that_hangs_is_bounded(
 ) -> None:
     receiver.answering.clear()
     telemetry = start(
-        receiver.variables("grpc", "traces", "logs") | {"OTEL_EXPORTER_OTLP_TIMEOUT": "60000"}
+        receiver.variables("grpc", "traces", "logs") | {"OTEL_EXPORTER_OTLP_TIMEOUT": str(HOUR_MS)}
     )
     assert telemetry.log_handler is not None
     health, logger = telemetry.export_health, logging.getLogger("riptide.test")

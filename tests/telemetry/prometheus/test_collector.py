@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from riptide_telemetry.instruments.producer import HistogramProducer
 from riptide_telemetry.prometheus.collector import ScrapeCollector, ScrapedReader
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -143,7 +144,7 @@ def test_scrapes_that_meet_each_get_one_whole_page(ours: Process) -> None:
     start = threading.Barrier(SCRAPERS)
 
     def scrape() -> None:
-        start.wait(10)
+        start.wait(DEADLINE_S)
         pages.extend(ours.scrape() for _ in range(25))
 
     scrapers = [threading.Thread(target=scrape) for _ in range(SCRAPERS)]
@@ -161,13 +162,15 @@ def test_a_scrape_waits_while_another_collects(ours: Process) -> None:
     def hold() -> None:
         entered.append(threading.current_thread().name)
         inside.set()
-        leave.wait(10)
+        leave.wait()
 
     ours.hold = hold
     scrapers = [threading.Thread(target=ours.scrape, name=name) for name in ("first", "second")]
     scrapers[0].start()
-    inside.wait(10)
+    assert inside.wait(DEADLINE_S)
+    inside.clear()
     scrapers[1].start()
+    assert not inside.wait(0.1)
     assert entered == ["first"]
     leave.set()
     for scraper in scrapers:

@@ -114,7 +114,9 @@ class Prometheus:
             with contextlib.suppress(httpx2.TransportError, KeyError, ValueError):
                 active = self._client.get("/api/v1/targets").json()["data"]["activeTargets"]
                 targets = [each for each in active if re.fullmatch(jobs, each["labels"]["job"])]
-                well = self.series(f'timestamp(up{{job=~"{jobs}"}} == 1)')
+                # timestamp() of an expression would be the time of the query, not of the sample.
+                up = f'up{{job=~"{jobs}"}}'
+                well = self.series(f"timestamp({up}) and {up} == 1")
                 return len([moment for _, moment in well if moment > asked]) == len(targets) > 0
             return False
 

@@ -7,18 +7,12 @@ one. Each outcome says how busy the client's core was, which shows whether the c
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import machine
+from benchmarks import load_client, machine
 from benchmarks.peers.peer import SSE
 from benchmarks.service import HOST
 
@@ -27,7 +21,6 @@ if TYPE_CHECKING:
 
     from benchmarks.peers.peer import Peer, Serving
 
-SOURCES = Path(__file__).parent / "loadclient"
 PAYLOAD_BYTES = 120
 # The time that a run may take besides the time in which it publishes.
 PATIENCE_S = 60.0
@@ -102,35 +95,6 @@ class Outcome:
         return float(self.result["p999_ns"] / MILLISECONDS)
 
 
-@functools.cache
-def client() -> Path:
-    """Return the client's program, built if its sources have changed; kept outside the tree.
-
-    Raises:
-        RuntimeError: there is no Go to build it with, or it does not build.
-
-    """
-    go = shutil.which("go")
-    if go is None:
-        raise RuntimeError("the load client is written in Go: install it (Debian's golang-go)")
-    sources = sorted(file for file in SOURCES.iterdir() if not file.name.endswith("_test.go"))
-    digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "riptide-benchmarks")
-    program = cache / f"loadclient-{digest}"
-    if not program.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as new:
-            built = subprocess.run(  # noqa: S603  # the Go that was found
-                [go, "build", "-o", new.name, "."], cwd=SOURCES, capture_output=True, check=False
-            )
-        if built.returncode:
-            Path(new.name).unlink()
-            raise RuntimeError(f"the load client does not build: {built.stderr.decode()}")
-        Path(new.name).chmod(0o755)
-        Path(new.name).replace(program)
-    return program
-
-
 def run(peer: Peer, serving: Serving, plan: Plan) -> Outcome:
     """Carry out a plan.
 
@@ -189,7 +153,7 @@ def running(peer: Peer, serving: Serving, plan: Plan) -> Iterator[Client]:
     """Run the client on its core, within this context."""
     with machine.pinned_to(machine.client_cores()):
         process = subprocess.Popen(  # noqa: S603  # our own program
-            [client()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [load_client.built()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
     assert process.stdin is not None  # noqa: S101  # it was asked for
     try:

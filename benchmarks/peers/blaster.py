@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import load
+from benchmarks import load_client
 from benchmarks.peers.peer import SSE, Peer, Serving, started
 from benchmarks.service import wait_for_port
 
@@ -20,7 +20,7 @@ def serve() -> Iterator[Serving]:
     """Run ``loadclient blast``."""
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "log")
-        with started([str(load.client()), "blast"], log) as process:
+        with started([str(load_client.built()), "blast"], log) as process:
             port = wait_for_port(process, log)
             yield Serving(port, port, process.pid)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import load
+from benchmarks import load, load_client
 from benchmarks.contest import NCHAN, RIPTIDE, Contest, Entry
 from benchmarks.load import Plan
 from tests.programs import require
@@ -16,15 +16,17 @@ PLAN = Plan(consumers=3, seconds=0.1, publishers=2)
 def test_the_load_clients_own_tests_pass() -> None:
     go = require("go")
     for command in (["vet", "./..."], ["test", "./..."]):
-        outcome = subprocess.run([go, *command], cwd=load.SOURCES, capture_output=True, check=False)
+        outcome = subprocess.run(
+            [go, *command], cwd=load_client.SOURCES, capture_output=True, check=False
+        )
         assert outcome.returncode == 0, outcome.stdout.decode() + outcome.stderr.decode()
 
 
 def test_without_go_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    load.client.cache_clear()
+    load_client.built.cache_clear()
     with pytest.raises(RuntimeError, match="install it"):
-        load.client()
+        load_client.built()
 
 
 def test_a_peer_that_is_not_installed_is_left_out_by_name() -> None:

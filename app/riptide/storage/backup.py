@@ -130,6 +130,11 @@ def _explained(failure: str) -> Iterator[None]:
         raise BackupError(
             f"{failure} ({error}): nothing was changed; the file is damaged, or is no log"
         ) from None
+    except UnicodeDecodeError:
+        # SQLite's message about a damaged schema repeats the bytes that it found there.
+        raise BackupError(
+            f"{failure} (its schema is not UTF-8): nothing was changed; the file is damaged"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -199,7 +204,7 @@ def _take_place_of_log(partial: Path, directory: DataDirectory) -> None:
     # that, its content is written into the old database, if that can be read: should this process
     # be killed before the last step, the old log is still whole.
     with (
-        contextlib.suppress(sqlite3.Error),
+        contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
         contextlib.closing(sqlite3.connect(directory.database, isolation_level=None)) as old,
     ):
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -45,6 +45,10 @@ class SqliteFile:
         except sqlite3.DatabaseError as error:
             self.close()
             raise self._corrupt(str(error)) from None
+        except UnicodeDecodeError:
+            # SQLite's message about a damaged schema repeats the bytes that it found there.
+            self.close()
+            raise self._corrupt("its schema is not UTF-8") from None
         except LogCorruptError:
             self.close()
             raise

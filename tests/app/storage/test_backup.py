@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import sqlite3
 import stat
@@ -210,7 +211,12 @@ def _empty(path: Path) -> None:
 def _garbled(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(16384)
-        file.write(os.urandom(100_000))
+        file.write(random.Random(1).randbytes(100_000))
+
+
+def _garbled_name(path: Path) -> None:
+    """Spoil the name of a table, which SQLite's error message then repeats: it is no UTF-8."""
+    path.write_bytes(path.read_bytes().replace(b"messagesmessages", b"\xf2essages\xf2essages"))
 
 
 def _cut(path: Path) -> None:
@@ -228,7 +234,7 @@ def _newer(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
 
 
-SPOILERS = [_text, _empty, _garbled, _cut, _foreign, _newer]
+SPOILERS = [_text, _empty, _garbled, _garbled_name, _cut, _foreign, _newer]
 
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__[1:])
@@ -293,8 +299,9 @@ async def test_what_a_killed_service_left_beside_the_old_log_does_not_get_into_t
     assert await _payloads(tmp_path / "old") == [b"1"]
 
 
+@pytest.mark.parametrize("spoil", [_text, _garbled_name], ids=lambda spoil: spoil.__name__[1:])
 async def test_a_log_too_damaged_to_be_opened_can_be_replaced_with_all_that_is_beside_it(
-    tmp_path: Path,
+    tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     await _make(tmp_path / "data", b"1")
     back_up(tmp_path / "data", tmp_path / "copy")
@@ -302,7 +309,8 @@ async def test_a_log_too_damaged_to_be_opened_can_be_replaced_with_all_that_is_b
     async with _opened(tmp_path / "running") as log:
         await append(log, "a", b"old", b"old too")
         shutil.copy(tmp_path / "running" / "riptide.db-wal", tmp_path / "old" / "riptide.db-wal")
-    _text(tmp_path / "old" / "riptide.db")
+    shutil.copy(tmp_path / "copy", tmp_path / "old" / "riptide.db")
+    spoil(tmp_path / "old" / "riptide.db")
     restore(tmp_path / "copy", tmp_path / "old", replace=True)
     assert await _payloads(tmp_path / "old") == [b"1"]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import sqlite3
 import subprocess
@@ -70,7 +71,12 @@ def _text(path: Path) -> None:
 def _garbled(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(8192)
-        file.write(os.urandom(200_000))
+        file.write(random.Random(1).randbytes(200_000))
+
+
+def _garbled_name(path: Path) -> None:
+    """Spoil the name of a table, which SQLite's error message then repeats: it is no UTF-8."""
+    path.write_bytes(path.read_bytes().replace(b"messagesmessages", b"\xf2essages\xf2essages"))
 
 
 def _cut(path: Path) -> None:
@@ -94,7 +100,9 @@ def _newer(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [_text, _garbled, _cut, _foreign, _newer], ids=lambda spoil: spoil.__name__[1:]
+    "spoil",
+    [_text, _garbled, _garbled_name, _cut, _foreign, _newer],
+    ids=lambda spoil: spoil.__name__[1:],
 )
 def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
     tmp_path: Path, spoil: Callable[[Path], None]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CONFIGURATION = Path(__file__).parents[1] / "otel-collector" / "agent.yaml"
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 120.0
 
 
 class Destination(NamedTuple):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.service import Server
 
 BAR = Bar(0.98, at_least=True)
+SETTLE_DEADLINE_S = 120.0
 PAYLOAD = b'{"sensor":"a-17","reading":21.75,"unit":"C","note":"%b"}' % MARK
 RING_BYTES = 1 << 30
 
@@ -142,7 +143,7 @@ def _check(load: Load, received: int, failure: Exception | None) -> None:
 
 
 def _check_metrics(load: Load, port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + SETTLE_DEADLINE_S
     # The service may not have noticed yet that the streams have ended.
     while (page := scrape(port)).value("riptide_streaming_active_connections"):
         if time.monotonic() > deadline:

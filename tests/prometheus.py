@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -101,16 +102,22 @@ class Prometheus:
         """Return the value of each series of an instant query, by its protocol label."""
         return {labels.get("protocol", ""): value for labels, value in self.series(expression)}
 
-    def wait_for_scrape(self) -> None:
-        """Return once a scrape of each target has begun after this moment, and ended."""
+    def wait_for_scrape(self, jobs: str = ".*") -> None:
+        """Return once a scrape of each target has begun after this moment, and ended well.
+
+        ``jobs`` is a regular expression: those of other jobs are not waited for.
+        """
         asked = time.time()
 
         def scraped() -> bool:
             # A server that is about to be ready answers 503, and not in JSON.
             with contextlib.suppress(httpx2.TransportError, KeyError, ValueError):
-                targets = self._client.get("/api/v1/targets").json()["data"]["activeTargets"]
-                moments = [moment for _, moment in self.series("timestamp(up)") if moment > asked]
-                return bool(targets) and len(moments) == len(targets)
+                active = self._client.get("/api/v1/targets").json()["data"]["activeTargets"]
+                targets = [each for each in active if re.fullmatch(jobs, each["labels"]["job"])]
+                # Not of the comparison itself: the timestamp of what is computed is always now.
+                up = f'up{{job=~"{jobs}"}}'
+                well = self.series(f"timestamp({up}) and {up} == 1")
+                return len([moment for _, moment in well if moment > asked]) == len(targets) > 0
             return False
 
         wait_until(scraped, "Prometheus scrapes", pause_s=0.1)

@@ -15,7 +15,7 @@ from benchmarks.scraping import scrape
 if TYPE_CHECKING:
     from benchmarks.service import Server
 
-SETTLE_DEADLINE_S = 30.0
+SETTLE_DEADLINE_S = 120.0
 
 
 class Holdings(NamedTuple):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 CONFIGURATIONS = Path(__file__).parent
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 10.0
 SSE = "SSE"
 NDJSON = "NDJSON"

@@ -9,9 +9,13 @@ if TYPE_CHECKING:
 
     from tests.collector.collector import Collector
 
+# Ten times what an export takes on a loaded machine: what is not taken in time is lost, but for
+# metrics. The other is for tests that wait for exports to fail.
+PATIENT_MS, IMPATIENT_MS = 10_000, 2_000
+
 
 def pushing(
-    to: Collector | str, protocol: str = "grpc", *, timeout_ms: int = 1000
+    to: Collector | str, protocol: str = "grpc", *, timeout_ms: int = PATIENT_MS
 ) -> Mapping[str, Any]:
     """Return ``otel_…`` settings for all signals; every 300 ms instead of 15 s."""
     endpoint = to if isinstance(to, str) else {"grpc": to.grpc}.get(protocol, to.http)

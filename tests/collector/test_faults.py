@@ -12,7 +12,7 @@ import pytest
 from tests import plain
 from tests.collector.bad_endpoints import busy_endpoint, hung_endpoint
 from tests.collector.exposition import read_families
-from tests.collector.pushing import pushing
+from tests.collector.pushing import IMPATIENT_MS, pushing
 from tests.contract.consumers import TRANSPORTS, numbered
 from tests.otlp_receiver import HOUR_MS, PATIENT_SDK
 from tests.waiting import wait_until
@@ -93,7 +93,7 @@ async def test_a_service_starts_without_a_collector_and_catches_up_when_there_is
     start_service: StartService, make_collector: MakeCollector, topic: str, protocol: str
 ) -> None:
     collector = make_collector("agent", traces_to="[file]", logs_to="[file]")
-    service = start_service(**pushing(collector, protocol))
+    service = start_service(**pushing(collector, protocol, timeout_ms=IMPATIENT_MS))
     await _deliver(service, topic)
     _wait_for_failures(service)
     assert service.metric("riptide_export_last_success_timestamp_seconds") == 0
@@ -113,7 +113,7 @@ async def test_a_collector_that_is_killed_under_load_interrupts_nobody(
     start_service: StartService, make_collector: MakeCollector, topic: str, protocol: str
 ) -> None:
     collector = make_collector("agent", traces_to="[file]", logs_to="[file]").start()
-    service = start_service(**pushing(collector, protocol))
+    service = start_service(**pushing(collector, protocol, timeout_ms=IMPATIENT_MS))
     await _deliver(service, topic)
     _wait_for_the_same(service, collector)
     await _deliver(service, topic, collector.kill)
@@ -122,8 +122,12 @@ async def test_a_collector_that_is_killed_under_load_interrupts_nobody(
     collector.start()
     # The Collector has forgotten everything; what is pushed is cumulative.
     _wait_for_the_same(service, collector)
-    service.publish(topic, "a span")
-    wait_until(lambda: bool(collector.spans()), "spans again")
+
+    def has_spans() -> bool:
+        service.publish(topic, "a span")
+        return bool(collector.spans())
+
+    wait_until(has_spans, "spans again", pause_s=0.5)
     assert 0 < len(_said(service)) <= MOST_LINES, service.log
     assert service.stop() == 0
 
@@ -132,7 +136,7 @@ async def test_a_collector_that_stops_answering_interrupts_nobody(
     start_service: StartService, make_collector: MakeCollector, topic: str
 ) -> None:
     collector = make_collector("agent", traces_to="[file]", logs_to="[file]").start()
-    service = start_service(**pushing(collector))
+    service = start_service(**pushing(collector, timeout_ms=IMPATIENT_MS))
     await _deliver(service, topic)
     _wait_for_the_same(service, collector)
     assert collector.process is not None
@@ -163,7 +167,7 @@ async def test_what_waits_for_a_collector_that_never_answers_is_bounded(
 ) -> None:
     with hung_endpoint() as endpoint:
         service = start_service(
-            **pushing(endpoint, "http/protobuf"),
+            **pushing(endpoint, "http/protobuf", timeout_ms=IMPATIENT_MS),
             otel_bsp_max_queue_size=MOST_WAITING,
             otel_bsp_max_export_batch_size=MOST_WAITING // 2,
             otel_blrp_max_queue_size=MOST_WAITING,
@@ -185,7 +189,7 @@ async def test_a_collector_that_is_out_of_memory_is_a_failure_like_any_other(
 ) -> None:
     # Less than it has in use by itself: the memory limiter refuses everything, from its first look.
     collector = make_collector("agent", memory_limit_mib=2, memory_spike_mib=1).start()
-    service = start_service(**pushing(collector, "grpc"))
+    service = start_service(**pushing(collector, "grpc", timeout_ms=IMPATIENT_MS))
     await _deliver(service, topic)
     # Until its first look it takes what comes.
     _wait_for_failures(service, meanwhile=lambda: service.publish(topic, "a span"))
@@ -200,7 +204,7 @@ async def test_a_collector_that_is_too_busy_is_a_failure_like_any_other(
     start_service: StartService, topic: str
 ) -> None:
     with busy_endpoint() as endpoint:
-        service = start_service(**pushing(endpoint, "http/protobuf"))
+        service = start_service(**pushing(endpoint, "http/protobuf", timeout_ms=IMPATIENT_MS))
         await _deliver(service, topic)
         _wait_for_failures(service)
         assert 0 < len(_said(service)) <= MOST_LINES, service.log

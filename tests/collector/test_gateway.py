@@ -21,7 +21,7 @@ from tests.collector.exposition import read_families
 from tests.collector.pushing import pushing
 from tests.contract.consumers import TRANSPORTS
 from tests.contract.raw import RawStream
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ class Sender:
         )
         provider.add_span_processor(SimpleSpanProcessor(self._memory))
         self._tracer = provider.get_tracer("sender")
-        self._exporter = OTLPSpanExporter(gateway.grpc, insecure=True, timeout=2)
+        self._exporter = OTLPSpanExporter(gateway.grpc, insecure=True, timeout=DEADLINE_S)
         self.acknowledged: list[str] = []
 
     def close(self) -> None:

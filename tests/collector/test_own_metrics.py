@@ -21,7 +21,8 @@ NAME = re.compile(r"\botelcol_[a-z_]*[a-z]")
 
 
 def _named() -> set[str]:
-    texts = [(ROOT / file).read_text() for file in repository_files() if file.parts[0] in FOLDERS]
+    files = [ROOT / file for file in repository_files() if file.parts[0] in FOLDERS]
+    texts = [file.read_text() for file in files if file.suffix != ".png"]
     return {name for text in texts for name in NAME.findall(text)}
 
 

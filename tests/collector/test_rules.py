@@ -83,11 +83,11 @@ async def test_the_rules_record_the_same_series_of_what_is_scraped_and_of_what_i
     await make_traffic(service, topic)
     names = _names(rules)
 
-    def all_recorded() -> bool:
-        return all(
-            {dict(series)["__name__"] for series in _recorded(prometheus)} == names
-            for prometheus in (scraping, pushed)
-        )
+    def recorded() -> tuple[set[Series], set[Series]]:
+        return _recorded(scraping), _recorded(pushed)
 
-    wait_until(all_recorded, "a series of each rule")
-    assert _recorded(scraping) == _recorded(pushed)
+    def all_recorded_and_alike() -> bool:
+        ours, theirs = recorded()
+        return {dict(series)["__name__"] for series in ours} == names and ours == theirs
+
+    wait_until(all_recorded_and_alike, recorded)

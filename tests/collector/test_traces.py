@@ -153,7 +153,7 @@ async def test_a_stream_has_a_span_at_each_end_and_none_for_a_send(
     assert totals["riptide.duration"] > 1
     ours = [span for each in spans.values() for span in each]
     assert len(ours) < count / 10
-    assert all(_duration_s(span) < 1 for span in ours)
+    assert all(_duration_s(span) < totals["riptide.duration"] for span in ours)
 
 
 async def test_exemplars_of_delivery_latency_lead_to_the_trace_by_either_path(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import socket
@@ -11,8 +12,10 @@ import time
 from typing import TYPE_CHECKING, Self
 
 import httpx2
+from websockets.protocol import Protocol, Side, State
 
 from tests.slow_socket import slow_socket
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,6 +59,8 @@ class RawStream:
         headers += [f"{name}: {value}" for name, value in (extra_headers or {}).items()]
         self.socket.sendall("\r\n".join([*headers, "", ""]).encode())
         self.data = b""
+        self._unanswered = Protocol(Side.CLIENT, state=State.OPEN, max_size=None)
+        self._answered = 0
         # How many messages it has published.
         self.published = 0
 
@@ -115,6 +120,23 @@ class RawStream:
             chunks.append(chunk)
             tail = tail[-len(text) :] + chunk
         self.data = b"".join(chunks)
+
+    def answer_pings(self) -> None:
+        """Read what has come over a WebSocket that stays, and answer its pings.
+
+        The service cuts those off that do not for 40 s.
+        """
+        self.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while chunk := self.socket.recv(256 * 1024):
+                self.data += chunk
+        self.socket.settimeout(DEADLINE_S)
+        frames = self.data.partition(b"\r\n\r\n")[2]
+        self._unanswered.receive_data(frames[self._answered :])
+        self._answered = len(frames)
+        self._unanswered.events_received()
+        for pong in self._unanswered.data_to_send():
+            self.socket.sendall(pong)
 
     def messages(self) -> int:
         """Return how many different messages have been read."""

@@ -32,6 +32,8 @@ class SecureService(Service):
         certificate, key = make_certificate(directory)
         settings = {
             "log": "memory",
+            # More than a test publishes: nobody falls off the ring before the write timeout.
+            "ring_messages": 20_000,
             "tls_certificate": certificate,
             "tls_key": key,
             "write_timeout_seconds": 2,

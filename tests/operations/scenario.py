@@ -93,8 +93,10 @@ class Scenario:
                 self._flood(self.dropping, protocol)
             self._flood(self.disconnecting, "ndjson")
             # Not before, since those who stay and do not answer pings are cut off after a while.
-            self._deliver(stack)
-            self._replay_and_resume()
+            stayers = self._deliver(stack)
+            for _ in self._replay_and_resume():
+                for stayer in stayers:
+                    stayer.answer_pings()
             self._prometheus.wait_for_scrape()
             self.ended = time.time()
             yield
@@ -119,8 +121,8 @@ class Scenario:
         service.wait_for_metric(closed, catalog.CONNECTIONS_CLOSED.prometheus_name)
         seen.durations.append((before_close - after_open, time.monotonic() - before_open))
 
-    def _deliver(self, stack: contextlib.ExitStack) -> None:
-        """Deliver live messages to consumers that stay."""
+    def _deliver(self, stack: contextlib.ExitStack) -> list[RawStream]:
+        """Deliver live messages to consumers that stay; return those over WebSocket."""
         seen = self.seen[self.dropping.url]
         self.dropping.publish("orders", *[PAYLOAD] * HISTORY)
         streams = []
@@ -136,8 +138,10 @@ class Scenario:
             self._prometheus.wait_for_scrape()
         for protocol, stream in streams:
             seen.sent[protocol] += stream.messages()
+        return [stream for protocol, stream in streams if protocol == "websocket"]
 
-    def _replay_and_resume(self) -> None:
+    def _replay_and_resume(self) -> Iterator[None]:
+        """Replay and resume over each transport; yields between the streams."""
         position = ""
         for protocol in PROTOCOLS:
             finite = "orders?after=earliest&until=latest"
@@ -145,6 +149,7 @@ class Scenario:
                 stream.read_until(b'"end"')
                 assert stream.messages() == HISTORY + BATCHES * BATCH
                 position = stream.last_message_id()
+            yield
         epoch, _, sequence = position.partition("-")
         before = f"{epoch}-{int(sequence) - BATCH}"
         last = f'"batch {BATCHES - 1}"'.encode()
@@ -154,6 +159,7 @@ class Scenario:
             ) as stream:
                 stream.read_until(last)
                 assert stream.messages() == BATCH
+            yield
         with self._stream(self.dropping, "orders?after=00000000-1", "sse", "reset") as stream:
             stream.read_until(last)
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from operations.rule_files import ALERTS, RECORDING_RULES
+from operations.thresholds import EVENT_LOOP_LAG
 from riptide_telemetry import catalog
 from tests import plain
 from tests.contract.consumers import TRANSPORTS
@@ -155,10 +156,15 @@ async def test_a_fresh_an_idle_and_a_restarted_service_make_nothing_even_pending
         for _ in range(3):
             server.wait_for_scrape()
         _wait_for(server, 'ALERTS{alertname="RiptideWatchdog", alertstate="firing"}')
+        lag = server.query("max_over_time(riptide_event_loop_lag_seconds[10m])")
         seen = {
             (labels["alertname"], labels["alertstate"])
             for labels, _ in server.series("last_over_time(ALERTS[5m])")
         }
     finally:
         server.close()
-    assert seen - {(name, "pending") for name in MAY_BE_PENDING} == {("RiptideWatchdog", "firing")}
+    may_be_pending = set(MAY_BE_PENDING)
+    if max(lag.values()) > EVENT_LOOP_LAG:
+        # The machine took the processor away, and the alert is right.
+        may_be_pending.add("RiptideEventLoopLag")
+    assert seen - {(name, "pending") for name in may_be_pending} == {("RiptideWatchdog", "firing")}

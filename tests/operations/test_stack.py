@@ -149,7 +149,7 @@ def test_the_command_of_the_guide_scrapes_a_service_on_this_machine_and_loads_th
         ],
     )
     try:
-        prometheus.wait_for_scrape()
+        prometheus.wait_for_scrape("riptide|prometheus")
         assert [value for _, value in prometheus.series('up{job="riptide"}')] == [1]
         assert prometheus.series("riptide_build_info")
         rules = plain.get(f"{prometheus.url}/api/v1/rules").json()["data"]["groups"]

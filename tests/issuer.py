@@ -31,7 +31,7 @@ class Issuer:
         self.key_id = key_id
         self.key: Any = SECRET if algorithm == "HS256" else ASYMMETRIC[algorithm]()
 
-    def token(self, grants: Any = ALL, *, lasts_s: float = 60, **claims: Any) -> str:
+    def token(self, grants: Any = ALL, *, lasts_s: float = 3600, **claims: Any) -> str:
         """Return a token; claims that are None are left out."""
         given = {"sub": "somebody", "exp": int(time.time() + lasts_s), "riptide": grants, **claims}
         return self.sign({name: value for name, value in given.items() if value is not None})

@@ -22,6 +22,8 @@ from benchmarks.service import HOST, environment_of, running
 from riptide.process.allocator import INTERVAL_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.service import Server
 
 TOPICS = tuple(f"{kind}.{number}" for kind in ("keep", "skip", "newest") for number in range(4))
@@ -48,6 +50,8 @@ class Plan(NamedTuple):
     seconds: float = 1800.0
     # Comes first, until the size of the heap is steady.
     warm_up_s: float = 300.0
+    # The warm-up goes on until consumers have received this many messages.
+    warm_up_messages: int = 0
     # Follows the warm-up and the churn, and lets the service give freed memory back to the system.
     rest_s: float = 2 * INTERVAL_S
 
@@ -62,15 +66,19 @@ class Visitors:
         self._seed = seed
         self._ledgers = {topic: Ledger(room=LEDGER_ROOM) for topic in TOPICS}
 
-    async def run(self, clients: int, seconds: float) -> None:
-        """Let so many clients come and go for some seconds."""
+    async def run(self, clients: int, seconds: float, messages: int = 0) -> None:
+        """Let clients come and go for some seconds, and until they have so many messages."""
         until = time.monotonic() + seconds
+
+        def over() -> bool:
+            return time.monotonic() >= until and self.total("received") >= messages
+
         # Each round takes another course.
         self._seed += 1
         async with asyncio.TaskGroup() as group:
             for number in range(clients):
                 chance = random.Random(self._seed * 100_003 + number)  # noqa: S311  # to be repeatable
-                group.create_task(self._come_and_go(chance, until))
+                group.create_task(self._come_and_go(chance, over))
 
     def total(self, attribute: str) -> int:
         """Return the sum of an attribute over all accounts."""
@@ -88,9 +96,9 @@ class Visitors:
             "contradicted": sum(ledger.contradictions for ledger in self._ledgers.values()),
         }
 
-    async def _come_and_go(self, chance: random.Random, until: float) -> None:
+    async def _come_and_go(self, chance: random.Random, over: Callable[[], bool]) -> None:
         accounts: dict[str, Account] = {}
-        while time.monotonic() < until:
+        while not over():
             address = f"198.51.{chance.randrange(2)}.{chance.randrange(ADDRESSES // 2)}"
             topic = chance.choice(TOPICS)
             self.visits += 1
@@ -189,7 +197,7 @@ def _run(directory: str, plan: Plan, *, progress: bool) -> Result:
 
 async def _churn(server: Server, plan: Plan, *, progress: bool) -> Result:
     visitors = Visitors(server, seed=0)
-    await _round(server, visitors, plan, plan.warm_up_s)
+    await _round(server, visitors, plan, plan.warm_up_s, plan.warm_up_messages)
     before = await holdings.take(server)
     samples: list[int] = []
     sampling = asyncio.create_task(_sample(server.pid, samples, visitors, progress=progress))
@@ -229,12 +237,14 @@ async def _churn(server: Server, plan: Plan, *, progress: bool) -> Result:
     return Result(figures, plan._asdict())
 
 
-async def _round(server: Server, visitors: Visitors, plan: Plan, seconds: float) -> None:
+async def _round(
+    server: Server, visitors: Visitors, plan: Plan, seconds: float, messages: int = 0
+) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for topics, (batch, interval_s, padding) in ((TOPICS, TRICKLE), (BURSTING, BURST)):
             publisher = Publisher(server.port, topics, "churn", padding)
             await stack.enter_async_context(publisher.publishing(batch, interval_s))
-        await visitors.run(plan.clients, seconds)
+        await visitors.run(plan.clients, seconds, messages)
     await asyncio.sleep(plan.rest_s)
 
 

@@ -75,9 +75,12 @@ def test_the_readme_knows_no_other_variables() -> None:
 def test_what_comes_in_passes_the_memory_limiter_first(name: str) -> None:
     configuration = _configuration(name)
     connectors = configuration.get("connectors", {})
-    for pipeline in configuration["service"]["pipelines"].values():
-        if not set(pipeline["receivers"]) & set(connectors):
-            assert pipeline["processors"][0] == "memory_limiter"
+    first = {
+        pipeline["processors"][0]
+        for pipeline in configuration["service"]["pipelines"].values()
+        if not set(pipeline["receivers"]) & set(connectors)
+    }
+    assert first == {"memory_limiter"}
 
 
 @pytest.mark.parametrize("name", NAMES)

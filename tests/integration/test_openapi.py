@@ -62,7 +62,7 @@ def test_no_request_finds_the_service_at_odds_with_its_document(
 def test_so_it_is_with_access_control(start_service: StartService, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(SECRET)
     service = start_service(log="memory", token_secret_file=tmp_path / "secret")
-    header = f"--header=Authorization: Bearer {Issuer('HS256', None).token(lasts_s=3600)}"
+    header = f"--header=Authorization: Bearer {Issuer('HS256', None).token()}"
     options = ("--phases=coverage", "--include-path-regex=^/topics", header)
     _explore(service.url, tmp_path, *options)
     assert service.metric("riptide_streaming_messages_published_total", outcome="accepted") > 0

@@ -14,11 +14,15 @@ from riptide.errors import TopicLimitError
 from riptide.message import Acceptance
 from riptide.storage import sqlite_writer
 from riptide.storage.message_log import READ_BYTES, READ_MESSAGES
+from riptide.storage.sqlite import SqliteLog
+from riptide.storage.sqlite_writer import SqliteWriter
 from tests.app.messages import published
 from tests.app.storage.appending import append
-from tests.waiting import in_time
+from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from riptide.storage.message_log import MessageLog
     from tests.app.storage.conftest import OpenLog
 
@@ -142,11 +146,23 @@ async def test_expired_messages_go_and_the_head_stays(
 async def test_a_retention_larger_than_any_clock_or_counter_keeps_everything(
     open_log: OpenLog, monkeypatch: pytest.MonkeyPatch, messages: int, seconds: float
 ) -> None:
+    trim, trimmed = SqliteWriter._trim, 0
+
+    def counted_trim(writer: SqliteWriter, connection: sqlite3.Connection) -> bool:
+        nonlocal trimmed
+        more = trim(writer, connection)
+        trimmed += 1
+        return more
+
+    monkeypatch.setattr(SqliteWriter, "_trim", counted_trim)
     monkeypatch.setattr("riptide.storage.sqlite_writer.TRIM_INTERVAL_S", 0.01)
     log = await open_log(messages=messages, seconds=seconds)
     for number in range(1, 6):
         assert await append(log, "a", b"0") == number
-        await asyncio.sleep(0.02)
+    # The log in memory looks at each append.
+    if isinstance(log, SqliteLog):
+        before = trimmed
+        await eventually(lambda: trimmed >= before + 2)
     assert await log.bounds("a") == (1, 5)
 
 

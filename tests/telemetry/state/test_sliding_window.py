@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 import pytest
 
 from riptide_telemetry.state.sliding_window import STEP_S, WINDOW_S, SlidingWindow, Totals
 from riptide_telemetry.testing import ManualClock
+from tests.waiting import wait_until
 
 
 class Source:
@@ -76,9 +78,10 @@ def test_a_scrape_on_another_thread_never_meets_a_window_without_snapshots(
     source: Source,
 ) -> None:
     failures: list[BaseException] = []
+    scrapes = Counter[int]()
     stop = threading.Event()
 
-    def scrape() -> None:
+    def scrape(number: int) -> None:
         while not stop.is_set():
             try:
                 counts = source.window.counts()
@@ -88,15 +91,23 @@ def test_a_scrape_on_another_thread_never_meets_a_window_without_snapshots(
             if min(counts) < 0:
                 failures.append(AssertionError(counts))
                 return
+            scrapes[number] += 1
 
-    threads = [threading.Thread(target=scrape) for _ in range(4)]
+    def advance_often() -> bool:
+        """Return whether every thread has scraped often enough beside it, or met a failure."""
+        for _ in range(3_000):
+            source.clock.advance(WINDOW_S / 3)
+            source.send(1)
+            source.window.advance()
+        return bool(failures) or min(scrapes[number] for number in range(4)) >= 100
+
+    threads = [threading.Thread(target=scrape, args=[number]) for number in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(3_000):
-        source.clock.advance(WINDOW_S / 3)
-        source.send(1)
-        source.window.advance()
-    stop.set()
+    try:
+        wait_until(advance_often, pause_s=0)
+    finally:
+        stop.set()
     for thread in threads:
         thread.join()
     assert failures == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from riptide_telemetry.labels import (
 )
 from riptide_telemetry.state.sliding_window import WINDOW_S
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from riptide_telemetry.testing import ManualClock
@@ -183,24 +185,31 @@ def test_connections_seen_from_another_thread_are_never_negative_and_ratios_stay
     metrics: StreamingMetrics,
 ) -> None:
     wrong: list[float] = []
+    looks = Counter[int]()
     stop = threading.Event()
 
-    def watch() -> None:
+    def watch(number: int) -> None:
         while not stop.is_set():
             ratios = (metrics.error_rate(), metrics.health_ratio(), metrics.reconnection_rate())
             seen = [metrics.sse.active, *ratios, metrics.average_items_per_connection()]
             if min(seen) < 0 or max(ratios) > 1:
                 wrong.extend(seen)
+            looks[number] += 1
+
+    def come_and_go_often() -> bool:
+        """Return whether both watchers have looked often enough meanwhile."""
+        for _ in range(5_000):
+            metrics.record_connection(StreamProtocol.SSE)
+            metrics.record_disconnection(StreamProtocol.SSE, 0.1)
+        return min(looks[0], looks[1]) >= 100
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        watchers = [threading.Thread(target=watch) for _ in range(2)]
+        watchers = [threading.Thread(target=watch, args=[number]) for number in range(2)]
         for watcher in watchers:
             watcher.start()
-        for _ in range(5_000):
-            metrics.record_connection(StreamProtocol.SSE)
-            metrics.record_disconnection(StreamProtocol.SSE, 0.1)
+        wait_until(come_and_go_often, pause_s=0)
     finally:
         stop.set()
         sys.setswitchinterval(interval)

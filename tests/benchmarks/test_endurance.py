@@ -38,9 +38,8 @@ def test_after_churn_on_all_transports_the_service_holds_what_it_held_before() -
     result = churn.run(PLAN)
     assert _value(result, "visits") > 50
     assert _value(result, "messages seen by consumers") > 100
-    # The number of objects is judged, their bytes are not: on a loaded machine, neither the heap
-    # nor the allocator has come to rest after so short a warm-up.
-    assert set(_missed_bars(result)) <= {"resident, end ÷ beginning", "used of it, end ÷ beginning"}
+    # Nor its size: in so short a time the allocator has not come to rest.
+    assert set(_missed_bars(result)) <= {"resident, end ÷ beginning"}
 
 
 def test_after_a_restart_under_load_every_consumer_has_all_messages_once() -> None:

@@ -362,6 +362,16 @@ def _telemetry(pace: Pace) -> tuple[Alert, ...]:
             f"{_PROCESS} cannot say what became of {{{{ $value | humanize }}}} messages.",
         ),
         Alert(
+            "RiptideFault",
+            Severity.CRITICAL,
+            Concern.FAULTS,
+            0,
+            "riptide_faults_total > 0\nand on (job, instance) (\n  riptide_draining == 1\n  or\n"
+            f"  time() - process_start_time_seconds < {pace.seconds(thresholds.FAULT_SHOWN):g}\n)",
+            "A process has met a fault of Riptide's own and ends: this is a bug in Riptide.",
+            f"{_PROCESS} has met {{{{ $value | humanize }}}} faults in {{{{ $labels.part }}}}.",
+        ),
+        Alert(
             "RiptideExportsFailing",
             Severity.WARNING,
             Concern.EXPORTS,

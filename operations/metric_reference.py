@@ -98,6 +98,7 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
         "60 * sum by (protocol) (rate(riptide_streaming_backpressure_events_total[5m]))"
     ),
     catalog.CONSUMER_LAG: "max by (instance) (riptide_streaming_consumer_lag)",
+    catalog.FAULTS: "sum by (job, instance, part) (riptide_faults_total) > 0",
     catalog.LOG_APPEND_DURATION: (
         "histogram_quantile(0.99, "
         "sum by (le) (rate(riptide_log_append_duration_seconds_bucket[5m])))"

@@ -46,6 +46,7 @@ class Concern(StrEnum):
     RECONNECTIONS = "reconnections"
     EVENT_LOOP = "event_loop"
     ACCOUNTING = "accounting"
+    FAULTS = "faults"
     EXPORTS = "exports"
     RESTARTS = "restarts"
     INDICATORS = "indicators"

@@ -40,6 +40,8 @@ RECONNECTS_STORM_PER_SECOND: Final = 1.0
 """Reconnections per second below which there is no storm, whatever the share."""
 EXPORT_SILENCE: Final = 180.0
 """Seconds without a successful export after which an alert fires."""
+FAULT_SHOWN: Final = 900.0
+"""Seconds for which a process shows the fault that ended the one before it."""
 RESTARTS: Final = 3
 """Starts within `RESTART_WINDOW` that make a loop."""
 RESTART_WINDOW: Final = 900.0

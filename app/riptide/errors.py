@@ -8,6 +8,7 @@ RiptideError
 │   ├── AddressError
 │   ├── ExposedError
 │   └── KeyFileError
+├── FaultError                     the service ended because of a bug; one line, exit code 1
 ├── BackupError                    a backup cannot be made or restored; one line, exit code 1
 └── ProblemError                   an HTTP response: RFC 9457 problem details
     ├── InvalidTopicError          400
@@ -80,6 +81,10 @@ class ExposedError(StartError):
 
 class KeyFileError(StartError):
     """A file of keys, of a token or of a certificate cannot be used."""
+
+
+class FaultError(RiptideError):
+    """The service drained and ended because of a fault of its own."""
 
 
 class BackupError(RiptideError):

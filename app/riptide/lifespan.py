@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from typing import TYPE_CHECKING
 
 from riptide.process import descriptors
 from riptide.process.allocator import give_back_regularly
 from riptide.process.background import beside
+from riptide.process.fault_memory import remember_faults
+from riptide.process.faults import caught_on_loop
 from riptide.process.interpreter import tuned_for_streams
 from riptide.process.log_records import handled_by
+from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +30,7 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
         StartError: the log cannot be opened, or a file of keys cannot be used.
 
     """
-    telemetry, streams = service.telemetry, service.streams
+    telemetry, streams, loop = service.telemetry, service.streams, asyncio.get_running_loop()
     # Fewer streams than configured are better than clients without a stream and without an answer.
     streams.limit = descriptors.room_for(streams.limit)
     async with contextlib.AsyncExitStack() as stack:
@@ -35,14 +39,19 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
         await service.gate.open()
         await service.log.open()
         stack.push_async_callback(service.log.close)
-        background = beside(
-            service.heartbeat.run(),
-            service.event_loop_monitor.run(),
-            service.gate.run(),
-            give_back_regularly(),
-            descriptors.watch(),
-        )
-        await stack.enter_async_context(background)
+        if service.settings.log != "memory":
+            remember_faults(service.faults, telemetry.lifecycle, service.settings.data_dir)
+        stack.enter_context(caught_on_loop(service.faults))
+        drain_soon = functools.partial(loop.call_soon_threadsafe, service.drain.begin)
+        service.faults.at_first(drain_soon)
+        background = {
+            ServicePart.HEARTBEAT: service.heartbeat.run,
+            ServicePart.EVENT_LOOP_MONITOR: service.event_loop_monitor.run,
+            ServicePart.KEY_REFRESH: service.gate.run,
+            ServicePart.MEMORY_TRIM: give_back_regularly,
+            ServicePart.DESCRIPTOR_WATCH: descriptors.watch,
+        }
+        await stack.enter_async_context(beside(service.faults, background))
         # Under our own server the drain is over before this; under another server it runs here.
         stack.push_async_callback(service.drain.run)
         stack.enter_context(tuned_for_streams())

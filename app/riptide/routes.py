@@ -78,7 +78,7 @@ def operator_routes(service: Service) -> list[BaseRoute]:
     """
     shares_port = service.metrics_targets is not None
     metrics = misdirected if shares_port else Metrics(service.telemetry).metrics
-    readiness = Readiness(service.streams, service.log, service.telemetry)
+    readiness = Readiness(service.streams, service.log, service.telemetry, service.faults)
     guards = _guards(service)
     return [
         _plain(service, "/metrics", metrics, guards),

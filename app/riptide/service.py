@@ -12,6 +12,7 @@ from riptide.admission.admission import Admission, Limits
 from riptide.errors import InvalidSettingsError
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
+from riptide.process.faults import Faults
 from riptide.publishing.ingest import Ingest, PublishLimits
 from riptide.slow_consumers import parse_rules
 from riptide.storage.memory import MemoryLog
@@ -50,6 +51,7 @@ class Service:
     streams: Streams
     heartbeat: Heartbeat
     drain: Drain
+    faults: Faults
     operators_token: bytes | None = None
     metrics_targets: MetricsTargets | None = None
 
@@ -66,12 +68,14 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
     operators_token = None if token_file is None else read_token(token_file)
     telemetry = _start_telemetry(settings)
     lifecycle = telemetry.lifecycle
-    log = _make_log(settings)
+    faults = Faults(lifecycle)
+    log = _make_log(settings, faults)
     hub = Hub(
         log,
         lifecycle,
         RingLimits(settings.ring_messages, settings.ring_bytes, settings.max_lag_seconds),
         parse_rules(settings.slow_consumer),
+        faults=faults,
     )
     admission = _make_admission(settings)
     ingest = Ingest(
@@ -102,8 +106,10 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
             streams,
             interval_s=settings.heartbeat_seconds,
             write_timeout_s=settings.write_timeout_seconds,
+            faults=faults,
         ),
-        drain=Drain(streams, settings.drain_seconds),
+        drain=Drain(streams, settings.drain_seconds, faults),
+        faults=faults,
         operators_token=operators_token,
         metrics_targets=metrics_targets,
     )
@@ -120,13 +126,13 @@ def _start_telemetry(settings: Settings) -> Telemetry:
         raise InvalidSettingsError(str(error)) from error
 
 
-def _make_log(settings: Settings) -> MessageLog:
+def _make_log(settings: Settings, faults: Faults) -> MessageLog:
     retention = Retention(
         settings.retention_messages, settings.retention_seconds, settings.max_topics
     )
     if settings.log == "memory":
         return MemoryLog(retention)
-    return SqliteLog(settings.data_dir, retention)
+    return SqliteLog(settings.data_dir, retention, faults)
 
 
 def _make_admission(settings: Settings) -> Admission:

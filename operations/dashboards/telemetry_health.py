@@ -62,6 +62,16 @@ def _accounts() -> list[Panel]:
             legend="{{version}}",
             span=THIRD,
         ),
+        stat(
+            "Faults",
+            "Faults of Riptide's own, by the part that met them. A process drains and ends after "
+            "the first; the one after it shows it as well.",
+            "short",
+            total(whole(catalog.FAULTS), "part") + " > 0 or vector(0)",
+            legend="{{part}}",
+            limits=Limits(critical=1),
+            span=THIRD,
+        ),
         graph(
             "Unaccounted Messages over Time",
             "Unaccounted messages of each instance. Log records at the time of a step say more.",

@@ -226,6 +226,17 @@ async def lose_count(stage: Stage) -> None:
         await stage.service.restart()
 
 
+async def raise_once(stage: Stage) -> None:
+    """Make the faulty process raise, and start another when it has ended, as a supervisor would."""
+    stage.service.send(signal.SIGUSR2)
+    await stage.service.wait_for_end()
+    await stage.service.start()
+    try:
+        await _forever()
+    finally:
+        await stage.service.restart()
+
+
 class Collector:
     """Accepts everything that is sent to it as OTLP over HTTP, while it runs."""
 

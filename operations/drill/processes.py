@@ -66,6 +66,10 @@ class Process:
         """Whether the program has not ended."""
         return self._process.poll() is None
 
+    async def wait(self) -> None:
+        """Return when the program has ended."""
+        await asyncio.to_thread(self._process.wait)
+
     async def stop(self, number: int = signal.SIGTERM) -> None:
         """End the program with a signal, and kill it if it does not end in time."""
         if not self.running:
@@ -141,6 +145,11 @@ class Service:
     def running(self) -> bool:
         """Whether the process has been started and has not ended."""
         return self._process is not None and self._process.running
+
+    async def wait_for_end(self) -> None:
+        """Return when the process has ended by itself."""
+        if self._process is not None:
+            await self._process.wait()
 
     async def stop(self) -> None:
         """Stop the process by SIGTERM, as a supervisor would."""

@@ -21,6 +21,7 @@ _KIBIBYTE: Final = 1024
 _GIBIBYTE: Final = 1024 * _KIBIBYTE * _KIBIBYTE
 _NO_WRITE_TIMEOUT: Final = 3600
 # A ring that a slow reader soon falls off.
+_FAULTY_SERVICE: Final = (sys.executable, "-m", "operations.drill.faulty_service")
 _SMALL_RING: Final = {"slow_consumer": "drop_oldest", "ring_messages": 32}
 _PAIRS_THAT_PAGE: Final = ("1h", "6h")
 _PAIRS_OF_TICKETS: Final = ("1d", "3d")
@@ -259,7 +260,20 @@ def _process() -> tuple[Scenario, ...]:
                     "RiptideMessagesUnaccounted",
                 ),
             ),
-            command=(sys.executable, "-m", "operations.drill.miscounting_service"),
+            command=_FAULTY_SERVICE,
+        ),
+        Scenario(
+            "fault",
+            (
+                _step(
+                    "a callback of the process raises, so that it drains, ends and is restarted",
+                    causes.raise_once,
+                    "RiptideFault",
+                ),
+            ),
+            # The process may end before it is scraped. What it leaves in its directory is not lost.
+            {"log": "sqlite", "data_dir": "data"},
+            command=_FAULTY_SERVICE,
         ),
     )
 

@@ -390,6 +390,7 @@ def _process() -> tuple[Case, ...]:
 def _telemetry() -> tuple[Case, ...]:
     unaccounted, failing = "RiptideMessagesUnaccounted", "RiptideExportsFailing"
     silence, watchdog = "RiptideExportSilence", "RiptideWatchdog"
+    fault = "RiptideFault"
     failures, success = catalog.EXPORT_FAILURES, catalog.EXPORT_LAST_SUCCESS
     enabled, started = catalog.EXPORT_ENABLED, named("process_start_time_seconds", "0x40")
     metrics = PROCESS | {"signal": "metrics"}
@@ -412,6 +413,40 @@ def _telemetry() -> tuple[Case, ...]:
             unaccounted,
             "is quiet as long as the books are right",
             series(catalog.MESSAGES_UNACCOUNTED, "0x40"),
+            "30m",
+        ),
+        Case(
+            fault,
+            "fires at once in the process that drains because of a fault",
+            {
+                **series(catalog.FAULTS, "0x30 1x9", part="fan_out"),
+                **series(catalog.DRAINING, "0x30 1x9"),
+                **started,
+            },
+            "31m",
+            (Firing(f"{HERE} has met 1 faults in fan_out.", PROCESS | {"part": "fan_out"}),),
+        ),
+        Case(
+            fault,
+            "fires in the process after it",
+            {**series(catalog.FAULTS, "1x40", part="heartbeat"), **started},
+            "14m",
+            (Firing(f"{HERE} has met 1 faults in heartbeat.", PROCESS | {"part": "heartbeat"}),),
+        ),
+        Case(
+            fault,
+            "is quiet when the process after it has served for a quarter of an hour",
+            {**series(catalog.FAULTS, "1x40", part="heartbeat"), **started},
+            "16m",
+        ),
+        Case(
+            fault,
+            "is quiet about a drain without a fault",
+            {
+                **series(catalog.FAULTS, "0x40", part="heartbeat"),
+                **series(catalog.DRAINING, "1x40"),
+                **started,
+            },
             "30m",
         ),
         Case(

@@ -19,6 +19,7 @@ from riptide_telemetry.labels import (
     PublishOutcome,
     ReconnectionOutcome,
     RejectReason,
+    ServicePart,
     Signal,
     Source,
     StreamOutcome,
@@ -359,6 +360,14 @@ EVENT_LOOP_LAG = MetricDefinition(
     Kind.GAUGE,
     "s",
     "Largest delay of a timer on the event loop in the last 15 seconds.",
+)
+FAULTS = MetricDefinition(
+    "riptide.faults",
+    Kind.COUNTER,
+    "{fault}",
+    "Faults of Riptide's own, by the part that met them: the one that ended the process before "
+    "this one, and those of this process, which drains and ends after the first.",
+    (Label("part", ServicePart),),
 )
 
 # Exports over OTLP. The series of a signal that is not exported stay 0.

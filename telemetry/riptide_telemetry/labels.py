@@ -81,6 +81,23 @@ class RejectReason(ClosedSet):
     ORIGIN = "origin"
 
 
+class ServicePart(ClosedSet):
+    """A part of the service that runs for as long as the service does, and that a fault may end."""
+
+    HEARTBEAT = "heartbeat"
+    WRITE_TIMEOUT = "write_timeout"
+    EVENT_LOOP_MONITOR = "event_loop_monitor"
+    KEY_REFRESH = "key_refresh"
+    CERTIFICATE_RENEWAL = "certificate_renewal"
+    DESCRIPTOR_WATCH = "descriptor_watch"
+    MEMORY_TRIM = "memory_trim"
+    METRICS_SERVER = "metrics_server"
+    LOG_WRITER = "log_writer"
+    FAN_OUT = "fan_out"
+    DRAIN = "drain"
+    CALLBACK = "callback"
+
+
 class Signal(ClosedSet):
     """A kind of telemetry that can be exported over OTLP."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         PublishOutcome,
         ReconnectionOutcome,
         RejectReason,
+        ServicePart,
         Source,
         StreamProtocol,
     )
@@ -131,6 +132,9 @@ class Lifecycle:
 
     def log_appended(self, seconds: float) -> None:
         """Record how long an append to the log took, whether it succeeded or failed."""
+
+    def part_failed(self, part: ServicePart) -> None:
+        """Record a fault of the service's own. Any thread may call this, one thread for a part."""
 
     def messages_unaccounted(self, count: int) -> None:
         """Record by how many messages a subscription breaks offered = sent + dropped + queued."""

@@ -49,6 +49,7 @@ BEYOND = {
     "RiptideExportSilence",
     "RiptideExportsFailing",
     "RiptideIndicatorAbsent",
+    "RiptideFault",
     "RiptideMessagesUnaccounted",
     "RiptideReconnectStorm",
     "RiptideRestartLoop",

@@ -7,6 +7,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from riptide.process.faults import Faults
+from riptide_telemetry import ServicePart
+
 if TYPE_CHECKING:
     from riptide.hub.batch import Batch
     from riptide.hub.ring import Ring
@@ -30,10 +33,13 @@ class FanOut:
     consumers have been served, not one by one.
     """
 
-    def __init__(self, topic: str, ring: Ring, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, topic: str, ring: Ring, lifecycle: Lifecycle, faults: Faults | None = None
+    ) -> None:
         self._topic = topic
         self._ring = ring
         self._lifecycle = lifecycle
+        self._faults = faults or Faults()
         # An ordered set: the subscriptions in the order in which they began to wait.
         self._waiting: dict[Subscription, None] = {}
         self._turns: deque[Subscription] = deque()
@@ -76,11 +82,18 @@ class FanOut:
     def _serve_slice(self) -> None:
         try:
             self._serve(min(SLICE, len(self._turns)))
-        finally:
-            if not self._turns or self._unrecorded >= RECORDED_WRITES:
-                self._record()
-            if self._turns:
-                asyncio.get_running_loop().call_soon(self._serve_slice)
+        except Exception as error:  # noqa: BLE001  # no consumer may wait for ever
+            self._faults.report(ServicePart.FAN_OUT, error)
+            self._leave_to_tasks()
+        if not self._turns or self._unrecorded >= RECORDED_WRITES:
+            self._record()
+        if self._turns:
+            asyncio.get_running_loop().call_soon(self._serve_slice)
+
+    def _leave_to_tasks(self) -> None:
+        """Wake the tasks of all consumers whose turn it is: they read on by themselves."""
+        while self._turns:
+            self._turns.popleft().wake()
 
     def _serve(self, count: int) -> None:
         ring, turns, waiting, clock = self._ring, self._turns, self._waiting, time.monotonic_ns
@@ -88,32 +101,38 @@ class FanOut:
         batch: Batch | None = None
         for _ in range(count):
             subscription = turns.popleft()
-            taker, after = subscription.taker, subscription.cursor
-            overtaken = after + 1 < tail
-            if overtaken:
-                # The consumer waited at the head, and one push brought more than the ring holds.
-                # This does not make the consumer slow: it reads the messages from the log.
-                subscription.rejoin_from_log()
-                continue
-            if taker is None or not subscription.parked:
+            try:
+                taker, after = subscription.taker, subscription.cursor
+                overtaken = after + 1 < tail
+                if overtaken:
+                    # The consumer waited at the head, and one push brought more than the ring
+                    # holds. This does not make the consumer slow: it reads from the log.
+                    subscription.rejoin_from_log()
+                    continue
+                if taker is None or not subscription.parked:
+                    subscription.wake()
+                    continue
+                if after >= head:
+                    waiting[subscription] = None
+                    continue
+                # Most consumers have the cursor and the encoding of the one before them.
+                encoding = subscription.encoding
+                if batch is None or batch.after != after or batch.encoding is not encoding:
+                    batch = ring.batch(encoding, after, head)
+                now = clock()
+                if not taker.take(batch, now):
+                    subscription.wake()
+                    continue
+                self._note(batch, now)
+                subscription.was_given(batch)
+                if batch.last < head:
+                    turns.append(subscription)
+                else:
+                    waiting[subscription] = None
+            except Exception as error:  # noqa: BLE001  # the other consumers still have their turn
+                self._faults.report(ServicePart.FAN_OUT, error)
+                # Its own task reads on, or ends the stream with the same error.
                 subscription.wake()
-                continue
-            if after >= head:
-                waiting[subscription] = None
-                continue
-            # Most consumers have the cursor and the encoding of the one before them.
-            if batch is None or batch.after != after or batch.encoding is not subscription.encoding:
-                batch = ring.batch(subscription.encoding, after, head)
-            now = clock()
-            if not taker.take(batch, now):
-                subscription.wake()
-                continue
-            self._note(batch, now)
-            subscription.was_given(batch)
-            if batch.last < head:
-                turns.append(subscription)
-            else:
-                waiting[subscription] = None
 
     def _note(self, batch: Batch, now_ns: int) -> None:
         if not batch.written_ns:
@@ -126,7 +145,10 @@ class FanOut:
     def _record(self) -> None:
         written, self._written, self._unrecorded = self._written, [], 0
         for batch in written:
-            self._lifecycle.items_fanned_out(
-                batch.encoding.protocol, self._topic, batch, batch.written_ns
-            )
+            try:
+                self._lifecycle.items_fanned_out(
+                    batch.encoding.protocol, self._topic, batch, batch.written_ns
+                )
+            except Exception as error:  # noqa: BLE001  # the other batches still have to be recorded
+                self._faults.report(ServicePart.FAN_OUT, error)
             batch.written_ns.clear()

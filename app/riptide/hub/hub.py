@@ -11,8 +11,9 @@ from riptide.hub.ring import Ring
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
 from riptide.message import Edge, MessageId
+from riptide.process.faults import Faults
 from riptide.slow_consumers import policy_for
-from riptide_telemetry import DropReason, ReconnectionOutcome
+from riptide_telemetry import DropReason, ReconnectionOutcome, ServicePart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,19 +69,22 @@ class Hub:
     A topic is in memory only while it has consumers. Its messages are always in the log.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a part of its own
         self,
         log: MessageLog,
         lifecycle: Lifecycle,
         limits: RingLimits,
         slow_consumers: Sequence[SlowConsumerRule] = (),
+        *,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        faults: Faults | None = None,
     ) -> None:
         self._log = log
         self._lifecycle = lifecycle
         self._limits = limits
         self._slow_consumers = slow_consumers
         self._clock_ns = clock_ns
+        self._faults = faults or Faults()
         self._topics: dict[str, Topic] = {}
         # The number of subscriptions to each topic that are being made: they keep it in memory.
         self._pinned: dict[str, int] = {}
@@ -117,7 +121,10 @@ class Hub:
                 last = first + len(publication.payloads) - 1
                 epoch = self._log.epoch
                 receipt.set_result(Receipt(MessageId(epoch, first), MessageId(epoch, last)))
-            self._deliver(publication, first)
+            try:
+                self._deliver(publication, first)
+            except Exception as fault:  # noqa: BLE001  # consumers miss messages that the log has
+                self._faults.report(ServicePart.FAN_OUT, fault)
 
         self._log.append(publication).add_done_callback(deliver)
         return await receipt
@@ -132,7 +139,7 @@ class Hub:
         topic = self._topics.get(name)
         if topic is None:
             ring = Ring(self._limits, self._clock_ns)
-            topic = Topic(ring, Backlog(self._log, name), self._lifecycle)
+            topic = Topic(ring, Backlog(self._log, name), self._lifecycle, self._faults)
             self._topics[name] = topic
         self._pinned[name] = self._pinned.get(name, 0) + 1
         try:

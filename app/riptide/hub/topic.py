@@ -15,18 +15,21 @@ if TYPE_CHECKING:
     from riptide.hub.ring import Ring
     from riptide.hub.subscription import Terms
     from riptide.message import Message
+    from riptide.process.faults import Faults
     from riptide_telemetry import Lifecycle
 
 
 class Topic:
     """Puts a ring, its subscriptions and their fan-out together. Only the hub knows a topic."""
 
-    def __init__(self, ring: Ring, backlog: Backlog, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, ring: Ring, backlog: Backlog, lifecycle: Lifecycle, faults: Faults | None = None
+    ) -> None:
         self.name = backlog.topic
         self.ring = ring
         self.subscriptions: set[Subscription] = set()
         self._backlog = backlog
-        self._fan_out = FanOut(self.name, ring, lifecycle)
+        self._fan_out = FanOut(self.name, ring, lifecycle, faults)
 
     def subscribe(self, encoding: Encoding, terms: Terms) -> Subscription:
         """Begin a subscription."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from riptide.errors import KeyFileError
+from riptide.errors import FaultError, KeyFileError
 from riptide.lifespan import lifespan
 from riptide.main import make_app, make_metrics_app
 from riptide.process.background import beside
@@ -17,10 +18,11 @@ from riptide.server.http_limits import LimitedConfig, RequestLimits
 from riptide.server.protocols import StreamingHttpProtocol, StreamingWebSocketProtocol
 from riptide.server.tls import follow_renewals
 from riptide.server.write_timeout import enforce_write_timeout
+from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Sequence
     from types import FrameType
 
     from starlette.applications import Starlette
@@ -65,9 +67,10 @@ class DrainingServer(uvicorn.Server):
         if self._loop is None or self._leaving is not None:
             self.should_exit = self.force_exit = True
         else:
-            self._loop.call_soon_threadsafe(self._leave)
+            self._loop.call_soon_threadsafe(self.leave)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Begin the drain, unless it has begun, and exit after it."""
         if self._leaving is None:
             self._leaving = asyncio.create_task(self._drain_and_exit())
 
@@ -84,6 +87,26 @@ class _MetricsServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
         self.listener = listener
+        self._finished = asyncio.Event()
+
+    async def run_beside(self) -> None:
+        """Serve until ``finish`` is called.
+
+        Raises:
+            RuntimeError: the server ended before.
+
+        """
+        try:
+            await self.serve(sockets=[self.listener])
+        finally:
+            self._finished.set()
+        if not self.should_exit:
+            raise RuntimeError("the server of metrics and health has ended")
+
+    async def finish(self) -> None:
+        """Let the requests under way end, and stop serving."""
+        self.should_exit = True
+        await self._finished.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -102,6 +125,7 @@ def serve(
 
     Raises:
         StartError: the data directory, the log in it or the certificate cannot be used.
+        FaultError: the process drained because of a fault of its own.
 
     """
     limits = _limits_of(service)
@@ -113,6 +137,11 @@ def serve(
         metrics = _MetricsServer(metrics_config, metrics_listener)
     with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_run(service, server, listener, metrics, tls))
+    if service.faults.first is not None:
+        raise FaultError(
+            f"the process has ended because of a fault of Riptide in {service.faults.first}: start "
+            "it again, and report the log record of the fault"
+        )
 
 
 async def _run(
@@ -123,28 +152,37 @@ async def _run(
     tls: Tls | None,
 ) -> None:
     servers = [each for each in (server, metrics) if each is not None]
-    async with lifespan(service), beside(*_background(service, servers, tls)):
+    leave_soon = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, server.leave)
+    background = _background(service, servers, tls)
+    async with lifespan(service), beside(service.faults, background):
+        service.faults.at_first(leave_soon)
         if metrics is None:
             await server.serve(sockets=[listener])
             return
-        serving = asyncio.create_task(metrics.serve(sockets=[metrics.listener]))
-        await server.serve(sockets=[listener])
-        metrics.should_exit = True
-        await serving
+        async with beside(service.faults, {ServicePart.METRICS_SERVER: metrics.run_beside}):
+            await server.serve(sockets=[listener])
+            await metrics.finish()
 
 
 def _background(
     service: Service, servers: Sequence[uvicorn.Server], tls: Tls | None
-) -> Iterator[Coroutine[Any, Any, None]]:
+) -> dict[ServicePart, Callable[[], Coroutine[Any, Any, None]]]:
     def connections() -> list[ClientConnection]:
         states = [each.server_state for each in servers]
         return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are of our protocol classes
 
     write_timeout_s = service.settings.write_timeout_seconds
-    yield enforce_write_timeout(connections, service.streams, write_timeout_s)
+    background: dict[ServicePart, Callable[[], Coroutine[Any, Any, None]]] = {
+        ServicePart.WRITE_TIMEOUT: functools.partial(
+            enforce_write_timeout, connections, service.streams, write_timeout_s, service.faults
+        )
+    }
     if tls is not None:
         contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
-        yield follow_renewals(tls, contexts)
+        background[ServicePart.CERTIFICATE_RENEWAL] = functools.partial(
+            follow_renewals, tls, contexts
+        )
+    return background
 
 
 def _limits_of(service: Service) -> RequestLimits:

@@ -11,10 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from riptide.streaming.patience import Patience
+from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from riptide.process.faults import Faults
     from riptide.streaming.connection import ClientConnection
     from riptide.streaming.streams import Streams
 
@@ -24,10 +26,12 @@ ROUNDS = 4
 SLICE = 500
 
 
-async def enforce_write_timeout(
+async def enforce_write_timeout(  # noqa: PLR0913  # two of them are for tests
     connections: Callable[[], Iterable[ClientConnection]],
     streams: Streams,
     timeout_s: float,
+    faults: Faults,
+    *,
     clock_ns: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
@@ -41,9 +45,16 @@ async def enforce_write_timeout(
         patience.begin_round()
         streaming = {session.connection for session in streams.sessions}
         for position, connection in enumerate(list(connections()), 1):
-            # With TLS, not all data of a closing connection is in the write buffer.
-            waits = connection.is_gone() or connection.buffered_bytes()
-            if waits and connection not in streaming and patience.is_over(connection, clock_ns()):
-                connection.abort()
+            try:
+                # With TLS, not all data of a closing connection is in the write buffer.
+                waits = connection.is_gone() or connection.buffered_bytes()
+                if (
+                    waits
+                    and connection not in streaming
+                    and patience.is_over(connection, clock_ns())
+                ):
+                    connection.abort()
+            except Exception as error:  # noqa: BLE001  # the other connections still have to be visited
+                faults.report(ServicePart.WRITE_TIMEOUT, error)
             if not position % SLICE:
                 await asyncio.sleep(0)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from riptide.process.faults import Faults
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
 
@@ -31,10 +32,10 @@ class SqliteLog:
     transaction and one fsync (group commit). Each opening of the log begins a new life.
     """
 
-    def __init__(self, directory: Path, retention: Retention) -> None:
+    def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
         self._file = SqliteFile(directory)
-        self._writer = SqliteWriter(self._file, retention)
+        self._writer = SqliteWriter(self._file, retention, faults)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
         self._connection: sqlite3.Connection | None = None
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
+from riptide.process.faults import Faults
+from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
@@ -20,12 +24,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("riptide.log")
 
+Arguments = TypeVarTuple("Arguments")
+
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
 # Messages that are deleted from a topic in one transaction: few, so that appends wait little.
 TRIM_MESSAGES = 2_000
 RETRY_AFTER_S = 5
 FAILURE_LASTS_S = 30.0
+# What publishers are told, with the reason.
+NOT_KEPT = (
+    "the message could not be kept ({}) and was not published; try again later, and tell the "
+    "operator to look at the log's disk"
+)
+OUTCOME_UNKNOWN = (
+    "the message may have been kept or not ({}): read the topic before you publish it again, and "
+    "tell the operator to look at the service's log records"
+)
 
 
 class Append(NamedTuple):
@@ -43,7 +58,12 @@ class _Head(NamedTuple):
 class SqliteWriter:
     """Commits all appends that wait in one transaction, and trims between commits."""
 
-    def __init__(self, file: SqliteFile, retention: Retention) -> None:
+    def __init__(
+        self, file: SqliteFile, retention: Retention, faults: Faults | None = None
+    ) -> None:
+        self._faults = faults or Faults()
+        # Why the thread takes no more appends, once that is so.
+        self._ended: str | None = None
         self._failure: str | None = None
         self._failed_at = 0.0
         self._file = file
@@ -55,6 +75,8 @@ class SqliteWriter:
         # Ids of the topics that have messages. Of others, only the sequence numbers are remembered.
         self._live: set[int] = set()
         self._thread: threading.Thread | None = None
+        # Appends that the thread has taken from the queue and not answered yet.
+        self._taken: list[Append] = []
 
     def start(self) -> None:
         """Connect to the file, and start the thread.
@@ -84,45 +106,71 @@ class SqliteWriter:
             self._thread.join()
 
     def put(self, append: Append) -> None:
-        """Queue an append for the next commit."""
+        """Queue an append for the next commit. If the thread has failed, refuse it."""
         self._queue.put(append)
+        if self._ended is not None:
+            self._refuse_waiting(self._ended)
 
     def failure(self) -> str | None:
         """Return why the last commit failed, for ``FAILURE_LASTS_S`` after the failure.
 
+        If the thread itself has failed, return that for ever.
+
         The service is not ready meanwhile. If that lasted until the next commit, no publisher
         might come and find that the disk has room again.
         """
+        if self._ended is not None:
+            return self._ended
         recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
         return self._failure if recently else None
 
     def _run(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._work(connection)
+        except BaseException as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
+            self._ended = f"its writer failed ({type(error).__name__})"
+            self._faults.report(ServicePart.LOG_WRITER, error)
+            _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
+            self._refuse_waiting(self._ended)
+        finally:
+            connection.close()
+
+    def _work(self, connection: sqlite3.Connection) -> None:
         next_trim = time.monotonic()
         running = True
         while running:
-            appends, running = self._wait_for_appends(next_trim - time.monotonic())
-            if appends:
-                self._commit(connection, appends)
+            running = self._wait_for_appends(next_trim - time.monotonic())
+            if self._taken:
+                self._commit(connection, self._taken)
+                self._taken = []
             if time.monotonic() >= next_trim:
                 more = self._trim(connection)
                 next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
-        connection.close()
 
-    def _wait_for_appends(self, timeout: float) -> tuple[list[Append], bool]:
-        """Return the appends that came before the timeout (seconds), and whether more may come."""
-        appends: list[Append] = []
+    def _wait_for_appends(self, timeout: float) -> bool:
+        """Take the appends that come before the timeout (seconds); return whether more may come."""
         message_count = 0
         try:
             append = self._queue.get(timeout=max(0.0, timeout))
             while append is not None:
-                appends.append(append)
+                self._taken.append(append)
                 message_count += len(append.publication.payloads)
                 if message_count >= COMMIT_MESSAGES:
-                    return appends, True
+                    return True
                 append = self._queue.get_nowait()
         except queue.Empty:
-            return appends, True
-        return appends, False
+            return True
+        return False
+
+    def _refuse_waiting(self, reason: str) -> None:
+        """Refuse the appends in the queue, which nobody takes from it any more."""
+        waiting: list[Append] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                append = self._queue.get_nowait()
+                if append is not None:
+                    waiting.append(append)
+        _call_on_loop(waiting, _refuse, NOT_KEPT.format(reason))
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
         heads: dict[str, _Head] = {}
@@ -153,17 +201,14 @@ class SqliteWriter:
             self._failure = str(error)
             self._failed_at = time.monotonic()
             logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
-            firsts = []
+            if not isinstance(error, sqlite3.Error):
+                self._faults.report(ServicePart.LOG_WRITER, error)
+            _call_on_loop(appends, _refuse, NOT_KEPT.format(error))
         else:
             self._failure = None
             self._heads |= heads
             self._live = live
-        try:
-            appends[0].done.get_loop().call_soon_threadsafe(
-                _resolve, appends, firsts, self._failure, self._retention
-            )
-        except RuntimeError:
-            logger.warning("%d appends ended after the event loop did", len(appends))
+            _call_on_loop(appends, _acknowledge, firsts, self._retention)
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages of each topic; return whether more are left."""
@@ -242,28 +287,33 @@ def _trim_topic(
     return deleted == TRIM_MESSAGES
 
 
-def _resolve(
+def _call_on_loop(
     appends: list[Append],
-    firsts: list[int | None],
-    failure: str | None,
-    retention: Retention,
+    function: Callable[[list[Append], *Arguments], None],
+    *arguments: *Arguments,
 ) -> None:
-    """Finish the futures of the appends, in order, on the event loop."""
-    if failure is None:
-        for append, first in zip(appends, firsts, strict=True):
-            if append.done.done():
-                continue
-            if first is None:
-                append.done.set_exception(retention.no_more_topics())
-            else:
-                append.done.set_result(first)
+    """Call a function with the appends on their event loop, if there are any."""
+    if not appends:
         return
+    try:
+        appends[0].done.get_loop().call_soon_threadsafe(function, appends, *arguments)
+    except RuntimeError:
+        logger.warning("%d appends ended after the event loop did", len(appends))
+
+
+def _acknowledge(appends: list[Append], firsts: list[int | None], retention: Retention) -> None:
+    """Finish the futures of the appends, in order, on the event loop."""
+    for append, first in zip(appends, firsts, strict=True):
+        if append.done.done():
+            continue
+        if first is None:
+            append.done.set_exception(retention.no_more_topics())
+        else:
+            append.done.set_result(first)
+
+
+def _refuse(appends: list[Append], detail: str) -> None:
+    """Fail the futures of the appends, in order, on the event loop."""
     for append in appends:
         if not append.done.done():
-            append.done.set_exception(
-                LogUnavailableError(
-                    f"the message could not be kept ({failure}) and was not published; "
-                    "try again later, and tell the operator to look at the log's disk",
-                    retry_after=RETRY_AFTER_S,
-                )
-            )
+            append.done.set_exception(LogUnavailableError(detail, retry_after=RETRY_AFTER_S))

@@ -8,9 +8,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from riptide_telemetry import CloseReason
+from riptide.process.faults import Faults
+from riptide_telemetry import CloseReason, ServicePart
 
 if TYPE_CHECKING:
+    from riptide.streaming.session import StreamSession
     from riptide.streaming.streams import Streams
 
 logger = logging.getLogger("riptide.drain")
@@ -27,8 +29,9 @@ ABORT_GRACE_S = 0.5
 class Drain:
     """Begins at the signal: refuses new streams, and ends open ones with a last record."""
 
-    def __init__(self, streams: Streams, window_s: float) -> None:
+    def __init__(self, streams: Streams, window_s: float, faults: Faults | None = None) -> None:
         self._streams = streams
+        self._faults = faults or Faults()
         self._window_s = window_s
         self._task: asyncio.Task[None] | None = None
 
@@ -37,12 +40,16 @@ class Drain:
         """Whether the service is shutting down."""
         return self._streams.draining
 
-    async def run(self) -> None:
-        """Drain until no stream is left or the window is over; later calls wait for the first."""
+    def begin(self) -> asyncio.Task[None]:
+        """Begin to drain, unless the drain has begun; return the task of the drain."""
         if self._task is None:
             self._streams.draining = True
             self._task = asyncio.create_task(self._drain())
-        await asyncio.shield(self._task)
+        return self._task
+
+    async def run(self) -> None:
+        """Drain until no stream is left or the window is over; later calls wait for the first."""
+        await asyncio.shield(self.begin())
 
     async def _drain(self) -> None:
         deadline = time.monotonic() + self._window_s
@@ -50,7 +57,7 @@ class Drain:
         logger.info("draining %d streams within %g s", len(sessions), self._window_s)
         pause = min(CLOSE_SPACING_S, SPREAD_SHARE * self._window_s / max(1, len(sessions)))
         for session in sessions:
-            session.end(CloseReason.DRAINING)
+            self._end(session)
             await asyncio.sleep(pause)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -58,7 +65,13 @@ class Drain:
         if self._streams.sessions:
             logger.warning("cutting off %d streams", len(self._streams.sessions))
             for session in list(self._streams.sessions):
-                session.end(CloseReason.DRAINING)
+                self._end(session)
                 session.connection.abort()
             await asyncio.sleep(ABORT_GRACE_S)
         logger.info("drained")
+
+    def _end(self, session: StreamSession) -> None:
+        try:
+            session.end(CloseReason.DRAINING)
+        except Exception as error:  # noqa: BLE001  # the other sessions still have to be ended
+            self._faults.report(ServicePart.DRAIN, error)

@@ -6,8 +6,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from riptide.process.faults import Faults
 from riptide.streaming.patience import NANOSECONDS, Patience
-from riptide_telemetry import CloseReason
+from riptide_telemetry import CloseReason, ServicePart
 
 if TYPE_CHECKING:
     from riptide.streaming.session import StreamSession
@@ -24,8 +25,16 @@ class Heartbeat:
     the buffer was not empty then: that of an idle stream is empty.
     """
 
-    def __init__(self, streams: Streams, *, interval_s: float, write_timeout_s: float) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        *,
+        interval_s: float,
+        write_timeout_s: float,
+        faults: Faults | None = None,
+    ) -> None:
         self._streams = streams
+        self._faults = faults or Faults()
         self._interval_ns = interval_s * NANOSECONDS
         self._patience = Patience(write_timeout_s)
         self._pause_s = min(1.0, interval_s / 4, write_timeout_s / 4)
@@ -43,19 +52,27 @@ class Heartbeat:
         self._holding, total = set(), 0
         self._patience.begin_round()
         for position, session in enumerate(list(self._streams.sessions), 1):
-            self._visit(session, time.monotonic_ns())
-            if (
-                session.writer.last_write_ns >= self._last_round_ns
-                or session.writer.blocked_since_ns is not None
-                or session in held_before
-            ):
-                buffered = session.connection.buffered_bytes()
-                if buffered:
-                    self._holding.add(session)
-                    total += buffered
+            try:
+                self._visit(session, time.monotonic_ns())
+                total += self._buffered(session, held_before)
+            except Exception as error:  # noqa: BLE001  # the other sessions still have to be visited
+                self._faults.report(ServicePart.HEARTBEAT, error)
             if not position % SLICE:
                 await asyncio.sleep(0)
         self._streams.buffered_bytes, self._last_round_ns = total, began_ns
+
+    def _buffered(self, session: StreamSession, held_before: set[StreamSession]) -> int:
+        """Return the bytes in the session's write buffer, and note that it holds some."""
+        if (
+            session.writer.last_write_ns < self._last_round_ns
+            and session.writer.blocked_since_ns is None
+            and session not in held_before
+        ):
+            return 0
+        buffered = session.connection.buffered_bytes()
+        if buffered:
+            self._holding.add(session)
+        return buffered
 
     def _visit(self, session: StreamSession, now_ns: int) -> None:
         if session.expires_at <= time.time():

@@ -25,6 +25,7 @@ def serve_alone(settings: Settings) -> None:
     Raises:
         StartError: the address cannot be listened on, the data directory, the log in it or a file
             of keys cannot be used, or the service would be open to all.
+        FaultError: the process drained because of a fault of its own.
 
     """
     use_stable_names()

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 from riptide.endpoints.metrics_targets import MetricsTargets
-from riptide.errors import StartError
+from riptide.errors import FaultError, StartError
 from riptide.process.http_conventions import use_stable_names
 from riptide.process.log_records import configure_logs
 from riptide.server.listener import listen
@@ -24,7 +24,7 @@ from riptide.server.tls import tls_of
 from riptide.service import make_service
 from riptide.settings.settings import load_settings
 
-START_FAILED = 3
+FAILED, START_FAILED = 1, 3
 
 
 def main(slot: int, listener_fd: int, directory: Path) -> int:
@@ -48,6 +48,9 @@ def main(slot: int, listener_fd: int, directory: Path) -> int:
     except StartError as error:
         sys.stderr.write(f"riptide: {error}\n")
         return START_FAILED
+    except FaultError as error:
+        sys.stderr.write(f"riptide: {error}\n")
+        return FAILED
     return 0
 
 

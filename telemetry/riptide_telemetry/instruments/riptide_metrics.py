@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter
 
     from riptide_telemetry.catalog import MetricDefinition
-    from riptide_telemetry.labels import Signal
+    from riptide_telemetry.labels import ClosedSet, Signal
     from riptide_telemetry.state.bucket_histogram import BucketHistogram
     from riptide_telemetry.state.export_health import ExportHealth
     from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
@@ -62,6 +62,11 @@ _BY_SIGNAL: dict[MetricDefinition, Callable[[ExportHealth], float]] = {
     catalog.EXPORT_FAILURES: lambda health: health.failures,
     catalog.EXPORT_LAST_SUCCESS: lambda health: health.last_success,
     catalog.EXPORT_QUEUE_SIZE: lambda health: health.queue_size(),
+}
+# Of the whole service, by the one label of the metric.
+_BY_KEY: dict[MetricDefinition, str] = {
+    catalog.FAULTS: "faults",
+    catalog.MESSAGES_PUBLISHED: "published",
 }
 _HISTOGRAMS_BY_PROTOCOL: dict[MetricDefinition, str] = {
     catalog.CONNECTION_DURATION: "connection_duration",
@@ -155,11 +160,10 @@ class RiptideMetrics:
                 ({"signal": str(signal)}, read(health))
                 for signal, health in self._export_health.items()
             ]
-        if definition is catalog.MESSAGES_PUBLISHED:
-            return lambda: [
-                ({"outcome": str(outcome)}, count)
-                for outcome, count in self._metrics.published.items()
-            ]
+        if definition in _BY_KEY:
+            counts: Mapping[ClosedSet, int] = getattr(self._metrics, _BY_KEY[definition])
+            only_key = definition.labels[0].key
+            return lambda: [({only_key: str(value)}, count) for value, count in counts.items()]
         return lambda: self._gauge(definition)
 
     def _histograms(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from riptide_telemetry.batch import MessageBatch
-    from riptide_telemetry.labels import RejectReason, StreamProtocol
+    from riptide_telemetry.labels import RejectReason, ServicePart, StreamProtocol
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 logger = logging.getLogger("riptide.stream")
@@ -76,6 +76,11 @@ class ServiceRecorder(Lifecycle):
     def log_appended(self, seconds: float) -> None:
         """Observe the duration."""
         self.metrics.log_append_duration.observe(seconds)
+
+    @guarded
+    def part_failed(self, part: ServicePart) -> None:
+        """Count the fault."""
+        self.metrics.faults[part] += 1
 
     @guarded
     def messages_unaccounted(self, count: int) -> None:

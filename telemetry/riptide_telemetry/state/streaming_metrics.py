@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from riptide_telemetry import catalog
-from riptide_telemetry.labels import CloseReason, PublishOutcome, StreamProtocol
+from riptide_telemetry.labels import CloseReason, PublishOutcome, ServicePart, StreamProtocol
 from riptide_telemetry.state.bucket_histogram import BucketHistogram
 from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
 from riptide_telemetry.state.sliding_window import SlidingWindow, Totals
@@ -50,6 +50,7 @@ class StreamingMetrics:
         self.published = dict.fromkeys(PublishOutcome, 0)
         self.log_append_duration = BucketHistogram(catalog.LOG_APPEND_DURATION.bounds)
         self.unaccounted = 0
+        self.faults = dict.fromkeys(ServicePart, 0)
 
     def record_connection(self, protocol: StreamProtocol) -> None:
         """Count a connection that has opened."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from riptide_telemetry import Signal
+from riptide_telemetry import ServicePart, Signal
 from tests.app.endpoints.answers import ask
 
 if TYPE_CHECKING:
@@ -35,6 +35,16 @@ async def test_a_failing_log_makes_it_not_ready_and_is_named(
     assert answer.status == 503
     assert answer.json["log"] == "failing: disk full"
     assert answer.json["draining"] == "no"
+
+
+async def test_a_fault_makes_it_not_ready_and_the_part_is_named(
+    app: Starlette, service: Service
+) -> None:
+    assert (await ask(app, "GET", "/healthz/ready")).json["fault"] == "none"
+    service.faults.report(ServicePart.FAN_OUT, LookupError())
+    answer = await ask(app, "GET", "/healthz/ready")
+    assert answer.status == 503
+    assert answer.json["fault"].startswith("fan_out failed")
 
 
 async def test_nobody_may_store_an_answer(app: Starlette) -> None:

@@ -12,8 +12,9 @@ from riptide.hub.batch import Batch
 from riptide.hub.ring import Ring, RingLimits
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
+from riptide.process.faults import Faults
 from riptide.slow_consumers import SlowConsumerPolicy
-from riptide_telemetry import Lifecycle, StreamProtocol
+from riptide_telemetry import Lifecycle, ServicePart, StreamProtocol
 from tests.app.messages import make_messages
 from tests.waiting import in_time, turns
 
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
     from tests.app.recorder import Recorder
 
 
-def _topic(log: MemoryLog, limits: RingLimits, lifecycle: Lifecycle | None = None) -> Topic:
-    return Topic(Ring(limits), Backlog(log, "a"), lifecycle or Lifecycle())
+def _topic(
+    log: MemoryLog,
+    limits: RingLimits,
+    lifecycle: Lifecycle | None = None,
+    faults: Faults | None = None,
+) -> Topic:
+    return Topic(Ring(limits), Backlog(log, "a"), lifecycle or Lifecycle(), faults)
 
 
 def _subscribe(topic: Topic, policy: SlowConsumerPolicy) -> Subscription:
@@ -195,16 +201,37 @@ async def test_what_was_written_before_a_failure_is_recorded_and_the_others_get_
             del batch, now_ns
             raise ValueError("a taker never raises")
 
-    topic = _topic(log, RingLimits(10, 100_000), recorder.lifecycle)
+    faults = Faults()
+    topic = _topic(log, RingLimits(10, 100_000), recorder.lifecycle, faults)
     consumers += [Consumer(topic), Broken(topic), Consumer(topic)]
     await turns(2)
-    raised: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
     topic.push(make_messages(1, 1))
     await turns()
     assert [consumer.sequences for consumer in consumers] == [[1], [], [1]]
+    assert [consumer.task.done() for consumer in consumers] == [False, True, False]
     assert recorder.sent == 2
-    assert len(raised) == 1
+    assert faults.first is ServicePart.FAN_OUT
+
+
+@pytest.mark.parametrize("place", ["_serve", "_record"])
+async def test_a_fault_in_a_callback_leaves_no_consumer_waiting(
+    log: MemoryLog, consumers: list[Consumer], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    class Broken(Lifecycle):
+        def items_fanned_out(self, *_: object) -> None:
+            raise ValueError("a lifecycle never raises")
+
+    faults = Faults()
+    topic = _topic(log, RingLimits(10, 100_000), Broken(), faults)
+    if place == "_serve":
+        monkeypatch.setattr(topic._fan_out, "_serve", Broken().items_fanned_out)
+    consumers += [Consumer(topic), Consumer(topic)]
+    await turns(2)
+    for sequence in (1, 2):
+        topic.push(make_messages(sequence, sequence))
+        await turns()
+    assert all(each.task.done() or each.sequences == [1, 2] for each in consumers)
+    assert faults.first is ServicePart.FAN_OUT
 
 
 async def test_waiters_are_woken_in_slices_between_which_others_run(

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from riptide.process.faults import Faults
 from riptide.server import write_timeout
 from riptide.server.http_limits import RequestLimits
+from riptide.server.protocols import StreamingHttpProtocol
 from riptide.server.write_timeout import ROUNDS, enforce_write_timeout
+from riptide.streaming.connection import ClientConnection
+from riptide_telemetry import ServicePart
 from tests.app.exchange import Exchange, serve
 from tests.waiting import eventually, in_time
 
@@ -18,7 +22,6 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from riptide.streaming.connection import ClientConnection
     from riptide.streaming.streams import Streams
 
 BODY = b"x" * 16_000_000
@@ -84,9 +87,11 @@ class Enforced:
         self.exchange = exchange
         self.streams = streams
         self.rounds = Rounds()
+        self.faults = Faults()
 
     async def ask(self, *headers: bytes) -> tuple[socket.socket, ClientConnection]:
         """Ask for an answer that does not fit into the kernel's buffers, and do not read it."""
+        before = set(self.exchange.state.connections)
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)  # socket's signature
@@ -94,8 +99,9 @@ class Enforced:
         await loop.sock_connect(client, ("127.0.0.1", self.exchange.port))
         lines = [b"GET / HTTP/1.1", b"Host: x", *headers, b"", b""]
         await loop.sock_sendall(client, b"\r\n".join(lines))
-        await eventually(lambda: self.exchange.state.connections)
-        connection = self.exchange.protocol.connection
+        (protocol,) = await eventually(lambda: self.exchange.state.connections - before)
+        assert isinstance(protocol, StreamingHttpProtocol)
+        connection = protocol.connection
         await eventually(connection.buffered_bytes)
         return client, connection
 
@@ -110,8 +116,9 @@ async def enforced(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Enforced]:
                 lambda: [each.connection for each in exchange.state.connections],  # type: ignore[union-attr]  # all are ours
                 cast("Streams", enforced.streams),
                 30,
-                enforced.rounds.clock_ns,
-                enforced.rounds.sleep,
+                enforced.faults,
+                clock_ns=enforced.rounds.clock_ns,
+                sleep=enforced.rounds.sleep,
             )
         )
         yield enforced
@@ -153,3 +160,22 @@ async def test_the_connection_of_an_open_stream_is_left_to_the_stream(enforced: 
     enforced.streams.sessions.discard(session)
     await enforced.rounds.until_lost(connection)
     client.close()
+
+
+async def test_a_connection_that_raises_keeps_no_other_from_its_visit(
+    enforced: Enforced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, other = await enforced.ask(), await enforced.ask()
+
+    is_gone = ClientConnection.is_gone
+
+    def is_gone_or_fail(connection: ClientConnection) -> bool:
+        if connection is broken[1]:
+            raise LookupError("a fault")
+        return is_gone(connection)
+
+    monkeypatch.setattr(ClientConnection, "is_gone", is_gone_or_fail)
+    await enforced.rounds.until_lost(other[1])
+    assert enforced.faults.first is ServicePart.WRITE_TIMEOUT
+    for client, _ in (broken, other):
+        client.close()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import LogUnavailableError, TopicLimitError
+from riptide.process.faults import Faults
 from riptide.storage import sqlite_writer
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import Append, SqliteWriter
+from riptide_telemetry import ServicePart
 from tests.app.messages import published
-from tests.waiting import eventually
+from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -241,3 +243,62 @@ async def test_topics_that_have_messages_still_count_after_a_restart(file: Tight
     with _reading(file) as connection:
         names = connection.execute("SELECT name FROM topics ORDER BY id").fetchall()
     assert names == [("a",), ("b",)]
+
+
+def _broken(*_: object) -> None:
+    raise LookupError("a fault")
+
+
+async def test_a_fault_of_the_thread_leaves_no_publisher_without_an_answer(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = Faults()
+    writer = SqliteWriter(file, RETENTION, faults)
+    monkeypatch.setattr(writer, "_commit", _broken)
+    taken = _append("a")
+    writer.put(taken)
+    writer.start()
+    with pytest.raises(LogUnavailableError, match="may have been kept or not"):
+        await in_time(taken.done)
+    after = _append("a")
+    writer.put(after)
+    with pytest.raises(LogUnavailableError, match="was not published"):
+        await in_time(after.done)
+    assert faults.first is ServicePart.LOG_WRITER
+    assert "failed" in (writer.failure() or "")
+    writer.stop()
+
+
+async def test_a_fault_while_the_thread_waits_is_no_silence_either(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = Faults()
+    writer = SqliteWriter(file, RETENTION, faults)
+    monkeypatch.setattr(writer, "_wait_for_appends", _broken)
+    writer.start()
+    await eventually(lambda: faults.first is ServicePart.LOG_WRITER)
+    append = _append("a")
+    writer.put(append)
+    with pytest.raises(LogUnavailableError, match="was not published"):
+        await in_time(append.done)
+    writer.stop()
+
+
+async def test_a_fault_in_a_transaction_undoes_it_and_the_thread_goes_on(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = Faults()
+    writer = SqliteWriter(file, RETENTION, faults)
+    writer.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_writer, "_insert", _broken)
+        failing = _append("a")
+        writer.put(failing)
+        with pytest.raises(LogUnavailableError, match="was not published"):
+            await in_time(failing.done)
+    assert faults.first is ServicePart.LOG_WRITER
+    good = _append("a")
+    writer.put(good)
+    assert await in_time(good.done) == 1
+    writer.stop()
+    assert _sequences(file) == [1]

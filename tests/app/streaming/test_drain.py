@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import DrainingError
+from riptide.process.faults import Faults
 from riptide.publication import Publication
 from riptide.streaming.drain import Drain
+from riptide.streaming.session import StreamSession
 from riptide.streaming.stream_request import StreamRequest
-from riptide_telemetry import CloseReason
+from riptide_telemetry import CloseReason, ServicePart
 from tests.app.streaming.pipe import Pipe
 from tests.waiting import DEADLINE_S, eventually, in_time, time_flies, turns
 
@@ -145,3 +147,23 @@ async def test_later_calls_join_in_and_none_of_them_can_stop_it(
     await in_time(second)
     await drain.run()
     assert recorder.closed == [CloseReason.DRAINING]
+
+
+async def test_a_session_that_raises_keeps_no_other_from_its_end(
+    open_stream: OpenStream, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = [await open_stream() for _ in range(3)]
+    end, failures = StreamSession.end, ["once"]
+
+    def end_or_fail(session: StreamSession, reason: CloseReason, detail: str = "") -> None:
+        if failures:
+            raise LookupError(failures.pop())
+        end(session, reason, detail)
+
+    monkeypatch.setattr(StreamSession, "end", end_or_fail)
+    faults = Faults()
+    await in_time(Drain(streams, DEADLINE_S / 10, faults).run())
+    assert faults.first is ServicePart.DRAIN
+    # The one whose end failed is cut off when the window is over.
+    assert sum(each.pipe.closed_with == [(CloseReason.DRAINING, "")] for each in opened) == 2
+    assert not streams.sessions

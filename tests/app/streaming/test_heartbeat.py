@@ -5,11 +5,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from riptide.process.faults import Faults
 from riptide.publication import Publication
 from riptide.streaming import heartbeat as heartbeat_module
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.patience import NANOSECONDS
-from riptide_telemetry import CloseReason
+from riptide_telemetry import CloseReason, ServicePart
 from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
     from riptide.hub.hub import Hub
+    from riptide.streaming.session import StreamSession
     from riptide.streaming.streams import Streams
     from tests.app.recorder import Recorder
     from tests.app.streaming.conftest import OpenStream
@@ -177,3 +179,23 @@ async def test_a_stream_whose_time_is_over_ends_and_others_do_not(
     assert (end["event"], end["reason"]) == ("end", CloseReason.TOKEN_EXPIRED)
     assert over.pipe.closed_with == [(CloseReason.TOKEN_EXPIRED, "")]
     assert later.pipe.events() == never.pipe.events() == ["opened"]
+
+
+async def test_a_session_that_raises_keeps_no_other_from_its_visit(
+    open_stream: OpenStream, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = [await open_stream() for _ in range(3)]
+    broken = next(iter(streams.sessions))
+    heartbeat = Heartbeat(streams, interval_s=0.02, write_timeout_s=60, faults=(faults := Faults()))
+    visit = heartbeat._visit
+
+    def visit_or_fail(session: StreamSession, now_ns: int) -> None:
+        if session is broken:
+            raise LookupError("a fault")
+        visit(session, now_ns)
+
+    monkeypatch.setattr(heartbeat, "_visit", visit_or_fail)
+    others = [each for each in opened if each.session is not broken]
+    async with _beating(heartbeat):
+        await eventually(lambda: all(o.pipe.events().count("heartbeat") >= 2 for o in others))
+    assert faults.first is ServicePart.HEARTBEAT

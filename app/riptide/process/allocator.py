@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
+
+logger = logging.getLogger("riptide.allocator")
 
 # After a burst, half of the resident memory may be holes in the heap. Giving them back takes 2 to
 # 3 ms in a thread that does not hold the interpreter's lock.
@@ -22,4 +25,8 @@ async def give_back_regularly() -> None:
     """Give freed memory back every ``INTERVAL_S`` until cancelled, in a thread."""
     while True:
         await asyncio.sleep(INTERVAL_S)
-        await asyncio.to_thread(give_back)
+        try:
+            await asyncio.to_thread(give_back)
+        except RuntimeError as error:
+            # The system allows no more threads. That is no fault, and the memory can wait.
+            logger.warning("freed memory is not given back (%s): raise the limit of tasks", error)

@@ -45,6 +45,21 @@ async def test_it_goes_back_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(kept) == 64
 
 
+async def test_a_system_without_another_thread_is_said_and_is_no_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_function: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(allocator, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(asyncio, "to_thread", fail)
+    task = asyncio.create_task(allocator.give_back_regularly())
+    await eventually(lambda: len(caplog.records) > 1)
+    assert not task.done()
+    assert "can't start new thread" in caplog.text
+    task.cancel()
+
+
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator, "_malloc_trim", None)
     allocator.give_back()

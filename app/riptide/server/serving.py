@@ -54,6 +54,7 @@ class DrainingServer(uvicorn.Server):
         self._drain = drain
         self._on_started = on_started
         self._leaving: asyncio.Task[None] | None = None
+        self._signalled = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -64,10 +65,15 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
         """Begin the drain at the first signal, exit at once at the second."""
-        if self._loop is None or self._leaving is not None:
+        if self._loop is None or self._signalled:
             self.should_exit = self.force_exit = True
         else:
-            self._loop.call_soon_threadsafe(self.leave)
+            self._loop.call_soon_threadsafe(self._leave_at_signal)
+
+    def _leave_at_signal(self) -> None:
+        # A drain because of a fault may be under way: the first signal does not cut it short.
+        self._signalled = True
+        self.leave()
 
     def leave(self) -> None:
         """Begin the drain, unless it has begun, and exit after it."""

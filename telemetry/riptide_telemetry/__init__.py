@@ -8,12 +8,14 @@ from riptide_telemetry.labels import (
     DropReason,
     ErrorType,
     PublishOutcome,
+    ReadingOutcome,
     ReconnectionOutcome,
     RejectReason,
     Signal,
     Source,
     StreamOutcome,
     StreamProtocol,
+    TokenOutcome,
 )
 from riptide_telemetry.labels import StreamProtocol as Protocol
 from riptide_telemetry.lifecycle import Lifecycle
@@ -46,6 +48,7 @@ __all__ = [
     "Protocol",
     "PublishOutcome",
     "Publishing",
+    "ReadingOutcome",
     "ReconnectionOutcome",
     "RejectReason",
     "Scrape",
@@ -57,6 +60,7 @@ __all__ = [
     "StreamTelemetryMiddleware",
     "StreamingMetrics",
     "Telemetry",
+    "TokenOutcome",
     "TopicLabels",
     "catalog",
     "log_trace",

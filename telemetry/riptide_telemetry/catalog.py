@@ -17,12 +17,14 @@ from riptide_telemetry.labels import (
     DropReason,
     ErrorType,
     PublishOutcome,
+    ReadingOutcome,
     ReconnectionOutcome,
     RejectReason,
     Signal,
     Source,
     StreamOutcome,
     StreamProtocol,
+    TokenOutcome,
 )
 
 
@@ -369,6 +371,41 @@ EVENT_LOOP_LAG = MetricDefinition(
     Kind.GAUGE,
     "s",
     "Largest delay of a timer on the event loop in the last 15 seconds.",
+)
+
+# Tokens, the keys that verify them, and the certificate of TLS.
+
+TOKEN_CHECKS = MetricDefinition(
+    "riptide.token_checks",
+    Kind.COUNTER,
+    "{check}",
+    "Tokens of publishers, consumers and listers that were checked, by outcome.",
+    (Label("outcome", TokenOutcome),),
+)
+KEY_READINGS = MetricDefinition(
+    "riptide.key_readings",
+    Kind.COUNTER,
+    "{reading}",
+    "Readings of a source of keys (a file, or the URL of a JWK set), by outcome.",
+    (Label("outcome", ReadingOutcome),),
+)
+KEYS_AGE = MetricDefinition(
+    "riptide.keys_age",
+    Kind.GAUGE,
+    "s",
+    "Time since the last successful reading of the source that was read longest ago; 0 without.",
+)
+CERTIFICATE_EXPIRY = MetricDefinition(
+    "riptide.tls.certificate_expiry_timestamp",
+    Kind.GAUGE,
+    "s",
+    "Unix time at which the first certificate of the chain that is served expires; 0 without TLS.",
+)
+CERTIFICATE_REFUSED = MetricDefinition(
+    "riptide.tls.certificate_refused",
+    Kind.GAUGE,
+    "",
+    "1 while the renewed certificate cannot be served and the one before it still is, else 0.",
 )
 
 # Exports over OTLP. The series of a signal that is not exported stay 0.

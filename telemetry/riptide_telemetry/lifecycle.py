@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         DropReason,
         ErrorType,
         PublishOutcome,
+        ReadingOutcome,
         ReconnectionOutcome,
         RejectReason,
         Source,
         StreamProtocol,
+        TokenOutcome,
     )
 
 _UNTRACED = Tracing()
@@ -131,6 +133,12 @@ class Lifecycle:
 
     def log_appended(self, seconds: float) -> None:
         """Record how long an append to the log took, whether it succeeded or failed."""
+
+    def token_checked(self, outcome: TokenOutcome) -> None:
+        """Record what the check of a token found."""
+
+    def keys_read(self, outcome: ReadingOutcome) -> None:
+        """Record whether a source of the keys that verify tokens could be read."""
 
     def messages_unaccounted(self, count: int) -> None:
         """Record by how many messages a subscription breaks offered = sent + dropped + queued."""

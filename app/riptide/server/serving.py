@@ -15,8 +15,9 @@ from riptide.main import make_app, make_metrics_app
 from riptide.process.background import beside
 from riptide.server.http_limits import LimitedConfig, RequestLimits
 from riptide.server.protocols import StreamingHttpProtocol, StreamingWebSocketProtocol
-from riptide.server.tls import follow_renewals
+from riptide.server.tls import CertificateState, follow_renewals
 from riptide.server.write_timeout import enforce_write_timeout
+from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
     import socket
@@ -140,11 +141,18 @@ def _background(
         states = [each.server_state for each in servers]
         return [protocol.connection for state in states for protocol in state.connections]  # type: ignore[union-attr]  # all are of our protocol classes
 
-    write_timeout_s = service.settings.write_timeout_seconds
-    yield enforce_write_timeout(connections, service.streams, write_timeout_s)
     if tls is not None:
         contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
-        yield follow_renewals(tls, contexts)
+        certificate = CertificateState.at_the_start(tls)
+        service.telemetry.observe(
+            {
+                catalog.CERTIFICATE_EXPIRY: lambda: certificate.expires_at,
+                catalog.CERTIFICATE_REFUSED: lambda: certificate.refused,
+            }
+        )
+        yield follow_renewals(tls, contexts, certificate)
+    write_timeout_s = service.settings.write_timeout_seconds
+    yield enforce_write_timeout(connections, service.streams, write_timeout_s)
 
 
 def _limits_of(service: Service) -> RequestLimits:

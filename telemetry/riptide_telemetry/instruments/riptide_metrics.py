@@ -49,6 +49,12 @@ _BY_PROTOCOL_AND_KEY: dict[MetricDefinition, str] = {
     catalog.STREAMS_ENDED: "streams_ended",
     catalog.ERRORS: "errors",
 }
+# Attributes of ``StreamingMetrics`` that are mappings by the value of the only label.
+_BY_KEY: dict[MetricDefinition, str] = {
+    catalog.MESSAGES_PUBLISHED: "published",
+    catalog.TOKEN_CHECKS: "token_checks",
+    catalog.KEY_READINGS: "key_readings",
+}
 # Attributes of ``TopicMetrics``.
 _BY_TOPIC: dict[MetricDefinition, str] = {
     catalog.TOPIC_ACTIVE_CONNECTIONS: "active",
@@ -155,11 +161,9 @@ class RiptideMetrics:
                 ({"signal": str(signal)}, read(health))
                 for signal, health in self._export_health.items()
             ]
-        if definition is catalog.MESSAGES_PUBLISHED:
-            return lambda: [
-                ({"outcome": str(outcome)}, count)
-                for outcome, count in self._metrics.published.items()
-            ]
+        if definition in _BY_KEY:
+            counts, key = getattr(self._metrics, _BY_KEY[definition]), definition.labels[0].key
+            return lambda: [({key: str(value)}, count) for value, count in counts.items()]
         return lambda: self._gauge(definition)
 
     def _histograms(

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from riptide_telemetry.batch import MessageBatch
-    from riptide_telemetry.labels import RejectReason, StreamProtocol
+    from riptide_telemetry.labels import (
+        ReadingOutcome,
+        RejectReason,
+        StreamProtocol,
+        TokenOutcome,
+    )
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 logger = logging.getLogger("riptide.stream")
@@ -76,6 +81,16 @@ class ServiceRecorder(Lifecycle):
     def log_appended(self, seconds: float) -> None:
         """Observe the duration."""
         self.metrics.log_append_duration.observe(seconds)
+
+    @guarded
+    def token_checked(self, outcome: TokenOutcome) -> None:
+        """Count the check."""
+        self.metrics.token_checks[outcome] += 1
+
+    @guarded
+    def keys_read(self, outcome: ReadingOutcome) -> None:
+        """Count the reading."""
+        self.metrics.key_readings[outcome] += 1
 
     @guarded
     def messages_unaccounted(self, count: int) -> None:

@@ -20,6 +20,12 @@ TICKET: Final = "ticket"
 LOG: Final = "log"
 DEAD_MANS_SWITCH: Final = "dead-mans-switch"
 
+RETENTION_S: Final = 5 * 24 * 3600
+"""For how long Alertmanager remembers a notification, unless --data.retention says otherwise.
+
+What it has forgotten it sends again, so nothing can be repeated more rarely.
+"""
+
 _SECRETS_DIRECTORY: Final = "/etc/alertmanager/secrets"
 _TITLE: Final = "{{ .Status | toUpper }}: {{ .GroupLabels.alertname }} in {{ .CommonLabels.job }}"
 _TEXT: Final = (
@@ -66,7 +72,7 @@ def configuration(
                 },
                 _route(PAGE, Severity.CRITICAL, pace, wait_s=10, repeat_s=4 * _HOUR),
                 _route(TICKET, Severity.WARNING, pace, wait_s=60, repeat_s=24 * _HOUR),
-                _route(LOG, Severity.INFO, pace, wait_s=300, repeat_s=7 * 24 * _HOUR),
+                _route(LOG, Severity.INFO, pace, wait_s=300, repeat_s=RETENTION_S),
             ],
         },
         "inhibit_rules": [

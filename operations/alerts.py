@@ -34,6 +34,7 @@ def alerts(pace: Pace = REAL) -> tuple[Group, ...]:
         Group("riptide-memory", _memory()),
         Group("riptide-messages", _messages()),
         Group("riptide-connections", _connections(pace)),
+        Group("riptide-access", _access(pace)),
         Group("riptide-objectives", _objectives(pace)),
         Group("riptide-availability", _availability(pace)),
         Group("riptide-process", _process(pace)),
@@ -208,6 +209,84 @@ def _connections(pace: Pace) -> tuple[Alert, ...]:
     )
 
 
+def _access(pace: Pace) -> tuple[Alert, ...]:
+    window = pace.window(recorded.RECENT)
+    return (
+        Alert(
+            "RiptideConnectionsRejected",
+            Severity.WARNING,
+            Concern.REJECTIONS,
+            WARNING_AFTER_S,
+            f"{recorded.REJECTED_RATIO} > {thresholds.REJECTED_CONNECTIONS}\n"
+            f"and on (job) sum by (job) (increase({recorded.REJECTED}[{window}]))"
+            f" > {thresholds.REJECTED_CONNECTIONS_AT_LEAST}",
+            "Many consumers are refused.",
+            f"{_PERCENT} of the streams that {{{{ $labels.job }}}} was asked for in 5 minutes were "
+            "refused.",
+        ),
+        Alert(
+            "RiptideTokensRefused",
+            Severity.WARNING,
+            Concern.TOKENS,
+            WARNING_AFTER_S,
+            f"{recorded.REFUSED_TOKENS_RATIO} > {thresholds.REFUSED_TOKENS}\n"
+            f"and on (job) sum by (job) (increase({recorded.REFUSED_TOKENS}[{window}]))"
+            f" > {thresholds.REFUSED_TOKENS_AT_LEAST}",
+            "Many tokens are not accepted.",
+            f"{_PERCENT} of the tokens that {{{{ $labels.job }}}} checked in 5 minutes were not "
+            "accepted.",
+        ),
+        # A source that fails is tried again every minute, whatever the interval of readings is.
+        Alert(
+            "RiptideKeysNotRead",
+            Severity.WARNING,
+            Concern.KEYS,
+            WARNING_AFTER_S,
+            "sum by (job, instance) (increase("
+            f'riptide_key_readings_total{{outcome="failed"}}[{window}])) > 0',
+            "The keys that verify tokens can no longer be read.",
+            f"{_PROCESS} failed {{{{ $value | humanize }}}} times in 5 minutes to read keys.",
+        ),
+        _certificate_expiry(
+            "RiptideCertificateExpiryCritical",
+            Severity.CRITICAL,
+            CRITICAL_AFTER_S,
+            pace.seconds(thresholds.CERTIFICATE_EXPIRY_CRITICAL),
+        ),
+        _certificate_expiry(
+            "RiptideCertificateExpiryWarning",
+            Severity.WARNING,
+            WARNING_AFTER_S,
+            pace.seconds(thresholds.CERTIFICATE_EXPIRY_WARNING),
+            _unless_firing("RiptideCertificateExpiryCritical", "job, instance"),
+        ),
+        Alert(
+            "RiptideCertificateRefused",
+            Severity.WARNING,
+            Concern.RENEWAL,
+            CRITICAL_AFTER_S,
+            "riptide_tls_certificate_refused > 0",
+            "The renewed certificate cannot be served.",
+            f"{_PROCESS} still serves the certificate before the renewed one.",
+        ),
+    )
+
+
+def _certificate_expiry(
+    name: str, severity: Severity, hold_s: float, seconds: float, unless: str = ""
+) -> Alert:
+    return Alert(
+        name,
+        severity,
+        Concern.CERTIFICATE,
+        hold_s,
+        # 0 stands for a service without TLS.
+        f"(riptide_tls_certificate_expiry_timestamp_seconds > 0) - time() < {seconds:g}{unless}",
+        "The certificate expires soon, and then no client connects.",
+        f"The certificate that {_PROCESS} serves has {{{{ $value | humanizeDuration }}}} left.",
+    )
+
+
 class _Objective(NamedTuple):
     """An objective, and its alert; the two functions name the recorded rules of a window."""
 
@@ -340,7 +419,8 @@ def _process(pace: Pace) -> tuple[Alert, ...]:
             Concern.RESTARTS,
             0,
             f"changes(process_start_time_seconds[{window}]) >= {thresholds.RESTARTS}\n"
-            "and on (job, instance) riptide_build_info",
+            # The process is down in between, and a loop may be looked at just then.
+            f"and on (job, instance) last_over_time(riptide_build_info[{window}])",
             "A process keeps restarting.",
             f"{_PROCESS} has started {{{{ $value | humanize }}}} times in "
             f"{thresholds.RESTART_WINDOW / 60:g} minutes.",

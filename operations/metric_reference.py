@@ -109,6 +109,14 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
         "on (job, instance) riptide_connection_limit"
     ),
     catalog.EVENT_LOOP_LAG: "max_over_time(riptide_event_loop_lag_seconds[15m])",
+    catalog.TOKEN_CHECKS: "sum by (outcome) (rate(riptide_token_checks_total[5m]))",
+    catalog.KEY_READINGS: (
+        'sum by (instance) (increase(riptide_key_readings_total{outcome="failed"}[1h]))'
+    ),
+    catalog.KEYS_AGE: "max by (instance) (riptide_keys_age_seconds)",
+    catalog.CERTIFICATE_EXPIRY: (
+        "((riptide_tls_certificate_expiry_timestamp_seconds > 0) - time()) / 86400 > 0"
+    ),
     catalog.EXPORT_FAILURES: "sum by (signal) (increase(riptide_export_failures_total[1h]))",
     catalog.EXPORT_LAST_SUCCESS: (
         "time() - riptide_export_last_success_timestamp_seconds "

@@ -22,7 +22,12 @@ SENT: Final = f"job:riptide_streaming_messages_sent:rate{RECENT}"
 PUBLISHED: Final = f"job:riptide_streaming_messages_published:rate{RECENT}"
 DROPPED: Final = f"job:riptide_streaming_messages_dropped:rate{RECENT}"
 ERROR_RATIO: Final = f"job:riptide_streaming_errors:ratio_rate{RECENT}"
+REJECTED_RATIO: Final = f"job:riptide_streaming_connections_rejected:ratio_rate{RECENT}"
+REFUSED_TOKENS_RATIO: Final = f"job:riptide_token_checks:refused_ratio_rate{RECENT}"
 DURATION_P99: Final = f"job:riptide_streaming_connection_duration_seconds:p99_rate{RECENT}"
+
+REJECTED: Final = 'riptide_streaming_connections_rejected_total{reason!="draining"}'
+REFUSED_TOKENS: Final = 'riptide_token_checks_total{outcome!="accepted"}'
 
 
 def offered(window: str) -> str:
@@ -79,6 +84,21 @@ def _recent(pace: Pace) -> Group:
                 f"  sum by (job) (increase(riptide_streaming_connections_closed_total[{window}]))\n"
                 "  + sum by (job) (riptide_streaming_active_connections)\n"
                 ")",
+            ),
+            # Of the streams that were asked for. A server that drains refuses them on purpose.
+            RecordingRule(
+                REJECTED_RATIO,
+                f"sum by (job) (rate({REJECTED}[{window}]))\n"
+                "/\n"
+                "(\n"
+                f"  sum by (job) (rate({REJECTED}[{window}]))\n"
+                f"  + sum by (job) (rate(riptide_streaming_connections_opened_total[{window}]))\n"
+                ")",
+            ),
+            RecordingRule(
+                REFUSED_TOKENS_RATIO,
+                f"sum by (job) (rate({REFUSED_TOKENS}[{window}]))\n"
+                f"/ sum by (job) (rate(riptide_token_checks_total[{window}]))",
             ),
             RecordingRule(
                 DURATION_P99,

@@ -42,6 +42,17 @@ EXPORT_SILENCE: Final = 180.0
 """Seconds without a successful export after which an alert fires."""
 FAULT_SHOWN: Final = 900.0
 """Seconds for which a process shows the fault that ended the one before it."""
+REJECTED_CONNECTIONS: Final = 0.10
+"""The share of the streams asked for in 5 minutes that are refused, above which an alert fires."""
+REJECTED_CONNECTIONS_AT_LEAST: Final = 20
+"""The refusals in 5 minutes below which their share proves nothing."""
+REFUSED_TOKENS: Final = 0.10
+"""The share of the tokens checked in 5 minutes that are refused, above which an alert fires."""
+REFUSED_TOKENS_AT_LEAST: Final = 20
+"""The refusals in 5 minutes below which their share proves nothing."""
+CERTIFICATE_EXPIRY_WARNING: Final = 14 * 86400.0
+"""Seconds before a certificate expires; renewal should have happened long before."""
+CERTIFICATE_EXPIRY_CRITICAL: Final = 2 * 86400.0
 RESTARTS: Final = 3
 """Starts within `RESTART_WINDOW` that make a loop."""
 RESTART_WINDOW: Final = 900.0

@@ -36,6 +36,11 @@ def require_prometheus_3() -> str:
     return _built("prometheus3") or _missing("there is no Prometheus 3: run make collector")
 
 
+def require_promtool_3() -> str:
+    """Return the path of the promtool of Prometheus 3, which is built with the Collector."""
+    return _built("promtool3") or _missing("there is no promtool 3: run make collector")
+
+
 def _built(name: str) -> str | None:
     return shutil.which(name, path=str(Path(sys.executable).parent))
 

@@ -48,7 +48,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from riptide_telemetry import PublishOutcome, RejectReason
+from riptide_telemetry import PublishOutcome, RejectReason, TokenOutcome
 
 
 class RiptideError(Exception):
@@ -176,10 +176,20 @@ class UnauthenticatedError(ProblemError):
     reject_reason = RejectReason.UNAUTHENTICATED
     publish_outcome = PublishOutcome.UNAUTHENTICATED
 
-    def __init__(self, detail: str, *, error: str | None = None) -> None:
-        """Take one of the RFC's error codes (section 3.1), or None if there was no token at all."""
+    def __init__(
+        self,
+        detail: str,
+        *,
+        error: str | None = None,
+        token_outcome: TokenOutcome | None = None,
+    ) -> None:
+        """Take one of the RFC's error codes (section 3.1), or None if there was no token at all.
+
+        ``token_outcome`` is what the check of the token found, None if none was checked.
+        """
         super().__init__(detail)
         self.error = error
+        self.token_outcome = token_outcome
 
     def headers(self) -> dict[str, str]:
         """Return the challenge."""
@@ -397,6 +407,7 @@ class KeysUnavailableError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "keys-unavailable"
     title = "Keys unavailable"
+    token_outcome = TokenOutcome.KEYS_UNAVAILABLE
     reject_reason = RejectReason.UNAUTHENTICATED
     publish_outcome = PublishOutcome.UNAUTHENTICATED
 

@@ -156,6 +156,7 @@ def _show_gauges(service: Service) -> None:
             catalog.CONSUMER_LAG: hub.consumer_lag,
             catalog.DRAINING: lambda: streams.draining,
             catalog.EVENT_LOOP_LAG: service.event_loop_monitor.lag_seconds,
+            catalog.KEYS_AGE: service.gate.keys_age_s,
             catalog.LOG_SIZE: service.log.size_bytes,
             catalog.MEMORY_USAGE: lambda: (
                 hub.memory_bytes() + streams.memory_bytes() + bodies.held_bytes

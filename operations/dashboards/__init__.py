@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operations.dashboards import (
+    access,
     capacity,
     cost,
     delivery_latency,
@@ -17,6 +18,7 @@ BOARDS = (
     delivery_latency,
     slow_consumers,
     protocols,
+    access,
     capacity,
     cost,
     telemetry_health,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import itertools
 import signal
 import threading
@@ -14,10 +15,12 @@ from urllib.parse import quote
 import httpx2
 import orjson
 
+from operations.drill.certificates import make_certificate
 from operations.drill.clients import Consumer, Publisher, publish, visit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from operations.drill.processes import Service
     from operations.drill.scenario import Act, Stage
@@ -237,22 +240,84 @@ async def raise_once(stage: Stage) -> None:
         await stage.service.restart()
 
 
-class Collector:
-    """Accepts everything that is sent to it as OTLP over HTTP, while it runs."""
+def asking_in_vain(places: int, per_second: float) -> Act:
+    """Return the cause that all places are taken, and others ask for streams at this rate."""
 
-    def __init__(self, port: int) -> None:
+    async def act(stage: Stage) -> None:
+        async with _consumers(stage.service, places), httpx2.AsyncClient(timeout=30) as client:
+            while True:
+                await client.get(stage.service.topic(TOPIC))
+                await asyncio.sleep(1 / per_second)
+
+    return act
+
+
+def publishing_with(token: str, per_second: float) -> Act:
+    """Return the cause that a publisher sends this token."""
+
+    async def act(stage: Stage) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(timeout=30, headers=headers) as client:
+            while True:
+                await client.post(stage.service.topic(TOPIC), json=1)
+                await asyncio.sleep(1 / per_second)
+
+    return act
+
+
+def certificate_left_to_expire(left: dt.timedelta) -> Act:
+    """Return the cause that the certificate has only so much time left; then it is renewed."""
+
+    async def act(stage: Stage) -> None:
+        make_certificate(stage.service.directory, valid_for=left)
+        await stage.service.restart()
+        try:
+            await _forever()
+        finally:
+            renew_certificate(stage.service.directory)
+
+    return act
+
+
+async def renew_half(stage: Stage) -> None:
+    """Renew the certificate but not its key; then renew both."""
+    key = stage.service.directory / "key.pem"
+    old = key.read_bytes()
+    renew_certificate(stage.service.directory)
+    key.write_bytes(old)
+    try:
+        await _forever()
+    finally:
+        renew_certificate(stage.service.directory)
+
+
+def renew_certificate(directory: Path) -> None:
+    """Write a certificate that is valid for longer than any alert looks ahead."""
+    make_certificate(directory, valid_for=dt.timedelta(days=90))
+
+
+class WebServer:
+    """Answers every request with the same body while it runs: a collector, or an issuer of keys."""
+
+    def __init__(self, port: int, body: bytes = b"") -> None:
         self._port = port
+        self._body = body
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
         """Listen."""
+        body = self._body
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # http.server's name
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
             def do_POST(self) -> None:  # http.server's name
                 self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.do_GET()
 
             def log_message(self, *_: object) -> None:
                 pass

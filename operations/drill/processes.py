@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _START_DEADLINE_S: Final = 60
 _STOP_DEADLINE_S: Final = 20
-_SERVING: Final = re.compile(r"serving on (http://\S+)")
+_SERVING: Final = re.compile(r"serving on (https?://\S+)")
 RIPTIDE: Final = (str(Path(sys.executable).with_name("riptide")), "serve")
 _REPOSITORY: Final = Path(__file__).parents[2]
 
@@ -87,7 +88,10 @@ class Process:
 
 
 class Service:
-    """A service that can be restarted at the same address, and is scraped under a job name."""
+    """A service that can be restarted at the same address, and is scraped under a job name.
+
+    It runs in ``directory``, to which the files that its settings name are relative.
+    """
 
     def __init__(
         self,
@@ -99,8 +103,9 @@ class Service:
     ) -> None:
         self.job = job
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._directory = directory / job
+        self.scheme = "https" if "tls_certificate" in settings else "http"
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
+        self.directory = directory / job
         self._target_file = target_file
         self._command = command
         self._process: Process | None = None
@@ -131,8 +136,8 @@ class Service:
             DrillError: the process does not serve.
 
         """
-        (self._directory / "log").unlink(missing_ok=True)
-        self._process = Process(self._command, self._directory, self._environment)
+        (self.directory / "log").unlink(missing_ok=True)
+        self._process = Process(self._command, self.directory, self._environment)
         for _ in range(_START_DEADLINE_S * 20):
             if _SERVING.search(self._process.log_file.read_text()):
                 return
@@ -169,7 +174,8 @@ class Service:
 
     def be_scraped(self) -> None:
         """Add this target to service discovery."""
-        target = f'[{{"targets": ["127.0.0.1:{self.port}"], "labels": {{"job": "{self.job}"}}}}]'
+        labels = {"job": self.job, "__scheme__": self.scheme}
+        target = json.dumps([{"targets": [f"127.0.0.1:{self.port}"], "labels": labels}])
         # Renamed in one step, so that Prometheus never reads half of the file.
         new = self._target_file.with_suffix(".new")
         new.write_text(target)

@@ -57,12 +57,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A service under a job name of its own, and the steps that it goes through."""
+    """A service under a job name of its own, and the steps that it goes through.
+
+    ``prepare`` writes files into the directory of the service before it starts.
+    """
 
     job: str
     steps: tuple[Step, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
     command: Sequence[str] = RIPTIDE
+    prepare: Callable[[Path], object] = lambda _directory: None
 
 
 class Outcome(NamedTuple):
@@ -108,6 +112,8 @@ class World:
             scenario.settings,
             scenario.command,
         )
+        service.directory.mkdir(parents=True, exist_ok=True)
+        scenario.prepare(service.directory)
         outcomes: list[Outcome] = []
         try:
             for step in scenario.steps:

@@ -6,10 +6,12 @@ is never delivered.
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from typing import TYPE_CHECKING, Final
 
 from operations.drill import causes
+from operations.drill.credentials import KEY_FILE, foreign_token, public_keys, write_secret
 from operations.drill.monitoring import BLIND_JOB
 from operations.drill.scenario import Scenario, Step
 from operations.ports import free_port
@@ -23,13 +25,22 @@ _NO_WRITE_TIMEOUT: Final = 3600
 # A ring that a slow reader soon falls off.
 _FAULTY_SERVICE: Final = (sys.executable, "-m", "operations.drill.faulty_service")
 _SMALL_RING: Final = {"slow_consumer": "drop_oldest", "ring_messages": 32}
+_CERTIFICATE_FILES: Final = {"tls_certificate": "certificate.pem", "tls_key": "key.pem"}
 _PAIRS_THAT_PAGE: Final = ("1h", "6h")
 _PAIRS_OF_TICKETS: Final = ("1d", "3d")
 
 
 def scenarios() -> tuple[Scenario, ...]:
     """Return all scenarios, those that take longest to resolve first."""
-    return (*_objectives(), *_connections(), *_messages(), *_process(), exports())
+    return (
+        *_objectives(),
+        *_certificates(),
+        *_connections(),
+        *_messages(),
+        *_process(),
+        *_access(),
+        exports(),
+    )
 
 
 def _step(cause: str, act: Act, *names: str) -> Step:
@@ -278,10 +289,89 @@ def _process() -> tuple[Scenario, ...]:
     )
 
 
+def _access() -> tuple[Scenario, ...]:
+    port = free_port()
+    issuer = causes.WebServer(port, public_keys())
+    issuer.start()
+    return (
+        Scenario(
+            "rejections",
+            (
+                _step(
+                    "both places are taken, and others ask for streams ten times a second",
+                    causes.asking_in_vain(2, per_second=10),
+                    "RiptideConnectionsRejected",
+                ),
+            ),
+            {"max_connections": 2},
+        ),
+        Scenario(
+            "tokens",
+            (
+                _step(
+                    "a publisher sends tokens that are signed with another secret",
+                    causes.publishing_with(foreign_token(), per_second=10),
+                    "RiptideTokensRefused",
+                ),
+            ),
+            {"token_secret_file": KEY_FILE},
+            prepare=write_secret,
+        ),
+        Scenario(
+            "keys",
+            (
+                _step(
+                    "the issuer of tokens no longer answers",
+                    issuer.disappear,
+                    "RiptideKeysNotRead",
+                ),
+            ),
+            {"jwks_url": f"http://127.0.0.1:{port}/", "keys_refresh_seconds": 0.5},
+        ),
+    )
+
+
+def _certificates() -> tuple[Scenario, ...]:
+    # At every pace of the drill, the warning begins before this much is left, and the critical
+    # alert after it.
+    soon, very_soon = dt.timedelta(hours=5, minutes=12), dt.timedelta(minutes=30)
+    return (
+        Scenario(
+            "certificate",
+            (
+                _step(
+                    "the certificate is not renewed, and has 5.2 hours left",
+                    causes.certificate_left_to_expire(soon),
+                    "RiptideCertificateExpiryWarning",
+                ),
+                _step(
+                    "the certificate is not renewed, and has half an hour left",
+                    causes.certificate_left_to_expire(very_soon),
+                    "RiptideCertificateExpiryCritical",
+                ),
+            ),
+            _CERTIFICATE_FILES,
+            prepare=causes.renew_certificate,
+        ),
+        Scenario(
+            "renewal",
+            (
+                _step(
+                    "the certificate is renewed, but not its key",
+                    causes.renew_half,
+                    "RiptideCertificateRefused",
+                ),
+            ),
+            _CERTIFICATE_FILES,
+            prepare=causes.renew_certificate,
+        ),
+    )
+
+
 def exports() -> Scenario:
     """Start a Collector, and return the scenario in which it disappears."""
     port = free_port()
-    collector = causes.Collector(port)
+    collector = causes.WebServer(port)
     collector.start()
     return Scenario(
         "exports",

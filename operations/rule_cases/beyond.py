@@ -106,21 +106,25 @@ def _indicators() -> tuple[Case, ...]:
     )
 
 
-def _latency(per_step: int, late: int, steps: int) -> Series:
+def _latency(per_minute: int, late: int, minutes: int) -> Series:
     latency = catalog.DELIVERY_LATENCY
-    in_time = per_step - late
+    in_time = per_minute - late
     return {
-        **series(latency, f"0+{in_time}x{steps}", "_bucket", **LIVE, le="0.25"),
-        **series(latency, f"0+{per_step}x{steps}", "_count", **LIVE),
+        **series(latency, f"0+{in_time}x{minutes}", "_bucket", **LIVE, le="0.25"),
+        **series(latency, f"0+{per_minute}x{minutes}", "_bucket", **LIVE, le="+Inf"),
+        **series(latency, f"0+{per_minute}x{minutes}", "_count", **LIVE),
     }
 
 
-def _drops(per_step: int, dropped: int, steps: int) -> Series:
-    sent = per_step - dropped
+def _drops(per_minute: int, dropped: int, minutes: int) -> Series:
+    sent = per_minute - dropped
     return {
-        **series(catalog.MESSAGES_SENT, f"0+{sent}x{steps}", protocol="sse"),
+        **series(catalog.MESSAGES_SENT, f"0+{sent}x{minutes}", protocol="sse"),
         **series(
-            catalog.MESSAGES_DROPPED, f"0+{dropped}x{steps}", protocol="sse", reason="slow_consumer"
+            catalog.MESSAGES_DROPPED,
+            f"0+{dropped}x{minutes}",
+            protocol="sse",
+            reason="slow_consumer",
         ),
     }
 
@@ -145,34 +149,30 @@ def _latency_burn() -> tuple[Case, ...]:
         Case(
             name,
             "fires on the pair of an hour when a fifth of the messages has been late for an hour",
-            _latency(per_step=10_000, late=2000, steps=12),
+            _latency(per_minute=2_000, late=400, minutes=60),
             "10m",
             _burning(f"20% {text}", hour),
-            step="5m",
         ),
         Case(
             name,
             "fires on the pair of six hours when a tenth of the messages has been late",
-            _latency(per_step=10_000, late=1000, steps=80),
+            _latency(per_minute=2_000, late=200, minutes=400),
             "6h",
             _burning(f"10% {text}", six_hours),
-            step="5m",
         ),
         Case(
             name,
             "fires on the pairs of a day and of three when 4 % of the messages have been late",
-            _latency(per_step=10_000, late=400, steps=100),
+            _latency(per_minute=2_000, late=80, minutes=500),
             "8h",
             _burning(f"4% {text}", day, three_days),
-            step="5m",
         ),
         Case(
             name,
             "fires on the pair of three days when 2 % of the messages have been late",
-            _latency(per_step=10_000, late=200, steps=100),
+            _latency(per_minute=2_000, late=40, minutes=500),
             "8h",
             _burning(f"2% {text}", three_days),
-            step="5m",
         ),
         Case(
             name,
@@ -180,29 +180,26 @@ def _latency_burn() -> tuple[Case, ...]:
             {
                 **series(
                     catalog.DELIVERY_LATENCY,
-                    "0+10000x240 2408000+8000x9 2490000+10000x12",
+                    "0+2000x1200 2401600+1600x49 2482000+2000x64",
                     "_bucket",
                     **LIVE,
                     le="0.25",
                 ),
-                **series(catalog.DELIVERY_LATENCY, "0+10000x263", "_count", **LIVE),
+                **series(catalog.DELIVERY_LATENCY, "0+2000x1315", "_count", **LIVE),
             },
             "1255m",
-            step="5m",
         ),
         Case(
             name,
             "is quiet when half a percent of the messages is late for a working day",
-            _latency(per_step=10_000, late=50, steps=100),
+            _latency(per_minute=2_000, late=10, minutes=500),
             "8h",
-            step="5m",
         ),
         Case(
             name,
             "is quiet when all of too few messages are late",
-            _latency(per_step=10, late=10, steps=24),
+            _latency(per_minute=2, late=2, minutes=120),
             "2h",
-            step="5m",
         ),
     )
 
@@ -218,48 +215,42 @@ def _success_burn() -> tuple[Case, ...]:
         Case(
             name,
             "fires on the pair of an hour when 2 % of the messages have been dropped",
-            _drops(per_step=10_000, dropped=200, steps=12),
+            _drops(per_minute=2_000, dropped=40, minutes=60),
             "10m",
             _burning(f"2% {text}", ("1h", "1.44 %")),
-            step="5m",
         ),
         Case(
             name,
             "fires on the pair of six hours when 1 % of the messages has been dropped",
-            _drops(per_step=10_000, dropped=100, steps=80),
+            _drops(per_minute=2_000, dropped=20, minutes=400),
             "6h",
             _burning(f"1% {text}", ("6h", "0.6 %")),
-            step="5m",
         ),
         Case(
             name,
             "fires on the pairs of a day and of three when 0.4 % of the messages are dropped",
-            _drops(per_step=10_000, dropped=40, steps=100),
+            _drops(per_minute=2_000, dropped=8, minutes=500),
             "8h",
             _burning(f"0.4% {text}", ("1d", "0.3 %"), ("3d", "0.1 %")),
-            step="5m",
         ),
         Case(
             name,
             "fires on the pair of three days when 0.2 % of the messages have been dropped",
-            _drops(per_step=10_000, dropped=20, steps=100),
+            _drops(per_minute=2_000, dropped=4, minutes=500),
             "8h",
             _burning(f"0.2% {text}", ("3d", "0.1 %")),
-            step="5m",
         ),
         Case(
             name,
             "is quiet when one message in two thousand is dropped for a working day",
-            _drops(per_step=10_000, dropped=5, steps=100),
+            _drops(per_minute=2_000, dropped=1, minutes=500),
             "8h",
-            step="5m",
         ),
         Case(
             name,
             "is quiet when all of too few messages are dropped",
-            _drops(per_step=10, dropped=10, steps=24),
+            _drops(per_minute=2, dropped=2, minutes=120),
             "2h",
-            step="5m",
         ),
     )
 
@@ -308,6 +299,169 @@ def _connections() -> tuple[Case, ...]:
     )
 
 
+def _rejections() -> tuple[Case, ...]:
+    name = "RiptideConnectionsRejected"
+
+    def streams(opened: int, rejected: int, reason: str = "connection_limit") -> Series:
+        """Return streams that were opened and refused, per minute."""
+        return {
+            **series(catalog.CONNECTIONS_OPENED, f"0+{opened}x40", protocol="sse"),
+            **series(
+                catalog.CONNECTIONS_REJECTED, f"0+{rejected}x40", protocol="sse", reason=reason
+            ),
+        }
+
+    return (
+        Case(
+            name,
+            "fires when a quarter of all streams has been refused for ten minutes",
+            streams(opened=30, rejected=10),
+            "15m",
+            (
+                Firing(
+                    "25% of the streams that riptide was asked for in 5 minutes were refused.",
+                    OF_JOB,
+                ),
+            ),
+        ),
+        Case(
+            name,
+            "fires when no stream can be opened at all",
+            streams(opened=0, rejected=10, reason="log_failure"),
+            "15m",
+            (
+                Firing(
+                    "100% of the streams that riptide was asked for in 5 minutes were refused.",
+                    OF_JOB,
+                ),
+            ),
+        ),
+        Case(name, "is quiet before ten minutes are over", streams(30, 10), "10m"),
+        Case(name, "is quiet at one refusal in ten", streams(90, 10), "30m"),
+        Case(
+            name,
+            "is quiet about a few refusals where there is hardly anybody",
+            streams(1, 3),
+            "30m",
+        ),
+        Case(
+            name, "is quiet about what a draining server refuses", streams(0, 60, "draining"), "30m"
+        ),
+    )
+
+
+def _tokens() -> tuple[Case, ...]:
+    name = "RiptideTokensRefused"
+
+    def checks(accepted: int, expired: int) -> Series:
+        """Return the checks of tokens, per minute."""
+        return {
+            **series(catalog.TOKEN_CHECKS, f"0+{accepted}x40", outcome="accepted"),
+            **series(catalog.TOKEN_CHECKS, f"0+{expired}x40", outcome="expired"),
+        }
+
+    return (
+        Case(
+            name,
+            "fires when a quarter of all tokens has been refused for ten minutes",
+            checks(accepted=30, expired=10),
+            "15m",
+            (
+                Firing(
+                    "25% of the tokens that riptide checked in 5 minutes were not accepted.",
+                    OF_JOB,
+                ),
+            ),
+        ),
+        Case(name, "is quiet before ten minutes are over", checks(30, 10), "10m"),
+        Case(name, "is quiet at one refusal in ten", checks(90, 10), "30m"),
+        Case(
+            name, "is quiet about a few refusals where there is hardly anybody", checks(1, 3), "30m"
+        ),
+    )
+
+
+def _keys() -> tuple[Case, ...]:
+    name = "RiptideKeysNotRead"
+    return (
+        Case(
+            name,
+            "fires when each reading has failed for ten minutes",
+            series(catalog.KEY_READINGS, "0x5 1+1x34", outcome="failed"),
+            "20m",
+            (Firing(f"{HERE} failed 5 times in 5 minutes to read keys."),),
+        ),
+        Case(
+            name,
+            "is quiet about one reading that failed and the next that did not",
+            series(catalog.KEY_READINGS, "0x5 1x34", outcome="failed"),
+            "12m",
+        ),
+    )
+
+
+def _certificates() -> tuple[Case, ...]:
+    critical, warning = "RiptideCertificateExpiryCritical", "RiptideCertificateExpiryWarning"
+    text = f"The certificate that {HERE} serves has"
+
+    def expiring(days: float) -> Series:
+        """Return the time of an expiry so many days after the beginning, which is 1970."""
+        return series(catalog.CERTIFICATE_EXPIRY, f"{round(days * 86400)}x60")
+
+    return (
+        Case(
+            critical,
+            "fires when less than two days have been left for five minutes",
+            expiring(days=1),
+            "10m",
+            (Firing(f"{text} 23h 50m 0s left."),),
+        ),
+        Case(
+            critical,
+            "fires when the certificate has expired",
+            series(catalog.CERTIFICATE_EXPIRY, "60x60"),
+            "30m",
+            (Firing(f"{text} -29m 0s left."),),
+        ),
+        Case(critical, "is quiet when three days are left", expiring(days=3), "30m"),
+        Case(critical, "is quiet without TLS", series(catalog.CERTIFICATE_EXPIRY, "0x60"), "30m"),
+        Case(
+            warning,
+            "fires when less than 14 days have been left for ten minutes",
+            expiring(days=10),
+            "20m",
+            (Firing(f"{text} 9d 23h 40m 0s left."),),
+        ),
+        Case(
+            warning,
+            "is quiet once the certificate has been renewed",
+            series(catalog.CERTIFICATE_EXPIRY, f"{10 * 86400}x5 {90 * 86400}x55"),
+            "20m",
+        ),
+        Case(warning, "is quiet without TLS", series(catalog.CERTIFICATE_EXPIRY, "0x60"), "30m"),
+        Case(
+            warning,
+            "is silent while the critical one fires",
+            expiring(days=1),
+            "30m",
+            meanwhile=(critical,),
+        ),
+        Case(
+            "RiptideCertificateRefused",
+            "fires when a renewed certificate could not be served for five minutes",
+            series(catalog.CERTIFICATE_REFUSED, "0x5 1x40"),
+            "12m",
+            (Firing(f"{HERE} still serves the certificate before the renewed one."),),
+        ),
+        Case(
+            "RiptideCertificateRefused",
+            "is quiet about a key that is written two minutes after its certificate",
+            series(catalog.CERTIFICATE_REFUSED, "0x5 1 1 0x40"),
+            "12m",
+        ),
+    )
+
+
 def _reconnections() -> tuple[Case, ...]:
     name = "RiptideReconnectStorm"
 
@@ -315,6 +469,8 @@ def _reconnections() -> tuple[Case, ...]:
         return {
             **series(catalog.CONNECTIONS_OPENED, values, protocol="sse"),
             **series(catalog.RECONNECTIONS, again, protocol="sse", outcome="resumed"),
+            # Who comes back had a connection that has ended.
+            **series(catalog.CONNECTIONS_CLOSED, again, protocol="sse", reason="client_vanished"),
         }
 
     return (
@@ -367,6 +523,17 @@ def _process() -> tuple[Case, ...]:
             "fires at the third start within a quarter of an hour",
             {**PRESENT, **named("process_start_time_seconds", "0x5 300x5 600x2 720x30")},
             "16m",
+            (Firing(f"{HERE} has started 3 times in 15 minutes."),),
+        ),
+        Case(
+            loop,
+            "fires while the process is down before its fourth start",
+            {
+                **series(catalog.BUILD_INFO, "1x12 stale", version="0.1.0"),
+                **named("process_start_time_seconds", "0x5 300x2 480x2 600x1 stale"),
+                **named("up", "1x12 0x40"),
+            },
+            "14m",
             (Firing(f"{HERE} has started 3 times in 15 minutes."),),
         ),
         Case(
@@ -556,6 +723,10 @@ CASES: Final = (
     *_latency_burn(),
     *_success_burn(),
     *_connections(),
+    *_rejections(),
+    *_tokens(),
+    *_keys(),
+    *_certificates(),
     *_reconnections(),
     *_process(),
     *_telemetry(),

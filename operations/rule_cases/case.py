@@ -1,7 +1,7 @@
 """One case of a test of alerts: the series that Prometheus has, and the alerts that fire then.
 
-In values, ``0+6x20`` starts at 0 and adds 6 for each of 20 steps, ``5x20`` stays at 5, and ``_`` is
-no sample.
+There is a sample every minute. In values, ``0+6x20`` starts at 0 and adds 6 for each of 20 steps,
+``5x20`` stays at 5, and ``_`` is no sample.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ class Firing:
 class Case:
     """A sentence about one alert, and the series that make it true.
 
-    ``meanwhile`` names alerts whose firing keeps this one from firing. ``step`` is the time
-    between the samples of a series.
+    ``meanwhile`` names alerts whose firing keeps this one from firing.
     """
 
     alert: str
@@ -43,7 +42,6 @@ class Case:
     at: str
     firing: tuple[Firing, ...] = ()
     meanwhile: tuple[str, ...] = ()
-    step: str = "1m"
 
 
 def series(metric: MetricDefinition, values: str, suffix: str = "", **labels: str) -> Series:

@@ -33,7 +33,7 @@ class Scenario(NamedTuple):
     at: tuple[str, ...]
 
 
-def _every_series(values: str) -> dict[str, str]:
+def every_series(values: str) -> dict[str, str]:
     """Return all series; ``{0}`` in the values stands for the value of a series at rest."""
     found: dict[str, str] = {}
     for metric in CATALOG:
@@ -55,7 +55,7 @@ def _every_series(values: str) -> dict[str, str]:
 def _restarted() -> Series:
     """Return a busy service of a hundred consumers that is restarted at the tenth minute."""
     before, pause, after = "{0}x9", " _ _ ", "{0}x30"
-    found = _every_series(before + pause + after)
+    found = every_series(before + pause + after)
     sse = {"protocol": "sse"}
     busy = "0+60000x9 _ _ 0+60000x30"
     found |= named("up", "1x9 0 0 1x30")
@@ -83,7 +83,7 @@ SCENARIOS: Final = (
     Scenario(
         "an idle service",
         {
-            **_every_series("{0}x60"),
+            **every_series("{0}x60"),
             **named("up", "1x60"),
             **named("process_start_time_seconds", "0x60"),
         },
@@ -92,7 +92,7 @@ SCENARIOS: Final = (
     Scenario(
         "a freshly started service that Prometheus has just begun to scrape",
         {
-            **_every_series("_ _ {0}x60"),
+            **every_series("_ _ {0}x60"),
             **series(catalog.EXPORT_ENABLED, "_ _ 1x60", signal="metrics"),
             **named("up", "0 0 1x60"),
             **named("process_start_time_seconds", "_ _ 60x60"),

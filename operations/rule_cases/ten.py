@@ -47,6 +47,7 @@ def _durations(up_to_60_s: int, up_to_120_s: int) -> Series:
         **series(duration, f"0+{up_to_60_s}x40", "_bucket", protocol="sse", le="60.0"),
         **series(duration, f"0+{both}x40", "_bucket", protocol="sse", le="120.0"),
         **series(duration, f"0+{both}x40", "_bucket", protocol="sse", le="+Inf"),
+        **series(catalog.CONNECTIONS_CLOSED, f"0+{both}x40", protocol="sse", reason="completed"),
     }
 
 

@@ -8,6 +8,7 @@ from riptide_telemetry.labels import (
     DropReason,
     ErrorType,
     PublishOutcome,
+    ReadingOutcome,
     ReconnectionOutcome,
     RejectReason,
     ServicePart,
@@ -15,6 +16,7 @@ from riptide_telemetry.labels import (
     Source,
     StreamOutcome,
     StreamProtocol,
+    TokenOutcome,
 )
 from riptide_telemetry.labels import StreamProtocol as Protocol
 from riptide_telemetry.lifecycle import Lifecycle
@@ -47,6 +49,7 @@ __all__ = [
     "Protocol",
     "PublishOutcome",
     "Publishing",
+    "ReadingOutcome",
     "ReconnectionOutcome",
     "RejectReason",
     "Scrape",
@@ -59,6 +62,7 @@ __all__ = [
     "StreamTelemetryMiddleware",
     "StreamingMetrics",
     "Telemetry",
+    "TokenOutcome",
     "TopicLabels",
     "catalog",
     "log_trace",

@@ -17,6 +17,7 @@ from riptide_telemetry.labels import (
     DropReason,
     ErrorType,
     PublishOutcome,
+    ReadingOutcome,
     ReconnectionOutcome,
     RejectReason,
     ServicePart,
@@ -24,6 +25,7 @@ from riptide_telemetry.labels import (
     Source,
     StreamOutcome,
     StreamProtocol,
+    TokenOutcome,
 )
 
 
@@ -83,12 +85,22 @@ _DURATION_BOUNDS = (
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),
     *(30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
 )
+# In a bucket, a percentile is a guess. So no bound of a latency is more than two and a half times
+# the one before it: the guess is never further off than that.
 # From the fastest fan-out (0.1 ms) to the replay of messages that are a day old.
 _LATENCY_BOUNDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
-    *(1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86400.0),
+    *(1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0),
+    *(3600.0, 7200.0, 18000.0, 43200.0, 86400.0),
 )
-_WAIT_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
+_WAIT_BOUNDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0),
+)
+_FIRST_MESSAGE_BOUNDS = (
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    *(20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0),
+)
 
 # The contract: names, types and labels of these seven never change.
 
@@ -265,7 +277,7 @@ TIME_TO_FIRST_MESSAGE = MetricDefinition(
     "s",
     "Time from the opening of a connection to the first message on it.",
     (_PROTOCOL,),
-    _DURATION_BOUNDS,
+    _FIRST_MESSAGE_BOUNDS,
 )
 MESSAGES_UNACCOUNTED = MetricDefinition(
     "riptide.streaming.messages_unaccounted",
@@ -368,6 +380,41 @@ FAULTS = MetricDefinition(
     "Faults of Riptide's own, by the part that met them: the one that ended the process before "
     "this one, and those of this process, which drains and ends after the first.",
     (Label("part", ServicePart),),
+)
+
+# Tokens, the keys that verify them, and the certificate of TLS.
+
+TOKEN_CHECKS = MetricDefinition(
+    "riptide.token_checks",
+    Kind.COUNTER,
+    "{check}",
+    "Tokens of publishers, consumers and listers that were checked, by outcome.",
+    (Label("outcome", TokenOutcome),),
+)
+KEY_READINGS = MetricDefinition(
+    "riptide.key_readings",
+    Kind.COUNTER,
+    "{reading}",
+    "Readings of a source of keys (a file, or the URL of a JWK set), by outcome.",
+    (Label("outcome", ReadingOutcome),),
+)
+KEYS_AGE = MetricDefinition(
+    "riptide.keys_age",
+    Kind.GAUGE,
+    "s",
+    "Time since the last successful reading of the source that was read longest ago; 0 without.",
+)
+CERTIFICATE_EXPIRY = MetricDefinition(
+    "riptide.tls.certificate_expiry_timestamp",
+    Kind.GAUGE,
+    "s",
+    "Unix time at which the first certificate of the chain that is served expires; 0 without TLS.",
+)
+CERTIFICATE_REFUSED = MetricDefinition(
+    "riptide.tls.certificate_refused",
+    Kind.GAUGE,
+    "",
+    "1 while the renewed certificate cannot be served and the one before it still is, else 0.",
 )
 
 # Exports over OTLP. The series of a signal that is not exported stay 0.

@@ -98,6 +98,29 @@ class ServicePart(ClosedSet):
     CALLBACK = "callback"
 
 
+class TokenOutcome(ClosedSet):
+    """What the check of a token found: that it is accepted, or the first thing that is wrong."""
+
+    ACCEPTED = "accepted"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    BAD_SIGNATURE = "bad_signature"
+    UNKNOWN_KEY = "unknown_key"
+    UNKNOWN_ALGORITHM = "unknown_algorithm"
+    WRONG_AUDIENCE = "wrong_audience"
+    WRONG_ISSUER = "wrong_issuer"
+    BAD_CLAIM = "bad_claim"
+    MALFORMED = "malformed"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+
+
+class ReadingOutcome(ClosedSet):
+    """Whether a source of keys could be read."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
 class Signal(ClosedSet):
     """A kind of telemetry that can be exported over OTLP."""
 

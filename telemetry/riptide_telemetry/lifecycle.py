@@ -15,11 +15,13 @@ if TYPE_CHECKING:
         DropReason,
         ErrorType,
         PublishOutcome,
+        ReadingOutcome,
         ReconnectionOutcome,
         RejectReason,
         ServicePart,
         Source,
         StreamProtocol,
+        TokenOutcome,
     )
 
 _UNTRACED = Tracing()
@@ -135,6 +137,12 @@ class Lifecycle:
 
     def part_failed(self, part: ServicePart) -> None:
         """Record a fault of the service's own. Any thread may call this, one thread for a part."""
+
+    def token_checked(self, outcome: TokenOutcome) -> None:
+        """Record what the check of a token found."""
+
+    def keys_read(self, outcome: ReadingOutcome) -> None:
+        """Record whether a source of the keys that verify tokens could be read."""
 
     def messages_unaccounted(self, count: int) -> None:
         """Record by how many messages a subscription breaks offered = sent + dropped + queued."""

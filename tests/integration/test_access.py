@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from websockets.exceptions import InvalidStatus
 
+from riptide_telemetry import catalog
 from tests import plain
 from tests.contract.consumers import TRANSPORTS
 from tests.issuer import SECRET, Issuer, bearer, jwk_set
@@ -281,10 +282,16 @@ def test_keys_rotate_and_an_issuer_that_is_away_locks_nobody_out(
         seen = server.requests
         wait_until(lambda: server.requests >= seen + 2)
         assert _publish(service, topic, bearer(old.token())) == 202
+        assert service.metric(catalog.KEY_READINGS.prometheus_name, outcome="failed") >= 1
+        assert service.metric(catalog.KEYS_AGE.prometheus_name) > 0
         server.status = 200
         server.publish(new)
         wait_until(lambda: _publish(service, topic, bearer(old.token())) == 401)
         assert _publish(service, topic, bearer(new.token())) == 202
+        checks = catalog.TOKEN_CHECKS.prometheus_name
+        assert service.metric(checks, outcome="accepted") >= 4
+        # An unknown key, before it was published and after it was withdrawn.
+        assert service.metric(checks, outcome="unknown_key") >= 2
 
 
 def test_metrics_and_health_can_have_a_port_of_their_own(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from operations.drill.certificates import make_certificate
 from tests import plain
-from tests.certificates import make_certificate
 from tests.contract.consumers import TRANSPORTS, RefusedError
 from tests.contract.raw import RawStream
 from tests.service import RIPTIDE, Service

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
+from operations.drill.certificates import make_certificate
 from riptide_telemetry import ServicePart
 from tests import faulty_service, plain
-from tests.certificates import make_certificate
 from tests.faulty_service import PLACES, SECRET
 from tests.service import Service
 from tests.waiting import DEADLINE_S, wait_until

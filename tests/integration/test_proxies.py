@@ -15,10 +15,10 @@ import orjson
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from operations.drill.certificates import make_certificate
 from operations.ports import free_port
 from tests import plain
 from tests.browser import open_browser, open_page
-from tests.certificates import make_certificate
 from tests.programs import require
 from tests.repository.sources import ROOT
 from tests.service import Service

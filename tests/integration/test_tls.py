@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 import ssl
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import httpx2
 import orjson
 import pytest
 
+from operations.drill.certificates import make_certificate
 from tests import plain
-from tests.certificates import make_certificate
 from tests.service import RIPTIDE, SERVING, Service
 from tests.slow_socket import slow_socket
 from tests.waiting import DEADLINE_S, wait_until
@@ -198,12 +200,15 @@ def test_a_renewed_certificate_is_served_on_all_ports_without_a_break_of_streams
     with old.stream("GET", service.topic("news")) as stream:
         pieces = stream.iter_bytes()
         assert b'"opened"' in next(pieces)
-        make_certificate(service.directory)
+        make_certificate(service.directory, valid_for=dt.timedelta(days=30))
         wait_until(lambda: "serving the renewed certificate" in service.log, lambda: service.log)
         renewed = ssl.create_default_context(cafile=service.certificate)
         with plain.client(verify=renewed) as client:
             service.client = client
             assert service.sample(b"riptide_streaming_memory_usage_bytes") > 0
+            expiry = service.sample(b"riptide_tls_certificate_expiry_timestamp_seconds")
+            assert expiry == pytest.approx(time.time() + 30 * 86400, abs=DEADLINE_S)
+            assert service.sample(b"riptide_tls_certificate_refused") == 0
             _publish(service, "news", "a message")
         while b"a message" not in next(pieces):
             pass

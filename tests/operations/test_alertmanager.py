@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -11,9 +11,14 @@ import yaml
 from operations.alertmanager import ALERTMANAGER, configuration
 from operations.alerts import alerts
 from operations.pace import Pace
+from operations.ports import free_port
 from operations.rules import Alert, labels_of
 from tests.programs import require
 from tests.repository.sources import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 FILE = ROOT / ALERTMANAGER
 ALL_ALERTS = [rule for group in alerts() for rule in group.rules if isinstance(rule, Alert)]
@@ -79,7 +84,32 @@ def test_the_less_urgent_an_alert_the_rarer_it_is_repeated() -> None:
         for route in _loaded()["route"]["routes"]
         if route["receiver"] != "dead-mans-switch"
     }
-    assert hours == {"page": "4h", "ticket": "1d", "log": "7d"}
+    assert hours == {"page": "4h", "ticket": "1d", "log": "5d"}
+
+
+def test_alertmanager_starts_with_the_configuration_and_warns_of_nothing(tmp_path: Path) -> None:
+    command = [
+        require("prometheus-alertmanager"),
+        f"--config.file={FILE}",
+        f"--storage.path={tmp_path}",
+        f"--web.listen-address=127.0.0.1:{free_port()}",
+        "--cluster.listen-address=",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as alertmanager:
+        assert alertmanager.stderr is not None
+        # The last thing that it says once it has looked at its configuration.
+        said = list(_until("TLS is disabled", alertmanager.stderr))
+        alertmanager.kill()
+    assert "Completed loading of configuration file" in "".join(said)
+    assert [line for line in said if "level=warn" in line or "level=error" in line] == []
+
+
+def _until(last: str, lines: Iterable[str]) -> Iterator[str]:
+    """Return the lines up to the one with this text."""
+    for line in lines:
+        yield line
+        if last in line:
+            return
 
 
 def test_no_secret_stands_in_the_file() -> None:

@@ -105,6 +105,7 @@ def test_what_is_to_be_set_before_the_rules_are_loaded_is_where_and_as_it_is_sai
         "CONNECTION_DURATION_P99",
         "ACTIVE_CONNECTIONS",
         "THROUGHPUT_LOW",
+        "CERTIFICATE_EXPIRY_WARNING",
         "RUNBOOKS",
         "DASHBOARD",
     }

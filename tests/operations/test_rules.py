@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import promql_parser
 import pytest
 import yaml
 
+from operations import thresholds
 from operations.alerts import alerts
 from operations.pace import Pace
 from operations.recording_rules import recording_rules
@@ -24,8 +25,12 @@ from tests.operations.vocabulary import (
     selected_metrics,
     unknown_words,
 )
-from tests.programs import require
+from tests.programs import require, require_promtool_3
 from tests.repository.sources import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 # Severity, `for`, and what the value is compared with.
 THE_TEN = {
@@ -42,7 +47,11 @@ THE_TEN = {
 }
 BEYOND = {
     "RiptideAbsent",
+    "RiptideCertificateExpiryCritical",
+    "RiptideCertificateExpiryWarning",
+    "RiptideCertificateRefused",
     "RiptideConnectionsNearLimit",
+    "RiptideConnectionsRejected",
     "RiptideDeliveryLatencyBudgetBurn",
     "RiptideDeliverySuccessBudgetBurn",
     "RiptideEventLoopLag",
@@ -50,15 +59,23 @@ BEYOND = {
     "RiptideExportsFailing",
     "RiptideIndicatorAbsent",
     "RiptideFault",
+    "RiptideKeysNotRead",
     "RiptideMessagesUnaccounted",
     "RiptideReconnectStorm",
     "RiptideRestartLoop",
     "RiptideSlowConsumerDisconnects",
     "RiptideTargetDown",
+    "RiptideTokensRefused",
     "RiptideWatchdog",
 }
 # Theirs is always the same.
-WITHOUT_VALUE = {"RiptideAbsent", "RiptideIndicatorAbsent", "RiptideTargetDown", "RiptideWatchdog"}
+WITHOUT_VALUE = {
+    "RiptideAbsent",
+    "RiptideCertificateRefused",
+    "RiptideIndicatorAbsent",
+    "RiptideTargetDown",
+    "RiptideWatchdog",
+}
 ALL_ALERTS = [rule for group in alerts() for rule in group.rules if isinstance(rule, Alert)]
 NAMES = sorted({alert.name for alert in ALL_ALERTS})
 TESTS = ROOT / "alert-rules" / "tests"
@@ -69,12 +86,17 @@ def _loaded(name: str) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def _promtool(*arguments: str) -> None:
-    done = subprocess.run(
-        [require("promtool"), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "FAILED" not in done.stdout
+@pytest.fixture(params=["promtool", "promtool3"])
+def promtool(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Run a promtool: that of Prometheus 2, and that of Prometheus 3, which the stack ships."""
+    program = require_promtool_3() if request.param == "promtool3" else require(request.param)
+
+    def run(*arguments: str) -> None:
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "FAILED" not in done.stdout + done.stderr
+
+    return run
 
 
 @pytest.mark.parametrize("name", THE_TEN)
@@ -157,13 +179,15 @@ def test_names_of_cases_are_sentences_and_said_once() -> None:
     assert all(re.match(r"Riptide\w+ (fires|is|adds) \w+", name) for name in names)
 
 
-def test_promtool_accepts_the_rules() -> None:
-    _promtool("check", "rules", "--lint-fatal", str(ROOT / RECORDING_RULES), str(ROOT / ALERTS))
+def test_promtool_accepts_the_rules(promtool: Callable[..., None]) -> None:
+    promtool("check", "rules", "--lint-fatal", str(ROOT / RECORDING_RULES), str(ROOT / ALERTS))
 
 
 @pytest.mark.parametrize("file", sorted(TESTS.iterdir()), ids=lambda file: file.stem)
-def test_alerts_fire_when_they_should_and_only_then(file: Any) -> None:
-    _promtool("test", "rules", str(file))
+def test_alerts_fire_when_they_should_and_only_then(
+    file: Path, promtool: Callable[..., None]
+) -> None:
+    promtool("test", "rules", str(file))
 
 
 def test_no_file_of_tests_is_left_of_an_alert_that_has_gone() -> None:
@@ -190,6 +214,11 @@ def test_recorded_names_say_level_metric_and_operations(group: Any) -> None:
 def test_rules_speak_only_of_what_exists(rule: dict[str, Any]) -> None:
     vocabulary = OF_ITSELF | of_catalog() | of_rules(ROOT / RECORDING_RULES)
     assert unknown_words(rule["expr"], vocabulary) == []
+
+
+def test_a_duration_that_an_alert_compares_with_is_a_bound_and_so_counted_and_not_guessed() -> None:
+    assert thresholds.DELIVERY_LATENCY_TARGET in catalog.DELIVERY_LATENCY.bounds
+    assert thresholds.CONNECTION_DURATION_P99 in catalog.CONNECTION_DURATION.bounds
 
 
 def test_no_alert_uses_the_ratios_that_are_for_people_to_look_at() -> None:

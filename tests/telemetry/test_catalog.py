@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from riptide_telemetry import catalog
@@ -73,6 +75,34 @@ def test_label_sets_are_all_combinations_of_the_closed_values() -> None:
 
 def test_durations_of_connections_have_the_bounds_of_the_contract() -> None:
     assert catalog.CONNECTION_DURATION.bounds == CONTRACT_DURATION_BOUNDS
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        each
+        for each in CATALOG
+        # Of the two others, the bounds are the contract's.
+        if each.bounds and each not in {catalog.CONNECTION_DURATION, catalog.STREAM_DURATION}
+    ],
+    ids=lambda definition: str(definition.name),
+)
+def test_no_percentile_of_a_latency_is_further_off_than_by_a_factor_of_two_and_a_half(
+    definition: MetricDefinition,
+) -> None:
+    assert definition.unit == "s"
+    for below, bound in itertools.pairwise(definition.bounds):
+        assert bound <= 2.5 * below, (below, bound)
+
+
+def test_the_bounds_of_latencies_that_there_were_have_stayed() -> None:
+    latency = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5}
+    latency |= {1, 2.5, 5, 10, 60, 600, 3600, 86400}
+    wait = {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60}
+    assert latency <= set(catalog.DELIVERY_LATENCY.bounds)
+    assert wait <= set(catalog.WRITE_WAIT.bounds)
+    assert wait <= set(catalog.LOG_APPEND_DURATION.bounds)
+    assert set(CONTRACT_DURATION_BOUNDS) <= set(catalog.TIME_TO_FIRST_MESSAGE.bounds)
 
 
 def test_a_topic_is_a_label_only_of_the_metrics_that_an_allow_list_feeds() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def make_gate(settings: Settings, lifecycle: Lifecycle) -> Gate:
     """Return the gate, which requires tokens if any key source is configured."""
     return Gate(
-        _make_verifier(settings) if has_access_control(settings) else None,
+        _make_verifier(settings, lifecycle) if has_access_control(settings) else None,
         TokenPlaces(settings.token_cookie, settings.token_in_query),
         _make_hosts(settings),
         Origins(settings.allowed_origins),
@@ -37,7 +37,7 @@ def _make_hosts(settings: Settings) -> Hosts:
     return Hosts(settings.allowed_hosts)
 
 
-def _make_verifier(settings: Settings) -> TokenVerifier:
+def _make_verifier(settings: Settings, lifecycle: Lifecycle) -> TokenVerifier:
     # Imported here, so that a service that requires no tokens does not load the cryptography.
     from riptide.access.keyring import Keyring  # noqa: PLC0415  # as above
     from riptide.access.sources import JwksFile, JwksUrl, KeySource, SecretFile  # noqa: PLC0415  # as above
@@ -51,7 +51,7 @@ def _make_verifier(settings: Settings) -> TokenVerifier:
     if settings.jwks_url is not None:
         sources.append(JwksUrl(settings.jwks_url))
     return TokenVerifier(
-        Keyring(sources, settings.keys_refresh_seconds),
+        Keyring(sources, settings.keys_refresh_seconds, lifecycle=lifecycle),
         audience=settings.token_audience,
         issuer=settings.token_issuer,
         leeway_s=settings.token_leeway_seconds,

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from riptide.access.credentials import credentials_of
 from riptide.access.grants import Action
 from riptide.access.identity import ANYONE, Identity
-from riptide.errors import ForbiddenError, ProblemError, UnauthenticatedError
+from riptide.errors import (
+    ForbiddenError,
+    KeysUnavailableError,
+    ProblemError,
+    UnauthenticatedError,
+)
+from riptide_telemetry import TokenOutcome
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -55,6 +61,10 @@ class Gate:
         if self._verifier is not None:
             await self._verifier.keyring.run()
 
+    def keys_age_s(self) -> float:
+        """Return for how long a source of keys has not been read; 0 if no tokens are required."""
+        return 0.0 if self._verifier is None else self._verifier.keyring.age_s()
+
     async def admit_consumer(self, scope: Scope, protocol: StreamProtocol, topic: str) -> Identity:
         """Return the identity of a client that wants to read the topic.
 
@@ -88,7 +98,8 @@ class Gate:
         """Return the identity of a client that wants to list the topics that it may read.
 
         Raises:
-            ProblemError: the client may read no topic. Only ``http.server.*`` counts the refusal.
+            ProblemError: the client may read no topic. Only ``http.server.*`` counts the refusal,
+                besides the check of the token.
 
         """
         self._hosts.check(scope)
@@ -134,4 +145,14 @@ class Gate:
                 "a token in the query is not accepted here: send it as Authorization: Bearer TOKEN",
                 error="invalid_request",
             )
-        return await self._verifier.verify(credentials.token)
+        return await self._check(self._verifier, credentials.token)
+
+    async def _check(self, verifier: TokenVerifier, token: str) -> Identity:
+        try:
+            identity = await verifier.verify(token)
+        except (UnauthenticatedError, KeysUnavailableError) as refusal:
+            if refusal.token_outcome is not None:
+                self._lifecycle.token_checked(refusal.token_outcome)
+            raise
+        self._lifecycle.token_checked(TokenOutcome.ACCEPTED)
+        return identity

@@ -12,6 +12,7 @@ from riptide.access.grants import CLAIM, parse_grants
 from riptide.access.identity import ANYONE, Identity
 from riptide.access.keys import ALGORITHMS
 from riptide.errors import UnauthenticatedError
+from riptide_telemetry import TokenOutcome
 
 if TYPE_CHECKING:
     from riptide.access.keyring import Keyring
@@ -21,11 +22,20 @@ MAX_LENGTH = 8192
 # a publisher sends the same token each time.
 REMEMBERED = 1024
 INVALID = "invalid_token"
-REFUSALS: dict[type[Exception], str] = {
-    jwt.ExpiredSignatureError: "it has expired: get a new one",
-    jwt.ImmatureSignatureError: "it is not valid yet: check the clocks",
-    jwt.InvalidAudienceError: "it is meant for another audience, see RIPTIDE_TOKEN_AUDIENCE",
-    jwt.InvalidIssuerError: "it comes from another issuer, see RIPTIDE_TOKEN_ISSUER",
+REFUSALS: dict[type[Exception], tuple[TokenOutcome, str]] = {
+    jwt.ExpiredSignatureError: (TokenOutcome.EXPIRED, "it has expired: get a new one"),
+    jwt.ImmatureSignatureError: (
+        TokenOutcome.NOT_YET_VALID,
+        "it is not valid yet: check the clocks",
+    ),
+    jwt.InvalidAudienceError: (
+        TokenOutcome.WRONG_AUDIENCE,
+        "it is meant for another audience, see RIPTIDE_TOKEN_AUDIENCE",
+    ),
+    jwt.InvalidIssuerError: (
+        TokenOutcome.WRONG_ISSUER,
+        "it comes from another issuer, see RIPTIDE_TOKEN_ISSUER",
+    ),
 }
 
 
@@ -53,7 +63,7 @@ class TokenVerifier:
 
         """
         if len(token) > MAX_LENGTH:
-            raise _invalid(f"it is longer than {MAX_LENGTH} characters")
+            raise _invalid(TokenOutcome.MALFORMED, f"it is longer than {MAX_LENGTH} characters")
         digest = hashlib.sha256(token.encode()).digest()
         reading, identity = self._verified.get(digest, (-1, ANYONE))
         if reading == self.keyring.readings and time.time() < identity.expires_at:
@@ -69,13 +79,16 @@ class TokenVerifier:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError):
-            raise _invalid("it is not a JSON Web Token") from None
+            raise _invalid(TokenOutcome.MALFORMED, "it is not a JSON Web Token") from None
         algorithm, key_id = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in ALGORITHMS.values():
-            raise _invalid(f"it has to be signed by {', '.join(ALGORITHMS.values())}")
+            raise _invalid(
+                TokenOutcome.UNKNOWN_ALGORITHM,
+                f"it has to be signed by {', '.join(ALGORITHMS.values())}",
+            )
         keys = await self.keyring.find(algorithm, key_id)
         if not keys:
-            raise _invalid("it is signed by a key that is not known here")
+            raise _invalid(TokenOutcome.UNKNOWN_KEY, "it is signed by a key that is not known here")
         for key in keys:
             # Several keys may have no id, so each is tried.
             try:
@@ -84,7 +97,9 @@ class TokenVerifier:
                 continue
             except jwt.PyJWTError as error:
                 raise _refusal(error) from None
-        raise _invalid("its signature is not of a key that is trusted here")
+        raise _invalid(
+            TokenOutcome.BAD_SIGNATURE, "its signature is not of a key that is trusted here"
+        )
 
     def _identify(self, token: str, algorithm: str, material: Any) -> Identity:
         claims = self._jwt.decode(
@@ -100,20 +115,22 @@ class TokenVerifier:
         try:
             grants = parse_grants(claims.get(CLAIM))
         except ValueError as error:
-            raise _invalid(str(error)) from None
+            raise _invalid(TokenOutcome.BAD_CLAIM, str(error)) from None
         return Identity(
             str(claims.get("sub", "")), grants, float(int(claims["exp"])) + self._leeway_s
         )
 
 
 def _refusal(error: jwt.PyJWTError) -> UnauthenticatedError:
-    for kind, meaning in REFUSALS.items():
+    for kind, (outcome, meaning) in REFUSALS.items():
         if isinstance(error, kind):
-            return _invalid(meaning)
+            return _invalid(outcome, meaning)
     if isinstance(error, jwt.MissingRequiredClaimError):
-        return _invalid(f"it has no claim {error.claim!r}")
-    return _invalid("it is malformed")
+        return _invalid(TokenOutcome.BAD_CLAIM, f"it has no claim {error.claim!r}")
+    return _invalid(TokenOutcome.MALFORMED, "it is malformed")
 
 
-def _invalid(why: str) -> UnauthenticatedError:
-    return UnauthenticatedError(f"the token is not accepted: {why}", error=INVALID)
+def _invalid(outcome: TokenOutcome, why: str) -> UnauthenticatedError:
+    return UnauthenticatedError(
+        f"the token is not accepted: {why}", error=INVALID, token_outcome=outcome
+    )

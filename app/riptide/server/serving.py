@@ -16,9 +16,9 @@ from riptide.main import make_app, make_metrics_app
 from riptide.process.background import beside
 from riptide.server.http_limits import LimitedConfig, RequestLimits
 from riptide.server.protocols import StreamingHttpProtocol, StreamingWebSocketProtocol
-from riptide.server.tls import follow_renewals
+from riptide.server.tls import CertificateState, follow_renewals
 from riptide.server.write_timeout import enforce_write_timeout
-from riptide_telemetry import ServicePart
+from riptide_telemetry import ServicePart, catalog
 
 if TYPE_CHECKING:
     import socket
@@ -185,8 +185,15 @@ def _background(
     }
     if tls is not None:
         contexts = [each.config.ssl for each in servers if each.config.ssl is not None]
+        certificate = CertificateState.at_the_start(tls)
+        service.telemetry.observe(
+            {
+                catalog.CERTIFICATE_EXPIRY: lambda: certificate.expires_at,
+                catalog.CERTIFICATE_REFUSED: lambda: certificate.refused,
+            }
+        )
         background[ServicePart.CERTIFICATE_RENEWAL] = functools.partial(
-            follow_renewals, tls, contexts
+            follow_renewals, tls, contexts, certificate
         )
     return background
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.errors import KeyFileError
@@ -30,6 +31,23 @@ class Tls(NamedTuple):
         """Return a value that changes when a file changes, appears or goes; links are followed."""
         return [_version(file) for file in (self.certificate, self.key) if file is not None]
 
+    def expires_at(self) -> float:
+        """Return the Unix time at which the first certificate of the file expires.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it has no certificate, or one that cannot be read.
+
+        """
+        # Imported here, so that a service without TLS and tokens does not load the cryptography.
+        from cryptography import x509  # noqa: PLC0415  # as above
+
+        try:
+            chain = x509.load_pem_x509_certificates(self.certificate.read_bytes())
+        except ValueError:
+            raise ValueError("it holds no certificate that can be read") from None
+        return min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
+
     def load_into(self, *contexts: ssl.SSLContext) -> None:
         """Load the files into the contexts, for new connections, or change nothing.
 
@@ -41,6 +59,33 @@ class Tls(NamedTuple):
         for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *contexts):
             # Without this argument, OpenSSL asks for an encrypted key's password at a terminal.
             context.load_cert_chain(self.certificate, self.key, password="")
+
+
+@dataclass(slots=True)
+class CertificateState:
+    """What metrics show of the certificate that is served.
+
+    ``expires_at`` is a Unix time. ``refused`` says that a renewed certificate cannot be served.
+    """
+
+    expires_at: float
+    refused: bool = False
+
+    @classmethod
+    def at_the_start(cls, tls: Tls) -> CertificateState:
+        """Return the state of the certificate with which the service starts.
+
+        Raises:
+            KeyFileError: the certificate cannot be read.
+
+        """
+        try:
+            return cls(tls.expires_at())
+        except (OSError, ValueError) as error:
+            raise KeyFileError(
+                f"cannot tell when the certificate {tls.certificate} expires ({error}): "
+                "check RIPTIDE_TLS_CERTIFICATE"
+            ) from None
 
 
 def _version(file: Path) -> tuple[int, int, int] | None:
@@ -65,8 +110,14 @@ def tls_of(settings: Settings) -> Tls | None:
     return None
 
 
-async def follow_renewals(tls: Tls, contexts: Sequence[ssl.SSLContext]) -> None:
-    """Load renewed files until cancelled. Open connections keep the certificate that they have."""
+async def follow_renewals(
+    tls: Tls, contexts: Sequence[ssl.SSLContext], state: CertificateState | None = None
+) -> None:
+    """Load renewed files until cancelled. Open connections keep the certificate that they have.
+
+    ``state`` is kept up to date.
+    """
+    state = state or CertificateState(0)
     known = tls.version()
     while True:
         await asyncio.sleep(CHECK_INTERVAL_S)
@@ -77,12 +128,15 @@ async def follow_renewals(tls: Tls, contexts: Sequence[ssl.SSLContext]) -> None:
         # change.
         known = found
         try:
+            expires_at = tls.expires_at()
             tls.load_into(*contexts)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            state.refused = True
             logger.warning(
                 "the renewed certificate %s cannot be served (%s): the one before it still is",
                 tls.certificate,
-                error.strerror or error,
+                getattr(error, "strerror", None) or error,
             )
         else:
+            state.expires_at, state.refused = expires_at, False
             logger.info("serving the renewed certificate %s", tls.certificate)

@@ -49,6 +49,13 @@ _BY_PROTOCOL_AND_KEY: dict[MetricDefinition, str] = {
     catalog.STREAMS_ENDED: "streams_ended",
     catalog.ERRORS: "errors",
 }
+# Attributes of ``StreamingMetrics`` that are mappings by the value of the only label.
+_BY_KEY: dict[MetricDefinition, str] = {
+    catalog.FAULTS: "faults",
+    catalog.MESSAGES_PUBLISHED: "published",
+    catalog.TOKEN_CHECKS: "token_checks",
+    catalog.KEY_READINGS: "key_readings",
+}
 # Attributes of ``TopicMetrics``.
 _BY_TOPIC: dict[MetricDefinition, str] = {
     catalog.TOPIC_ACTIVE_CONNECTIONS: "active",
@@ -62,11 +69,6 @@ _BY_SIGNAL: dict[MetricDefinition, Callable[[ExportHealth], float]] = {
     catalog.EXPORT_FAILURES: lambda health: health.failures,
     catalog.EXPORT_LAST_SUCCESS: lambda health: health.last_success,
     catalog.EXPORT_QUEUE_SIZE: lambda health: health.queue_size(),
-}
-# Of the whole service, by the one label of the metric.
-_BY_KEY: dict[MetricDefinition, str] = {
-    catalog.FAULTS: "faults",
-    catalog.MESSAGES_PUBLISHED: "published",
 }
 _HISTOGRAMS_BY_PROTOCOL: dict[MetricDefinition, str] = {
     catalog.CONNECTION_DURATION: "connection_duration",

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from riptide_telemetry.batch import MessageBatch
-    from riptide_telemetry.labels import RejectReason, ServicePart, StreamProtocol
+    from riptide_telemetry.labels import (
+        ReadingOutcome,
+        RejectReason,
+        ServicePart,
+        StreamProtocol,
+        TokenOutcome,
+    )
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 logger = logging.getLogger("riptide.stream")
@@ -81,6 +87,16 @@ class ServiceRecorder(Lifecycle):
     def part_failed(self, part: ServicePart) -> None:
         """Count the fault."""
         self.metrics.faults[part] += 1
+
+    @guarded
+    def token_checked(self, outcome: TokenOutcome) -> None:
+        """Count the check."""
+        self.metrics.token_checks[outcome] += 1
+
+    @guarded
+    def keys_read(self, outcome: ReadingOutcome) -> None:
+        """Count the reading."""
+        self.metrics.key_readings[outcome] += 1
 
     @guarded
     def messages_unaccounted(self, count: int) -> None:

@@ -10,7 +10,14 @@ import time
 from typing import TYPE_CHECKING
 
 from riptide_telemetry import catalog
-from riptide_telemetry.labels import CloseReason, PublishOutcome, ServicePart, StreamProtocol
+from riptide_telemetry.labels import (
+    CloseReason,
+    PublishOutcome,
+    ReadingOutcome,
+    ServicePart,
+    StreamProtocol,
+    TokenOutcome,
+)
 from riptide_telemetry.state.bucket_histogram import BucketHistogram
 from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
 from riptide_telemetry.state.sliding_window import SlidingWindow, Totals
@@ -49,6 +56,8 @@ class StreamingMetrics:
         self.websocket = self.by_protocol[StreamProtocol.WEBSOCKET]
         self.published = dict.fromkeys(PublishOutcome, 0)
         self.log_append_duration = BucketHistogram(catalog.LOG_APPEND_DURATION.bounds)
+        self.token_checks = dict.fromkeys(TokenOutcome, 0)
+        self.key_readings = dict.fromkeys(ReadingOutcome, 0)
         self.unaccounted = 0
         self.faults = dict.fromkeys(ServicePart, 0)
 

@@ -15,7 +15,7 @@ from riptide.access.keys import secret_key
 from riptide.access.origins import Origins
 from riptide.access.tokens import TokenVerifier
 from riptide.errors import ForbiddenError, KeysUnavailableError, OriginError, UnauthenticatedError
-from riptide_telemetry import PublishOutcome, RejectReason, StreamProtocol
+from riptide_telemetry import PublishOutcome, RejectReason, StreamProtocol, TokenOutcome
 from tests.app.access.test_tokens import Fixed
 from tests.asgi import http_scope, websocket_scope
 from tests.issuer import SECRET, Issuer, bearer
@@ -164,6 +164,35 @@ async def test_without_keys_nobody_is_let_in_and_it_is_counted(recorder: Recorde
     assert recorder.of("connection_rejected", "protocol", "reason") == [
         (StreamProtocol.SSE, RejectReason.UNAUTHENTICATED)
     ]
+    assert recorder.of("token_checked", "outcome") == [(TokenOutcome.KEYS_UNAVAILABLE,)]
+
+
+async def test_each_check_of_a_token_is_counted_once_whoever_sent_it_and_however_it_ended(
+    gate: Gate, open_gate: Gate, recorder: Recorder
+) -> None:
+    """No check is missing: not that of a token known already, nor of a token without the grant."""
+    header = _by_header({"publish": ["b"], "subscribe": ["b"]})
+    await gate.admit_publisher(_post(header), "b")
+    await gate.admit_publisher(_post(header), "b")
+    with pytest.raises(ForbiddenError):
+        await gate.admit_consumer(_get(header), StreamProtocol.SSE, "a")
+    with pytest.raises(UnauthenticatedError):
+        await gate.admit_lister(_get(("Authorization", "Bearer bad")))
+    # Neither is a check of a token.
+    with pytest.raises(UnauthenticatedError):
+        await gate.admit_publisher(_post(), "b")
+    await open_gate.admit_publisher(_post(header), "b")
+    outcomes = [outcome for (outcome,) in recorder.of("token_checked", "outcome")]
+    assert outcomes == [TokenOutcome.ACCEPTED] * 3 + [TokenOutcome.MALFORMED]
+
+
+async def test_the_age_of_keys_is_that_of_the_keyring_and_0_without_one(
+    gate: Gate, open_gate: Gate
+) -> None:
+    assert open_gate.keys_age_s() == 0
+    assert gate._verifier is not None
+    gate._verifier.keyring._clock = lambda: math.inf
+    assert gate.keys_age_s() == math.inf
 
 
 async def test_who_may_read_some_topics_may_list_them_and_refusals_are_no_streams(

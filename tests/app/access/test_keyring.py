@@ -5,9 +5,13 @@ import logging
 
 import pytest
 
+from riptide.access import keyring as keyring_module
 from riptide.access.keyring import Keyring
 from riptide.access.keys import Key
 from riptide.errors import KeyFileError, KeysUnavailableError
+from riptide_telemetry import ReadingOutcome
+from riptide_telemetry.testing import ManualClock
+from tests.app.recorder import Recorder
 from tests.waiting import eventually, turns
 
 ONE, TWO = Key("one", "ES256", None), Key("two", "ES256", None)
@@ -127,3 +131,49 @@ async def test_a_file_without_keys_keeps_the_service_from_starting(
     source.fault = fault
     with pytest.raises(KeyFileError, match=f"a source has no keys .*{why}"):
         await Keyring([source], 60).open()
+
+
+async def test_every_reading_is_counted_and_the_keys_grow_older_until_each_source_is_read() -> None:
+    recorder, clock = Recorder(), ManualClock()
+    steady, failing = Source(ONE), Source(TWO)
+    steady.name, failing.name = "steady", "failing"
+    failing.fault = OSError("down")
+    keyring = Keyring([steady, failing], 60, 0, recorder.lifecycle, clock.seconds)
+    clock.advance(5)
+    await keyring.open()
+    # Never read: as old as the keyring.
+    assert keyring.age_s() == 5
+    clock.advance(10)
+    failing.fault = None
+    await keyring.find("ES256", "three")
+    assert keyring.age_s() == 0
+    clock.advance(20)
+    failing.fault = ValueError("no keys")
+    await keyring.find("ES256", "three")
+    assert keyring.age_s() == 20
+    succeeded, failed = ReadingOutcome.SUCCEEDED, ReadingOutcome.FAILED
+    read = [outcome for (outcome,) in recorder.of("keys_read", "outcome")]
+    assert read == [succeeded, failed, succeeded, succeeded, succeeded, failed]
+
+
+def test_keys_without_a_source_have_no_age() -> None:
+    assert Keyring([], 60).age_s() == 0
+
+
+async def test_a_source_that_fails_is_tried_again_soon_however_rarely_keys_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keyring_module, "RETRY_READING_S", 0.01)
+    source = Source(ONE)
+    keyring = Keyring([source], 0.01)
+    await keyring.open()
+    running = asyncio.create_task(keyring.run())
+    source.fault = OSError("down")
+    await eventually(lambda: source.reads > 2)
+    # From now on a reading that succeeds is followed by a day without one.
+    keyring._refresh_s = 86400
+    before = source.reads
+    await eventually(lambda: source.reads > before + 2)
+    source.fault, source.keys = None, [TWO]
+    await eventually(lambda: keyring._matching("ES256", "two"))
+    running.cancel()

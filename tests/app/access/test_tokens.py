@@ -20,6 +20,7 @@ from riptide.access.keyring import Keyring
 from riptide.access.keys import Key, parse_jwk_set, secret_key
 from riptide.access.tokens import MAX_LENGTH, TokenVerifier
 from riptide.errors import UnauthenticatedError
+from riptide_telemetry import TokenOutcome
 from tests.issuer import ALGORITHMS, ASYMMETRIC, SECRET, Issuer, jwk_set
 
 if TYPE_CHECKING:
@@ -115,21 +116,21 @@ async def test_an_algorithm_that_is_not_ours_is_refused(algorithm: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("claims", "why"),
+    ("claims", "why", "outcome"),
     [
-        ({"exp": lambda: time.time() - 5}, "expired"),
-        ({"exp": None}, "no claim 'exp'"),
-        ({"exp": "soon"}, "malformed"),
-        ({"exp": 1e999}, "malformed"),
-        ({"nbf": lambda: time.time() + 60}, "not valid yet"),
-        ({"iat": lambda: time.time() + 60}, "not valid yet"),
-        ({"aud": "another service"}, "another audience"),
-        ({"sub": 7}, "malformed"),
-        ({"riptide": ["*"]}, "claim 'riptide' is not an object"),
+        ({"exp": lambda: time.time() - 5}, "expired", TokenOutcome.EXPIRED),
+        ({"exp": None}, "no claim 'exp'", TokenOutcome.BAD_CLAIM),
+        ({"exp": "soon"}, "malformed", TokenOutcome.MALFORMED),
+        ({"exp": 1e999}, "malformed", TokenOutcome.MALFORMED),
+        ({"nbf": lambda: time.time() + 60}, "not valid yet", TokenOutcome.NOT_YET_VALID),
+        ({"iat": lambda: time.time() + 60}, "not valid yet", TokenOutcome.NOT_YET_VALID),
+        ({"aud": "another service"}, "another audience", TokenOutcome.WRONG_AUDIENCE),
+        ({"sub": 7}, "malformed", TokenOutcome.MALFORMED),
+        ({"riptide": ["*"]}, "claim 'riptide' is not an object", TokenOutcome.BAD_CLAIM),
     ],
 )
 async def test_a_token_whose_claims_do_not_hold_is_told_why(
-    claims: dict[str, Any], why: str
+    claims: dict[str, Any], why: str, outcome: TokenOutcome
 ) -> None:
     issuer = Issuer()
     verifier = await _verifier(issuer)
@@ -137,6 +138,24 @@ async def test_a_token_whose_claims_do_not_hold_is_told_why(
     with pytest.raises(UnauthenticatedError, match=why) as caught:
         await verifier.verify(issuer.token(**made))
     assert 'error="invalid_token"' in caught.value.headers()["WWW-Authenticate"]
+    assert caught.value.token_outcome is outcome
+
+
+async def test_every_refusal_of_a_token_has_an_outcome_to_be_counted_by() -> None:
+    issuer, other = Issuer("ES256"), Issuer("ES256")
+    verifier = await _verifier(issuer, issuer="https://id.example")
+    unknown = Issuer("ES256", "key-2")
+    for token, outcome in {
+        "x" * (MAX_LENGTH + 1): TokenOutcome.MALFORMED,
+        "no token": TokenOutcome.MALFORMED,
+        f"{_segment({'alg': 'none'})}.{_segment({})}.": TokenOutcome.UNKNOWN_ALGORITHM,
+        unknown.token(): TokenOutcome.UNKNOWN_KEY,
+        other.token(): TokenOutcome.BAD_SIGNATURE,
+        issuer.token(iss="https://evil.example"): TokenOutcome.WRONG_ISSUER,
+    }.items():
+        with pytest.raises(UnauthenticatedError) as caught:
+            await verifier.verify(token)
+        assert caught.value.token_outcome is outcome
 
 
 async def test_audience_and_issuer_are_checked_where_they_are_set() -> None:

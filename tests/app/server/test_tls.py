@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import socket
 import ssl
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from operations.drill.certificates import make_certificate
 from riptide.errors import KeyFileError
 from riptide.server import tls
-from riptide.server.tls import Tls, follow_renewals, tls_of
+from riptide.server.tls import CertificateState, Tls, follow_renewals, tls_of
 from riptide.settings.settings import Settings
-from tests.certificates import make_certificate
 from tests.waiting import DEADLINE_S, eventually
 
 if TYPE_CHECKING:
@@ -62,12 +64,50 @@ def _shown(context: ssl.SSLContext) -> bytes | None:
 @contextlib.asynccontextmanager
 async def _followed(
     served: Tls, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[None]:
+) -> AsyncIterator[CertificateState]:
     monkeypatch.setattr(tls, "CHECK_INTERVAL_S", 0.01)
-    following = asyncio.create_task(follow_renewals(served, [context]))
+    state = CertificateState.at_the_start(served)
+    following = asyncio.create_task(follow_renewals(served, [context], state))
     await asyncio.sleep(0)
-    yield
+    yield state
     following.cancel()
+
+
+async def test_metrics_show_the_expiry_of_what_is_served_and_that_a_renewal_is_refused(
+    served: Tls, context: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _followed(served, context, monkeypatch) as state:
+        first = state.expires_at
+        assert first == pytest.approx(time.time() + 3600, abs=DEADLINE_S)
+        (tmp_path / "other").mkdir()
+        other, _ = make_certificate(tmp_path / "other", valid_for=dt.timedelta(days=9))
+        other.replace(served.certificate)
+        await eventually(lambda: state.refused)
+        assert state.expires_at == first
+        make_certificate(tmp_path, valid_for=dt.timedelta(days=30))
+        await eventually(lambda: not state.refused)
+        assert state.expires_at == pytest.approx(first + 29 * 86400 + 23 * 3600, abs=DEADLINE_S)
+
+
+def test_of_a_chain_the_certificate_that_expires_first_counts(tmp_path: Path, served: Tls) -> None:
+    (tmp_path / "issuer").mkdir()
+    issuer, _ = make_certificate(tmp_path / "issuer", valid_for=dt.timedelta(minutes=1))
+    leaf = served.certificate.read_bytes()
+    expires_at = Tls(issuer, None).expires_at()
+    for chain in (leaf + issuer.read_bytes(), issuer.read_bytes() + leaf):
+        served.certificate.write_bytes(chain)
+        assert served.expires_at() == expires_at
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\xff\x00"])
+def test_a_certificate_that_says_no_expiry_ends_the_start_with_what_to_check(
+    served: Tls, content: bytes | None
+) -> None:
+    served.certificate.unlink()
+    if content is not None:
+        served.certificate.write_bytes(content)
+    with pytest.raises(KeyFileError, match=r"expires .*check RIPTIDE_TLS_CERTIFICATE"):
+        CertificateState.at_the_start(served)
 
 
 async def test_a_renewed_certificate_is_served_and_open_connections_go_on(

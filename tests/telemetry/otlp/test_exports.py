@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from operations.drill.certificates import make_certificate
 from riptide_telemetry import MessageBatch, catalog
 from riptide_telemetry.catalog import Kind
 from riptide_telemetry.labels import Signal, Source, StreamProtocol
@@ -18,7 +19,6 @@ from riptide_telemetry.otlp.exports import Exports, PushingReader
 from riptide_telemetry.providers import Telemetry, start_telemetry
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.export_health import ExportHealth
-from tests.certificates import make_certificate
 from tests.otlp_receiver import HOUR_MS, OtlpReceiver, silent_endpoint
 from tests.waiting import DEADLINE_S
 

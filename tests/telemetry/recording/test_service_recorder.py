@@ -3,7 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from riptide_telemetry.batch import MessageBatch
-from riptide_telemetry.labels import PublishOutcome, RejectReason, StreamProtocol
+from riptide_telemetry.labels import (
+    PublishOutcome,
+    ReadingOutcome,
+    RejectReason,
+    StreamProtocol,
+    TokenOutcome,
+)
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 from riptide_telemetry.traces.tracing import Publishing, Tracing
@@ -20,10 +26,15 @@ def test_what_concerns_no_connection_is_counted_too(
     lifecycle.connection_rejected(StreamProtocol.SSE, RejectReason.DRAINING)
     lifecycle.messages_published(PublishOutcome.ACCEPTED, 7)
     lifecycle.log_appended(0.002)
+    lifecycle.token_checked(TokenOutcome.EXPIRED)
+    lifecycle.keys_read(ReadingOutcome.FAILED)
     value = telemetry.value
     assert value("riptide_streaming_connections_rejected_total", reason="draining") == 1
     assert value("riptide_streaming_messages_published_total", outcome="accepted") == 7
     assert value("riptide_log_append_duration_seconds") == 1
+    assert value("riptide_token_checks_total") == 1
+    assert value("riptide_token_checks_total", outcome="expired") == 1
+    assert value("riptide_key_readings_total", outcome="failed") == 1
     assert value("riptide_streaming_total_connections") == 0
 
 

@@ -1,4 +1,4 @@
-"""Certificates for services under test."""
+"""Certificates for services in drills and tests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from cryptography.x509.oid import NameOID
 if TYPE_CHECKING:
     from pathlib import Path
 
+_AN_HOUR = dt.timedelta(hours=1)
 
-def make_certificate(directory: Path, password: bytes | None = None) -> tuple[Path, Path]:
+
+def make_certificate(
+    directory: Path, password: bytes | None = None, *, valid_for: dt.timedelta = _AN_HOUR
+) -> tuple[Path, Path]:
     """Write a certificate for this machine, signed by itself, and its key; the key comes last."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "riptide test")])
@@ -26,8 +30,8 @@ def make_certificate(directory: Path, password: bytes | None = None) -> tuple[Pa
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
+        .not_valid_before(now - _AN_HOUR)
+        .not_valid_after(now + valid_for)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
             x509.SubjectAlternativeName(

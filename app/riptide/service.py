@@ -12,6 +12,7 @@ from riptide.admission.admission import Admission, Limits
 from riptide.errors import InvalidSettingsError
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
+from riptide.process.standard_error import dropped_lines
 from riptide.publishing.ingest import Ingest, PublishLimits
 from riptide.slow_consumers import parse_rules
 from riptide.storage.memory import MemoryLog
@@ -107,7 +108,7 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
         operators_token=operators_token,
         metrics_targets=metrics_targets,
     )
-    _show_gauges(service)
+    _show_numbers(service)
     return service
 
 
@@ -141,8 +142,8 @@ def _make_admission(settings: Settings) -> Admission:
     )
 
 
-def _show_gauges(service: Service) -> None:
-    """Let the metrics read the gauges from the parts that own them."""
+def _show_numbers(service: Service) -> None:
+    """Let the metrics read these numbers from the parts that own them."""
     hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
     service.telemetry.observe(
         {
@@ -150,6 +151,7 @@ def _show_gauges(service: Service) -> None:
             catalog.CONSUMER_LAG: hub.consumer_lag,
             catalog.DRAINING: lambda: streams.draining,
             catalog.EVENT_LOOP_LAG: service.event_loop_monitor.lag_seconds,
+            catalog.LOG_RECORDS_DROPPED: dropped_lines,
             catalog.LOG_SIZE: service.log.size_bytes,
             catalog.MEMORY_USAGE: lambda: (
                 hub.memory_bytes() + streams.memory_bytes() + bodies.held_bytes

@@ -360,6 +360,12 @@ EVENT_LOOP_LAG = MetricDefinition(
     "s",
     "Largest delay of a timer on the event loop in the last 15 seconds.",
 )
+LOG_RECORDS_DROPPED = MetricDefinition(
+    "riptide.log_records.dropped",
+    Kind.COUNTER,
+    "{record}",
+    "Log records that were not printed, because standard error did not take them.",
+)
 
 # Exports over OTLP. The series of a signal that is not exported stay 0.
 

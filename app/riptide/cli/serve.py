@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from riptide.cli.terminal import say
+
 if TYPE_CHECKING:
     from riptide.settings.reference import Entry
 
@@ -64,7 +66,7 @@ def serve(workers: int | None) -> None:
         settings = settings.model_copy(update={"workers": workers})
     configure_logs(settings.log_level, settings.log_format)
     for warning in unknown_variables():
-        click.echo(f"riptide: {warning}", err=True)
+        say(warning)
     if settings.workers > 1:
         supervise(settings)
     else:

@@ -41,7 +41,7 @@ def address_to_reach(host: str, port: int) -> tuple[str, int]:
     _, (address, port) = _resolve(host, port)
     ip = ipaddress.ip_address(address.partition("%")[0])
     if ip.is_unspecified:
-        return "127.0.0.1" if ip.version == 4 else "::1", port  # noqa: PLR2004  # of IP
+        return "127.0.0.1" if isinstance(ip, ipaddress.IPv4Address) else "::1", port
     return address, port
 
 

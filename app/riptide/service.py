@@ -108,7 +108,7 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
         operators_token=operators_token,
         metrics_targets=metrics_targets,
     )
-    _show_numbers(service)
+    _show_gauges(service)
     return service
 
 
@@ -142,8 +142,8 @@ def _make_admission(settings: Settings) -> Admission:
     )
 
 
-def _show_numbers(service: Service) -> None:
-    """Let the metrics read these numbers from the parts that own them."""
+def _show_gauges(service: Service) -> None:
+    """Let the metrics read the gauges, and a counter, from the parts that own them."""
     hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
     service.telemetry.observe(
         {

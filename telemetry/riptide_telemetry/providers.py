@@ -57,15 +57,15 @@ class Telemetry:
     _exports: Exports
     _riptide_metrics: RiptideMetrics | None
 
-    def observe(self, owned: Mapping[MetricDefinition, Callable[[], float]]) -> None:
-        """Read each metric from its function from now on (see ``RiptideMetrics.observe``).
+    def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
+        """Read each gauge from its function from now on (see ``RiptideMetrics.observe``).
 
         Raises:
             ValueError: a metric is not a gauge or a counter without labels.
 
         """
         if self._riptide_metrics is not None:
-            self._riptide_metrics.observe(owned)
+            self._riptide_metrics.observe(gauges)
 
     def shutdown(self) -> None:
         """Export what is left and stop. Blocks for at most 5 seconds."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from riptide.cli.errors import CommandError
+from riptide.cli.parameters import Seconds
 from riptide.cli.terminal import interruptible, write_stdout
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ Examples:
 @click.option(
     "--timeout",
     "limit_s",
-    type=click.FloatRange(min=0, min_open=True, max=threading.TIMEOUT_MAX),
+    type=Seconds(min=0, min_open=True, max=threading.TIMEOUT_MAX),
     default=3,
     show_default=True,
     metavar="SECONDS",

@@ -88,7 +88,7 @@ class RiptideMetrics:
         self._metrics = metrics
         self._export_health = export_health
         self._failing: set[MetricDefinition] = set()
-        self._owned: dict[MetricDefinition, Callable[[], float]] = {
+        self._gauges: dict[MetricDefinition, Callable[[], float]] = {
             catalog.ERROR_RATE: metrics.error_rate,
             catalog.HEALTH_RATIO: metrics.health_ratio,
             catalog.DELIVERY_RATIO: metrics.delivery_ratio,
@@ -103,26 +103,27 @@ class RiptideMetrics:
             elif definition.kind is not Kind.HISTOGRAM:
                 _register(meter, definition, self._observer(definition))
 
-    def observe(self, owned: Mapping[MetricDefinition, Callable[[], float]]) -> None:
-        """Read each metric from its function from now on. A metric without a function is 0.
+    def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
+        """Read each gauge from its function from now on. A gauge without a function is 0.
 
         The functions are called on a reader's thread and must not block. If one raises, or returns
-        NaN or infinity, only its metric is left out.
+        NaN or infinity, only its gauge is left out. A counter may be given as well, with a function
+        whose number never falls.
 
         Raises:
             ValueError: a metric is not a gauge or a counter without labels.
 
         """
-        for definition in owned:
+        for definition in gauges:
             if definition.kind not in {Kind.GAUGE, Kind.COUNTER} or definition.labels:
-                raise ValueError(f"{definition.name} is not a metric that an owner can provide")
-        self._owned |= owned
+                raise ValueError(f"{definition.name} is not a gauge that an owner can provide")
+        self._gauges |= gauges
 
-    def _single(self, definition: MetricDefinition) -> Series:
+    def _gauge(self, definition: MetricDefinition) -> Series:
         try:
-            value = _finite(self._owned.get(definition, lambda: 0)())
+            value = _finite(self._gauges.get(definition, lambda: 0)())
         except Exception:
-            # Logged once until the metric can be read again, and not with every scrape.
+            # Logged once until the gauge can be read again, and not with every scrape.
             if definition not in self._failing:
                 self._failing.add(definition)
                 logger.exception("%s could not be read", definition.name)
@@ -160,7 +161,7 @@ class RiptideMetrics:
                 ({"outcome": str(outcome)}, count)
                 for outcome, count in self._metrics.published.items()
             ]
-        return lambda: self._single(definition)
+        return lambda: self._gauge(definition)
 
     def _histograms(
         self,

@@ -71,7 +71,7 @@ def test_a_counter_without_labels_is_read_from_its_owner(telemetry: InMemoryTele
 def test_only_gauges_and_counters_without_labels_can_be_provided_by_owners(
     telemetry: InMemoryTelemetry, definition: MetricDefinition
 ) -> None:
-    with pytest.raises(ValueError, match="is not a metric that an owner"):
+    with pytest.raises(ValueError, match="is not a gauge"):
         telemetry.instruments.observe({definition: lambda: 1})
 
 

@@ -8,9 +8,11 @@ import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import termios
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from riptide_telemetry import catalog
 from tests import plain
 from tests.contract.raw import RawStream
 from tests.service import Service
-from tests.waiting import wait_until
+from tests.waiting import in_time, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +109,7 @@ async def _break_the_rules(service: Service, topic: str) -> None:
 async def _flood(service: PipedService, topic: str) -> None:
     """Fill the pipe, and cause records that find no room in it."""
     service.fill_pipe()
-    await asyncio.gather(*(_break_the_rules(service, topic) for _ in range(CLIENTS)))
+    await in_time(asyncio.gather(*(_break_the_rules(service, topic) for _ in range(CLIENTS))))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -159,3 +161,40 @@ def test_a_supervisor_whose_standard_error_nobody_reads_replaces_a_worker(
     os.kill(int(children.split()[0]), signal.SIGKILL)
     wait_until(lambda: len(targets()) == 2 and targets() - before)
     assert service.stop() == 0
+
+
+def test_an_exporter_that_fails_does_not_wait_for_standard_error_either(
+    start_piped: Callable[..., PipedService],
+) -> None:
+    handshakes = 0
+
+    def refuse() -> None:
+        nonlocal handshakes
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(1000)
+                    connection.sendall(b"this is not TLS")
+                handshakes += 1
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        try:
+            service = start_piped(
+                otel_traces_exporter="otlp",
+                otel_exporter_otlp_protocol="grpc",
+                otel_exporter_otlp_endpoint=f"https://127.0.0.1:{server.getsockname()[1]}",
+                otel_exporter_otlp_timeout=1000,
+                otel_bsp_schedule_delay=100,
+            )
+            service.fill_pipe()
+            service.publish("traced", "published")
+            wait_until(lambda: handshakes > 1)
+            assert service.stop() == 0
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    # The service has said itself that nothing reaches the collector, and gRPC nothing.
+    assert all("ssl_transport" not in line for line in service.log.splitlines())

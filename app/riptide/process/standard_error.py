@@ -167,7 +167,13 @@ class StandardError(io.TextIOBase):
 
 
 def never_wait(say_dropped: Callable[[int], str]) -> None:
-    """From now on, let nothing that this process writes to ``sys.stderr`` wait for its reader."""
+    """From now on, let nothing that this process writes to standard error wait for its reader.
+
+    gRPC writes to the descriptor itself, once for each TLS handshake that fails. It is told not to,
+    unless ``GRPC_VERBOSITY`` is set, as the service reports exports that fail: with a thread of
+    gRPC waiting in such a write, the process would never end.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if sys.stderr is None:
         # It was closed when the process started. The lowest descriptor that is free, most likely
         # its own, is taken, so that no file of the service becomes standard error.

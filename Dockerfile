@@ -17,12 +17,14 @@ ENV PATH=/opt/riptide/bin:$PATH \
     RIPTIDE_DATA_DIR=/data \
     RIPTIDE_HOST=0.0.0.0 \
     RIPTIDE_PORT=8080
-USER riptide
+# A number, so that Kubernetes can see that it is not root (runAsNonRoot).
+USER 10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-    CMD ["python", "-c", "import os, urllib.request as r; e = os.environ; r.urlopen('http://127.0.0.1:%s/healthz/live' % (e.get('RIPTIDE_METRICS_PORT') or e['RIPTIDE_PORT']), timeout=2)"]
+# Follows the settings: address, port, TLS and token.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=15s \
+    CMD ["riptide", "health"]
 # SIGTERM closes all streams before the process ends: set the container's grace period to more than
 # RIPTIDE_DRAIN_SECONDS.
 ENTRYPOINT ["riptide"]

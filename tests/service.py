@@ -66,13 +66,16 @@ class Service:
             name if name.startswith("OTEL_") else f"RIPTIDE_{name}": str(value)
             for name, value in self.settings.items()
         }
-        with (self.directory / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command, env=environment, cwd=self.directory, stderr=log, stdout=log
-            )
+        self.process = self._spawn(environment)
         match = wait_until(self._serving, lambda: f"the service serves: {self.log}")
         self.url = match[1]
         return self
+
+    def _spawn(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.directory / "log").open("wb") as log:
+            return subprocess.Popen(
+                self.command, env=environment, cwd=self.directory, stderr=log, stdout=log
+            )
 
     def _serving(self) -> re.Match[str] | None:
         match = SERVING.search(self.log)

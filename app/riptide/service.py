@@ -13,6 +13,7 @@ from riptide.errors import InvalidSettingsError
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
 from riptide.process.faults import Faults
+from riptide.process.standard_error import dropped_lines
 from riptide.publishing.ingest import Ingest, PublishLimits
 from riptide.slow_consumers import parse_rules
 from riptide.storage.memory import MemoryLog
@@ -148,7 +149,7 @@ def _make_admission(settings: Settings) -> Admission:
 
 
 def _show_gauges(service: Service) -> None:
-    """Let the metrics read the gauges from the parts that own them."""
+    """Let the metrics read the gauges, and a counter, from the parts that own them."""
     hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
     service.telemetry.observe(
         {
@@ -157,6 +158,7 @@ def _show_gauges(service: Service) -> None:
             catalog.DRAINING: lambda: streams.draining,
             catalog.EVENT_LOOP_LAG: service.event_loop_monitor.lag_seconds,
             catalog.KEYS_AGE: service.gate.keys_age_s,
+            catalog.LOG_RECORDS_DROPPED: dropped_lines,
             catalog.LOG_SIZE: service.log.size_bytes,
             catalog.MEMORY_USAGE: lambda: (
                 hub.memory_bytes() + streams.memory_bytes() + bodies.held_bytes

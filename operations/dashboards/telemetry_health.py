@@ -73,6 +73,15 @@ def _accounts() -> list[Panel]:
             span=THIRD,
         ),
         graph(
+            "Dropped Log Records",
+            "Log records that nobody got, because the reader of standard error was too slow or gone.",
+            "short",
+            Query(
+                f"increase({whole(catalog.LOG_RECORDS_DROPPED)}[$__rate_interval])", "{{instance}}"
+            ),
+            span=THIRD,
+        ),
+        graph(
             "Unaccounted Messages over Time",
             "Unaccounted messages of each instance. Log records at the time of a step say more.",
             "short",

@@ -381,6 +381,12 @@ FAULTS = MetricDefinition(
     "this one, and those of this process, which drains and ends after the first.",
     (Label("part", ServicePart),),
 )
+LOG_RECORDS_DROPPED = MetricDefinition(
+    "riptide.log_records.dropped",
+    Kind.COUNTER,
+    "{record}",
+    "Log records that were not printed, because standard error did not take them.",
+)
 
 # Tokens, the keys that verify them, and the certificate of TLS.
 

@@ -61,7 +61,7 @@ class Telemetry:
         """Read each gauge from its function from now on (see ``RiptideMetrics.observe``).
 
         Raises:
-            ValueError: a metric is not a gauge without labels.
+            ValueError: a metric is not a gauge or a counter without labels.
 
         """
         if self._riptide_metrics is not None:

@@ -169,7 +169,8 @@ def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
         "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
     (package / "settings").mkdir()
-    for name in ("settings/settings.py", "errors.py", "message.py", "slow_consumers.py"):
+    rooms = ("settings/settings.py", "settings/service_links.py")
+    for name in (*rooms, "errors.py", "message.py", "slow_consumers.py"):
         (package / name).write_text((ROOT / "app" / "riptide" / name).read_text())
     seen = _watch("riptide.bad", folders=[package], cwd=tmp_path)
     for deed in (

@@ -36,7 +36,8 @@ class OperatorsOnly:
             raise UnauthenticatedError(
                 "the operators' token is needed: send it as Authorization: Bearer TOKEN"
             )
-        if not secrets.compare_digest(given.strip().encode(), self._token):
+        # The bytes that were sent, which Starlette decodes as Latin-1 whatever they are.
+        if not secrets.compare_digest(given.encode("latin-1").strip(), self._token):
             raise UnauthenticatedError("this is not the operators' token", error="invalid_token")
         await self._app(scope, receive, send)
 

@@ -67,7 +67,7 @@ def line_encoder(encoding: str, *, as_text: bool) -> Callable[[bytes], bytes]:
     try:
         name = codecs.lookup(encoding).name
         keeps_ascii = _ASCII.decode(encoding, "replace") == _ASCII.decode("ascii")
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise CommandError(f"there is no encoding {encoding!r}: try utf-8 or latin-1") from None
     if not keeps_ascii:
         raise CommandError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import click
 
 from riptide.cli.errors import CommandError, Interrupted
+from riptide.cli.parameters import TEXT, Seconds
 from riptide.cli.service import open_client, token_option, url_option
 from riptide.cli.terminal import interruptible, say
 
@@ -48,7 +49,7 @@ class InputSource(NamedTuple):
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("topic")
+@click.argument("topic", type=TEXT)
 @click.argument("file", default="-")
 @click.option(
     "--format",
@@ -61,7 +62,11 @@ class InputSource(NamedTuple):
     "*.jsonl, otherwise lines.",
 )
 @click.option(
-    "--encoding", default="utf-8", show_default=True, help="Encoding of the input, like latin-1."
+    "--encoding",
+    type=TEXT,
+    default="utf-8",
+    show_default=True,
+    help="Encoding of the input, like latin-1.",
 )
 @click.option(
     "--skip",
@@ -72,7 +77,7 @@ class InputSource(NamedTuple):
 )
 @click.option(
     "--retry-for",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=30,
     show_default=True,
     metavar="SECONDS",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from riptide.cli.terminal import say
+
 if TYPE_CHECKING:
     from riptide.settings.reference import Entry
 
@@ -55,7 +57,7 @@ def serve(workers: int | None) -> None:
     RIPTIDE_DRAIN_SECONDS. The second signal ends the process at once.
     """
     from riptide.process.log_records import configure_logs  # noqa: PLC0415  # --help does not load the service
-    from riptide.settings.settings import load_settings, unknown_variables  # noqa: PLC0415  # loads pydantic
+    from riptide.settings.settings import ignored_variables, load_settings  # noqa: PLC0415  # loads pydantic
     from riptide.workers.single import serve_alone  # noqa: PLC0415  # loads uvicorn, Starlette and OpenTelemetry
     from riptide.workers.supervisor import supervise  # noqa: PLC0415  # as above
 
@@ -63,8 +65,8 @@ def serve(workers: int | None) -> None:
     if workers is not None:
         settings = settings.model_copy(update={"workers": workers})
     configure_logs(settings.log_level, settings.log_format)
-    for warning in unknown_variables():
-        click.echo(f"riptide: {warning}", err=True)
+    for warning in ignored_variables():
+        say(warning)
     if settings.workers > 1:
         supervise(settings)
     else:

@@ -9,6 +9,8 @@ from urllib.parse import quote, urlsplit
 
 import click
 
+from riptide.cli.parameters import TEXT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,16 +28,30 @@ Command = TypeVar("Command", bound="Callable[..., Any]")
 def _check_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:
     with contextlib.suppress(ValueError):  # such as a port that is no number
         parts = urlsplit(url)
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+        known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        if known and _is_understood(url):
             return url.rstrip("/")
     message = f"{url!r} is not the address of a service, give one like {DEFAULT_URL}"
     raise click.BadParameter(message)
+
+
+def _is_understood(url: str) -> bool:
+    """Return whether a URL is one to the client and to the resolver of host names as well."""
+    import httpx2  # noqa: PLC0415  # as in open_client
+
+    try:
+        # What getaddrinfo does, which refuses names with an empty or a long label.
+        httpx2.URL(url).raw_host.decode().encode("idna")
+    except (httpx2.InvalidURL, UnicodeError):
+        return False
+    return True
 
 
 def url_option(command: Command) -> Command:
     """Add ``--url``."""
     return click.option(
         "--url",
+        type=TEXT,
         envvar="RIPTIDE_URL",
         default=DEFAULT_URL,
         show_default=True,

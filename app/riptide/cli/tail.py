@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from riptide.cli.errors import Interrupted
+from riptide.cli.parameters import TEXT, Seconds
 from riptide.cli.service import open_client, token_option, url_option
 from riptide.cli.terminal import interruptible, say, stderr_is_terminal, write_stdout
 
@@ -25,7 +26,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("topic")
+@click.argument("topic", type=TEXT)
 @click.option(
     "--protocol",
     type=click.Choice(["sse", "ndjson", "websocket"]),
@@ -35,6 +36,7 @@ Examples:
 )
 @click.option(
     "--after",
+    type=TEXT,
     default="latest",
     show_default=True,
     metavar="latest|earliest|ID",
@@ -58,7 +60,7 @@ Examples:
 )
 @click.option(
     "--retry-for",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=60,
     show_default=True,
     metavar="SECONDS",

@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def say(text: str) -> None:
     """Write one line to standard error. Never raises; an empty text writes nothing."""
-    if text:
+    if text and sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader went away
             sys.stderr.write(f"riptide: {' '.join(text.split())}\n")
             sys.stderr.flush()
@@ -38,6 +38,8 @@ def write_stdout(data: bytes) -> None:
         CommandError: standard output cannot be written to.
 
     """
+    if sys.stdout is None:
+        raise CommandError("cannot write to standard output: it is closed")
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -50,7 +52,7 @@ def write_stdout(data: bytes) -> None:
 
 def abandon_stdout() -> None:
     """Discard buffered output, which the interpreter would fail to write when it exits."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

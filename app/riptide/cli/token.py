@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from riptide.cli.errors import CommandError
+from riptide.cli.parameters import TEXT
 from riptide.cli.terminal import write_stdout
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _check_patterns(
     metavar="PATTERN",
     help="Topics that the token's bearer may read; may be given several times.",
 )
-@click.option("--subject", metavar="NAME", help="Whose token it is (sub).")
+@click.option("--subject", type=TEXT, metavar="NAME", help="Whose token it is (sub).")
 @click.option(
     "--for",
     "lasts_s",
@@ -72,6 +73,7 @@ def _check_patterns(
 )
 @click.option(
     "--audience",
+    type=TEXT,
     envvar="RIPTIDE_TOKEN_AUDIENCE",
     show_envvar=True,
     metavar="NAME",
@@ -79,6 +81,7 @@ def _check_patterns(
 )
 @click.option(
     "--issuer",
+    type=TEXT,
     envvar="RIPTIDE_TOKEN_ISSUER",
     show_envvar=True,
     metavar="NAME",

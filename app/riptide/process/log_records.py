@@ -1,4 +1,7 @@
-"""Writes log records: one line each on standard error, and to another handler if there is one."""
+"""Writes log records: one line each on standard error, and to another handler if there is one.
+
+Nobody who logs waits for the reader of standard error (``standard_error.py``).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from riptide.process.log_record_limit import LogLimit
+from riptide.process.standard_error import never_wait
 from riptide_telemetry import log_trace
 
 if TYPE_CHECKING:
@@ -56,13 +60,32 @@ def json_formatter() -> logging.Formatter:
 
 
 def configure_logs(level: str, log_format: str = "text") -> None:
-    """Print records of at least this level; uvicorn's own only when they are warnings."""
+    """Print records of at least this level; uvicorn's own only when they are warnings.
+
+    From now on, whatever this process writes to ``sys.stderr`` does not wait for its reader.
+    """
+    formatter = json_formatter() if log_format == "json" else TextFormatter(FORMAT)
+    never_wait(lambda count: formatter.format(_dropped(count)))
     handler = logging.StreamHandler()
-    handler.setFormatter(json_formatter() if log_format == "json" else TextFormatter(FORMAT))
+    handler.setFormatter(formatter)
     handler.addFilter(LogLimit())
     handler.addFilter(TraceIds())
     logging.basicConfig(handlers=[handler], level=level.upper())
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _dropped(count: int) -> logging.LogRecord:
+    """Return the record that is printed in place of those that were dropped, at any level."""
+    return logging.makeLogRecord(
+        {
+            "name": "riptide.log_records",
+            "levelno": logging.WARNING,
+            "levelname": logging.getLevelName(logging.WARNING),
+            "msg": "%d log records were dropped here, because standard error did not take them: "
+            "its reader stopped or was too slow, or its disk was full",
+            "args": (count,),
+        }
+    )
 
 
 @contextlib.contextmanager

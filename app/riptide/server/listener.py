@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 from riptide.errors import AddressError
@@ -18,10 +19,8 @@ def listen(host: str, port: int) -> socket.socket:
 
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        family, address = _resolve(host, port)
+        return socket.create_server(address, family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         # A UnicodeError means a host name with a label that is empty or too long.
         why = error.strerror if isinstance(error, OSError) else "not a host name"
@@ -32,8 +31,35 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
+def address_to_reach(host: str, port: int) -> tuple[str, int]:
+    """Return the address at which a program on this machine reaches ``listen(host, port)``.
+
+    Raises:
+        OSError: the host name has no address.
+
+    """
+    _, (address, port) = _resolve(host, port)
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if ip.is_unspecified:
+        return "127.0.0.1" if isinstance(ip, ipaddress.IPv4Address) else "::1", port
+    return address, port
+
+
 def address_of(listener: socket.socket, *, tls: bool = False) -> str:
     """Return the URL of a listener."""
+    return url_of(listener.getsockname()[:2], tls=tls)
+
+
+def url_of(address: tuple[str, int], *, tls: bool) -> str:
+    """Return the URL of an address."""
     scheme = "https" if tls else "http"
-    host, port = listener.getsockname()[:2]
+    host, port = address
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Return the first address of a host, which is the one that is listened on."""
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return family, (str(address[0]), int(address[1]))

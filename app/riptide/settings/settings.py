@@ -7,13 +7,14 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from riptide.errors import InvalidSettingsError, InvalidTopicError
 from riptide.message import check_topic
+from riptide.settings.service_links import is_service_link, service_link_warnings
 from riptide.slow_consumers import parse_rules
 from riptide_telemetry import TopicLabels
 
@@ -324,6 +325,15 @@ class Settings(BaseSettings):
         description="text or json",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_service_links(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in values.items()
+            if not (isinstance(value, str) and is_service_link(_variable(name), value))
+        }
+
     @field_validator("slow_consumer")
     @classmethod
     def _check_rules(cls, value: str) -> str:
@@ -400,19 +410,24 @@ def load_settings() -> Settings:
         raise InvalidSettingsError("; ".join(map(_explain, fields))) from None
 
 
-def unknown_variables() -> list[str]:
-    """Return a sentence for each RIPTIDE_* variable that is set, but is no setting."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
-    warnings = []
-    for variable in sorted(os.environ):
-        if variable.startswith(PREFIX) and variable not in known:
-            close = difflib.get_close_matches(variable, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            warnings.append(f"{variable} is not a setting of Riptide{hint}")
+def ignored_variables() -> list[str]:
+    """Return sentences about the RIPTIDE_* variables that are set, but set nothing."""
+    known = {_variable(name) for name in Settings.model_fields} | OTHER_VARIABLES
+    warnings = service_link_warnings(os.environ, PREFIX)
+    for variable, value in sorted(os.environ.items()):
+        if not variable.startswith(PREFIX) or variable in known or is_service_link(variable, value):
+            continue
+        close = difflib.get_close_matches(variable, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        warnings.append(f"{variable} is not a setting of Riptide{hint}")
     return warnings
 
 
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field}".upper()
+
+
 def _explain(field: str) -> str:
-    variable = f"{PREFIX}{field}".upper()
+    variable = _variable(field)
     allowed = Settings.model_fields[field].description
     return f"{variable} is {os.environ.get(variable)!r}, but must be {allowed}"

@@ -114,14 +114,15 @@ class RiptideMetrics:
         """Read each gauge from its function from now on. A gauge without a function is 0.
 
         The functions are called on a reader's thread and must not block. If one raises, or returns
-        NaN or infinity, only its gauge is left out.
+        NaN or infinity, only its gauge is left out. A counter may be given as well, with a function
+        whose number never falls.
 
         Raises:
-            ValueError: a metric is not a gauge without labels.
+            ValueError: a metric is not a gauge or a counter without labels.
 
         """
         for definition in gauges:
-            if definition.kind is not Kind.GAUGE or definition.labels:
+            if definition.kind not in {Kind.GAUGE, Kind.COUNTER} or definition.labels:
                 raise ValueError(f"{definition.name} is not a gauge that an owner can provide")
         self._gauges |= gauges
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TOKEN = "sixteen or more!"
 
 
-async def _passes(*headers: tuple[str, str]) -> bool:
+async def _passes(*headers: tuple[str, str], token: bytes = TOKEN.encode()) -> bool:
     passed = []
 
     async def app(*scope: Any) -> None:
@@ -22,13 +22,19 @@ async def _passes(*headers: tuple[str, str]) -> bool:
 
     async def nothing(*_: Any) -> Any: ...
 
-    guarded = OperatorsOnly(app, TOKEN.encode())
+    guarded = OperatorsOnly(app, token)
     await guarded(http_scope("GET", "/metrics", headers=headers), nothing, nothing)
     return bool(passed)
 
 
 async def test_who_has_the_token_passes() -> None:
     assert await _passes(("Authorization", f"Bearer {TOKEN}"))
+
+
+async def test_a_token_may_have_any_bytes() -> None:
+    # Its last byte is white space in Latin-1.
+    token = "sixteen or more à"
+    assert await _passes(("Authorization", f"Bearer {token}"), token=token.encode())
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,26 @@ def test_a_closed_standard_error_does_not_stop_a_publish(
     assert service.data == ["one"]
 
 
+def _with_closed(descriptor: int, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command line whose process begins without a descriptor."""
+    shell = ["/bin/sh", "-c", f'exec "$@" {descriptor}>&-', "sh"]
+    command = [*shell, sys.executable, "-m", "riptide.cli", *arguments]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def test_a_standard_error_that_was_never_open_does_not_change_the_exit_code() -> None:
+    assert _with_closed(2, "publish", "--no-such-option").returncode == 2
+
+
+def test_a_standard_output_that_was_never_open_is_told_in_one_line(
+    service: ScriptedService,
+) -> None:
+    service.payloads.append(b"1")
+    done = _with_closed(1, *REPLAY, "--url", service.url)
+    assert done.stderr == b"riptide: cannot write to standard output: it is closed\n"
+    assert done.returncode == 1
+
+
 def test_only_a_terminal_is_read_by_a_person() -> None:
     script = "print(stderr_is_terminal())"
     person, terminal = pty.openpty()

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from riptide.errors import AddressError
-from riptide.server.listener import address_of, listen
+from riptide.server.listener import address_of, address_to_reach, listen
 
 
 def test_port_0_takes_any_that_is_free() -> None:
@@ -36,3 +36,29 @@ def test_an_address_in_use_is_named_with_what_to_do() -> None:
 def test_a_host_that_is_not_ours_or_not_one_is_an_address_error(host: str) -> None:
     with pytest.raises(AddressError, match="RIPTIDE_HOST"):
         listen(host, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("0", "127.0.0.1"),
+        ("::", "::1"),
+        ("0:0::0", "::1"),
+        ("::1", "::1"),
+    ],
+)
+def test_a_program_on_this_machine_reaches_a_listener_on_any_address(
+    host: str, address: str
+) -> None:
+    try:
+        listener = listen(host, 0)
+    except AddressError:
+        pytest.skip("this system has no such address")
+    with listener:
+        port = listener.getsockname()[1]
+        reached = address_to_reach(host, port)
+        assert reached == (address, port)
+        socket.create_connection(reached).close()

@@ -61,8 +61,14 @@ def test_an_owner_that_raises_costs_its_own_gauge_only(
     assert caplog.messages == ["riptide.log.size could not be read"]
 
 
+def test_a_counter_without_labels_is_read_from_its_owner(telemetry: InMemoryTelemetry) -> None:
+    assert telemetry.value(catalog.LOG_RECORDS_DROPPED.name) == 0
+    telemetry.instruments.observe({catalog.LOG_RECORDS_DROPPED: lambda: 7})
+    assert telemetry.value(catalog.LOG_RECORDS_DROPPED.name) == 7
+
+
 @pytest.mark.parametrize("definition", [catalog.MESSAGES_SENT, catalog.WRITE_WAIT])
-def test_only_gauges_can_be_provided_by_owners(
+def test_only_gauges_and_counters_without_labels_can_be_provided_by_owners(
     telemetry: InMemoryTelemetry, definition: MetricDefinition
 ) -> None:
     with pytest.raises(ValueError, match="is not a gauge"):

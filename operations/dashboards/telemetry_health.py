@@ -74,7 +74,7 @@ def _accounts() -> list[Panel]:
         ),
         graph(
             "Dropped Log Records",
-            "Log records that nobody got, because the reader of standard error was too slow or gone.",
+            "Log records that nobody got, because the reader of standard error was slow or gone.",
             "short",
             Query(
                 f"increase({whole(catalog.LOG_RECORDS_DROPPED)}[$__rate_interval])", "{{instance}}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations.ports import free_port
 from operations.drill.certificates import make_certificate
+from operations.ports import free_port
 from tests.contract.raw import RawStream
 from tests.waiting import wait_until
 

@@ -1,4 +1,4 @@
-"""Rounds over all streams: heartbeats, the size of write buffers, expired and stalled clients."""
+"""Rounds over all streams: heartbeats, write buffers, lags, expired and stalled clients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from riptide.streaming.lag_survey import LagSurvey
 from riptide.streaming.patience import NANOSECONDS, Patience
 from riptide_telemetry import CloseReason
 
@@ -40,10 +41,13 @@ class Heartbeat:
 
     async def _go_round(self) -> None:
         began_ns, held_before = time.monotonic_ns(), self._holding
-        self._holding, total = set(), 0
+        self._holding, total, lags = set(), 0, LagSurvey()
         self._patience.begin_round()
         for position, session in enumerate(list(self._streams.sessions), 1):
             self._visit(session, time.monotonic_ns())
+            lag_ns = session.lag_ns()
+            if lag_ns:
+                lags.note(lag_ns)
             if (
                 session.writer.last_write_ns >= self._last_round_ns
                 or session.writer.blocked_since_ns is not None
@@ -55,7 +59,9 @@ class Heartbeat:
                     total += buffered
             if not position % SLICE:
                 await asyncio.sleep(0)
-        self._streams.buffered_bytes, self._last_round_ns = total, began_ns
+        lags.close()
+        self._streams.buffered_bytes, self._streams.lags = total, lags
+        self._last_round_ns = began_ns
 
     def _visit(self, session: StreamSession, now_ns: int) -> None:
         if session.expires_at <= time.time():

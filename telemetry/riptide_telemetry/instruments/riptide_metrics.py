@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Observation
@@ -13,7 +14,7 @@ from riptide_telemetry.catalog import Kind
 from riptide_telemetry.instruments.producer import HistogramProducer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from opentelemetry.metrics import CallbackOptions, Meter
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
     Series = Iterable[tuple[Mapping[str, str], float]]
+    Gauge = Callable[[], float | Mapping[str, float]]
     Observe = Callable[[], Series]
 
 logger = logging.getLogger("riptide.telemetry")
@@ -88,7 +90,7 @@ class RiptideMetrics:
         self._metrics = metrics
         self._export_health = export_health
         self._failing: set[MetricDefinition] = set()
-        self._gauges: dict[MetricDefinition, Callable[[], float]] = {
+        self._gauges: dict[MetricDefinition, Gauge] = {
             catalog.ERROR_RATE: metrics.error_rate,
             catalog.HEALTH_RATIO: metrics.health_ratio,
             catalog.DELIVERY_RATIO: metrics.delivery_ratio,
@@ -103,24 +105,27 @@ class RiptideMetrics:
             elif definition.kind is not Kind.HISTOGRAM:
                 _register(meter, definition, self._observer(definition))
 
-    def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
+    def observe(self, gauges: Mapping[MetricDefinition, Gauge]) -> None:
         """Read each gauge from its function from now on. A gauge without a function is 0.
 
-        The functions are called on a reader's thread and must not block. If one raises, or returns
-        NaN or infinity, only its gauge is left out.
+        The function of a gauge with a label returns a number for each value of the label; a value
+        that it leaves out is 0. The functions are called on a reader's thread and must not block.
+        If one raises, or returns NaN or infinity, only its gauge is left out.
 
         Raises:
-            ValueError: a metric is not a gauge without labels.
+            ValueError: a metric is not a gauge, has two labels, or is about exports.
 
         """
         for definition in gauges:
-            if definition.kind is not Kind.GAUGE or definition.labels:
+            own = definition in _BY_SIGNAL
+            if own or definition.kind is not Kind.GAUGE or len(definition.labels) > 1:
                 raise ValueError(f"{definition.name} is not a gauge that an owner can provide")
         self._gauges |= gauges
 
     def _gauge(self, definition: MetricDefinition) -> Series:
         try:
-            value = _finite(self._gauges.get(definition, lambda: 0)())
+            value = self._gauges.get(definition, lambda: 0)()
+            series = [(labels, _finite(_part(value, labels))) for labels in definition.label_sets()]
         except Exception:
             # Logged once until the gauge can be read again, and not with every scrape.
             if definition not in self._failing:
@@ -128,7 +133,7 @@ class RiptideMetrics:
                 logger.exception("%s could not be read", definition.name)
             return []
         self._failing.discard(definition)
-        return [({}, value)]
+        return series
 
     def _observer(self, definition: MetricDefinition) -> Observe:
         if definition in _BY_PROTOCOL:
@@ -182,6 +187,14 @@ class RiptideMetrics:
     def _protocols(self) -> Iterator[tuple[dict[str, str], ProtocolMetrics]]:
         for protocol, metrics in self._metrics.by_protocol.items():
             yield {"protocol": str(protocol)}, metrics
+
+
+def _part(value: float | Mapping[str, float], labels: Mapping[str, str]) -> float:
+    """Return the number of one series, whose only label has a number in a mapping."""
+    if isinstance(value, Mapping):
+        (label,) = labels.values()
+        return value.get(label, 0)
+    return value
 
 
 def _finite(value: float) -> float:

@@ -43,6 +43,7 @@ THE_TEN = {
 BEYOND = {
     "RiptideAbsent",
     "RiptideConnectionsNearLimit",
+    "RiptideConsumersBehind",
     "RiptideDeliveryLatencyBudgetBurn",
     "RiptideDeliverySuccessBudgetBurn",
     "RiptideEventLoopLag",
@@ -50,6 +51,7 @@ BEYOND = {
     "RiptideExportsFailing",
     "RiptideIndicatorAbsent",
     "RiptideMessagesUnaccounted",
+    "RiptideOldestUndeliveredMessage",
     "RiptideReconnectStorm",
     "RiptideRestartLoop",
     "RiptideSlowConsumerDisconnects",

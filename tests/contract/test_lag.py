@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_LAG_S = 3
 DROPPED = "riptide_streaming_messages_dropped_total"
 LAG = "riptide_streaming_consumer_lag"
+BEHIND = "riptide_streaming_consumers_behind"
+AGE = "riptide_streaming_oldest_undelivered_age_seconds"
 SHORT_LAG_S = 1
 # Messages that a consumer has missed when it comes back, more than any kernel keeps for it.
 HISTORY = 5_000
@@ -120,6 +122,22 @@ async def test_a_consumer_that_lags_too_long_is_told_so_and_resumes_without_loss
         records = await consumer.rest()
     assert records[0]["event"] == "resumed"
     assert sum("data" in record for record in records) == slow.published - taken
+
+
+async def test_a_consumer_that_resumes_is_seen_in_seconds_of_lag_until_it_has_caught_up(
+    start_service: StartService, transport: Transport, topic: str
+) -> None:
+    service = start_service()
+    query = f"?after={_publish_history(service, topic)}"
+    with RawStream(service, topic, transport.name, query=query) as slow:
+        slow.read_until(b'"resumed"')
+        service.wait_for_metric(1, BEHIND, at_least="second")
+        assert service.metric(AGE) >= 1
+        assert service.metric(BEHIND, at_least="hour") == 0
+        service.publish(topic, "the last")
+        slow.read_until(b'"the last"')
+        service.wait_for_metric(0, BEHIND, at_least="second")
+        assert service.metric(AGE) < 1
 
 
 async def test_a_consumer_that_resumes_and_stays_too_slow_is_cut_off_again(

@@ -14,6 +14,7 @@ from operations import thresholds
 from operations.burn_rates import BURN_RATES, BurnRate
 from operations.pace import REAL, Pace, nominal_seconds
 from operations.rules import Alert, Concern, Group, Severity
+from riptide_telemetry import LagBound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ def alerts(pace: Pace = REAL) -> tuple[Group, ...]:
         Group("riptide-messages", _messages()),
         Group("riptide-connections", _connections(pace)),
         Group("riptide-access", _access(pace)),
+        Group("riptide-lag", _lag(pace)),
         Group("riptide-objectives", _objectives(pace)),
         Group("riptide-availability", _availability(pace)),
         Group("riptide-process", _process(pace)),
@@ -424,6 +426,41 @@ def _process(pace: Pace) -> tuple[Alert, ...]:
             "A process keeps restarting.",
             f"{_PROCESS} has started {{{{ $value | humanize }}}} times in "
             f"{thresholds.RESTART_WINDOW / 60:g} minutes.",
+        ),
+    )
+
+
+def _lag(pace: Pace) -> tuple[Alert, ...]:
+    # A consumer that is cut off is not seen before it resumes, and it first reads what the kernel
+    # has for it: a few megabytes, which may take some minutes. The window and the time for which
+    # the alerts are kept firing bridge this.
+    window = pace.window(recorded.RECENT)
+    limit_s = pace.seconds(thresholds.CONSUMERS_BEHIND)
+    bound = next(bound for bound in LagBound if bound.seconds >= limit_s)
+    return (
+        Alert(
+            "RiptideConsumersBehind",
+            Severity.WARNING,
+            Concern.LAG,
+            WARNING_AFTER_S,
+            "sum by (job) (max_over_time(riptide_streaming_consumers_behind"
+            f'{{at_least="{bound}"}}[{window}])) > 0',
+            "Consumers stay far behind.",
+            f"Messages come more than {thresholds.CONSUMERS_BEHIND:g} seconds late to "
+            "{{ $value | humanize }} of the consumers of {{ $labels.job }}.",
+            keep_s=WARNING_AFTER_S,
+        ),
+        Alert(
+            "RiptideOldestUndeliveredMessage",
+            Severity.WARNING,
+            Concern.LAG,
+            CRITICAL_AFTER_S,
+            "max by (job) (max_over_time(riptide_streaming_oldest_undelivered_age_seconds"
+            f"[{window}]))\n> {pace.seconds(thresholds.OLDEST_UNDELIVERED):g}",
+            "A consumer is so far behind that the policy for slow consumers does not help.",
+            "A message has waited {{ $value | humanizeDuration }} for a consumer of "
+            "{{ $labels.job }}.",
+            keep_s=WARNING_AFTER_S,
         ),
     )
 

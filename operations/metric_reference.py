@@ -99,6 +99,12 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
     ),
     catalog.CONSUMER_LAG: "max by (instance) (riptide_streaming_consumer_lag)",
     catalog.FAULTS: "sum by (job, instance, part) (riptide_faults_total) > 0",
+    catalog.CONSUMERS_BEHIND: (
+        'sum by (job) (riptide_streaming_consumers_behind{at_least="minute"})'
+    ),
+    catalog.OLDEST_UNDELIVERED_AGE: (
+        "max by (job) (riptide_streaming_oldest_undelivered_age_seconds)"
+    ),
     catalog.LOG_APPEND_DURATION: (
         "histogram_quantile(0.99, "
         "sum by (le) (rate(riptide_log_append_duration_seconds_bucket[5m])))"

@@ -43,6 +43,7 @@ class Concern(StrEnum):
     THROUGHPUT = "throughput"
     AVAILABILITY = "availability"
     SLOW_CONSUMERS = "slow_consumers"
+    LAG = "lag"
     RECONNECTIONS = "reconnections"
     REJECTIONS = "rejections"
     TOKENS = "tokens"
@@ -70,7 +71,8 @@ class RecordingRule:
 class Alert:
     """A condition, for how many (nominal) seconds it has to hold, and the texts of the alert.
 
-    ``description`` says what is wrong, with the value in a readable unit.
+    ``description`` says what is wrong, with the value in a readable unit. The alert goes on for
+    ``keep_s`` (nominal) seconds after the condition has last held.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Alert:
     summary: str
     description: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    keep_s: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ def _as_loaded(rule: RecordingRule | Alert, pace: Pace) -> dict[str, Any]:
     if isinstance(rule, RecordingRule):
         return {"record": rule.name, "expr": rule.expression}
     held = {"for": pace.text(rule.hold_s)} if rule.hold_s else {}
+    if rule.keep_s:
+        held["keep_firing_for"] = pace.text(rule.keep_s)
     return {
         "alert": rule.name,
         "expr": rule.expression,

@@ -34,6 +34,11 @@ BURN_RATE_MESSAGES: Final = 1000
 CONNECTIONS_NEAR_LIMIT: Final = 0.85
 EVENT_LOOP_LAG: Final = 0.5
 SLOW_CONSUMER_DISCONNECTS_PER_MINUTE: Final = 5
+CONSUMERS_BEHIND: Final = 60.0
+"""Seconds by which a consumer is behind too far, if it is for long. One of `LagBound`."""
+OLDEST_UNDELIVERED: Final = 900.0
+"""Seconds that a message may wait for a consumer. Three times the default limit of the policy
+(`RIPTIDE_MAX_LAG_SECONDS`): what is older does not come to an end by the policy."""
 RECONNECTS_PER_CONNECTION: Final = 0.5
 """Reconnections ÷ connections opened above which a storm is under way."""
 RECONNECTS_STORM_PER_SECOND: Final = 1.0

@@ -155,6 +155,7 @@ def _show_gauges(service: Service) -> None:
         {
             catalog.CONNECTION_LIMIT: lambda: streams.limit,
             catalog.CONSUMER_LAG: hub.consumer_lag,
+            catalog.CONSUMERS_BEHIND: lambda: streams.lags.at_least,
             catalog.DRAINING: lambda: streams.draining,
             catalog.EVENT_LOOP_LAG: service.event_loop_monitor.lag_seconds,
             catalog.KEYS_AGE: service.gate.keys_age_s,
@@ -163,6 +164,7 @@ def _show_gauges(service: Service) -> None:
             catalog.MEMORY_USAGE: lambda: (
                 hub.memory_bytes() + streams.memory_bytes() + bodies.held_bytes
             ),
+            catalog.OLDEST_UNDELIVERED_AGE: lambda: streams.lags.largest_s,
             catalog.QUEUED_MESSAGES: hub.queued_messages,
             catalog.TOPICS: hub.topic_count,
         }

@@ -8,7 +8,7 @@ from operations import thresholds
 from operations.dashboards.board import board, protocol
 from operations.dashboards.panels import Limits, Query, graph
 from operations.dashboards.queries import quantile, rate, select, total, whole
-from riptide_telemetry import catalog
+from riptide_telemetry import LagBound, catalog
 
 if TYPE_CHECKING:
     from operations.dashboards.board import Panel
@@ -34,6 +34,27 @@ def _falling_behind() -> list[Panel]:
             "ring (RIPTIDE_RING_MESSAGES) that consumer falls off the ring.",
             "short",
             Query(whole(catalog.CONSUMER_LAG), "{{instance}}"),
+        ),
+        graph(
+            "Consumers Behind",
+            "Consumers whose next message has waited for at least so long. Finite replays are left "
+            "out, and consumers that read a topic for the first time and gain ground.",
+            "short",
+            *(
+                Query(
+                    total(select(catalog.CONSUMERS_BEHIND, f'at_least="{bound}"')),
+                    bound.replace("_", " "),
+                )
+                for bound in LagBound
+            ),
+        ),
+        graph(
+            "Oldest Undelivered Message",
+            "How long the oldest message has waited that one of these consumers has not been given "
+            "yet. The policy for slow consumers applies after RIPTIDE_MAX_LAG_SECONDS.",
+            "s",
+            Query(whole(catalog.OLDEST_UNDELIVERED_AGE), "{{instance}}"),
+            limits=Limits(warning=thresholds.OLDEST_UNDELIVERED),
         ),
         graph(
             "Queued Messages",

@@ -17,9 +17,11 @@ import orjson
 
 from operations.drill.certificates import make_certificate
 from operations.drill.clients import Consumer, Publisher, publish, visit
+from operations.drill.processes import DrillError
+from operations.drill.resuming_reader import ResumingReader, sequence_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from operations.drill.processes import Service
@@ -34,6 +36,9 @@ _SIZE: Final = 8192
 _PER_SECOND: Final = 100
 _MEGABYTE: Final = 1024 * 1024
 _BATCH_MESSAGES: Final = 4
+# In the time of the rules: how long the alerts about lag fire at most when nobody is behind.
+_LONGER_THAN_ALERTS_LAST_S: Final = 1200
+_CUT_OFF_AGAIN: Final = 2
 
 
 async def _forever() -> None:
@@ -106,6 +111,49 @@ def slow_readers(slow: int, fast: int, *, read_share: float) -> Act:
             )
 
     return act
+
+
+def resuming_slow_readers(count: int, *, read_share: float, alerts: Sequence[str]) -> Act:
+    """Return the cause that consumers read this share of what is published, and always resume.
+
+    At its end, all of them but one catch up, and the alerts have to go on; then the last one does.
+    """
+
+    async def act(stage: Stage) -> None:
+        publisher = Publisher(stage.service, TOPIC, size_bytes=_SIZE, per_second=_PER_SECOND)
+        pace = read_share * _SIZE * _PER_SECOND
+        readers = [ResumingReader(stage.service, TOPIC, pace) for _ in range(count)]
+        publishing = asyncio.create_task(publisher.run())
+        tasks = [publishing, *(asyncio.create_task(reader.run()) for reader in readers)]
+        try:
+            for ended in (await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))[0]:
+                ended.result()
+        except asyncio.CancelledError:
+            *others, last = readers
+            await _catch_up(others, publisher)
+            await stage.monitoring.pass_time(_LONGER_THAN_ALERTS_LAST_S)
+            for alert in alerts:
+                if not await stage.monitoring.fires(alert, stage.service.job):
+                    raise DrillError(f"{alert} resolved while a reader was behind") from None
+            if any(reader.cut_off_count < _CUT_OFF_AGAIN for reader in readers):
+                raise DrillError("a reader that resumed was not cut off again") from None
+            publishing.cancel()
+            await _catch_up([last], publisher)
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    return act
+
+
+async def _catch_up(readers: Sequence[ResumingReader], publisher: Publisher) -> None:
+    """Let readers read as fast as they can until they have what is published by now."""
+    until = sequence_of(publisher.last_id)
+    for reader in readers:
+        reader.bytes_per_second = float("inf")
+    await asyncio.gather(*(reader.wait_for(until) for reader in readers))
 
 
 def stalled_readers(count: int) -> Act:

@@ -58,6 +58,10 @@ class Consumer:
                 taken += len(data)
                 await asyncio.sleep(max(0.0, begun + taken / bytes_per_second - time.monotonic()))
 
+    async def receive(self, size: int) -> bytes:
+        """Return up to so many bytes as they come; none once the stream has ended."""
+        return await asyncio.get_running_loop().sock_recv(self._socket, size)
+
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
@@ -70,6 +74,7 @@ class Publisher:
         self._url = service.topic(topic)
         self._message = orjson.dumps("x" * size_bytes)
         self._per_second = per_second
+        self.last_id = ""
 
     async def run(self) -> None:
         """Publish until cancelled, in at most ten batches a second."""
@@ -78,7 +83,7 @@ class Publisher:
         async with httpx2.AsyncClient(timeout=30) as client:
             for due in itertools.count(time.monotonic(), pause):
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-                await publish(client, self._url, [self._message] * per_batch)
+                self.last_id = await publish(client, self._url, [self._message] * per_batch)
 
 
 async def publish(client: httpx2.AsyncClient, url: str, messages: Sequence[bytes]) -> str:

@@ -99,6 +99,17 @@ class Monitoring:
                 return float(series["value"][1])
         return None
 
+    async def fires(self, alert: str, job: str) -> bool:
+        """Return whether an alert of a job fires now."""
+        query = f'ALERTS{{alertname="{alert}", alertstate="firing", job="{job}"}}'
+        async with httpx2.AsyncClient(timeout=10) as client:
+            answer = await client.get(f"{self.url}/api/v1/query", params={"query": query})
+        return bool(answer.raise_for_status().json()["data"]["result"])
+
+    async def pass_time(self, nominal_s: float) -> None:
+        """Return when this time of the rules has passed."""
+        await asyncio.sleep(self._pace.seconds(nominal_s))
+
     async def wait_until_scraped(self, job: str, before: float | None = None) -> None:
         """Wait until a process has been scraped whose start time is not ``before``.
 

@@ -82,9 +82,10 @@ class Outcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the alert fired and resolved, and both were delivered."""
+        """Whether the alert fired and resolved, and both were delivered, as the cause demands."""
         return (
-            self.fired_after is not None
+            not self.note
+            and self.fired_after is not None
             and self.resolved_after is not None
             and self.firing_delivered
             and self.resolution_delivered
@@ -152,12 +153,11 @@ class World:
             )
 
         await _until(delivered, self.pace.seconds(DEADLINE_S))
-        note = ""
-        if task.done() and not task.cancelled():
-            note = f"the cause broke off: {task.exception()!r}"
-        ended = time.monotonic()
+        broke_off = task.done() and not task.cancelled()
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (end,) = await asyncio.gather(task, return_exceptions=True)
+        note = f"the cause broke off: {end!r}" if broke_off or isinstance(end, Exception) else ""
+        ended = time.monotonic()
         self.say(f"{job}: over after {ended - began:.0f} s {note}")
         return began, ended, note
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 _KIBIBYTE: Final = 1024
 _GIBIBYTE: Final = 1024 * _KIBIBYTE * _KIBIBYTE
 _NO_WRITE_TIMEOUT: Final = 3600
-# A ring that a slow reader soon falls off.
 _FAULTY_SERVICE: Final = (sys.executable, "-m", "operations.drill.faulty_service")
+# A ring that a slow reader soon falls off.
 _SMALL_RING: Final = {"slow_consumer": "drop_oldest", "ring_messages": 32}
 _CERTIFICATE_FILES: Final = {"tls_certificate": "certificate.pem", "tls_key": "key.pem"}
+_LAG_ALERTS: Final = ("RiptideConsumersBehind", "RiptideOldestUndeliveredMessage")
 _PAIRS_THAT_PAGE: Final = ("1h", "6h")
 _PAIRS_OF_TICKETS: Final = ("1d", "3d")
 
@@ -181,6 +182,17 @@ def _messages() -> tuple[Scenario, ...]:
                 ),
             ),
             {"ring_messages": 32, "write_timeout_seconds": 0.5},
+        ),
+        Scenario(
+            "resuming-readers",
+            (
+                _step(
+                    "30 consumers read a fifth of what is published, are cut off and resume",
+                    causes.resuming_slow_readers(30, read_share=0.2, alerts=_LAG_ALERTS),
+                    *_LAG_ALERTS,
+                ),
+            ),
+            {"ring_messages": 32, "max_lag_seconds": 5, "retention_messages": 100_000},
         ),
         Scenario(
             "throughput",

@@ -554,6 +554,65 @@ def _process() -> tuple[Case, ...]:
     )
 
 
+def _lag() -> tuple[Case, ...]:
+    behind, oldest = "RiptideConsumersBehind", "RiptideOldestUndeliveredMessage"
+
+    def consumers(values: str, at_least: str = "minute", **labels: str) -> Series:
+        return series(catalog.CONSUMERS_BEHIND, values, at_least=at_least, **labels)
+
+    def age(values: str) -> Series:
+        return series(catalog.OLDEST_UNDELIVERED_AGE, values)
+
+    return (
+        Case(
+            behind,
+            "fires when consumers of several processes have been a minute behind for ten minutes",
+            {**consumers("20x40"), **consumers("10x40", instance="riptide-2:8080")},
+            "11m",
+            (
+                Firing(
+                    "Messages come more than 60 seconds late to 30 of the consumers of riptide.",
+                    OF_JOB,
+                ),
+            ),
+        ),
+        Case(
+            behind,
+            "fires on while the last consumer is cut off and resumes, again and again",
+            consumers("1x12 0x9 1 0x9 1 0x20"),
+            "40m",
+            (
+                Firing(
+                    "Messages come more than 60 seconds late to 1 of the consumers of riptide.",
+                    OF_JOB,
+                ),
+            ),
+        ),
+        Case(behind, "is quiet once the last has caught up", consumers("30x20 0x40"), "36m"),
+        Case(
+            behind,
+            "is quiet about a consumer that catches up in time",
+            consumers("1x4 0x40"),
+            "14m",
+        ),
+        Case(behind, "is quiet about half a minute", consumers("30x40", "half_minute"), "30m"),
+        Case(
+            oldest,
+            "fires when a message has waited a quarter of an hour for a consumer",
+            age("0+60x40"),
+            "22m",
+            (Firing("A message has waited 22m 0s for a consumer of riptide.", OF_JOB),),
+        ),
+        Case(
+            oldest,
+            "is quiet about what the policy ends: a lag that falls back after five minutes",
+            age("0 60 120 180 240 300 0 60 120 180 240 300 0 60 120 180 240 300 0"),
+            "18m",
+        ),
+        Case(oldest, "is quiet once the message is delivered", age("0+60x20 0x40"), "37m"),
+    )
+
+
 def _telemetry() -> tuple[Case, ...]:
     unaccounted, failing = "RiptideMessagesUnaccounted", "RiptideExportsFailing"
     silence, watchdog = "RiptideExportSilence", "RiptideWatchdog"
@@ -723,6 +782,7 @@ CASES: Final = (
     *_latency_burn(),
     *_success_burn(),
     *_connections(),
+    *_lag(),
     *_rejections(),
     *_tokens(),
     *_keys(),

@@ -16,6 +16,7 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
+    LagBound,
     PublishOutcome,
     ReadingOutcome,
     ReconnectionOutcome,
@@ -345,6 +346,21 @@ QUEUED_MESSAGES = MetricDefinition(
     Kind.GAUGE,
     "{message}",
     "Messages that consumers have not been given yet, summed over all of them.",
+)
+CONSUMERS_BEHIND = MetricDefinition(
+    "riptide.streaming.consumers_behind",
+    Kind.GAUGE,
+    "{consumer}",
+    "Consumers whose next message has waited for at least so long. Left out are finite "
+    "replays, and consumers that read a topic for the first time and gain ground.",
+    (Label("at_least", LagBound),),
+)
+OLDEST_UNDELIVERED_AGE = MetricDefinition(
+    "riptide.streaming.oldest_undelivered_age",
+    Kind.GAUGE,
+    "s",
+    "How long the oldest message has waited that one of these consumers has not been given yet: "
+    "those that riptide_streaming_consumers_behind counts.",
 )
 
 # The service.

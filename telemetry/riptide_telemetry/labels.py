@@ -121,6 +121,26 @@ class ReadingOutcome(ClosedSet):
     FAILED = "failed"
 
 
+class LagBound(ClosedSet):
+    """How long the next message of a consumer has waited at least, in ``seconds``."""
+
+    seconds: float
+
+    SECOND = ("second", 1)
+    FIVE_SECONDS = ("five_seconds", 5)
+    HALF_MINUTE = ("half_minute", 30)
+    MINUTE = ("minute", 60)
+    FIVE_MINUTES = ("five_minutes", 300)
+    HOUR = ("hour", 3600)
+
+    def __new__(cls, value: str, seconds: float) -> Self:
+        """Make a member whose value is the label."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.seconds = seconds
+        return member
+
+
 class Signal(ClosedSet):
     """A kind of telemetry that can be exported over OTLP."""
 

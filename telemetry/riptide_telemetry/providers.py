@@ -24,13 +24,14 @@ from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.metrics import MeterProvider as AnyMeterProvider
     from opentelemetry.trace import TracerProvider
 
     from riptide_telemetry.catalog import MetricDefinition
     from riptide_telemetry.instruments.producer import ProducingReader
+    from riptide_telemetry.instruments.riptide_metrics import Gauge
     from riptide_telemetry.labels import Signal
     from riptide_telemetry.state.export_health import ExportHealth
 
@@ -57,11 +58,11 @@ class Telemetry:
     _exports: Exports
     _riptide_metrics: RiptideMetrics | None
 
-    def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
+    def observe(self, gauges: Mapping[MetricDefinition, Gauge]) -> None:
         """Read each gauge from its function from now on (see ``RiptideMetrics.observe``).
 
         Raises:
-            ValueError: a metric is not a gauge or a counter without labels.
+            ValueError: a metric is not a gauge or a counter that the application has.
 
         """
         if self._riptide_metrics is not None:

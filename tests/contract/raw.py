@@ -42,11 +42,12 @@ class RawStream:
         topic: str,
         protocol: str,
         extra_headers: Mapping[str, str] | None = None,
+        query: str = "",
     ) -> None:
         self._service = service
         self._topic = topic
         self._protocol = protocol
-        url = httpx2.URL(service.topic(topic))
+        url = httpx2.URL(service.topic(topic) + query)
         self.socket = slow_socket()
         self.socket.connect((url.host, url.port))
         headers = [f"GET {url.raw_path.decode()} HTTP/1.1", f"Host: {url.host}"]
@@ -150,6 +151,16 @@ class RawStream:
         """Return how many messages the stream has said it dropped."""
         # An event's record is all that says so, once.
         return sum(int(count) for count in MISSED.findall(self.data))
+
+    def read_less_than_is_published(self, text: bytes) -> None:
+        """Read an eighth of what is published meanwhile, until the text has come."""
+        deadline = time.monotonic() + DEADLINE_S
+        while text not in self.data:
+            assert time.monotonic() < deadline, f"no {text!r} came"
+            self.publish(BATCH)
+            chunk = self.socket.recv(64 * 1024)
+            assert chunk, f"the stream ended before {text!r}"
+            self.data += chunk
 
     def reset(self) -> None:
         """Vanish: the other side gets a TCP reset."""

@@ -107,6 +107,12 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
             return seen[catalog.EXPORT_QUEUE_SIZE.prometheus_name]
 
         receiver.wait_for(has_seen_spans_wait)
+
+        def has_seen_a_consumer_behind() -> float:
+            scrape()
+            return seen[catalog.CONSUMERS_BEHIND.prometheus_name]
+
+        receiver.wait_for(has_seen_a_consumer_behind)
         # A stalled reader that reads again has been dropped messages, and its write has waited.
         service.publish(topic, "the last")
         stalled.read_until(b'"the last"')

@@ -277,7 +277,10 @@ class Hub:
         # ahead of the ring.
         until = max(topic.ring.head, after, least_end) if wanted.finite else None
         policy = policy_for(topic.name, self._slow_consumers)
-        return topic.subscribe(encoding, Terms(after, until, policy))
+        # A consumer that was reset reads the topic anew.
+        position = wanted.position
+        resumed = isinstance(position, MessageId) and position.sequence == after
+        return topic.subscribe(encoding, Terms(after, until, policy, resumed))
 
     def _release(self, topic: Topic) -> None:
         if not topic.subscriptions and not self._pinned.get(topic.name):

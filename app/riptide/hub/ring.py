@@ -27,13 +27,18 @@ class RingLimits(NamedTuple):
     """The size of a topic's ring, and so how far behind a live consumer may be.
 
     The newest message is always held. ``bytes`` counts payloads, encodings and the objects around
-    them. A message stays in the ring after ``age_s`` seconds, but a consumer that had caught up
-    before and has not been given it by then counts as too slow.
+    them. A message stays in the ring after ``age_s`` seconds, but a consumer that has not been
+    given it by then counts as too slow, unless it is on its way to the head and gains ground.
     """
 
     messages: int
     bytes: int
     age_s: float = math.inf
+
+    @property
+    def age_ns(self) -> float:
+        """The age in nanoseconds."""
+        return self.age_s * NANOSECONDS
 
     def too_old(self) -> str:
         """Return what to tell a consumer that is behind by more than the age."""
@@ -135,8 +140,18 @@ class Ring:
         """Return the first sequence number not over the age, ``head + 1`` if all messages are."""
         if self.limits.age_s == math.inf:
             return self.tail
-        since_ns = self._clock_ns() - self.limits.age_s * NANOSECONDS
+        since_ns = self.now_ns() - self.limits.age_ns
         return self.tail + bisect_left(self._arrived_ns, since_ns)
+
+    def now_ns(self) -> int:
+        """Return this moment on the clock by which messages age."""
+        return self._clock_ns()
+
+    def arrived_ns(self, sequence: int) -> int | None:
+        """Return when a message entered the ring, or None if the ring does not have it."""
+        if self.tail <= sequence <= self.head:
+            return self._arrived_ns[sequence - self.tail]
+        return None
 
     def memory_bytes(self) -> int:
         """Return the bytes that the ring and the cached batches hold."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from riptide.hub.batch import Batch
+from riptide.hub.ground import Ground
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import DropReason, Source
 
@@ -39,11 +40,13 @@ class Terms(NamedTuple):
     """The messages that a consumer is to be given, and the policy if it falls behind.
 
     The messages are those after sequence number ``after``, up to ``until`` (None: without an end).
+    ``resumed`` says that the consumer has read the topic before, and goes on from there.
     """
 
     after: int
     until: int | None
     policy: SlowConsumerPolicy
+    resumed: bool = False
 
 
 class Missed(NamedTuple):
@@ -56,7 +59,7 @@ class Missed(NamedTuple):
 class Overrun(NamedTuple):
     """The consumer is too far behind and is to be disconnected. The log has what it missed.
 
-    ``detail`` is the text to send to the consumer, empty if it fell off the ring.
+    ``detail`` is the text to send to the consumer, empty if it only fell off the ring.
     """
 
     message_count: int
@@ -76,11 +79,15 @@ class Subscription:
 
     __slots__ = (
         "_backlog",
+        "_began_ns",
         "_caught_up",
         "_dispatcher",
+        "_ground",
+        "_owed_since_ns",
         "_policy",
         "_ring",
         "_waiter",
+        "catching_up",
         "cursor",
         "dropped",
         "encoding",
@@ -104,12 +111,20 @@ class Subscription:
         self._policy = terms.policy
         # Messages up to here were published before the consumer subscribed.
         self.replay_until = ring.head
-        # True once the consumer reads from the ring. From then on falling behind invokes the
-        # slow-consumer policy; before, the consumer reads from the log.
+        # True once the consumer reads from the ring; before, it reads from the log.
         self.joined = False
-        # True once the consumer has received everything up to the head. Only then may old queued
-        # messages count against it.
+        # True once the consumer has received everything up to the head, or has failed to gain
+        # ground on its way there. Only then does the policy apply at once to a consumer that falls
+        # off the ring or that is owed old messages.
         self._caught_up = False
+        # Followed while the consumer is behind and on its way to the head.
+        self._ground: Ground | None = None
+        # True while the consumer reads a topic for the first time and has gained ground so far, and
+        # for all of a finite stream: nobody expects it to be at the head.
+        self.catching_up = self.until is not None or (self.queued > 0 and not terms.resumed)
+        self._began_ns = ring.now_ns()
+        # The next message that the consumer is owed did not come before this moment.
+        self._owed_since_ns = self._began_ns
         # The fan-out writes to the taker, if there is one, instead of waking the task. A session
         # that may write past ASGI sets it after the first batch.
         self.taker: Taker | None = None
@@ -153,24 +168,35 @@ class Subscription:
         if self.until is not None and self.cursor >= self.until:
             return Finished()
         if self.cursor >= ring.head:
-            self._caught_up = self.until is None
+            if self.until is None:
+                self._reach_the_head()
             await self._wait()
             return None
+        if self.until is None and not self._judged and self._has_lost_ground():
+            # From now on the consumer is treated like one that had caught up and fell behind.
+            self.joined = self._caught_up = True
         oldest = self._oldest_owed()
         if self.cursor + 1 >= oldest:
             # A finite stream is never too slow: it reads what has left the ring from the log.
             self.joined = self.until is None
             batch = ring.batch(self.encoding, self.cursor, self._step_end())
-            self._caught_up |= self.joined and batch.last == ring.head
+            if self.joined and batch.last == ring.head:
+                self._reach_the_head()
             return batch
-        if self.joined:
+        if self._judged:
             return self._overtaken(oldest)
         return await self._read()
 
-    def advance(self, count: int, last: int) -> None:
-        """Count ``count`` messages as sent. ``last`` is the sequence number of the last one."""
+    def advance(self, count: int, last: int, accepted_ns: int | None = None) -> None:
+        """Count ``count`` messages as sent.
+
+        ``last`` is the sequence number of the last one, and ``accepted_ns`` the moment at which it
+        was accepted, on the monotonic clock.
+        """
         self.sent += count
         self.cursor = last
+        if accepted_ns is not None:
+            self._next_is_no_older_than(accepted_ns)
 
     def was_given(self, batch: Batch) -> None:
         """Count a live batch, which the fan-out has written, as sent."""
@@ -182,6 +208,25 @@ class Subscription:
         """Count a live batch, which the consumer's own task has written, as sent."""
         self.advance(batch.count, batch.last)
         self._dispatcher.wrote(batch, now_ns)
+
+    def lag_ns(self) -> int:
+        """Return for how long the next message has waited for this consumer, 0 if there is none.
+
+        It is exact for a message in the ring. The time of a message further back is taken to be
+        that of the message before it, so the lag is too long by the pause between the two. It is
+        never less than the age of the oldest message in the ring.
+        """
+        ring = self._ring
+        now_ns = ring.now_ns()
+        if self.queued == 0:
+            self._owed_since_ns = now_ns
+            return 0
+        arrived_ns = ring.arrived_ns(self.cursor + 1)
+        if arrived_ns is not None:
+            self._owed_since_ns = arrived_ns
+            return now_ns - arrived_ns
+        oldest_ns = ring.arrived_ns(ring.tail)
+        return now_ns - min(self._owed_since_ns, now_ns if oldest_ns is None else oldest_ns)
 
     def rejoin_from_log(self) -> None:
         """Wake the task to read from the log. The policy applies again once it reads the ring."""
@@ -209,6 +254,11 @@ class Subscription:
         self.taker = None
         self._dispatcher.leave(self)
 
+    @property
+    def _judged(self) -> bool:
+        """Whether the policy applies as soon as the consumer is too far behind."""
+        return self.joined and self._caught_up
+
     def _last(self) -> int:
         if self.until is not None:
             return self.until
@@ -229,11 +279,44 @@ class Subscription:
         finally:
             self._waiter = None
 
+    def _next_is_no_older_than(self, accepted_ns: int) -> None:
+        """Note when a message was accepted that is not newer than the next one.
+
+        The log keeps the time of the wall clock, which may be set. What the monotonic clock has
+        shown limits the error: messages published since the subscription began came since then.
+        """
+        if self.cursor >= self.replay_until:
+            accepted_ns = max(accepted_ns, self._owed_since_ns, self._began_ns)
+        self._owed_since_ns = accepted_ns
+
+    def _reach_the_head(self) -> None:
+        self._caught_up = True
+        self._ground = None
+        self.catching_up = False
+
+    def _has_lost_ground(self) -> bool:
+        """Return whether the consumer is too far behind and has not gained ground."""
+        ring = self._ring
+        now_ns, lag_ns = ring.now_ns(), self.lag_ns()
+        if self._ground is None:
+            self._ground = Ground(now_ns, self.queued, lag_ns)
+        self._ground.look(now_ns, self.queued, lag_ns, ring.limits.age_s)
+        self.catching_up &= self._ground.gained
+        too_far = lag_ns > ring.limits.age_ns or (self.joined and self.cursor + 1 < ring.tail)
+        # While the ring is empty nothing is published, and there is nothing to skip to.
+        return too_far and not self._ground.gained and ring.tail <= ring.head
+
     async def _read(self) -> Batch | Missed:
+        began_ns = self._ring.now_ns()
         messages = await self._backlog.read(self.cursor)
+        if self._ground is not None:
+            # The log is slow while many consumers read it, for which none of them is to blame.
+            self._ground.excuse(self._ring.now_ns() - began_ns)
         # The ring has the rest. Its tail may have moved while the log was read.
         end = min(self._step_end(), self._ring.tail - 1)
         first = messages[0].sequence if messages else end + 1
+        if messages:
+            self._next_is_no_older_than(messages[0].accepted_ns)
         if first > self.cursor + 1:
             return self.miss(min(first - 1, end), DropReason.EXPIRED)
         return Batch(self.encoding, [m for m in messages if m.sequence <= end])
@@ -241,7 +324,7 @@ class Subscription:
     def _oldest_owed(self) -> int:
         """Return the lowest sequence number that the consumer may still be given."""
         ring = self._ring
-        if not (self.joined and self._caught_up):
+        if not self._judged:
             return ring.tail
         oldest = ring.oldest_young()
         # Under ``latest`` the newest message is the present state, however old it is.
@@ -250,7 +333,7 @@ class Subscription:
     def _overtaken(self, oldest: int) -> Missed | Overrun:
         ring = self._ring
         if self._policy is SlowConsumerPolicy.DISCONNECT:
-            too_old = self.cursor + 1 >= ring.tail
+            too_old = self.lag_ns() > ring.limits.age_ns
             return Overrun(self.queued, ring.limits.too_old() if too_old else "")
         if self._policy is SlowConsumerPolicy.LATEST:
             return self.miss(ring.head - 1, DropReason.CONFLATED)

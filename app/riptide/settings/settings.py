@@ -240,7 +240,8 @@ class Settings(BaseSettings):
     max_lag_seconds: float = Field(
         300,
         gt=0,
-        title="age of an unsent live message above which its consumer counts as slow",
+        title="age of an unsent message above which its consumer counts as slow, unless it still "
+        "catches up and gains ground",
         description="a number of seconds over 0, or inf",
     )
     max_connections: int = Field(

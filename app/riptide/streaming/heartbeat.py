@@ -1,4 +1,4 @@
-"""Rounds over all streams: heartbeats, the size of write buffers, expired and stalled clients."""
+"""Rounds over all streams: heartbeats, write buffers, lags, expired and stalled clients."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from riptide.process.faults import Faults
+from riptide.streaming.lag_survey import LagSurvey
 from riptide.streaming.patience import NANOSECONDS, Patience
 from riptide_telemetry import CloseReason, ServicePart
 
@@ -49,17 +50,22 @@ class Heartbeat:
 
     async def _go_round(self) -> None:
         began_ns, held_before = time.monotonic_ns(), self._holding
-        self._holding, total = set(), 0
+        self._holding, total, lags = set(), 0, LagSurvey()
         self._patience.begin_round()
         for position, session in enumerate(list(self._streams.sessions), 1):
             try:
                 self._visit(session, time.monotonic_ns())
                 total += self._buffered(session, held_before)
+                lag_ns = session.lag_ns()
+                if lag_ns:
+                    lags.note(lag_ns)
             except Exception as error:  # noqa: BLE001  # the other sessions still have to be visited
                 self._faults.report(ServicePart.HEARTBEAT, error)
             if not position % SLICE:
                 await asyncio.sleep(0)
-        self._streams.buffered_bytes, self._last_round_ns = total, began_ns
+        lags.close()
+        self._streams.buffered_bytes, self._streams.lags = total, lags
+        self._last_round_ns = began_ns
 
     def _buffered(self, session: StreamSession, held_before: set[StreamSession]) -> int:
         """Return the bytes in the session's write buffer, and note that it holds some."""

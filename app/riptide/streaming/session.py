@@ -135,6 +135,15 @@ class StreamSession:
         self._heartbeat_due = True
         self._subscription.wake()
 
+    def lag_ns(self) -> int:
+        """Return for how long the consumer's next message has waited.
+
+        It is 0 for a consumer that is not expected at the head: one that reads a finite stream, or
+        reads the topic for the first time and gains ground.
+        """
+        subscription = self._subscription
+        return 0 if subscription.catching_up else subscription.lag_ns()
+
     async def _listen(self) -> None:
         try:
             self.end(*await self._outlet.listen(self._restart_at))
@@ -295,7 +304,7 @@ class StreamSession:
         sent: MessageBatch = batch
         if count != batch.count:
             sent = MessageBatch(count, size, batch.accepted_ns[start:end])
-        self._subscription.advance(count, batch.after + end)
+        self._subscription.advance(count, batch.after + end, batch.accepted_ns[end - 1])
         self._size_bytes += size
         self._lifecycle.items_sent(self.id, sent, source)
 

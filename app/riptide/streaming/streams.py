@@ -9,6 +9,7 @@ from riptide.admission.admission import Admission, Limits
 from riptide.errors import ConnectionLimitError, DrainingError, ProblemError
 from riptide.hub.stream_range import parse_range
 from riptide.message import check_topic
+from riptide.streaming.lag_survey import LagSurvey
 from riptide.streaming.session import SessionContext, StreamSession
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Streams:
         self.draining = False
         # Bytes in all write buffers, as the last round of ``Heartbeat`` added them up.
         self.buffered_bytes = 0
+        # How far behind the consumers were in that round.
+        self.lags = LagSurvey()
         self.limit = max_connections
         self._hub = hub
         self._lifecycle = lifecycle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Observation
@@ -13,7 +14,7 @@ from riptide_telemetry.catalog import Kind
 from riptide_telemetry.instruments.producer import HistogramProducer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from opentelemetry.metrics import CallbackOptions, Meter
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
     Series = Iterable[tuple[Mapping[str, str], float]]
+    Gauge = Callable[[], float | Mapping[str, float]]
     Observe = Callable[[], Series]
 
 logger = logging.getLogger("riptide.telemetry")
@@ -95,7 +97,7 @@ class RiptideMetrics:
         self._metrics = metrics
         self._export_health = export_health
         self._failing: set[MetricDefinition] = set()
-        self._gauges: dict[MetricDefinition, Callable[[], float]] = {
+        self._gauges: dict[MetricDefinition, Gauge] = {
             catalog.ERROR_RATE: metrics.error_rate,
             catalog.HEALTH_RATIO: metrics.health_ratio,
             catalog.DELIVERY_RATIO: metrics.delivery_ratio,
@@ -110,25 +112,29 @@ class RiptideMetrics:
             elif definition.kind is not Kind.HISTOGRAM:
                 _register(meter, definition, self._observer(definition))
 
-    def observe(self, gauges: Mapping[MetricDefinition, Callable[[], float]]) -> None:
+    def observe(self, gauges: Mapping[MetricDefinition, Gauge]) -> None:
         """Read each gauge from its function from now on. A gauge without a function is 0.
 
-        The functions are called on a reader's thread and must not block. If one raises, or returns
-        NaN or infinity, only its gauge is left out. A counter may be given as well, with a function
-        whose number never falls.
+        The function of a gauge with a label returns a number for each value of the label; a value
+        that it leaves out is 0. A counter without labels may be given as well, with a function
+        whose number never falls. The functions are called on a reader's thread and must not block.
+        If one raises, or returns NaN or infinity, only its gauge is left out.
 
         Raises:
-            ValueError: a metric is not a gauge or a counter without labels.
+            ValueError: a metric is neither a gauge with at most one label nor a counter without
+                labels, or it is about exports.
 
         """
         for definition in gauges:
-            if definition.kind not in {Kind.GAUGE, Kind.COUNTER} or definition.labels:
+            labels_allowed = {Kind.GAUGE: 1, Kind.COUNTER: 0}.get(definition.kind, -1)
+            if definition in _BY_SIGNAL or len(definition.labels) > labels_allowed:
                 raise ValueError(f"{definition.name} is not a gauge that an owner can provide")
         self._gauges |= gauges
 
     def _gauge(self, definition: MetricDefinition) -> Series:
         try:
-            value = _finite(self._gauges.get(definition, lambda: 0)())
+            value = self._gauges.get(definition, lambda: 0)()
+            series = [(labels, _finite(_part(value, labels))) for labels in definition.label_sets()]
         except Exception:
             # Logged once until the gauge can be read again, and not with every scrape.
             if definition not in self._failing:
@@ -136,7 +142,7 @@ class RiptideMetrics:
                 logger.exception("%s could not be read", definition.name)
             return []
         self._failing.discard(definition)
-        return [({}, value)]
+        return series
 
     def _observer(self, definition: MetricDefinition) -> Observe:
         if definition in _BY_PROTOCOL:
@@ -189,6 +195,14 @@ class RiptideMetrics:
     def _protocols(self) -> Iterator[tuple[dict[str, str], ProtocolMetrics]]:
         for protocol, metrics in self._metrics.by_protocol.items():
             yield {"protocol": str(protocol)}, metrics
+
+
+def _part(value: float | Mapping[str, float], labels: Mapping[str, str]) -> float:
+    """Return the number of one series, whose only label has a number in a mapping."""
+    if isinstance(value, Mapping):
+        (label,) = labels.values()
+        return value.get(label, 0)
+    return value
 
 
 def _finite(value: float) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -29,10 +30,11 @@ from riptide.hub.hub import Hub, Start
 from riptide.hub.ring import RingLimits
 from riptide.hub.stream_range import StreamRange
 from riptide.hub.subscription import Finished, Missed, Overrun
-from riptide.message import Edge, MessageId
+from riptide.message import Acceptance, Edge, MessageId
 from riptide.publication import Publication
 from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from riptide.storage.message_log import Retention
+from riptide_telemetry import DropReason
 from tests.app.held_log import HeldLog
 from tests.app.recorder import Recorder
 from tests.waiting import turns
@@ -120,9 +122,9 @@ class Conservation(RuleBasedStateMachine):
             clock_ns=lambda: self.now_ns,
         )
 
-    @rule()
-    def let_a_second_pass(self) -> None:
-        self.now_ns += 1_000_000_000
+    @rule(seconds=st.integers(1, 3))
+    def let_time_pass(self, seconds: int) -> None:
+        self.now_ns += seconds * 1_000_000_000
 
     def turn(self) -> None:
         """Let everything run that can, and hand over what consumers were given."""
@@ -140,9 +142,8 @@ class Conservation(RuleBasedStateMachine):
             self.number += 1
             self.published[self.number] = self.number
             payloads.append(b"%d" % self.number)
-        self.publishing.append(
-            self.loop.create_task(self.hub.publish(Publication.now(TOPIC, payloads)))
-        )
+        publication = Publication(TOPIC, payloads, Acceptance(time.time_ns(), self.now_ns))
+        self.publishing.append(self.loop.create_task(self.hub.publish(publication)))
         self.turn()
 
     @rule(count=st.integers(1, 3), at_once=st.booleans())
@@ -219,10 +220,12 @@ class Conservation(RuleBasedStateMachine):
                 consumer.check(step)
                 count = min(consumer.frames or step.count, len(step.frames))
                 handed = step.count if len(step.frames) == 1 else count
-                subscription.advance(handed, step.last - step.count + handed)
+                accepted_ns = step.accepted_ns[handed - 1]
+                subscription.advance(handed, step.last - step.count + handed, accepted_ns)
                 consumer.position += handed
             case Missed():
                 assert step.message_count >= 1
+                assert subscription.until is None or step.reason is DropReason.EXPIRED
                 consumer.position += step.message_count
             case Overrun():
                 assert self.policy is SlowConsumerPolicy.DISCONNECT
@@ -268,6 +271,13 @@ class Conservation(RuleBasedStateMachine):
             assert subscription.cursor == consumer.position
             assert subscription.queued >= 0, "given more than there is"
         assert all(event == (0,) for event in self.recorder.of("messages_unaccounted", "count"))
+
+    @invariant()
+    def the_lag_lies_between_nothing_and_all_of_time(self) -> None:
+        for consumer in self.open:
+            lag_ns = consumer.subscription.lag_ns()
+            assert 0 <= lag_ns <= self.now_ns
+            assert consumer.subscription.queued or lag_ns == 0
 
     @invariant()
     def no_message_waits_for_ever(self) -> None:

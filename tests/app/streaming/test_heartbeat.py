@@ -10,7 +10,8 @@ from riptide.publication import Publication
 from riptide.streaming import heartbeat as heartbeat_module
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.patience import NANOSECONDS
-from riptide_telemetry import CloseReason, ServicePart
+from riptide_telemetry import CloseReason, LagBound, ServicePart
+from tests.app.streaming.pipe import Pipe
 from tests.waiting import eventually, turns
 
 if TYPE_CHECKING:
@@ -199,3 +200,42 @@ async def test_a_session_that_raises_keeps_no_other_from_its_visit(
     async with _beating(heartbeat):
         await eventually(lambda: all(o.pipe.events().count("heartbeat") >= 2 for o in others))
     assert faults.first is ServicePart.HEARTBEAT
+
+
+class TakesOneRecord(Pipe):
+    """A client that reads the first record of its stream, and nothing more."""
+
+    async def write(self, frame: bytes) -> None:
+        await super().write(frame)
+        self.stop_taking()
+
+
+async def test_each_round_surveys_how_far_behind_those_are_who_should_be_at_the_head(
+    open_stream: OpenStream, streams: Streams, hub: Hub
+) -> None:
+    heartbeat = Heartbeat(streams, interval_s=15, write_timeout_s=30)
+    before_ns = time.monotonic_ns()
+    receipt = await hub.publish(Publication.now("a", [b"1"]))
+    await hub.publish(Publication.now("a", [b"2"]))
+    after_ns = time.monotonic_ns()
+    await open_stream()
+    # Not expected at the head: who reads the topic for the first time, or only a part of it.
+    await open_stream("earliest", pipe=TakesOneRecord())
+    await open_stream("earliest", "latest", pipe=TakesOneRecord())
+    await heartbeat._go_round()
+    assert streams.lags.largest_s == 0
+    resuming = await open_stream(str(receipt.last), pipe=TakesOneRecord())
+    monitored_ns = time.monotonic_ns()
+    # A second in which it is not given its message.
+    subscription = resuming.session._subscription
+    await eventually(lambda: subscription._owed_since_ns < after_ns)
+    subscription._owed_since_ns -= NANOSECONDS
+    await heartbeat._go_round()
+    assert streams.lags.at_least == {bound: int(bound == "second") for bound in LagBound}
+    oldest_ns = streams.lags.largest_s * NANOSECONDS
+    assert monitored_ns - after_ns <= oldest_ns - NANOSECONDS
+    assert oldest_ns - NANOSECONDS <= time.monotonic_ns() - before_ns
+    resuming.pipe.vanish()
+    await resuming.ended()
+    await heartbeat._go_round()
+    assert streams.lags.largest_s == 0

@@ -7,7 +7,7 @@ from opentelemetry.sdk.metrics.export import NumberDataPoint
 
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import CATALOG, Kind, MetricDefinition
-from riptide_telemetry.labels import Signal
+from riptide_telemetry.labels import LagBound, Signal
 
 if TYPE_CHECKING:
     from riptide_telemetry.testing import InMemoryTelemetry
@@ -67,7 +67,9 @@ def test_a_counter_without_labels_is_read_from_its_owner(telemetry: InMemoryTele
     assert telemetry.value(catalog.LOG_RECORDS_DROPPED.name) == 7
 
 
-@pytest.mark.parametrize("definition", [catalog.MESSAGES_SENT, catalog.WRITE_WAIT])
+@pytest.mark.parametrize(
+    "definition", [catalog.MESSAGES_SENT, catalog.WRITE_WAIT, catalog.EXPORT_ENABLED]
+)
 def test_only_gauges_and_counters_without_labels_can_be_provided_by_owners(
     telemetry: InMemoryTelemetry, definition: MetricDefinition
 ) -> None:
@@ -106,3 +108,13 @@ def test_what_is_exported_shows_by_signal_from_the_start(telemetry: InMemoryTele
     assert telemetry.value(catalog.EXPORT_QUEUE_SIZE.name, signal="traces") == 9
     assert telemetry.value(catalog.EXPORT_LAST_SUCCESS.name, signal="traces") > 1e9
     assert telemetry.value(catalog.EXPORT_FAILURES.name) == 1
+
+
+def test_a_gauge_with_a_label_is_read_from_its_owner_value_by_value(
+    telemetry: InMemoryTelemetry,
+) -> None:
+    telemetry.instruments.observe({catalog.CONSUMERS_BEHIND: lambda: {"second": 7, "minute": 2}})
+    shown = {
+        bound: telemetry.value(catalog.CONSUMERS_BEHIND.name, at_least=bound) for bound in LagBound
+    }
+    assert shown == dict.fromkeys(LagBound, 0) | {"second": 7, "minute": 2}

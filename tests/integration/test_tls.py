@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import socket
 import ssl
 import subprocess
@@ -215,3 +216,24 @@ def test_a_renewed_certificate_is_served_on_all_ports_without_a_break_of_streams
     with plain.client(verify=service.trust) as distrustful, pytest.raises(httpx2.ConnectError):
         distrustful.get(service.url)
     service.client = old
+
+
+def test_each_worker_shows_when_the_certificate_that_it_serves_expires(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, valid_for=dt.timedelta(days=30))
+    settings = {"log": "memory", "workers": 2, "tls_certificate": certificate, "tls_key": key}
+    service = Service(tmp_path, settings).start()
+    with plain.client(verify=ssl.create_default_context(cafile=certificate)) as client:
+        targets = wait_until(lambda: _both(client.get(f"{service.url}/metrics/targets").json()))
+        for target in targets:
+            metrics = client.get(f"https://{target}/metrics").text
+            (expiry,) = re.findall(
+                r"^riptide_tls_certificate_expiry_timestamp_seconds (\S+)$", metrics, re.MULTILINE
+            )
+            assert float(expiry) == pytest.approx(time.time() + 30 * 86400, abs=DEADLINE_S)
+    assert service.stop() == 0
+
+
+def _both(groups: list[dict[str, list[str]]]) -> list[str] | None:
+    """Return the targets of both workers, once there are two."""
+    targets = [target for group in groups for target in group["targets"]]
+    return targets if len(targets) == 2 else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -12,28 +11,24 @@ from operations.alertmanager import configuration
 from operations.alerts import alerts
 from operations.drill.__main__ import FACTOR
 from operations.rules import Alert
-from tests.programs import require
 from tests.repository.sources import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.operations.conftest import Promtool
+
 README = (ROOT / "alert-rules" / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "operator-guide.md").read_text()
 
 
-def test_promtool_accepts_the_configuration_of_the_document(tmp_path: Path) -> None:
+def test_promtool_accepts_the_configuration_of_the_document(
+    tmp_path: Path, promtool: Promtool
+) -> None:
     (fence,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     file = tmp_path / "prometheus.yml"
     file.write_text(fence.replace("/etc/prometheus/rules", str(ROOT / "alert-rules")))
-    done = subprocess.run(
-        [require("promtool"), "check", "config", str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("rules found") == 2
+    assert promtool("check", "config", file).count("rules found") == 2
 
 
 def test_every_file_of_secrets_is_named() -> None:

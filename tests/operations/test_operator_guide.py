@@ -22,6 +22,8 @@ from tests.service import RIPTIDE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.operations.conftest import Promtool
+
 GUIDE = (ROOT / "docs" / "operator-guide.md").read_text()
 SECTIONS = (
     "## Install",
@@ -162,7 +164,7 @@ def test_the_secret_is_given_to_the_user_of_the_image() -> None:
     assert f"chown {user} secret" in GUIDE
 
 
-def test_promtool_accepts_every_configuration_in_it(tmp_path: Path) -> None:
+def test_promtool_accepts_every_configuration_in_it(tmp_path: Path, promtool: Promtool) -> None:
     token = tmp_path / "token"
     token.write_text("the token of operators")
     fences = re.findall(
@@ -172,10 +174,4 @@ def test_promtool_accepts_every_configuration_in_it(tmp_path: Path) -> None:
     for number, fence in enumerate(fences):
         file = tmp_path / f"{number}.yml"
         file.write_text(fence.replace("/etc/prometheus/riptide-token", str(token)))
-        done = subprocess.run(
-            [require("promtool"), "check", "config", str(file)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        promtool("check", "config", file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import promql_parser
@@ -25,12 +24,12 @@ from tests.operations.vocabulary import (
     selected_metrics,
     unknown_words,
 )
-from tests.programs import require, require_promtool_3
 from tests.repository.sources import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.operations.conftest import Promtool
 
 # Severity, `for`, and what the value is compared with.
 THE_TEN = {
@@ -86,19 +85,6 @@ TESTS = ROOT / "alert-rules" / "tests"
 def _loaded(name: str) -> list[dict[str, Any]]:
     groups = yaml.safe_load((ROOT / name).read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
-
-
-@pytest.fixture(params=["promtool", "promtool3"])
-def promtool(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Run a promtool: that of Prometheus 2, and that of Prometheus 3, which the stack ships."""
-    program = require_promtool_3() if request.param == "promtool3" else require(request.param)
-
-    def run(*arguments: str) -> None:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "FAILED" not in done.stdout + done.stderr
-
-    return run
 
 
 @pytest.mark.parametrize("name", THE_TEN)
@@ -181,14 +167,12 @@ def test_names_of_cases_are_sentences_and_said_once() -> None:
     assert all(re.match(r"Riptide\w+ (fires|is|adds) \w+", name) for name in names)
 
 
-def test_promtool_accepts_the_rules(promtool: Callable[..., None]) -> None:
+def test_promtool_accepts_the_rules(promtool: Promtool) -> None:
     promtool("check", "rules", "--lint-fatal", str(ROOT / RECORDING_RULES), str(ROOT / ALERTS))
 
 
 @pytest.mark.parametrize("file", sorted(TESTS.iterdir()), ids=lambda file: file.stem)
-def test_alerts_fire_when_they_should_and_only_then(
-    file: Path, promtool: Callable[..., None]
-) -> None:
+def test_alerts_fire_when_they_should_and_only_then(file: Path, promtool: Promtool) -> None:
     promtool("test", "rules", str(file))
 
 

@@ -25,6 +25,7 @@ from tests.repository.sources import PACKAGES
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
+    from tests.operations.conftest import Promtool
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 PROMETHEUS = ROOT / "alert-rules" / "prometheus.yml"
@@ -84,15 +85,10 @@ def test_the_stack_waits_for_the_drain() -> None:
 
 
 @pytest.mark.parametrize("file", [PROMETHEUS, STACK], ids=lambda file: file.stem)
-def test_promtool_has_nothing_to_say_about_the_configuration_of_prometheus(file: Path) -> None:
-    done = subprocess.run(
-        [require("promtool"), "check", "config", file],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("rules found") == 2
+def test_promtool_has_nothing_to_say_about_the_configuration_of_prometheus(
+    file: Path, promtool: Promtool
+) -> None:
+    assert promtool("check", "config", file).count("rules found") == 2
 
 
 def _targets(configuration: dict[str, Any]) -> list[dict[str, list[str]]]:

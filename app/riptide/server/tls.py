@@ -122,21 +122,22 @@ async def follow_renewals(
     while True:
         await asyncio.sleep(CHECK_INTERVAL_S)
         found = tls.version()
-        if found == known:
+        changed, known = found != known, found
+        # What is refused is tried again: a file may become readable without another change. If the
+        # second file is not written yet, its writing is a change of its own.
+        if not changed and not state.refused:
             continue
-        # Each change is tried once. If the second file is not written yet, its writing is another
-        # change.
-        known = found
         try:
             expires_at = tls.expires_at()
             tls.load_into(*contexts)
         except (OSError, ValueError) as error:
             state.refused = True
-            logger.warning(
-                "the renewed certificate %s cannot be served (%s): the one before it still is",
-                tls.certificate,
-                getattr(error, "strerror", None) or error,
-            )
+            if changed:
+                logger.warning(
+                    "the renewed certificate %s cannot be served (%s): the one before it still is",
+                    tls.certificate,
+                    getattr(error, "strerror", None) or error,
+                )
         else:
             state.expires_at, state.refused = expires_at, False
             logger.info("serving the renewed certificate %s", tls.certificate)

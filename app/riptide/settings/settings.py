@@ -95,7 +95,7 @@ class Settings(BaseSettings):
         300,
         gt=0,
         allow_inf_nan=False,
-        title="time after which keys are read again; a token with an unknown key makes it sooner",
+        title="time after which keys are read again; sooner for an unknown key or after a failure",
         description="a number of seconds over 0",
     )
     token_audience: str | None = Field(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import socket
 import ssl
 import threading
@@ -87,6 +88,22 @@ async def test_metrics_show_the_expiry_of_what_is_served_and_that_a_renewal_is_r
         make_certificate(tmp_path, valid_for=dt.timedelta(days=30))
         await eventually(lambda: not state.refused)
         assert state.expires_at == pytest.approx(first + 29 * 86400 + 23 * 3600, abs=DEADLINE_S)
+
+
+async def test_what_was_refused_is_served_once_it_can_be_though_no_file_seems_to_change(
+    served: Tls, context: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that becomes readable changes neither its time nor its size."""
+    assert served.key is not None
+    async with _followed(served, context, monkeypatch) as state:
+        make_certificate(tmp_path)
+        key, status = served.key.read_bytes(), served.key.stat()
+        served.key.write_bytes(b"x" * len(key))
+        os.utime(served.key, ns=(status.st_atime_ns, status.st_mtime_ns))
+        await eventually(lambda: state.refused)
+        served.key.write_bytes(key)
+        os.utime(served.key, ns=(status.st_atime_ns, status.st_mtime_ns))
+        await eventually(lambda: not state.refused)
 
 
 def test_of_a_chain_the_certificate_that_expires_first_counts(tmp_path: Path, served: Tls) -> None:

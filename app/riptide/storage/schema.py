@@ -25,6 +25,8 @@ PAGE_BYTES = 16 * 1024
 # Lives without messages are remembered if they are among so many of the newest, for consumers that
 # connected in one of them and received nothing.
 LIVES_KEPT = 1000
+# SQLite moves the content of the write-ahead log to the database when it has so many pages.
+AUTOCHECKPOINT_PAGES = 1000
 SCHEMA_VERSION = 3
 LIVES = """
 -- a row each time the log was opened, numbered in that order
@@ -126,3 +128,9 @@ def begin_life(connection: sqlite3.Connection) -> dict[str, int]:
             (LIVES_KEPT,),
         )
         return dict(connection.execute("SELECT epoch, number FROM lives ORDER BY number"))
+
+
+def next_life(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return what ``begin_life`` would, and write nothing: there is no room on the disk."""
+    lives = dict(connection.execute("SELECT epoch, number FROM lives ORDER BY number"))
+    return lives | {secrets.token_hex(4): max(lives.values(), default=0) + 1}

@@ -41,8 +41,9 @@ class SqliteLog:
     async def open(self) -> None:
         """Open or create the file, and start the writer."""
         self.epoch = await self._on_reader(self._file.open)
-        self._connection = await self._on_reader(self._file.connect)
-        await self._on_reader(self._writer.start)
+        with self._file.explained():
+            self._connection = await self._run_on_reader(self._file.connect)
+            await self._run_on_reader(self._writer.start)
 
     async def close(self) -> None:
         """Commit the appends that wait, then close the file."""
@@ -86,14 +87,17 @@ class SqliteLog:
 
     async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._reader, function, *arguments
-            )
+            return await self._run_on_reader(function, *arguments)
         except sqlite3.Error as error:
             raise LogUnavailableError(
                 f"the message log cannot be read ({error}); try again later",
                 retry_after=RETRY_AFTER_S,
             ) from error
+
+    async def _run_on_reader(
+        self, function: Callable[[*Arguments], T], *arguments: *Arguments
+    ) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, function, *arguments)
 
     def _execute(self, statement: str, *values: str | int) -> sqlite3.Cursor:
         if self._connection is None:

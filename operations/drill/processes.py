@@ -96,7 +96,7 @@ class Service:
         self.job = job
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._directory = directory / job
+        self.directory = directory / job
         self._target_file = target_file
         self._command = command
         self._process: Process | None = None
@@ -127,8 +127,8 @@ class Service:
             DrillError: the process does not serve.
 
         """
-        (self._directory / "log").unlink(missing_ok=True)
-        self._process = Process(self._command, self._directory, self._environment)
+        (self.directory / "log").unlink(missing_ok=True)
+        self._process = Process(self._command, self.directory, self._environment)
         for _ in range(_START_DEADLINE_S * 20):
             if _SERVING.search(self._process.log_file.read_text()):
                 return

@@ -78,12 +78,13 @@ class Outcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the alert fired and resolved, and both were delivered."""
+        """Whether the alert fired and resolved, both were delivered, and nothing went wrong."""
         return (
             self.fired_after is not None
             and self.resolved_after is not None
             and self.firing_delivered
             and self.resolution_delivered
+            and not self.note
         )
 
 
@@ -151,7 +152,9 @@ class World:
             note = f"the cause broke off: {task.exception()!r}"
         ended = time.monotonic()
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (undone,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(undone, Exception) and not note:
+            note = f"the cause could not be undone: {undone!r}"
         self.say(f"{job}: over after {ended - began:.0f} s {note}")
         return began, ended, note
 

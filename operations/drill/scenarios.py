@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from operations.drill import causes
+from operations.drill.full_disk import DATA_DIRECTORY, fill_the_disk
 from operations.drill.monitoring import BLIND_JOB
 from operations.drill.scenario import Scenario, Step
 from operations.ports import free_port
@@ -28,7 +29,7 @@ _PAIRS_OF_TICKETS: Final = ("1d", "3d")
 
 def scenarios() -> tuple[Scenario, ...]:
     """Return all scenarios, those that take longest to resolve first."""
-    return (*_objectives(), *_connections(), *_messages(), *_process(), exports())
+    return (*_objectives(), *_connections(), *_messages(), *_process(), exports(), full_disk())
 
 
 def _step(cause: str, act: Act, *names: str) -> Step:
@@ -261,6 +262,21 @@ def _process() -> tuple[Scenario, ...]:
             ),
             command=(sys.executable, "-m", "operations.drill.miscounting_service"),
         ),
+    )
+
+
+def full_disk() -> Scenario:
+    """Return the scenario in which publishers fill the disk of the log; only root can play it."""
+    return Scenario(
+        "disk",
+        (
+            _step(
+                "publishers fill the disk of the log, and the service is restarted on it",
+                fill_the_disk,
+                "RiptidePublishesFailing",
+            ),
+        ),
+        {"log": "sqlite", "data_dir": DATA_DIRECTORY, "retention_messages": 1_000_000},
     )
 
 

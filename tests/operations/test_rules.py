@@ -50,6 +50,7 @@ BEYOND = {
     "RiptideExportsFailing",
     "RiptideIndicatorAbsent",
     "RiptideMessagesUnaccounted",
+    "RiptidePublishesFailing",
     "RiptideReconnectStorm",
     "RiptideRestartLoop",
     "RiptideSlowConsumerDisconnects",

@@ -61,7 +61,6 @@ class SqliteFile:
             self._directory.create_database()
             self._directory.close_to_others()
             self.lives = self._check_on_any_disk()
-            self.room.make_reserve()
         return list(self.lives)[-1]
 
     @contextlib.contextmanager

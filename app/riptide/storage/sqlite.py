@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.message import Acceptance, Message
+from riptide.storage.forgotten_topics import END_OF_LIFE
 from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
@@ -33,7 +34,7 @@ class SqliteLog:
 
     def __init__(self, directory: Path, retention: Retention) -> None:
         self.epoch = ""
-        self._file = SqliteFile(directory)
+        self._file = SqliteFile(directory, retention.topics)
         self._writer = SqliteWriter(self._file, retention)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
         self._connection: sqlite3.Connection | None = None
@@ -128,15 +129,14 @@ class SqliteLog:
             for name, head, earliest, epoch in rows
         ]
 
-    def _select_end(self, life: int, topic: str) -> int:
+    def _select_end(self, life: int, topic: str) -> int | None:
+        if self._connection is None:
+            raise sqlite3.ProgrammingError("the log is not open")
         # One statement sees the database as it is between two commits of the writer.
-        row = self._execute(
-            "SELECT coalesce((SELECT min(first) - 1 FROM beginnings "
-            "WHERE topic_id = topics.id AND life > ?), head) FROM topics WHERE name = ?",
-            life,
-            topic,
+        end, is_forgotten = self._connection.execute(
+            END_OF_LIFE, {"life": life, "topic": topic}
         ).fetchone()
-        return 0 if row is None else int(row[0])
+        return None if is_forgotten else int(end)
 
     def _select_epochs(self, topic: str, after: int) -> list[tuple[int, str]]:
         """Return the first sequence number and the epoch of each life in the topic, newest first.

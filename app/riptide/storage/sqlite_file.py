@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from riptide.errors import DataDirectoryError, LogCorruptError
 from riptide.storage.data_directory import DataDirectory
 from riptide.storage.disk_room import DiskRoom, is_full, primary_code
+from riptide.storage.forgotten_topics import forget_topics
 from riptide.storage.schema import (
     AUTOCHECKPOINT_PAGES,
     PAGE_BYTES,
@@ -36,7 +37,9 @@ _INDEX_IN_FILE, _INDEX_IN_MEMORY = "unix", "unix-excl"
 class SqliteFile:
     """``riptide.db`` in a directory that one process at a time may use."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, topics_kept: int = 10_000) -> None:
+        """``topics_kept`` topics are remembered though they have no messages."""
+        self._topics_kept = topics_kept
         self._directory = DataDirectory(directory)
         self._vfs = _INDEX_IN_FILE
         self.path = self._directory.database
@@ -162,7 +165,12 @@ class SqliteFile:
                 # A backup that was copied here by hand is in another mode.
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
-            return self._begin_life(connection)
+            lives = self._begin_life(connection)
+            if self.life_is_kept:
+                # A full disk may have no room for that, and the next life does it.
+                with contextlib.suppress(sqlite3.OperationalError):
+                    forget_topics(connection, max(lives.values()), self._topics_kept)
+            return lives
 
     def _begin_life(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Begin a life, in the room of the reserve if there is no other, or without writing it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.storage.disk_room import is_full
+from riptide.storage.forgotten_topics import create_topic
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
 from riptide.storage.schema import PAGE_BYTES
 
@@ -30,6 +31,8 @@ TRIM_INTERVAL_S = 5.0
 TRIM_MESSAGES = 2_000
 # By so much fewer are deleted after each deletion that the disk had no room for.
 TRIM_DIVISOR = 10
+# Heads of topics without messages that are kept in memory, where they are found faster.
+HEADS_KEPT = 1_000
 RETRY_AFTER_S = 5
 FAILURE_LASTS_S = 30.0
 
@@ -67,7 +70,8 @@ class SqliteWriter:
         self._file = file
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
-        # Only topics that were published to in this life of the log.
+        # Only topics that were published to in this life of the log, and some that have no messages
+        # any more.
         self._heads: dict[str, _Head] = {}
         self._life = 0
         self._life_is_kept = True
@@ -193,7 +197,7 @@ class SqliteWriter:
             if not is_live and len(self._live) + len(begun) >= self._retention.topics:
                 firsts.append(None)
                 continue
-            head = head or _create_topic(connection, topic)
+            head = head or _Head(create_topic(connection, topic), 0)
             if known is None:
                 _begin(connection, head, self._life)
             if not is_live:
@@ -223,6 +227,7 @@ class SqliteWriter:
                 self._file.make_room(connection)
             more = self._delete_expired(connection)
             self._lacks_room = False
+            self._forget_heads()
             if not more:
                 self._trim_messages = TRIM_MESSAGES
                 self._file.room.make_reserve()
@@ -233,6 +238,13 @@ class SqliteWriter:
             logger.warning("expired messages could not be deleted: %s", error)
             return False
         return more
+
+    def _forget_heads(self) -> None:
+        """Leave the heads of topics without messages to the database, once they are many."""
+        if len(self._heads) > HEADS_KEPT + 2 * len(self._live):
+            self._heads = {
+                name: head for name, head in self._heads.items() if head.topic_id in self._live
+            }
 
     def _find_room(self) -> bool:
         """Prepare another attempt to delete, with more room or in less; False if there is none."""
@@ -289,15 +301,12 @@ def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
 
 
 def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
-    """Record that the topic's next messages are of this life."""
+    """Record that the topic's next messages are of this life, unless that is recorded."""
     connection.execute(
-        "INSERT INTO beginnings VALUES (?, ?, ?)", (head.topic_id, head.sequence + 1, life)
+        "INSERT INTO beginnings SELECT ?1, ?2, ?3 "
+        "WHERE NOT EXISTS (SELECT 1 FROM beginnings WHERE topic_id = ?1 AND life = ?3)",
+        (head.topic_id, head.sequence + 1, life),
     )
-
-
-def _create_topic(connection: sqlite3.Connection, name: str) -> _Head:
-    cursor = connection.execute("INSERT INTO topics (name, head) VALUES (?, 0)", (name,))
-    return _Head(int(cursor.lastrowid or 0), 0)
 
 
 def _insert(connection: sqlite3.Connection, publication: Publication, head: _Head) -> _Head:

@@ -106,7 +106,7 @@ def _graphs() -> list[Panel]:
             "percentunit",
             Query(errors_per_connection(FIVE_MINUTES), "all"),
             Query(whole(catalog.ERROR_RATE), "{{instance}}"),
-            Query(publish_failures(FIVE_MINUTES), "publishes"),
+            Query(publish_failures(FIVE_MINUTES), "failed publishes"),
             limits=ERROR_LIMITS,
         ),
         graph(

@@ -76,6 +76,9 @@ class SqliteFile:
             yield
         except (sqlite3.OperationalError, OSError) as error:
             self.close()
+            if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_ERROR:
+                # The statement does not suit the file: a table or a column is missing.
+                raise self._corrupt(str(error)) from None
             raise DataDirectoryError(
                 f"cannot use {self.path} ({error}): {_what_to_do(error)}"
             ) from None

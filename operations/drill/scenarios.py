@@ -271,7 +271,7 @@ def full_disk() -> Scenario:
         "disk",
         (
             _step(
-                "publishers fill the disk of the log, and the service is restarted on it",
+                "publishers fill the disk of the log; at the end it becomes larger",
                 fill_the_disk,
                 "RiptidePublishesFailing",
             ),

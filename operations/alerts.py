@@ -15,11 +15,13 @@ from operations.burn_rates import BURN_RATES, BurnRate
 from operations.pace import REAL, Pace, nominal_seconds
 from operations.rules import Alert, Concern, Group, Severity
 from riptide_telemetry import LagBound
+from riptide_telemetry.labels import PUBLISH_FAILURES, PublishOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CRITICAL_AFTER_S: Final = 300
+PUBLISHES_FAIL_AFTER_S: Final = 60
 WARNING_AFTER_S: Final = 600
 INFO_AFTER_S: Final = 900
 
@@ -33,6 +35,7 @@ def alerts(pace: Pace = REAL) -> tuple[Group, ...]:
     return (
         Group("riptide-errors", _errors()),
         Group("riptide-memory", _memory()),
+        Group("riptide-publishes", _publishes(pace)),
         Group("riptide-messages", _messages()),
         Group("riptide-connections", _connections(pace)),
         Group("riptide-access", _access(pace)),
@@ -92,6 +95,31 @@ def _memory() -> tuple[Alert, ...]:
             + _unless_firing("RiptideMemoryUsageCritical", "job, instance"),
             "Streaming holds a lot of memory.",
             description,
+        ),
+    )
+
+
+def _publishes(pace: Pace) -> tuple[Alert, ...]:
+    """Return the alert about messages that the service should have kept, and did not.
+
+    Each process has a log, so one full disk must not hide among many processes.
+    """
+    failed, kept = "|".join(PUBLISH_FAILURES), PublishOutcome.ACCEPTED
+
+    def rate(outcomes: str) -> str:
+        published = f'riptide_streaming_messages_published_total{{outcome=~"{outcomes}"}}'
+        return f"sum by (job, instance) (rate({published}[{pace.window(recorded.RECENT)}]))"
+
+    return (
+        Alert(
+            "RiptidePublishesFailing",
+            Severity.CRITICAL,
+            Concern.PUBLISHES,
+            PUBLISHES_FAIL_AFTER_S,
+            f"{rate(failed)}\n/ {rate(f'{kept}|{failed}')}\n> {thresholds.PUBLISH_FAILURE_RATE}",
+            "Messages cannot be published: the log does not take them.",
+            f"{_PERCENT} of the messages that publishers sent to {_PROCESS} in the last 5 minutes "
+            "were refused with an error of the service.",
         ),
     )
 

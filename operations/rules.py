@@ -35,6 +35,7 @@ class Concern(StrEnum):
 
     ERRORS = "errors"
     MEMORY = "memory"
+    PUBLISHES = "publishes"
     DROPS = "drops"
     LATENCY = "latency"
     SUCCESS = "success"

@@ -11,6 +11,8 @@ GIGABYTE: Final = 1024 * MEGABYTE
 
 ERROR_RATE_WARNING: Final = 0.05
 ERROR_RATE_CRITICAL: Final = 0.10
+PUBLISH_FAILURE_RATE: Final = 0.01
+"""The share of messages that the service fails to keep, of those that it should have kept."""
 MESSAGE_DROP_RATE_WARNING: Final = 0.10
 MESSAGE_DROP_RATE_CRITICAL: Final = 0.20
 DELIVERY_SUCCESS_RATE: Final = 0.90

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from riptide_telemetry import catalog
+from riptide_telemetry.labels import PUBLISH_FAILURES, PublishOutcome
 
 if TYPE_CHECKING:
     from riptide_telemetry.catalog import MetricDefinition
@@ -17,6 +18,7 @@ TARGET: Final = 'job=~"$job", instance=~"$instance"'
 PROTOCOL: Final = 'protocol=~"$protocol"'
 WINDOW: Final = "$__rate_interval"
 RANGE: Final = "$__range"
+FAILED_PUBLISHES: Final = f'outcome=~"{"|".join(PUBLISH_FAILURES)}"'
 INSTANCE: Final = "job, instance"
 """The labels that tell one instance from another, for ``by``."""
 
@@ -82,6 +84,13 @@ def errors_per_connection(window: str) -> str:
     closed = total(f"increase({select(catalog.CONNECTIONS_CLOSED)}[{window}])")
     connections = f"{closed} + {total(select(catalog.ACTIVE_CONNECTIONS))}"
     return f"clamp_max({errors} / clamp_min({connections}, 1), 1)"
+
+
+def publish_failures(window: str) -> str:
+    """Return the share of published messages that the service failed to keep; 0 without any."""
+    failed = rate(catalog.MESSAGES_PUBLISHED, FAILED_PUBLISHES, window=window)
+    kept = rate(catalog.MESSAGES_PUBLISHED, f'outcome="{PublishOutcome.ACCEPTED}"', window=window)
+    return ratio(failed, kept)
 
 
 def success(by: str = "", window: str = WINDOW) -> str:

@@ -8,10 +8,12 @@ from operations import thresholds
 from operations.dashboards.board import board, protocol
 from operations.dashboards.panels import Column, Limits, Query, graph, table
 from operations.dashboards.queries import (
+    FAILED_PUBLISHES,
     INSTANCE,
     RANGE,
     errors_per_connection,
     increase,
+    publish_failures,
     quantile,
     rate,
     select,
@@ -99,10 +101,12 @@ def _graphs() -> list[Panel]:
         graph(
             "Streaming Error Rate",
             "Share of the connections of the last 5 minutes that met an error: of all instances, "
-            "from their counters, and of each instance, from its own gauge for all protocols.",
+            "from their counters, and of each instance, from its own gauge for all protocols. "
+            "Share of the published messages that the service failed to keep.",
             "percentunit",
             Query(errors_per_connection(FIVE_MINUTES), "all"),
             Query(whole(catalog.ERROR_RATE), "{{instance}}"),
+            Query(publish_failures(FIVE_MINUTES), "failed publishes"),
             limits=ERROR_LIMITS,
         ),
         graph(
@@ -149,5 +153,11 @@ def _overview() -> Panel:
             ),
             Column("Largest lag", total(whole(catalog.CONSUMER_LAG), INSTANCE), "short"),
             Column("Memory", total(MEMORY_MEGABYTES, INSTANCE), "mbytes", MEMORY_LIMITS),
+            Column(
+                "Publishes failed",
+                increase(catalog.MESSAGES_PUBLISHED, FAILED_PUBLISHES, by=INSTANCE),
+                "short",
+                Limits(critical=1),
+            ),
         ],
     )

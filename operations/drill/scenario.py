@@ -82,7 +82,7 @@ class Outcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the alert fired and resolved, and both were delivered, as the cause demands."""
+        """Whether the alert fired and resolved, both were delivered, and nothing went wrong."""
         return (
             not self.note
             and self.fired_after is not None
@@ -155,9 +155,13 @@ class World:
         await _until(delivered, self.pace.seconds(DEADLINE_S))
         broke_off = task.done() and not task.cancelled()
         task.cancel()
-        (end,) = await asyncio.gather(task, return_exceptions=True)
-        note = f"the cause broke off: {end!r}" if broke_off or isinstance(end, Exception) else ""
         ended = time.monotonic()
+        (end,) = await asyncio.gather(task, return_exceptions=True)
+        note = ""
+        if broke_off:
+            note = f"the cause broke off: {end!r}"
+        elif isinstance(end, Exception):
+            note = f"the cause could not be undone: {end!r}"
         self.say(f"{job}: over after {ended - began:.0f} s {note}")
         return began, ended, note
 

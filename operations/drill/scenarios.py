@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from operations.drill import causes
 from operations.drill.credentials import KEY_FILE, foreign_token, public_keys, write_secret
+from operations.drill.full_disk import DATA_DIRECTORY, fill_the_disk
 from operations.drill.monitoring import BLIND_JOB
 from operations.drill.scenario import Scenario, Step
 from operations.ports import free_port
@@ -41,6 +42,7 @@ def scenarios() -> tuple[Scenario, ...]:
         *_process(),
         *_access(),
         exports(),
+        full_disk(),
     )
 
 
@@ -377,6 +379,21 @@ def _certificates() -> tuple[Scenario, ...]:
             _CERTIFICATE_FILES,
             prepare=causes.renew_certificate,
         ),
+    )
+
+
+def full_disk() -> Scenario:
+    """Return the scenario in which publishers fill the disk of the log; only root can play it."""
+    return Scenario(
+        "disk",
+        (
+            _step(
+                "publishers fill the disk of the log; at the end it becomes larger",
+                fill_the_disk,
+                "RiptidePublishesFailing",
+            ),
+        ),
+        {"log": "sqlite", "data_dir": DATA_DIRECTORY, "retention_messages": 1_000_000},
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from operations.rule_cases.case import INSTANCE, JOB, PROCESS, Case, Firing, Series, named, series
 from riptide_telemetry import catalog
+from riptide_telemetry.labels import PUBLISH_FAILURES, PublishOutcome
 
 OF_JOB: Final = {"job": JOB}
 LIVE: Final = {"protocol": "sse", "source": "live"}
@@ -252,6 +253,75 @@ def _success_burn() -> tuple[Case, ...]:
             _drops(per_minute=2, dropped=2, minutes=120),
             "2h",
         ),
+    )
+
+
+def _published(**per_minute: str) -> Series:
+    """Return series of published messages by their outcome."""
+    found: Series = {}
+    for outcome in PublishOutcome:
+        values = per_minute.get(outcome, "0x40")
+        found = {**found, **series(catalog.MESSAGES_PUBLISHED, values, outcome=outcome)}
+    return found
+
+
+def _publishes() -> tuple[Case, ...]:
+    name = "RiptidePublishesFailing"
+    text = (
+        f"of the messages that publishers sent to {HERE} in the last 5 minutes were refused with "
+        "an error of the service."
+    )
+    other = dict.fromkeys(set(PublishOutcome) - {*PUBLISH_FAILURES, "accepted"}, "0+60x40")
+    return (
+        Case(
+            name,
+            "fires within five minutes when the log takes no message any more",
+            _published(accepted="0+60x10 600x30", log_failure="0x10 60+60x30"),
+            "15m",
+            (Firing(f"100% {text}"),),
+        ),
+        Case(
+            name,
+            "fires when one message of fifty is lost to an unexpected error",
+            _published(accepted="0+49x40", internal_error="0+1x40"),
+            "10m",
+            (Firing(f"2% {text}"),),
+        ),
+        Case(
+            name,
+            "fires where a message is published every four minutes, and the log takes none",
+            _published(log_failure="0 0 0 1 1 1 1 2 2 2 2 3 3 3 3 4 4 4 4"),
+            "15m",
+            (Firing(f"100% {text}"),),
+        ),
+        Case(
+            name,
+            "fires for the one process of many whose disk is full",
+            {
+                **_published(log_failure="0+6x40"),
+                **series(
+                    catalog.MESSAGES_PUBLISHED,
+                    "0+60000x40",
+                    instance="riptide-2:8080",
+                    outcome="accepted",
+                ),
+            },
+            "10m",
+            (Firing(f"100% {text}"),),
+        ),
+        Case(
+            name,
+            "is quiet about publishers that send what is not allowed, or more than is",
+            _published(accepted="0+1x40", **other),
+            "20m",
+        ),
+        Case(
+            name,
+            "is quiet about one failure among a thousand messages",
+            _published(accepted="0+1000x40", log_failure="0+1x40"),
+            "20m",
+        ),
+        Case(name, "is quiet where nothing is published", _published(), "20m"),
     )
 
 
@@ -781,6 +851,7 @@ CASES: Final = (
     *_indicators(),
     *_latency_burn(),
     *_success_burn(),
+    *_publishes(),
     *_connections(),
     *_lag(),
     *_rejections(),

@@ -172,7 +172,7 @@ HEALTH_RATIO = MetricDefinition(
     "riptide.streaming.health_ratio",
     Kind.GAUGE,
     "",
-    "Share of the connections of the last 5 minutes that met no error: 1 - error rate.",
+    "The smaller of 1 - error rate and the share of the last 5 minutes' publishes that were kept.",
 )
 ITEMS_PER_CONNECTION = MetricDefinition(
     "riptide.streaming.items_per_connection",

@@ -55,6 +55,11 @@ class PublishOutcome(ClosedSet):
     LOG_FAILURE = "log_failure"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
+    INTERNAL_ERROR = "internal_error"
+
+
+PUBLISH_FAILURES = (PublishOutcome.LOG_FAILURE, PublishOutcome.INTERNAL_ERROR)
+"""The outcomes for which the service is to blame, and not the publisher or a limit."""
 
 
 class DropReason(ClosedSet):

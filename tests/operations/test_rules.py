@@ -62,6 +62,7 @@ BEYOND = {
     "RiptideKeysNotRead",
     "RiptideMessagesUnaccounted",
     "RiptideOldestUndeliveredMessage",
+    "RiptidePublishesFailing",
     "RiptideReconnectStorm",
     "RiptideRestartLoop",
     "RiptideSlowConsumerDisconnects",

@@ -108,6 +108,13 @@ class Ingest:
                 payloads = await self._parse(text, request, offer, is_batch=is_batch)
                 publication = Publication.now(topic, payloads, publishing.traceparent)
                 receipt = await self._hub.publish(publication)
+            except ProblemError:
+                raise
+            except Exception:
+                self._lifecycle.messages_published(
+                    PublishOutcome.INTERNAL_ERROR, offer.message_count
+                )
+                raise
             finally:
                 self.bodies.give_back(len(text))
             self._lifecycle.messages_published(PublishOutcome.ACCEPTED, len(payloads), topic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
+# The system's errors when a disk, a quota or a limit of file sizes has no room.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DataDirectory:
@@ -40,10 +43,14 @@ class DataDirectory:
             self._create()
             lock = self._open(self._lock_file, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise DataDirectoryError(
-                f"cannot write to the data directory {self.path} ({error.strerror}): "
-                "set RIPTIDE_DATA_DIR to a directory that this user may write to, "
+            advice = (
+                "free some disk space, or set RIPTIDE_DATA_DIR to a directory on another disk"
+                if error.errno in FULL
+                else "set RIPTIDE_DATA_DIR to a directory that this user may write to, "
                 "or RIPTIDE_LOG=memory to keep nothing"
+            )
+            raise DataDirectoryError(
+                f"cannot write to the data directory {self.path} ({error.strerror}): {advice}"
             ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,10 +63,38 @@ class DataDirectory:
         self._lock = lock
 
     def let_go(self) -> None:
-        """Unlock the directory."""
+        """Unlock the directory. What the lock file reserves stays reserved for the next life."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def disk(self) -> os.statvfs_result:
+        """Return the size of the directory's disk, and how much room it has.
+
+        Raises:
+            OSError: the system does not say.
+
+        """
+        return os.statvfs(self.path if self._lock is None else self._lock)
+
+    def reserve(self, size_bytes: int) -> None:
+        """Make the lock file take so much room on the disk.
+
+        Raises:
+            OSError: the disk has no room for it.
+
+        """
+        if self._lock is not None:
+            os.posix_fallocate(self._lock, 0, size_bytes)
+
+    def reserved_bytes(self) -> int:
+        """Return how much room the lock file takes."""
+        return 0 if self._lock is None else os.fstat(self._lock).st_size
+
+    def give_up_reserve(self) -> None:
+        """Give the room that the lock file takes back to the disk."""
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
 
     def create_database(self) -> None:
         """Create an empty database if there is none, with our mode.

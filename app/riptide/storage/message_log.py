@@ -40,7 +40,8 @@ class ListedTopic(NamedTuple):
 class Retention(NamedTuple):
     """What a log keeps of each topic: at most ``messages``, none older than ``seconds``.
 
-    At most ``topics`` may have messages, because a client can make up any number of names.
+    At most ``topics`` may have messages, and as many are remembered without messages after a
+    restart, because a client can make up any number of names.
     """
 
     messages: int
@@ -108,8 +109,9 @@ class MessageLog(Protocol):
     async def end_of(self, epoch: str, topic: str) -> int | None:
         """Return the topic's last sequence number in a life of this log; None if unknown.
 
-        Up to this number, messages of that life are messages of this log. If the log has lost its
-        end since, the number is that of the last message that was not lost.
+        It is unknown if the life is, or if the log has forgotten a topic of that name since. Up to
+        this number, messages of that life are messages of this log. If the log has lost its end
+        since, the number is that of the last message that was not lost.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -130,7 +132,7 @@ class MessageLog(Protocol):
     async def topics(self, after: str, limit: int) -> list[ListedTopic]:
         """Return the topics whose names come after ``after``, in the order of names.
 
-        At most ``limit``. Topics whose messages have all expired are among them, because the log
+        At most ``limit``. Topics whose messages have all expired are among them while the log
         remembers their sequence numbers.
 
         Raises:

@@ -25,7 +25,9 @@ PAGE_BYTES = 16 * 1024
 # Lives without messages are remembered if they are among so many of the newest, for consumers that
 # connected in one of them and received nothing.
 LIVES_KEPT = 1000
-SCHEMA_VERSION = 3
+# SQLite moves the content of the write-ahead log to the database when it has so many pages.
+AUTOCHECKPOINT_PAGES = 1000
+SCHEMA_VERSION = 4
 LIVES = """
 -- a row each time the log was opened, numbered in that order
 CREATE TABLE lives (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
@@ -38,8 +40,12 @@ CREATE TABLE beginnings (
     PRIMARY KEY (topic_id, first)
 ) WITHOUT ROWID
 """
+FORGETTINGS = """
+-- topics were forgotten at the beginning of this life, and those with a higher id came later
+CREATE TABLE forgettings (life INTEGER PRIMARY KEY, newest_topic_id INTEGER NOT NULL)
+"""
 SCHEMA = f"""
--- head: the sequence number of the topic's newest message ever, kept or expired
+-- head: the sequence number of the topic's newest message, kept or expired
 CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
 
 -- accepted_at: Unix time in nanoseconds, payload: one line of JSON,
@@ -52,7 +58,8 @@ CREATE TABLE messages (
     traceparent TEXT,
     PRIMARY KEY (topic_id, sequence)
 ) WITHOUT ROWID;
-{LIVES}"""
+{LIVES};
+{FORGETTINGS}"""
 # The statements that turn the schema of a version into that of the next; no message is changed.
 MIGRATIONS = {
     1: ("ALTER TABLE messages ADD COLUMN traceparent TEXT",),
@@ -63,6 +70,7 @@ MIGRATIONS = {
         "INSERT INTO beginnings SELECT id, 1, 1 FROM topics",
         "DROP TABLE log",
     ),
+    3: (FORGETTINGS,),
 }
 
 
@@ -126,3 +134,9 @@ def begin_life(connection: sqlite3.Connection) -> dict[str, int]:
             (LIVES_KEPT,),
         )
         return dict(connection.execute("SELECT epoch, number FROM lives ORDER BY number"))
+
+
+def next_life(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return what ``begin_life`` would, and write nothing: there is no room on the disk."""
+    lives = dict(connection.execute("SELECT epoch, number FROM lives ORDER BY number"))
+    return lives | {secrets.token_hex(4): max(lives.values(), default=0) + 1}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.message import Acceptance, Message
+from riptide.storage.forgotten_topics import END_OF_LIFE
 from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
@@ -34,7 +35,7 @@ class SqliteLog:
 
     def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
-        self._file = SqliteFile(directory)
+        self._file = SqliteFile(directory, retention.topics)
         self._writer = SqliteWriter(self._file, retention, faults)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
         self._connection: sqlite3.Connection | None = None
@@ -42,8 +43,9 @@ class SqliteLog:
     async def open(self) -> None:
         """Open or create the file, and start the writer."""
         self.epoch = await self._on_reader(self._file.open)
-        self._connection = await self._on_reader(self._file.connect)
-        await self._on_reader(self._writer.start)
+        with self._file.explained():
+            self._connection = await self._run_on_reader(self._file.connect)
+            await self._run_on_reader(self._writer.start)
 
     async def close(self) -> None:
         """Commit the appends that wait, then close the file."""
@@ -87,14 +89,17 @@ class SqliteLog:
 
     async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._reader, function, *arguments
-            )
+            return await self._run_on_reader(function, *arguments)
         except sqlite3.Error as error:
             raise LogUnavailableError(
                 f"the message log cannot be read ({error}); try again later",
                 retry_after=RETRY_AFTER_S,
             ) from error
+
+    async def _run_on_reader(
+        self, function: Callable[[*Arguments], T], *arguments: *Arguments
+    ) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, function, *arguments)
 
     def _execute(self, statement: str, *values: str | int) -> sqlite3.Cursor:
         if self._connection is None:
@@ -125,15 +130,14 @@ class SqliteLog:
             for name, head, earliest, epoch in rows
         ]
 
-    def _select_end(self, life: int, topic: str) -> int:
+    def _select_end(self, life: int, topic: str) -> int | None:
+        if self._connection is None:
+            raise sqlite3.ProgrammingError("the log is not open")
         # One statement sees the database as it is between two commits of the writer.
-        row = self._execute(
-            "SELECT coalesce((SELECT min(first) - 1 FROM beginnings "
-            "WHERE topic_id = topics.id AND life > ?), head) FROM topics WHERE name = ?",
-            life,
-            topic,
+        end, is_forgotten = self._connection.execute(
+            END_OF_LIFE, {"life": life, "topic": topic}
         ).fetchone()
-        return 0 if row is None else int(row[0])
+        return None if is_forgotten else int(end)
 
     def _select_epochs(self, topic: str, after: int) -> list[tuple[int, str]]:
         """Return the first sequence number and the epoch of each life in the topic, newest first.

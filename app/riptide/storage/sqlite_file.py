@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sqlite3
 from typing import TYPE_CHECKING
 
 from riptide.errors import DataDirectoryError, LogCorruptError
 from riptide.storage.data_directory import DataDirectory
-from riptide.storage.schema import begin_life, create, find_fault, migrate
+from riptide.storage.disk_room import DiskRoom, is_full, primary_code
+from riptide.storage.forgotten_topics import forget_topics
+from riptide.storage.schema import (
+    AUTOCHECKPOINT_PAGES,
+    PAGE_BYTES,
+    begin_life,
+    create,
+    find_fault,
+    migrate,
+    next_life,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+logger = logging.getLogger("riptide.log")
+
+_IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# How SQLite's connections of one process share the index of the write-ahead log: in a file, which
+# other processes (a backup) share as well, or in memory, which takes no room on the disk.
+_INDEX_IN_FILE, _INDEX_IN_MEMORY = "unix", "unix-excl"
 
 
 class SqliteFile:
     """``riptide.db`` in a directory that one process at a time may use."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, topics_kept: int = 10_000) -> None:
+        """``topics_kept`` topics are remembered though they have no messages."""
+        self._topics_kept = topics_kept
         self._directory = DataDirectory(directory)
+        self._vfs = _INDEX_IN_FILE
         self.path = self._directory.database
+        self.room = DiskRoom(self._directory)
         # The numbers of the lives that the log remembers, by epoch; this life is the last.
         self.lives: dict[str, int] = {}
+        # False if the disk had no room for this life; the first append writes it then.
+        self.life_is_kept = True
 
     def open(self) -> str:
         """Create what is missing, check what is there, and return the epoch of the new life.
+
+        A log on a full disk opens too, unless it is new or has to be migrated.
 
         Raises:
             DataDirectoryError: the directory cannot be used.
@@ -32,15 +60,27 @@ class SqliteFile:
 
         """
         self._directory.take()
-        try:
+        with self.explained():
             self._directory.create_database()
             self._directory.close_to_others()
-            self.lives = self._check()
+            self.lives = self._check_on_any_disk()
+        return list(self.lives)[-1]
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn errors of the system and of SQLite into errors that say what to do.
+
+        The directory is unlocked then.
+        """
+        try:
+            yield
         except (sqlite3.OperationalError, OSError) as error:
             self.close()
+            if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_ERROR:
+                # The statement does not suit the file: a table or a column is missing.
+                raise self._corrupt(str(error)) from None
             raise DataDirectoryError(
-                f"cannot use {self.path} ({error}): make it readable and writable for this user, "
-                "free some disk space, or set RIPTIDE_DATA_DIR to another directory"
+                f"cannot use {self.path} ({error}): {_what_to_do(error)}"
             ) from None
         except sqlite3.DatabaseError as error:
             self.close()
@@ -52,16 +92,42 @@ class SqliteFile:
         except LogCorruptError:
             self.close()
             raise
-        return list(self.lives)[-1]
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection in autocommit mode that any one thread may use."""
         connection = sqlite3.connect(
-            self.path, timeout=10, isolation_level=None, check_same_thread=False
+            f"{self.path.absolute().as_uri()}?vfs={self._vfs}",
+            uri=True,
+            timeout=10,
+            isolation_level=None,
+            check_same_thread=False,
         )
-        # FULL makes every commit wait for the disk: what is acknowledged survives a power cut.
-        connection.execute("PRAGMA synchronous = FULL")
+        try:
+            self._set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def make_room(self, connection: sqlite3.Connection) -> bool:
+        """Move the write-ahead log to the database, and give its room back to the disk.
+
+        Returns whether there is more room now. There is none while a reader, such as a backup,
+        needs the write-ahead log.
+
+        Raises:
+            sqlite3.Error: there is not even room for that.
+
+        """
+        before = self.room.wal_bytes()
+        # SQLite would wait for the reader, and appends would wait with it.
+        (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+        return self.room.wal_bytes() < before
 
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""
@@ -77,9 +143,22 @@ class SqliteFile:
         """Unlock the directory."""
         self._directory.let_go()
 
-    def _check(self) -> dict[str, int]:
-        connection = self.connect()
+    def _check_on_any_disk(self) -> dict[str, int]:
+        """Check the file; on a full disk in the room of the reserve, and if need be in none."""
+        self._vfs = _INDEX_IN_FILE
         try:
+            return self._check()
+        except sqlite3.OperationalError as error:
+            if not is_full(error):
+                raise
+        if self.room.give_up_reserve():
+            with contextlib.suppress(sqlite3.OperationalError):
+                return self._check()
+        self._vfs = _INDEX_IN_MEMORY
+        return self._check()
+
+    def _check(self) -> dict[str, int]:
+        with contextlib.closing(self.connect()) as connection:
             if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
                 create(connection)
             else:
@@ -89,9 +168,44 @@ class SqliteFile:
                 # A backup that was copied here by hand is in another mode.
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
+            lives = self._begin_life(connection)
+            if self.life_is_kept:
+                # A full disk may have no room for that, and the next life does it.
+                with contextlib.suppress(sqlite3.OperationalError):
+                    forget_topics(connection, max(lives.values()), self._topics_kept)
+            return lives
+
+    def _begin_life(self, connection: sqlite3.Connection) -> dict[str, int]:
+        """Begin a life, in the room of the reserve if there is no other, or without writing it."""
+        self.life_is_kept = True
+        try:
             return begin_life(connection)
-        finally:
-            connection.close()
+        except sqlite3.OperationalError as error:
+            if not is_full(error):
+                raise
+            reason = error
+        if self.room.give_up_reserve():
+            with contextlib.suppress(sqlite3.OperationalError):
+                return begin_life(connection)
+        logger.warning(
+            "the disk of the log is full (%s): messages can be read, and none can be published "
+            "until there is room on the disk",
+            reason,
+        )
+        self.life_is_kept = False
+        return next_life(connection)
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        # FULL makes every commit wait for the disk: what is acknowledged survives a power cut.
+        connection.execute("PRAGMA synchronous = FULL")
+        # Some builds of SQLite would write zeros over all that is deleted, which takes as much room
+        # in the write-ahead log as was deleted, and a full disk does not have that.
+        connection.execute("PRAGMA secure_delete = FAST")
+        # What has to be moved to the database has to fit into the reserve.
+        reserve = self.room.reserve_bytes()
+        if reserve:
+            pages = max(1, min(AUTOCHECKPOINT_PAGES, reserve // PAGE_BYTES))
+            connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
 
     def _corrupt(self, fault: str) -> LogCorruptError:
         return LogCorruptError(
@@ -99,3 +213,15 @@ class SqliteFile:
             "It was left as it is: restore it from a backup, or move it away together with its "
             "-wal and -shm files to start with an empty log"
         )
+
+
+def _what_to_do(error: Exception) -> str:
+    if isinstance(error, sqlite3.Error) and primary_code(error) in _IN_USE:
+        return "another program has it open; end that program"
+    elsewhere = "or set RIPTIDE_DATA_DIR to another directory"
+    if is_full(error):
+        return (
+            "free some disk space, raise the quota or the limit of file sizes, look in the "
+            f"system's log for errors of the disk, {elsewhere}"
+        )
+    return f"make it readable and writable for this user, {elsewhere}"

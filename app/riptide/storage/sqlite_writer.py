@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
+from riptide.storage.disk_room import is_full
+from riptide.storage.forgotten_topics import create_topic
+from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
+from riptide.storage.schema import PAGE_BYTES
 from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
@@ -30,6 +34,10 @@ COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
 # Messages that are deleted from a topic in one transaction: few, so that appends wait little.
 TRIM_MESSAGES = 2_000
+# By so much fewer are deleted after each deletion that the disk had no room for.
+TRIM_DIVISOR = 10
+# Heads of topics without messages that are kept in memory, where they are found faster.
+HEADS_KEPT = 1_000
 RETRY_AFTER_S = 5
 FAILURE_LASTS_S = 30.0
 # What publishers are told, with the reason.
@@ -55,6 +63,18 @@ class _Head(NamedTuple):
     sequence: int
 
 
+class _Written(NamedTuple):
+    """What a transaction writes.
+
+    These are the new heads of topics by name, the oldest messages of topics that had none by id,
+    and the first sequence number of each append; None for one to a topic too many.
+    """
+
+    heads: dict[str, _Head]
+    begun: dict[int, Earliest]
+    firsts: list[int | None]
+
+
 class SqliteWriter:
     """Commits all appends that wait in one transaction, and trims between commits."""
 
@@ -69,11 +89,16 @@ class SqliteWriter:
         self._file = file
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
-        # Only topics that were published to in this life of the log.
+        # Only topics that were published to in this life of the log, and some that have no messages
+        # any more.
         self._heads: dict[str, _Head] = {}
         self._life = 0
-        # Ids of the topics that have messages. Of others, only the sequence numbers are remembered.
-        self._live: set[int] = set()
+        self._life_is_kept = True
+        # Of topics that have no messages, only the sequence numbers are remembered.
+        self._live = LiveTopics(retention)
+        self._trim_messages = TRIM_MESSAGES
+        # True from a commit or a deletion that the disk had no room for until one that it had.
+        self._lacks_room = False
         self._thread: threading.Thread | None = None
         # Appends that the thread has taken from the queue and not answered yet.
         self._taken: list[Append] = []
@@ -87,13 +112,8 @@ class SqliteWriter:
         """
         connection = self._file.connect()
         self._life = max(self._file.lives.values())
-        self._live = {
-            topic_id
-            for (topic_id,) in connection.execute(
-                "SELECT id FROM topics WHERE EXISTS "
-                "(SELECT 1 FROM messages WHERE topic_id = topics.id)"
-            )
-        }
+        self._life_is_kept = self._file.life_is_kept
+        self._live = LiveTopics(self._retention, _find_live_topics(connection))
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
@@ -173,63 +193,148 @@ class SqliteWriter:
         _call_on_loop(waiting, _refuse, NOT_KEPT.format(reason))
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
-        heads: dict[str, _Head] = {}
-        live = self._live.copy()
-        firsts: list[int | None] = []
         try:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                for publication, _done in appends:
-                    topic = publication.topic
-                    known = heads.get(topic) or self._heads.get(topic)
-                    head = known or _find_head(connection, topic)
-                    is_live = head is not None and head.topic_id in live
-                    if not is_live and len(live) >= self._retention.topics:
-                        firsts.append(None)
-                        continue
-                    head = head or _create_topic(connection, topic)
-                    if known is None:
-                        _begin(connection, head, self._life)
-                    firsts.append(head.sequence + 1)
-                    heads[topic] = _insert(connection, publication, head)
-                    live.add(head.topic_id)
-                connection.executemany(
-                    "UPDATE topics SET head = ? WHERE id = ?",
-                    [(head.sequence, head.topic_id) for head in heads.values()],
-                )
+            written = self._write_on_any_disk(connection, appends)
         except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
             self._failure = str(error)
             self._failed_at = time.monotonic()
+            self._lacks_room = is_full(error)
             logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
-            if not isinstance(error, sqlite3.Error):
+            if not isinstance(error, sqlite3.Error | OSError):
                 self._faults.report(ServicePart.LOG_WRITER, error)
             _call_on_loop(appends, _refuse, NOT_KEPT.format(error))
         else:
             self._failure = None
-            self._heads |= heads
-            self._live = live
-            _call_on_loop(appends, _acknowledge, firsts, self._retention)
+            self._lacks_room = False
+            self._remember(written)
+            _call_on_loop(appends, _acknowledge, written.firsts, self._retention)
+
+    def _write_on_any_disk(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
+        try:
+            return self._write(connection, appends)
+        except (sqlite3.Error, OSError) as error:
+            if not is_full(error) or not self._file.make_room(connection):
+                raise
+        return self._write(connection, appends)
+
+    def _write(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
+        def reusable_bytes() -> int:
+            return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
+
+        self._file.room.require([append.publication for append in appends], reusable_bytes)
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            return self._insert_all(connection, appends)
+
+    def _insert_all(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
+        if not self._life_is_kept:
+            self._keep_life(connection)
+        written = _Written({}, {}, [])
+        heads, begun, firsts = written
+        for publication, _done in appends:
+            topic = publication.topic
+            known = heads.get(topic) or self._heads.get(topic)
+            head = known or _find_head(connection, topic)
+            is_live = head is not None and (head.topic_id in self._live or head.topic_id in begun)
+            if not is_live and len(self._live) + len(begun) >= self._retention.topics:
+                firsts.append(None)
+                continue
+            head = head or _Head(create_topic(connection, topic), 0)
+            if known is None:
+                _begin(connection, head, self._life)
+            if not is_live:
+                begun[head.topic_id] = Earliest(head.sequence + 1, publication.accepted.unix_ns)
+            firsts.append(head.sequence + 1)
+            heads[topic] = _insert(connection, publication, head)
+        connection.executemany(
+            "UPDATE topics SET head = ? WHERE id = ?",
+            [(head.sequence, head.topic_id) for head in heads.values()],
+        )
+        return written
+
+    def _remember(self, written: _Written) -> None:
+        """Take over what a transaction has written, once it is committed."""
+        self._life_is_kept = True
+        self._heads |= written.heads
+        for topic_id, sequence in written.heads.values():
+            if topic_id in written.begun:
+                self._live.update(LiveTopic(topic_id, written.begun[topic_id], sequence))
+            else:
+                self._live.grow(topic_id, sequence)
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
-        """Delete some expired messages of each topic; return whether more are left."""
-        oldest = self._retention.oldest_kept()
-        more = False
+        """Delete some expired messages; return whether more are left."""
         try:
-            for topic_id, head in connection.execute("SELECT id, head FROM topics").fetchall():
-                if topic_id not in self._live:
-                    continue
-                earliest = connection.execute(
-                    "SELECT min(sequence) FROM messages WHERE topic_id = ?", (topic_id,)
-                ).fetchone()[0]
-                if earliest is None:
-                    self._live.discard(topic_id)
-                    continue
-                first_kept = self._retention.first_kept(head)
-                more |= _trim_topic(connection, topic_id, earliest, first_kept, oldest)
-        except sqlite3.Error as error:
+            if self._lacks_room:
+                self._file.make_room(connection)
+            more = self._delete_expired(connection)
+            self._lacks_room = False
+            self._forget_heads()
+            if not more:
+                self._trim_messages = TRIM_MESSAGES
+                self._file.room.make_reserve()
+        except (sqlite3.Error, OSError) as error:
+            self._lacks_room = is_full(error)
+            if self._lacks_room and self._find_room():
+                return True
             logger.warning("expired messages could not be deleted: %s", error)
             return False
         return more
+
+    def _forget_heads(self) -> None:
+        """Leave the heads of topics without messages to the database, once they are many."""
+        if len(self._heads) > HEADS_KEPT + 2 * len(self._live):
+            self._heads = {
+                name: head for name, head in self._heads.items() if head.topic_id in self._live
+            }
+
+    def _find_room(self) -> bool:
+        """Prepare another attempt to delete, with more room or in less; False if there is none."""
+        if self._file.room.give_up_reserve():
+            return True
+        fewer = self._trim_messages // TRIM_DIVISOR
+        self._trim_messages = max(1, fewer)
+        return fewer > 0
+
+    def _delete_expired(self, connection: sqlite3.Connection) -> bool:
+        oldest = self._retention.oldest_kept()
+        more = False
+        for topic in self._live.due(oldest):
+            first_kept = self._retention.first_kept(topic.head)
+            keep_from = _first_to_keep(connection, topic, first_kept, oldest)
+            step_end = topic.earliest.sequence + self._trim_messages
+            more |= step_end < keep_from
+            _delete_before(connection, topic.topic_id, min(keep_from, step_end))
+            self._live.settle(topic, _find_earliest(connection, topic.topic_id))
+        return more
+
+    def _keep_life(self, connection: sqlite3.Connection) -> None:
+        """Write this life, for which the disk had no room when the log was opened."""
+        epoch = next(e for e, number in self._file.lives.items() if number == self._life)
+        connection.execute("INSERT INTO lives VALUES (?, ?)", (self._life, epoch))
+
+
+def _find_live_topics(connection: sqlite3.Connection) -> Iterator[LiveTopic]:
+    """Find the topics that have messages, from one to the next, whatever else is remembered."""
+    topic_id = 0
+    while True:
+        row = connection.execute(
+            "SELECT topic_id, sequence, accepted_at, (SELECT head FROM topics WHERE id = topic_id) "
+            "FROM messages WHERE topic_id > ? ORDER BY topic_id, sequence LIMIT 1",
+            (topic_id,),
+        ).fetchone()
+        if row is None:
+            return
+        topic_id, sequence, accepted_at, head = row
+        yield LiveTopic(topic_id, Earliest(sequence, accepted_at), head)
+
+
+def _find_earliest(connection: sqlite3.Connection, topic_id: int) -> Earliest | None:
+    row = connection.execute(
+        "SELECT sequence, accepted_at FROM messages WHERE topic_id = ? ORDER BY sequence LIMIT 1",
+        (topic_id,),
+    ).fetchone()
+    return row and Earliest(*row)
 
 
 def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
@@ -238,15 +343,12 @@ def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
 
 
 def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
-    """Record that the topic's next messages are of this life."""
+    """Record that the topic's next messages are of this life, unless that is recorded."""
     connection.execute(
-        "INSERT INTO beginnings VALUES (?, ?, ?)", (head.topic_id, head.sequence + 1, life)
+        "INSERT INTO beginnings SELECT ?1, ?2, ?3 "
+        "WHERE NOT EXISTS (SELECT 1 FROM beginnings WHERE topic_id = ?1 AND life = ?3)",
+        (head.topic_id, head.sequence + 1, life),
     )
-
-
-def _create_topic(connection: sqlite3.Connection, name: str) -> _Head:
-    cursor = connection.execute("INSERT INTO topics (name, head) VALUES (?, 0)", (name,))
-    return _Head(int(cursor.lastrowid or 0), 0)
 
 
 def _insert(connection: sqlite3.Connection, publication: Publication, head: _Head) -> _Head:
@@ -261,30 +363,31 @@ def _insert(connection: sqlite3.Connection, publication: Publication, head: _Hea
     return _Head(head.topic_id, head.sequence + len(publication.payloads))
 
 
-def _trim_topic(
-    connection: sqlite3.Connection, topic_id: int, earliest: int, first_by_count: int, oldest: int
-) -> bool:
+def _first_to_keep(
+    connection: sqlite3.Connection, topic: LiveTopic, first_by_count: int, oldest: int
+) -> int:
     # Messages are accepted in the order of their numbers, so the scan ends at the first to keep.
     young = connection.execute(
         "SELECT sequence FROM messages WHERE topic_id = ? AND sequence >= ? AND accepted_at >= ? "
         "ORDER BY sequence LIMIT 1",
-        (topic_id, first_by_count, oldest),
+        (topic.topic_id, first_by_count, oldest),
     ).fetchone()
-    step_end = earliest + TRIM_MESSAGES
-    keep_from = step_end if young is None else min(young[0], step_end)
-    if keep_from <= earliest:
-        return False
-    deleted = connection.execute(
-        "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
-    ).rowcount
-    # Forget lives of which the topic has no message left. A consumer that resumes from one of
-    # their ids has missed messages in any case.
-    connection.execute(
-        "DELETE FROM beginnings WHERE topic_id = ? AND first < "
-        "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
-        (topic_id, topic_id, keep_from),
-    )
-    return deleted == TRIM_MESSAGES
+    return topic.head + 1 if young is None else int(young[0])
+
+
+def _delete_before(connection: sqlite3.Connection, topic_id: int, keep_from: int) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
+        )
+        # Forget lives of which the topic has no message left. A consumer that resumes from one of
+        # their ids has missed messages in any case.
+        connection.execute(
+            "DELETE FROM beginnings WHERE topic_id = ? AND first < "
+            "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
+            (topic_id, topic_id, keep_from),
+        )
 
 
 def _call_on_loop(

@@ -16,7 +16,7 @@ from riptide_telemetry.labels import (
     StreamProtocol,
 )
 from riptide_telemetry.state.bucket_histogram import BucketHistogram
-from riptide_telemetry.state.sliding_window import Totals
+from riptide_telemetry.state.sliding_window import StreamTotals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,11 +85,11 @@ class ProtocolMetrics:
         closed = sum(self.closed.values())
         return self.opened - closed
 
-    def totals(self) -> Totals:
+    def totals(self) -> StreamTotals:
         """Return the totals for the sliding window."""
         # Both are read before ``opened``, so that a reader on another thread sees no ratio above 1.
         closed, errored = sum(self.closed.values()), self.errored
-        return Totals(
+        return StreamTotals(
             self.opened,
             closed,
             errored,

@@ -13,8 +13,8 @@ WINDOW_S = 300.0
 STEP_S = 5.0
 
 
-class Totals(NamedTuple):
-    """Counts since the start."""
+class StreamTotals(NamedTuple):
+    """Counts of the connections of one protocol, since the start."""
 
     opened: int = 0
     closed: int = 0
@@ -22,6 +22,19 @@ class Totals(NamedTuple):
     reconnections: int = 0
     sent: int = 0
     dropped: int = 0
+
+
+class Totals(NamedTuple):
+    """Counts of all connections, and of messages that were published, since the start."""
+
+    opened: int = 0
+    closed: int = 0
+    errored: int = 0
+    reconnections: int = 0
+    sent: int = 0
+    dropped: int = 0
+    accepted: int = 0
+    failed: int = 0
 
 
 class SlidingWindow:

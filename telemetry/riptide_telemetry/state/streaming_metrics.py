@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from riptide_telemetry import catalog
 from riptide_telemetry.labels import (
+    PUBLISH_FAILURES,
     CloseReason,
     PublishOutcome,
     ReadingOutcome,
@@ -20,7 +21,7 @@ from riptide_telemetry.labels import (
 )
 from riptide_telemetry.state.bucket_histogram import BucketHistogram
 from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
-from riptide_telemetry.state.sliding_window import SlidingWindow, Totals
+from riptide_telemetry.state.sliding_window import SlidingWindow, StreamTotals, Totals
 from riptide_telemetry.state.topic_metrics import TopicLabels
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ class StreamingMetrics:
     ) -> None:
         self.topics = TopicLabels(topic_prefixes)
         self.by_protocol: dict[StreamProtocol, ProtocolMetrics] = {}
+        self.published = dict.fromkeys(PublishOutcome, 0)
         self.window = SlidingWindow(self._totals, clock)
         for protocol in StreamProtocol:
             self.by_protocol[protocol] = ProtocolMetrics(protocol, self.window.advance)
         self.ndjson = self.by_protocol[StreamProtocol.NDJSON]
         self.sse = self.by_protocol[StreamProtocol.SSE]
         self.websocket = self.by_protocol[StreamProtocol.WEBSOCKET]
-        self.published = dict.fromkeys(PublishOutcome, 0)
         self.log_append_duration = BucketHistogram(catalog.LOG_APPEND_DURATION.bounds)
         self.token_checks = dict.fromkeys(TokenOutcome, 0)
         self.key_readings = dict.fromkeys(ReadingOutcome, 0)
@@ -114,8 +115,12 @@ class StreamingMetrics:
         return min(1.0, counts.errored / connections) if connections else 0.0
 
     def health_ratio(self) -> float:
-        """Return the share of connections that met no error."""
-        return 1.0 - self.error_rate()
+        """Return the smaller of two shares: connections without an error, and publishes kept.
+
+        Publishes that were refused for the publisher's fault, or by a limit, count as neither kept
+        nor failed.
+        """
+        return min(1.0 - self.error_rate(), 1.0 - self._publish_failure_rate())
 
     def delivery_ratio(self) -> float:
         """Return sent ÷ (sent + dropped); 1 if nothing was attempted."""
@@ -135,10 +140,19 @@ class StreamingMetrics:
         connections = self._connections(counts)
         return counts.sent / connections if connections else 0.0
 
+    def _publish_failure_rate(self) -> float:
+        """Return the share of messages that the service failed to keep; 0 if there were none."""
+        counts = self.window.counts()
+        attempted = counts.accepted + counts.failed
+        return counts.failed / attempted if attempted else 0.0
+
     def _connections(self, counts: Totals) -> int:
         """Return the number of connections that were open at any time in the window."""
         return counts.closed + sum(metrics.active for metrics in self.by_protocol.values())
 
     def _totals(self) -> Totals:
         parts = [metrics.totals() for metrics in self.by_protocol.values()]
-        return Totals(*(sum(column) for column in zip(*parts, strict=True)))
+        accepted = self.published[PublishOutcome.ACCEPTED]
+        failed = sum(self.published[outcome] for outcome in PUBLISH_FAILURES)
+        streams = StreamTotals(*(sum(column) for column in zip(*parts, strict=True)))
+        return Totals(*streams, accepted, failed)

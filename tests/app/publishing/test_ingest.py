@@ -173,6 +173,20 @@ async def test_a_body_that_breaks_off_publishes_nothing(ingest: Ingest, log: Mem
     assert await _kept(log) == []
 
 
+async def test_a_publish_that_an_unexpected_error_ends_is_counted_as_the_services_failure(
+    ingest: Ingest, hub: Hub, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Receipt:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(hub, "publish", fail)
+    with pytest.raises(RuntimeError):
+        await _publish(ingest, "application/x-ndjson", b"1\n2\n")
+    assert recorder.of("messages_published", "outcome", "count") == [
+        (PublishOutcome.INTERNAL_ERROR, 2)
+    ]
+
+
 async def test_what_the_log_refuses_is_counted_as_such(recorder: Recorder) -> None:
     log = HeldLog(Retention(10, 60))
     hub = Hub(log, recorder.lifecycle, RingLimits(10, 100), parse_rules("latest"))

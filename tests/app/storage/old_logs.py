@@ -37,6 +37,18 @@ CREATE TABLE messages (
 ) WITHOUT ROWID
 """,
 }
+OLD_SCHEMAS[3] = OLD_SCHEMAS[2].replace(
+    "CREATE TABLE log (epoch TEXT NOT NULL);",
+    """
+CREATE TABLE lives (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
+CREATE TABLE beginnings (
+    topic_id INTEGER NOT NULL REFERENCES topics (id),
+    first INTEGER NOT NULL,
+    life INTEGER NOT NULL REFERENCES lives (number),
+    PRIMARY KEY (topic_id, first)
+) WITHOUT ROWID;
+""",
+)
 OLD_EPOCH = "0a1b2c3d"
 FAR_FUTURE_NS = 10**19 // 2
 
@@ -50,7 +62,11 @@ def make_old(directory: Path, version: int) -> SqliteFile:
     connection.executescript(OLD_SCHEMAS[version])
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {version}")
-    connection.execute("INSERT INTO log VALUES (?)", (OLD_EPOCH,))
+    if version < 3:
+        connection.execute("INSERT INTO log VALUES (?)", (OLD_EPOCH,))
+    else:
+        connection.execute("INSERT INTO lives VALUES (1, ?)", (OLD_EPOCH,))
+        connection.execute("INSERT INTO beginnings VALUES (1, 1, 1)")
     connection.execute("INSERT INTO topics VALUES (1, 'a', 3)")
     connection.executemany(
         "INSERT INTO messages (topic_id, sequence, accepted_at, payload) VALUES (1, ?, ?, ?)",

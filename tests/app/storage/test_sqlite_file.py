@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -99,9 +100,16 @@ def _newer(path: Path) -> None:
     connection.close()
 
 
+def _without_a_table(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE lives")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
 @pytest.mark.parametrize(
     "spoil",
-    [_text, _garbled, _garbled_name, _cut, _foreign, _newer],
+    [_text, _garbled, _garbled_name, _cut, _foreign, _newer, _without_a_table],
     ids=lambda spoil: spoil.__name__[1:],
 )
 def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
@@ -149,6 +157,26 @@ def test_a_directory_where_the_database_should_be_cannot_be_used(tmp_path: Path)
     with pytest.raises(StartError, match="unable to open database file"):
         file.open()
     (tmp_path / "riptide.db").rmdir()
+    file.open()
+    file.close()
+
+
+def test_a_log_that_another_program_has_locked_names_that_and_not_the_rights_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _make(tmp_path)
+    file = SqliteFile(tmp_path)
+    connect = sqlite3.connect
+    with contextlib.closing(connect(file.path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(
+            sqlite3, "connect", lambda *args, **kwargs: connect(*args, **{**kwargs, "timeout": 0})
+        )
+        with pytest.raises(DataDirectoryError, match="another program has it open") as error:
+            file.open()
+        assert "readable" not in str(error.value)
+        other.execute("ROLLBACK")
     file.open()
     file.close()
 

@@ -174,6 +174,36 @@ async def test_retention_is_kept_in_steps_between_which_appends_get_through(
     assert len(deletes) == 10
 
 
+async def test_a_trim_with_nothing_due_reads_no_topic_however_many_there_are(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    trims = 0
+    trim = SqliteWriter._trim
+
+    def counted(writer: SqliteWriter, connection: sqlite3.Connection) -> bool:
+        nonlocal trims
+        trims += 1
+        return trim(writer, connection)
+
+    monkeypatch.setattr(SqliteWriter, "_trim", counted)
+    with _reading(file) as remembered:
+        names = [(f"topic-{number}", number) for number in range(1, 1001)]
+        remembered.executemany("INSERT INTO topics (name, head) VALUES (?, ?)", names)
+        remembered.commit()
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    append = _append("a")
+    writer.put(append)
+    await append.done
+    await eventually(lambda: trims >= 1)
+    file.statements.clear()
+    begun = trims
+    await eventually(lambda: trims >= begun + 3)
+    assert file.statements == []
+    writer.stop()
+
+
 async def test_only_what_is_too_old_expires_even_when_the_clock_went_back(
     file: TightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,19 +228,23 @@ async def test_a_failed_deletion_does_not_end_the_writer(
 ) -> None:
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
     writer = SqliteWriter(file, Retention(1, 3600))
-    writer.start()
-    first = _append("a")
-    writer.put(first)
-    await first.done
     with _reading(file) as vandal:
-        vandal.execute("ALTER TABLE messages RENAME TO gone")
+        vandal.execute(
+            "CREATE TRIGGER vandalism BEFORE DELETE ON messages "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
         vandal.commit()
+        writer.start()
+        first = _append("a", [b"0"] * 2)
+        writer.put(first)
+        await first.done
         await eventually(lambda: "expired messages could not be deleted" in caplog.text)
-        vandal.execute("ALTER TABLE gone RENAME TO messages")
+        vandal.execute("DROP TRIGGER vandalism")
         vandal.commit()
     append = _append("a")
     writer.put(append)
-    assert await append.done == 2
+    assert await append.done == 3
+    await eventually(lambda: _sequences(file) == [3])
     writer.stop()
 
 

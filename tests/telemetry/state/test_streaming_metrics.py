@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide_telemetry.labels import (
+    PUBLISH_FAILURES,
     CloseReason,
     DropReason,
     ErrorType,
+    PublishOutcome,
     ReconnectionOutcome,
     Source,
     StreamProtocol,
@@ -78,6 +80,31 @@ def test_error_rate_and_health_ratio_are_shares_of_connections(metrics: Streamin
     metrics.record_error(StreamProtocol.SSE, ErrorType.INTERNAL)
     assert metrics.error_rate() == 0.25
     assert metrics.health_ratio() == 0.75
+
+
+@pytest.mark.parametrize("outcome", PUBLISH_FAILURES)
+def test_health_is_the_share_of_publishes_that_were_kept_where_that_is_smaller(
+    metrics: StreamingMetrics, clock: ManualClock, outcome: PublishOutcome
+) -> None:
+    metrics.published[PublishOutcome.ACCEPTED] += 3
+    metrics.published[outcome] += 1
+    assert (metrics.health_ratio(), metrics.error_rate()) == (0.75, 0.0)
+    metrics.record_connection(StreamProtocol.SSE)
+    metrics.record_error(StreamProtocol.SSE, ErrorType.INTERNAL)
+    assert (metrics.health_ratio(), metrics.error_rate()) == (0.0, 1.0)
+    metrics.record_disconnection(StreamProtocol.SSE, 1)
+    age_out(metrics, clock)
+    assert metrics.health_ratio() == 1.0
+
+
+@pytest.mark.parametrize(
+    "outcome", [outcome for outcome in PublishOutcome if outcome not in PUBLISH_FAILURES]
+)
+def test_publishes_that_are_refused_for_the_publishers_fault_or_by_a_limit_are_no_failures(
+    metrics: StreamingMetrics, outcome: PublishOutcome
+) -> None:
+    metrics.published[outcome] += 5
+    assert metrics.health_ratio() == 1.0
 
 
 def test_further_errors_of_a_connection_do_not_raise_the_error_rate(

@@ -1,0 +1,148 @@
+"""Room on the disk of the log: how much there is, and the reserve with which a full disk heals.
+
+A deletion, too, needs room on the disk: SQLite appends each change to the write-ahead log, and
+moves it from there to the database. On a disk without any room, expired messages could never be
+deleted. So the lock file takes room that the log gives up when a deletion finds the disk full.
+Messages are refused while the log could not have that room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Final
+
+from riptide.storage.data_directory import FULL
+from riptide.storage.schema import AUTOCHECKPOINT_PAGES, PAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from riptide.publication import Publication
+    from riptide.storage.data_directory import DataDirectory
+
+# What the write-ahead log grows to before SQLite moves its content to the database.
+RESERVE_BYTES: Final = AUTOCHECKPOINT_PAGES * PAGE_BYTES
+# On a small disk, the reserve is this part of the disk.
+RESERVE_SHARE: Final = 16
+# A commit rewrites some pages of the tables and of the list of free pages as well.
+COMMIT_PAGES: Final = 8
+# A row takes up to a quarter more than its payload, or whole pages; at worst five times as much.
+ROW_FACTOR: Final = 5
+# With so much room, the disk is looked at only now and then: that takes 30 µs, and a commit 800 µs.
+PLENTY_BYTES: Final = 1024 * 1024 * 1024
+PLENTY_LASTS_S: Final = 0.1
+
+# SQLite calls a disk full if the system says ENOSPC, and all other failures to write I/O errors: a
+# quota that is used up, a limit of file sizes, no room for the index of the write-ahead log.
+_FULL_IN_SQLITE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+
+
+class DiskFullError(OSError):
+    """There is less room on the disk than an append needs, or than the log needs for itself."""
+
+    def __init__(self, free_bytes: int) -> None:
+        super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._free_bytes = free_bytes
+
+    def __str__(self) -> str:
+        """Return the reason, for publishers and operators."""
+        return f"the disk is full: {self._free_bytes} bytes are free, and the log needs more"
+
+
+class DiskRoom:
+    """The room for a log's files in its directory, and the reserve of it."""
+
+    def __init__(self, directory: DataDirectory) -> None:
+        self._directory = directory
+        self._wal = directory.beside_database()[0]
+        self._plenty_until = 0.0
+
+    def reserve_bytes(self) -> int:
+        """Return the size that the reserve should have; 0 if the disk does not tell its own."""
+        return _reserve_bytes(self._directory.disk())
+
+    def make_reserve(self) -> None:
+        """Take the reserve from the disk, unless it is there or the disk has no room for it."""
+        status = self._directory.disk()
+        size = _reserve_bytes(status)
+        missing = size - self._directory.reserved_bytes()
+        if missing > 0 and _free_bytes(status) >= missing:
+            # Somebody else may be faster. The next attempt may find more room.
+            with contextlib.suppress(OSError):
+                self._directory.reserve(size)
+
+    def give_up_reserve(self) -> bool:
+        """Give the reserve back to the disk; return whether there was one."""
+        there = self._directory.reserved_bytes() > 0
+        self._directory.give_up_reserve()
+        return there
+
+    def require(
+        self, publications: Sequence[Publication], reusable_bytes: Callable[[], int]
+    ) -> None:
+        """Check that a commit leaves the log the room to move it to the database and to delete.
+
+        ``reusable_bytes`` counts what deletions have left free in the database.
+
+        Raises:
+            DiskFullError: it would not.
+
+        """
+        now = time.monotonic()
+        if now < self._plenty_until:
+            return
+        status = self._directory.disk()
+        free, reserve = _free_bytes(status), _reserve_bytes(status)
+        if not reserve:
+            return
+        wal = self.wal_bytes()
+        # A backup or a slow reader lets the write-ahead log grow, and all of it has to be moved.
+        kept_free = max(0, reserve - self._directory.reserved_bytes()) + max(0, wal - reserve)
+        size = sum(map(_most_bytes, publications)) + COMMIT_PAGES * PAGE_BYTES
+        if free >= kept_free + size + size + reserve:
+            if free >= kept_free + PLENTY_BYTES:
+                self._plenty_until = now + PLENTY_LASTS_S
+            return
+        # A database that grows must leave the write-ahead log its room, with which messages can be
+        # published again once others have been deleted.
+        growth = max(0, size - reusable_bytes())
+        room_of_wal = reserve if growth else 0
+        if free + min(wal, reserve) < kept_free + size + growth + room_of_wal:
+            raise DiskFullError(free)
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        try:
+            return self._wal.stat().st_size
+        except OSError:
+            return 0
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether an error can mean that the disk has no room."""
+    if isinstance(error, sqlite3.Error):
+        return primary_code(error) in _FULL_IN_SQLITE
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's code of the error without its details; 0 if it is not SQLite's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _most_bytes(publication: Publication) -> int:
+    """Return the most bytes that the rows of a publication take."""
+    size = publication.size_bytes()
+    return min(ROW_FACTOR * size, size * 5 // 4 + len(publication.payloads) * PAGE_BYTES)
+
+
+def _reserve_bytes(status: os.statvfs_result) -> int:
+    return min(RESERVE_BYTES, status.f_blocks * status.f_frsize // RESERVE_SHARE)
+
+
+def _free_bytes(status: os.statvfs_result) -> int:
+    return status.f_bavail * status.f_frsize

@@ -1,0 +1,80 @@
+"""Which topics have messages, and which of them have messages that are due to be deleted."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from riptide.storage.message_log import Retention
+
+
+class Earliest(NamedTuple):
+    """The oldest message of a topic: its sequence number, and its time in Unix nanoseconds."""
+
+    sequence: int
+    accepted_at: int
+
+
+class LiveTopic(NamedTuple):
+    """A topic that has messages: the oldest one, and the sequence number of the newest one."""
+
+    topic_id: int
+    earliest: Earliest
+    head: int
+
+
+class LiveTopics:
+    """The topics that have messages, by id, and the order in which their messages expire.
+
+    Names that have no messages cost nothing here, however many a log remembers.
+    """
+
+    def __init__(self, retention: Retention, topics: Iterable[LiveTopic] = ()) -> None:
+        self._retention = retention
+        self._topics: dict[int, LiveTopic] = {}
+        # Entries whose topic has another oldest message by now are passed over.
+        self._by_age: list[tuple[int, int]] = []
+        self._due: set[int] = set()
+        for topic in topics:
+            self.update(topic)
+
+    def __contains__(self, topic_id: int) -> bool:
+        """Return whether the topic has messages."""
+        return topic_id in self._topics
+
+    def __len__(self) -> int:
+        """Return how many topics have messages."""
+        return len(self._topics)
+
+    def update(self, topic: LiveTopic) -> None:
+        """Note which messages a topic has."""
+        known = self._topics.get(topic.topic_id)
+        self._topics[topic.topic_id] = topic
+        if known is None or known.earliest != topic.earliest:
+            heapq.heappush(self._by_age, (topic.earliest.accepted_at, topic.topic_id))
+        if topic.earliest.sequence < self._retention.first_kept(topic.head):
+            self._due.add(topic.topic_id)
+
+    def grow(self, topic_id: int, head: int) -> None:
+        """Note the newest message of a topic that has messages."""
+        self.update(self._topics[topic_id]._replace(head=head))
+
+    def due(self, oldest_kept: int) -> list[LiveTopic]:
+        """Return the topics with messages to delete. They stay due until they are settled."""
+        while self._by_age and self._by_age[0][0] < oldest_kept:
+            accepted_at, topic_id = heapq.heappop(self._by_age)
+            topic = self._topics.get(topic_id)
+            if topic is not None and topic.earliest.accepted_at == accepted_at:
+                self._due.add(topic_id)
+        return [self._topics[topic_id] for topic_id in self._due]
+
+    def settle(self, topic: LiveTopic, earliest: Earliest | None) -> None:
+        """Note the oldest message that a deletion left; None if it left none."""
+        self._due.discard(topic.topic_id)
+        if earliest is None:
+            del self._topics[topic.topic_id]
+        else:
+            self.update(topic._replace(earliest=earliest))

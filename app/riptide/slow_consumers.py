@@ -14,7 +14,7 @@ _PATTERN = re.compile(r"[A-Za-z0-9._~:*-]{1,128}")
 
 
 class SlowConsumerPolicy(StrEnum):
-    """The treatment of a live consumer whose next message has left the ring, or is too old."""
+    """The treatment of a consumer that is too slow (``docs/slow-consumers.md`` says which are)."""
 
     DISCONNECT = "disconnect"
     DROP_OLDEST = "drop_oldest"

@@ -101,6 +101,7 @@ def test_the_watch_notes_each_time_that_an_alert_fires() -> None:
         {"firing_delivered": False},
         {"resolution_delivered": False},
         {"note": "the cause could not be undone"},
+        {"note": "the cause broke off"},
     ],
 )
 def test_an_alert_of_which_anything_is_missing_has_failed(missing: dict[str, Any]) -> None:

@@ -229,7 +229,10 @@ class Subscription:
         return now_ns - min(self._owed_since_ns, now_ns if oldest_ns is None else oldest_ns)
 
     def rejoin_from_log(self) -> None:
-        """Wake the task to read from the log. The policy applies again once it reads the ring."""
+        """Wake the task to read from the log.
+
+        The policy applies again once the consumer reads the ring, or gains no ground on its way.
+        """
         self.joined = False
         self.wake()
 

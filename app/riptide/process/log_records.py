@@ -19,6 +19,10 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 # Attributes that filters leave on a record for each other; they are not printed.
 _NOT_PRINTED = ("passes", "trace")
 
+# The server tells each request, and the HTTP clients tell the URLs that they ask, with the
+# passwords and keys in them.
+_LIBRARIES = ("uvicorn", "httpx2", "httpcore2", "urllib3")
+
 
 class TraceIds(logging.Filter):
     """Gives each record the ids of the trace and the span that it belongs to, if there are any."""
@@ -56,13 +60,14 @@ def json_formatter() -> logging.Formatter:
 
 
 def configure_logs(level: str, log_format: str = "text") -> None:
-    """Print records of at least this level; uvicorn's own only when they are warnings."""
+    """Print records of at least this level; those of ``_LIBRARIES`` only when they are warnings."""
     handler = logging.StreamHandler()
     handler.setFormatter(json_formatter() if log_format == "json" else TextFormatter(FORMAT))
     handler.addFilter(LogLimit())
     handler.addFilter(TraceIds())
     logging.basicConfig(handlers=[handler], level=level.upper())
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+    for library in _LIBRARIES:
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 @contextlib.contextmanager

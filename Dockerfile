@@ -22,7 +22,7 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-    CMD ["python", "-c", "import os, urllib.request as r; e = os.environ; r.urlopen('http://127.0.0.1:%s/healthz/live' % (e.get('RIPTIDE_METRICS_PORT') or e['RIPTIDE_PORT']), timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; e = os.environ; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:%s/healthz/live' % (e.get('RIPTIDE_METRICS_PORT') or e['RIPTIDE_PORT']), timeout=2)"]
 # SIGTERM closes all streams before the process ends: set the container's grace period to more than
 # RIPTIDE_DRAIN_SECONDS.
 ENTRYPOINT ["riptide"]

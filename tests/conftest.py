@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.hostile_environment import hostile_environment, is_for_others
 from tests.otlp_receiver import OtlpReceiver
 from tests.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def pytest_configure() -> None:
+    """Keep what whoever runs the tests has in the environment for other programs out of them.
+
+    Some of it cannot be taken: FastAPI, which the library is tested with, cannot be imported with
+    propagators that are not installed, and curl asks a proxy for this machine. What Riptide makes
+    of it is tested where a test sets it (``strangers_environment``).
+    """
+    for variable in [each for each in os.environ if is_for_others(each)]:
+        del os.environ[variable]
 
 
 class StartService(Protocol):
@@ -65,3 +78,12 @@ def topic(request: pytest.FixtureRequest) -> str:
 def receiver() -> Iterator[OtlpReceiver]:
     with OtlpReceiver() as receiver:
         yield receiver
+
+
+@pytest.fixture
+def strangers_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine on which HTTP clients have proxies and passwords of others."""
+    environment = hostile_environment(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment

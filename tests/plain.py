@@ -1,7 +1,8 @@
 """HTTP and WebSocket clients for tests: plain, and as patient as tests are.
 
 An httpx2 client by itself loads the authorities of TLS, 50 ms each time, and gives up after 5 s;
-a WebSocket of ``websockets`` gives up after 10 s and asks after the service every 20 s.
+a WebSocket of ``websockets`` gives up after 10 s and asks after the service every 20 s. Both would
+use the proxies and certificates of whoever runs the tests.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 _HTTP: dict[str, Any] = {
     "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     "timeout": DEADLINE_S,
+    "trust_env": False,
 }
 _WEBSOCKET: dict[str, Any] = {
     "open_timeout": DEADLINE_S,
     "close_timeout": DEADLINE_S,
     "ping_interval": None,
+    "proxy": None,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 from typing import TYPE_CHECKING
 
 from riptide.process import descriptors
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from riptide.service import Service
+
+logger = logging.getLogger("riptide.telemetry")
 
 
 @contextlib.asynccontextmanager
@@ -55,4 +58,7 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
         # Under our own server the drain is over before this; under another server it runs here.
         stack.push_async_callback(service.drain.run)
         stack.enter_context(tuned_for_streams())
+        # Only now, so that a start that fails says nothing but why.
+        for remark in telemetry.remarks:
+            logger.warning("%s", remark)
         yield

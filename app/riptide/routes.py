@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.trace import NoOpTracerProvider
 from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute, request_response
@@ -19,6 +18,7 @@ from riptide.endpoints.subscribe import Subscribe
 from riptide.endpoints.topics import Topics
 from riptide.endpoints.websocket import SubscribeWebSocket
 from riptide.errors import NotFoundError
+from riptide.process.http_conventions import load_instrumentation
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -116,7 +116,7 @@ def _plain(
         return f"GET {path}", {"http.route": path}
 
     instrumented = Middleware(
-        OpenTelemetryMiddleware,
+        load_instrumentation(),
         meter_provider=service.telemetry.meter_provider,
         tracer_provider=service.telemetry.tracer_provider if traced else NoOpTracerProvider(),
         default_span_details=name_span,

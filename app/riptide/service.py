@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,13 @@ from riptide.storage.sqlite import SqliteLog
 from riptide.streaming.drain import Drain
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.streams import Streams
-from riptide_telemetry import EventLoopMonitor, InvalidTelemetryError, catalog, start_telemetry
+from riptide_telemetry import (
+    EventLoopMonitor,
+    InvalidTelemetryError,
+    catalog,
+    read_export_settings,
+    start_telemetry,
+)
 
 if TYPE_CHECKING:
     from riptide.access.gate import Gate
@@ -61,7 +68,8 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
     """Put the parts together. Nothing is opened and nothing runs until the lifespan begins.
 
     Raises:
-        InvalidSettingsError: an OTEL_* variable has a value that is not allowed.
+        InvalidSettingsError: an OTEL_* variable has a value that is not allowed, or the keys of
+            tokens are behind a proxy that cannot be used.
         KeyFileError: the operators' token cannot be read.
 
     """
@@ -116,6 +124,19 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
     )
     _show_gauges(service)
     return service
+
+
+def check_telemetry() -> None:
+    """Check the OTEL_* variables, for a process that starts others.
+
+    Raises:
+        InvalidSettingsError: a variable has a value that is not allowed.
+
+    """
+    try:
+        read_export_settings(os.environ)
+    except InvalidTelemetryError as error:
+        raise InvalidSettingsError(str(error)) from error
 
 
 def _start_telemetry(settings: Settings) -> Telemetry:

@@ -86,7 +86,8 @@ def unread_megabytes(count: int) -> Act:
 
     async def act(stage: Stage) -> None:
         message = orjson.dumps("x" * _MEGABYTE)
-        async with _consumers(stage.service, 1), httpx2.AsyncClient(timeout=60) as client:
+        client = httpx2.AsyncClient(timeout=60, trust_env=False)
+        async with _consumers(stage.service, 1), client:
             for _ in range(count // _BATCH_MESSAGES):
                 await publish(client, stage.service.topic(TOPIC), [message] * _BATCH_MESSAGES)
             await _forever()
@@ -214,7 +215,7 @@ def reconnecting(count: int, *, pause_s: float) -> Act:
                 consumer.close()
 
     async def act(stage: Stage) -> None:
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(trust_env=False) as client:
             last_id = await publish(client, stage.service.topic(TOPIC), [b'"one"'])
         await asyncio.gather(*(come_back(stage.service, last_id) for _ in range(count)))
 

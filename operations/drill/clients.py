@@ -80,7 +80,7 @@ class Publisher:
         """Publish until cancelled, in at most ten batches a second."""
         pause = max(0.1, 1 / self._per_second)
         per_batch = max(1, round(self._per_second * pause))
-        async with httpx2.AsyncClient(timeout=30) as client:
+        async with httpx2.AsyncClient(timeout=30, trust_env=False) as client:
             for due in itertools.count(time.monotonic(), pause):
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 self.last_id = await publish(client, self._url, [self._message] * per_batch)
@@ -100,7 +100,7 @@ async def publish(client: httpx2.AsyncClient, url: str, messages: Sequence[bytes
 async def visit(service: Service, topic: str, *, break_the_protocol: bool) -> None:
     """Open a WebSocket and close it, or send a binary frame, for which the service closes it."""
     url = service.topic(topic).replace("http", "ws", 1)
-    async with connect(url, close_timeout=2) as websocket:
+    async with connect(url, close_timeout=2, proxy=None) as websocket:
         await websocket.recv()
         if break_the_protocol:
             await websocket.send(b"binary")

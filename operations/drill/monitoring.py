@@ -77,7 +77,7 @@ class Monitoring:
             DrillError: one of them does not.
 
         """
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(trust_env=False) as client:
             for url in (self.url, f"http://127.0.0.1:{self._alertmanager_port}"):
                 for _ in range(_READY_DEADLINE_S * 10):
                     with contextlib.suppress(httpx2.TransportError):
@@ -93,7 +93,7 @@ class Monitoring:
         query = f'process_start_time_seconds{{job="{job}"}}'
         # A busy Prometheus may not answer in time, but callers ask again.
         with contextlib.suppress(httpx2.TransportError):
-            async with httpx2.AsyncClient(timeout=10) as client:
+            async with httpx2.AsyncClient(timeout=10, trust_env=False) as client:
                 answer = await client.get(f"{self.url}/api/v1/query", params={"query": query})
             for series in answer.raise_for_status().json()["data"]["result"]:
                 return float(series["value"][1])

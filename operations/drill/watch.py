@@ -30,7 +30,7 @@ class AlertWatch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        async with httpx2.AsyncClient(timeout=10) as client:
+        async with httpx2.AsyncClient(timeout=10, trust_env=False) as client:
             while True:
                 with contextlib.suppress(httpx2.TransportError):
                     answer = (await client.get(self._url)).raise_for_status().json()

@@ -2,6 +2,7 @@
 
 from riptide_telemetry import catalog
 from riptide_telemetry.batch import MessageBatch
+from riptide_telemetry.environment.kinds import InvalidTelemetryError
 from riptide_telemetry.event_loop import EventLoopMonitor
 from riptide_telemetry.labels import (
     CloseReason,
@@ -22,7 +23,7 @@ from riptide_telemetry.labels import (
 from riptide_telemetry.labels import StreamProtocol as Protocol
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.middleware.asgi import StreamTelemetryMiddleware
-from riptide_telemetry.otlp.export_settings import InvalidTelemetryError
+from riptide_telemetry.otlp.export_settings import read_export_settings
 from riptide_telemetry.otlp.log_export import log_trace
 from riptide_telemetry.prometheus.exposition import Exposition, Scrape
 from riptide_telemetry.providers import Telemetry, start_telemetry
@@ -68,6 +69,7 @@ __all__ = [
     "TopicLabels",
     "catalog",
     "log_trace",
+    "read_export_settings",
     "sampled_trace",
     "start_telemetry",
 ]

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import (
+    AlwaysOffExemplarFilter,
+    AlwaysOnExemplarFilter,
+    MeterProvider,
+    TraceBasedExemplarFilter,
+)
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 
+from riptide_telemetry.environment.variables import (
+    given,
+    put_right,
+    remarks,
+)
 from riptide_telemetry.instruments.producer import SCOPE
 from riptide_telemetry.instruments.riptide_metrics import RiptideMetrics
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.otlp.export_settings import read_export_settings
-from riptide_telemetry.otlp.exports import Exports
 from riptide_telemetry.prometheus.collector import ScrapeCollector, ScrapedReader
 from riptide_telemetry.prometheus.exposition import Exposition
 from riptide_telemetry.prometheus.process_metrics import ProcessMetrics
@@ -24,18 +35,25 @@ from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.metrics import MeterProvider as AnyMeterProvider
+    from opentelemetry.sdk.metrics import ExemplarFilter
     from opentelemetry.trace import TracerProvider
 
     from riptide_telemetry.catalog import MetricDefinition
     from riptide_telemetry.instruments.producer import ProducingReader
     from riptide_telemetry.instruments.riptide_metrics import Gauge
     from riptide_telemetry.labels import Signal
+    from riptide_telemetry.otlp.exports import Exports
     from riptide_telemetry.state.export_health import ExportHealth
 
 DEFAULT_SERVICE_NAME = "riptide"
+_EXEMPLAR_FILTERS: dict[str, Callable[[], ExemplarFilter]] = {
+    "always_on": AlwaysOnExemplarFilter,
+    "always_off": AlwaysOffExemplarFilter,
+    "trace_based": TraceBasedExemplarFilter,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +62,8 @@ class Telemetry:
 
     ``pushes_only`` is True if ``exposition`` has no metrics of streams, because they are only
     exported over OTLP, or not at all. ``export_health`` has the results of each signal's exports.
-    ``log_handler`` is for the root logger; it is None unless log records are exported.
+    ``log_handler`` is for the root logger; it is None unless log records are exported. ``remarks``
+    are for the application's log: one for each ``OTEL_*`` variable that has no effect.
     """
 
     lifecycle: Lifecycle
@@ -55,6 +74,7 @@ class Telemetry:
     meter_provider: AnyMeterProvider
     tracer_provider: TracerProvider
     log_handler: logging.Handler | None
+    remarks: Sequence[str]
     _exports: Exports
     _riptide_metrics: RiptideMetrics | None
 
@@ -83,8 +103,10 @@ def start_telemetry(
     The standard ``OTEL_*`` variables describe the process and decide what is exported where
     (see ``read_export_settings``). Without any, metrics can be scraped, and nothing needs a
     network. ``OTEL_SDK_DISABLED=true`` switches recording off; ``/metrics`` then has only the
-    metrics of the process. ``version`` is the application's. ``topic_prefixes`` are the values of
-    the label ``topic``; a topic with none of these prefixes counts as ``other``.
+    metrics of the process. An empty variable counts as not set, and is removed from the
+    environment, because the SDK reads it otherwise. ``version`` is the application's.
+    ``topic_prefixes`` are the values of the label ``topic``; a topic with none of these prefixes
+    counts as ``other``.
 
     Raises:
         InvalidTelemetryError: a variable has a value that is not allowed, or asks for an exporter
@@ -92,14 +114,19 @@ def start_telemetry(
         ValueError: there are more than 50 prefixes.
 
     """
+    put_right(os.environ)
     settings = read_export_settings(os.environ)
+    # Imported only now: the SDK's tracing reads variables when it is imported, and raises an error
+    # of its own.
+    from riptide_telemetry.otlp.exports import Exports  # noqa: PLC0415  # see above
+
     registry = CollectorRegistry()
     registry.register(ProcessMetrics())
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     exposition = Exposition(registry)
     metrics = StreamingMetrics(topic_prefixes=topic_prefixes)
-    resource = _resource(version)
+    resource = Resource.get_empty() if settings.disabled else _resource(version)
     exports = Exports(settings, resource)
     pushes_only = not settings.prometheus and not settings.disabled
     if settings.disabled:
@@ -112,13 +139,19 @@ def start_telemetry(
             NoOpMeterProvider(),
             exports.tracer_provider,
             exports.log_handler,
+            remarks(given(os.environ)),
             exports,
             None,
         )
     scraped = ScrapedReader()
     readers = [*extra_readers, scraped] if settings.prometheus else extra_readers
     # No exit handler: it would wait up to 30 s for a collector that hangs. ``shutdown`` waits 5 s.
-    provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+    provider = MeterProvider(
+        readers,
+        resource=resource,
+        exemplar_filter=_EXEMPLAR_FILTERS[settings.exemplar_filter](),
+        shutdown_on_exit=False,
+    )
     riptide_metrics = RiptideMetrics(provider.get_meter(SCOPE), metrics, version, exports.health)
     for each in extra_readers:
         each.producer = riptide_metrics.producer
@@ -134,15 +167,15 @@ def start_telemetry(
         provider,
         exports.tracer_provider,
         exports.log_handler,
+        remarks(given(os.environ)),
         exports,
         riptide_metrics,
     )
 
 
 def _resource(version: str) -> Resource:
-    # Unless a variable names the service, Resource.create() calls it "unknown_service".
-    name = os.environ.get("OTEL_SERVICE_NAME") or DEFAULT_SERVICE_NAME
     described = Resource.create({SERVICE_VERSION: version})
-    if str(described.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        return described.merge(Resource({SERVICE_NAME: name}))
+    # The SDK's name for a service that no variable names.
+    if described.attributes.get(SERVICE_NAME) == f"unknown_service:{Path(sys.executable).name}":
+        return described.merge(Resource({SERVICE_NAME: DEFAULT_SERVICE_NAME}))
     return described

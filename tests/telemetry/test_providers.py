@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 from opentelemetry import metrics as global_metrics
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.parser import text_string_to_metric_families
 
 from riptide_telemetry import MessageBatch, catalog
+from riptide_telemetry.environment.kinds import InvalidTelemetryError
 from riptide_telemetry.instruments.producer import ProducingReader
 from riptide_telemetry.labels import CloseReason, Signal, Source, StreamProtocol
 from riptide_telemetry.lifecycle import Lifecycle
-from riptide_telemetry.otlp.export_settings import InvalidTelemetryError
 from riptide_telemetry.providers import Telemetry, start_telemetry
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 
@@ -147,6 +151,78 @@ def test_a_variable_that_is_wrong_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "carbon")
     with pytest.raises(InvalidTelemetryError, match="OTEL_METRICS_EXPORTER is 'carbon'"):
         start_telemetry("1")
+
+
+def test_the_library_loads_nothing_that_reads_variables_before_they_are_checked() -> None:
+    program = (
+        "import sys, riptide_telemetry\n"
+        "print([f'opentelemetry.{m}' in sys.modules for m in ('sdk.trace', 'propagate')])\n"
+        "try:\n"
+        "    riptide_telemetry.start_telemetry('1')\n"
+        "except riptide_telemetry.InvalidTelemetryError as error:\n"
+        "    print(error)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many", "OTEL_PROPAGATORS": "b3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    loaded, line = result.stdout.splitlines()
+    assert loaded == "[False, False]"
+    assert line.startswith("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT is 'many', but must be a whole number")
+
+
+@pytest.mark.parametrize("name", ["always_on", "always_off", "trace_based"])
+def test_the_exemplar_filter_is_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", f" {name.upper()} ")
+    provider = start_telemetry("1").meter_provider
+    assert isinstance(provider, MeterProvider)
+    filter_name = type(provider._sdk_config.exemplar_filter).__name__
+    assert filter_name.lower() == f"{name.replace('_', '')}exemplarfilter"
+
+
+def test_an_empty_variable_counts_as_not_set_for_the_sdk_as_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for signal in ("METRICS", "TRACES", "LOGS"):
+        monkeypatch.setenv(f"OTEL_{signal}_EXPORTER", "otlp")
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT", "")
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal}_INSECURE", " ")
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal}_CERTIFICATE", "")
+    monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "")
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", "")
+    monkeypatch.setenv("OTEL_PYTHON_METER_PROVIDER", "")
+    monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100")
+    telemetry = start_telemetry("1")
+    assert telemetry.log_handler is not None
+    assert isinstance(telemetry.tracer_provider, TracerProvider)
+    assert telemetry.tracer_provider._span_limits.max_events == 128
+    record = logging.LogRecord("riptide.test", logging.INFO, "", 1, "x", None, None)
+    telemetry.log_handler.handle(record)
+    assert telemetry.export_health[Signal.LOGS].queue_size() == 1
+    telemetry.shutdown()
+    assert {each.name for each in caplog.records} <= {"riptide.export"}
+
+
+def test_disabled_telemetry_says_nothing_of_the_other_variables(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "s3cret")
+    start_telemetry("1").shutdown()
+    assert caplog.records == []
+
+
+def test_a_name_that_only_looks_like_the_default_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "unknown_service_of_mine")
+    assert target_info(start_telemetry("1"))["service_name"] == "unknown_service_of_mine"
 
 
 def test_metrics_may_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

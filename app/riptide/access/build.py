@@ -9,6 +9,8 @@ from riptide.access.exposure import has_access_control
 from riptide.access.gate import Gate
 from riptide.access.hosts import ANY, Hosts
 from riptide.access.origins import Origins
+from riptide.errors import InvalidSettingsError
+from riptide.process.http_environment import proxy_of
 
 if TYPE_CHECKING:
     from riptide.access.tokens import TokenVerifier
@@ -17,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def make_gate(settings: Settings, lifecycle: Lifecycle) -> Gate:
-    """Return the gate, which requires tokens if any key source is configured."""
+    """Return the gate, which requires tokens if any key source is configured.
+
+    Raises:
+        InvalidSettingsError: the keys are behind a proxy that cannot be used.
+
+    """
     return Gate(
         _make_verifier(settings, lifecycle) if has_access_control(settings) else None,
         TokenPlaces(settings.token_cookie, settings.token_in_query),
@@ -49,6 +56,7 @@ def _make_verifier(settings: Settings, lifecycle: Lifecycle) -> TokenVerifier:
     if settings.jwks_file is not None:
         sources.append(JwksFile(settings.jwks_file))
     if settings.jwks_url is not None:
+        _check_proxy(settings.jwks_url)
         sources.append(JwksUrl(settings.jwks_url))
     return TokenVerifier(
         Keyring(sources, settings.keys_refresh_seconds, lifecycle=lifecycle),
@@ -56,3 +64,10 @@ def _make_verifier(settings: Settings, lifecycle: Lifecycle) -> TokenVerifier:
         issuer=settings.token_issuer,
         leeway_s=settings.token_leeway_seconds,
     )
+
+
+def _check_proxy(jwks_url: str) -> None:
+    try:
+        proxy_of(jwks_url)
+    except ValueError as error:
+        raise InvalidSettingsError(f"RIPTIDE_JWKS_URL cannot be fetched: {error}") from None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from riptide.access.keys import Key, parse_jwk_set, secret_key
+from riptide.process.http_environment import client_options, without_credentials
 
 if TYPE_CHECKING:
-    import ssl
     from pathlib import Path
 
 MAX_BYTES = 1024 * 1024
@@ -65,21 +65,25 @@ class JwksUrl:
     remote = True
 
     def __init__(self, url: str) -> None:
-        self.name = url
+        self.name = without_credentials(url)
         self._url = url
-        self._tls: ssl.SSLContext | None = None
+        self._options: dict[str, Any] = {}
 
     async def read(self) -> list[Key]:
         """Fetch the set; a redirection is not followed."""
-        if self._tls is None:
-            self._tls = await asyncio.to_thread(_load_certificates)
-        import httpx2  # noqa: PLC0415  # as in _load_certificates, which has imported it by now
+        if not self._options:
+            # Loading the certificates takes too long for an event loop.
+            try:
+                self._options = await asyncio.to_thread(client_options, self._url)
+            except ValueError as error:
+                raise OSError(str(error)) from None
+        import httpx2  # noqa: PLC0415  # as in client_options, which has imported it by now
 
         body = bytearray()
         try:
             async with (
                 asyncio.timeout(FETCH_TIMEOUT_S),
-                httpx2.AsyncClient(timeout=FETCH_TIMEOUT_S, verify=self._tls) as client,
+                httpx2.AsyncClient(timeout=FETCH_TIMEOUT_S, **self._options) as client,
                 client.stream("GET", self._url, headers={"Accept": "application/json"}) as answer,
             ):
                 if not answer.is_success:
@@ -93,13 +97,6 @@ class JwksUrl:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise OSError(str(error) or type(error).__name__) from None
         return parse_jwk_set(bytes(body), with_secrets=False)
-
-
-def _load_certificates() -> ssl.SSLContext:
-    """Load the certificates that servers are verified with; takes too long for an event loop."""
-    import httpx2  # noqa: PLC0415  # slow to import, and most services have no such URL
-
-    return httpx2.create_ssl_context()
 
 
 def _read_file(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A failure is reported in one line on standard error.
     """
+    # OpenTelemetry prints a stack trace for a context that it does not know. It has no context but
+    # its default one.
+    os.environ.pop("OTEL_PYTHON_CONTEXT", None)
     try:
         code = riptide.main(arguments, prog_name="riptide", standalone_mode=False)
     except click.UsageError as error:

@@ -118,7 +118,7 @@ def publish(  # noqa: PLR0913  # one parameter an option
     with ExitStack() as stack:
         source = _open(file, stack)
         stack.enter_context(interruptible())
-        client = stack.enter_context(open_client(ANSWER_TIMEOUT_S, token))
+        client = stack.enter_context(open_client(ANSWER_TIMEOUT_S, token, url))
         progress = stack.enter_context(
             Progress(size=source.size, shown=not (quiet or source.typed))
         )

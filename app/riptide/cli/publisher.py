@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from riptide.cli.errors import BadLineError, CommandError, OutcomeUnknownError, TemporaryError
 from riptide.cli.service import explain, problem_of, retry_after, topic_url, unreachable
+from riptide.process.http_environment import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +104,8 @@ class Publisher:
             raise TemporaryError(unreachable(self._url, error)) from None
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
-            raise OutcomeUnknownError(f"no answer from {self._url} ({reason})") from None
+            shown = without_credentials(self._url)
+            raise OutcomeUnknownError(f"no answer from {shown} ({reason})") from None
         if response.status_code == ACCEPTED:
             count, self.last_id = _receipt(response)
             self.acknowledged += count

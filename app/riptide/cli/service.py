@@ -9,7 +9,13 @@ from urllib.parse import quote, urlsplit
 
 import click
 
+from riptide.cli.errors import CommandError
 from riptide.cli.parameters import TEXT
+from riptide.process.http_environment import (
+    UnusableEnvironmentError,
+    client_options,
+    without_credentials,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +37,8 @@ def _check_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:
         known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         if known and _is_understood(url):
             return url.rstrip("/")
-    message = f"{url!r} is not the address of a service, give one like {DEFAULT_URL}"
+    shown = "it" if "@" in url else repr(url)  # may have a password
+    message = f"{shown} is not the address of a service, give one like {DEFAULT_URL}"
     raise click.BadParameter(message)
 
 
@@ -86,18 +93,29 @@ def topic_url(url: str, topic: str) -> str:
     return f"{url}/topics/{quote(topic, safe='')}"
 
 
-def open_client(read_timeout: float, token: str | None = None) -> httpx2.Client:
-    """Return a client that asks for no compression, which would hold messages back.
+def open_client(
+    read_timeout: float, token: str | None = None, url: str = DEFAULT_URL
+) -> httpx2.Client:
+    """Return a client of one service that asks for no compression, which would hold messages back.
 
     The client follows no redirection, so that a token is sent to no other service.
+
+    Raises:
+        CommandError: the environment names a proxy or certificates that cannot be used.
+
     """
     import httpx2  # noqa: PLC0415  # slow to import, and --help does not need it
 
+    try:
+        options = client_options(url)
+    except UnusableEnvironmentError as error:
+        raise CommandError(f"cannot connect to {without_credentials(url)}: {error}") from None
     bearer = {"Authorization": f"Bearer {token}"} if token else {}
     return httpx2.Client(
         headers={"Accept-Encoding": "identity", "User-Agent": "riptide", **bearer},
         timeout=httpx2.Timeout(read_timeout, connect=CONNECT_TIMEOUT_S),
         limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S),
+        **options,
     )
 
 
@@ -116,7 +134,8 @@ def explain(response: httpx2.Response) -> str:
     text = problem.get("detail") or problem.get("title")
     if text:
         return str(text)
-    url, status = response.request.url, f"{response.status_code} {response.reason_phrase}".strip()
+    url = without_credentials(str(response.request.url))
+    status = f"{response.status_code} {response.reason_phrase}".strip()
     if response.is_redirect:
         return f"{url} has moved to {response.headers.get('location')}: give its new --url"
     return f"{url} answered {status}, not as a Riptide service does: check --url"
@@ -125,7 +144,8 @@ def explain(response: httpx2.Response) -> str:
 def unreachable(url: str, error: Exception) -> str:
     """Say in one line that the service cannot be reached, and why."""
     reason = re.sub(r"^\[.*?\] ", "", str(error)) or "no answer in time"
-    return f"cannot connect to {url} ({reason}): start it with riptide serve, or check --url"
+    shown = without_credentials(url)
+    return f"cannot connect to {shown} ({reason}): start it with riptide serve, or check --url"
 
 
 def retry_after(response: httpx2.Response) -> float | None:

@@ -113,7 +113,7 @@ def tail(  # noqa: PLR0913  # one parameter an option
     talkative = verbose or stderr_is_terminal()
     note: Callable[[str], None] = say if talkative else _say_nothing
     printer = Printer(output, count, verbose=verbose, talkative=talkative)
-    with interruptible(), open_client(SILENCE_S, token) as client:
+    with interruptible(), open_client(SILENCE_S, token, url) as client:
         try:
             Follower(client, options, printer, note).run()
         except EnoughError:

@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+# A longer line is cut in its middle: what is wrong and what to do are at its ends.
+LINE_CHARACTERS = 2000
+
+
 def say(text: str) -> None:
     """Write one line to standard error. Never raises; an empty text writes nothing."""
     if text and sys.stderr is not None:
+        line = " ".join(text.split())
+        if len(line) > LINE_CHARACTERS:
+            line = f"{line[: LINE_CHARACTERS // 2]} … {line[-LINE_CHARACTERS // 2 :]}"
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader went away
-            sys.stderr.write(f"riptide: {' '.join(text.split())}\n")
+            sys.stderr.write(f"riptide: {line}\n")
             sys.stderr.flush()
 
 

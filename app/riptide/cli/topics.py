@@ -43,7 +43,7 @@ def topics(*, output: str, token: str | None, url: str) -> None:
     No command creates or deletes a topic: a topic begins with its first message, and ends when
     its last message has expired.
     """
-    with interruptible(), open_client(READ_TIMEOUT, token) as client:
+    with interruptible(), open_client(READ_TIMEOUT, token, url) as client:
         if output == "table":
             _print_table(list(_topics(client, url)))
             return

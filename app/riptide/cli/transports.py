@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from riptide.cli.errors import BrokenStreamError, CommandError, TemporaryError
 from riptide.cli.service import explain, retry_after, topic_url, unreachable
+from riptide.process.http_environment import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -140,9 +141,10 @@ def _check(response: httpx2.Response, protocol: str) -> None:
         media_type: Any = response.headers.get("content-type", "").partition(";")[0].strip()
         if expected in {None, media_type}:
             return
+        url = without_credentials(str(response.request.url))
         raise CommandError(
-            f"{response.request.url} sent {media_type or 'nothing'}, not {expected}, as a Riptide "
-            "service does: check --url"
+            f"{url} sent {media_type or 'nothing'}, not {expected}, as a Riptide service does: "
+            "check --url"
         )
     response.read()
     status = response.status_code

@@ -23,6 +23,10 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 # Attributes that filters leave on a record for each other; they are not printed.
 _NOT_PRINTED = ("passes", "trace")
 
+# The server tells each request, and the HTTP clients tell the URLs that they ask, with the
+# passwords and keys in them.
+_LIBRARIES = ("uvicorn", "httpx2", "httpcore2", "urllib3")
+
 
 class TraceIds(logging.Filter):
     """Gives each record the ids of the trace and the span that it belongs to, if there are any."""
@@ -60,7 +64,7 @@ def json_formatter() -> logging.Formatter:
 
 
 def configure_logs(level: str, log_format: str = "text") -> None:
-    """Print records of at least this level; uvicorn's own only when they are warnings.
+    """Print records of at least this level; those of ``_LIBRARIES`` only when they are warnings.
 
     From now on, whatever this process writes to ``sys.stderr`` does not wait for its reader.
     """
@@ -71,7 +75,8 @@ def configure_logs(level: str, log_format: str = "text") -> None:
     handler.addFilter(LogLimit())
     handler.addFilter(TraceIds())
     logging.basicConfig(handlers=[handler], level=level.upper())
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+    for library in _LIBRARIES:
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def _dropped(count: int) -> logging.LogRecord:

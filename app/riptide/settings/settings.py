@@ -7,7 +7,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,9 +18,15 @@ from riptide.settings.service_links import is_service_link, service_link_warning
 from riptide.slow_consumers import parse_rules
 from riptide_telemetry import TopicLabels
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PREFIX = "RIPTIDE_"
 # Read by the command line and by the test suite, not by the service.
 OTHER_VARIABLES = {"RIPTIDE_TOKEN", "RIPTIDE_URL", "RIPTIDE_TEST_SKIPS"}
+
+# A longer value is shown only in part: an error is one line that can be read.
+SHOWN_CHARACTERS = 100
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -409,6 +415,9 @@ def load_settings() -> Settings:
     except ValidationError as error:
         fields = {str(fault["loc"][0]): None for fault in error.errors()}
         raise InvalidSettingsError("; ".join(map(_explain, fields))) from None
+    except UnicodeEncodeError:
+        # Raised in place of a ValidationError, for bytes that are no UTF-8.
+        raise InvalidSettingsError("; ".join(_wrong_encodings())) from None
 
 
 def ignored_variables() -> list[str]:
@@ -428,7 +437,19 @@ def _variable(field: str) -> str:
     return f"{PREFIX}{field}".upper()
 
 
+def _wrong_encodings() -> Iterator[str]:
+    for field in Settings.model_fields:
+        variable = _variable(field)
+        value = os.environ.get(variable, "")
+        if not value.isascii() and value != value.encode("utf-8", "ignore").decode():
+            yield f"{variable} is {value[:SHOWN_CHARACTERS]!r}, but must be text in UTF-8"
+
+
 def _explain(field: str) -> str:
     variable = _variable(field)
     allowed = Settings.model_fields[field].description
-    return f"{variable} is {os.environ.get(variable)!r}, but must be {allowed}"
+    value = os.environ.get(variable, "")
+    if "@" in value:  # a URL with a password
+        return f"{variable} must be {allowed}"
+    shown = repr(value[:SHOWN_CHARACTERS]) + ("…" if len(value) > SHOWN_CHARACTERS else "")
+    return f"{variable} is {shown}, but must be {allowed}"

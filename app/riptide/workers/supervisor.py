@@ -17,6 +17,7 @@ from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.errors import InvalidSettingsError, StartError
 from riptide.server.listener import address_of, listen
 from riptide.server.tls import tls_of
+from riptide.service import check_telemetry
 from riptide.workers.worker import START_FAILED
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def supervise(settings: Settings) -> None:
             would be open to all.
 
     """
+    check_telemetry()
     with (
         listen(settings.host, settings.port) as listener,
         tempfile.TemporaryDirectory(prefix="riptide-") as directory,

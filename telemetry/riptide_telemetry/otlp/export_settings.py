@@ -1,4 +1,4 @@
-"""The standard ``OTEL_*`` variables that decide what is exported, and how.
+"""What is exported, and how, as the standard ``OTEL_*`` variables say.
 
 A value that is not allowed is an error. The SDK would use a default instead, and might export
 nothing without a word.
@@ -6,54 +6,32 @@ nothing without a word.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_OFF,
-    ALWAYS_ON,
-    DEFAULT_OFF,
-    DEFAULT_ON,
-    ParentBasedTraceIdRatio,
-    TraceIdRatioBased,
+from riptide_telemetry.environment.kinds import InvalidTelemetryError, endpoint, grpc_endpoint
+from riptide_telemetry.environment.variables import (
+    OTLP,
+    RECORDING,
+    SAMPLING_RATIO,
+    check,
+    exports_otlp,
+    given,
+    is_disabled,
+    signal_variables,
 )
-
 from riptide_telemetry.labels import ClosedSet, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.sdk.trace.sampling import Sampler
 
-T = TypeVar("T")
-
 # 15 s suits alerting; the specification's default is 60 s.
-DEFAULT_INTERVAL_S = 15.0
-DEFAULT_TIMEOUT_S = 10.0
-# Timeouts are in milliseconds. A smaller one was probably meant in seconds, as some SDKs read it.
-LEAST_TIMEOUT_MS = 100
-
-_FIXED_SAMPLERS: dict[str, Sampler] = {
-    "always_on": ALWAYS_ON,
-    "always_off": ALWAYS_OFF,
-    "parentbased_always_on": DEFAULT_ON,
-    "parentbased_always_off": DEFAULT_OFF,
-}
-_RATIO_SAMPLERS: dict[str, Callable[[float], Sampler]] = {
-    "traceidratio": TraceIdRatioBased,
-    "parentbased_traceidratio": ParentBasedTraceIdRatio,
-}
-
-
-class InvalidTelemetryError(ValueError):
-    """An ``OTEL_*`` variable has a value that is not allowed, or an exporter is not installed.
-
-    The text is one line.
-    """
+DEFAULT_INTERVAL_MS = 15_000.0
+DEFAULT_INTERVAL_TIMEOUT_MS = 30_000.0
+DEFAULT_TIMEOUT_MS = 10_000.0
+DEFAULT_SAMPLER = "parentbased_always_on"
 
 
 class OtlpProtocol(ClosedSet):
@@ -70,6 +48,7 @@ class QueueSettings:
     size: int
     batch: int
     delay_ms: float
+    timeout_ms: float = 30_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,192 +62,120 @@ class OtlpSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
-    """Which signals are exported, and how. ``otlp`` has those that are exported over OTLP."""
+    """Which signals are exported, and how. ``otlp`` has those that are exported over OTLP.
+
+    ``exemplar_filter`` is the name of the filter.
+    """
 
     disabled: bool
     prometheus: bool
     otlp: Mapping[Signal, OtlpSettings]
     interval_s: float
+    interval_timeout_s: float
+    exemplar_filter: str
     sampler: Sampler
     spans: QueueSettings
     log_records: QueueSettings
 
 
 def read_export_settings(variables: Mapping[str, str]) -> ExportSettings:
-    """Read the variables. An empty one counts as not set.
+    """Check every variable that is read here or by the SDK, and return what they say.
 
-    The source is the OpenTelemetry specification, "Environment Variable Specification" and
-    "OpenTelemetry Protocol Exporter".
+    An empty variable counts as not set.
 
     Raises:
         InvalidTelemetryError: a variable has a value that is not allowed; the text says which are.
 
     """
-    given = {name: value.strip() for name, value in variables.items() if value.strip()}
-    if given.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return dataclasses.replace(read_export_settings({}), disabled=True, prometheus=False)
-    metrics = _exporters(given, Signal.METRICS, "prometheus", {"prometheus", "otlp", "none"})
-    traces = _exporters(given, Signal.TRACES, "none", {"otlp", "none"})
-    logs = _exporters(given, Signal.LOGS, "none", {"otlp", "none"})
-    chosen = {Signal.METRICS: metrics, Signal.TRACES: traces, Signal.LOGS: logs}
-    if "otlp" in metrics:
-        # Exported values are cumulative, as at ``/metrics``.
-        _one_of(given, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", ["cumulative"])
+    values = given(variables)
+    check(values)
+    disabled = is_disabled(values)
+    if disabled:
+        values = {}
+    metrics = _read(values, "OTEL_METRICS_EXPORTER", {"prometheus"})
     return ExportSettings(
-        disabled=False,
-        prometheus="prometheus" in metrics,
-        otlp={
-            signal: _otlp(given, signal)
-            for signal, exporters in chosen.items()
-            if "otlp" in exporters
-        },
-        interval_s=_milliseconds(given, ["OTEL_METRIC_EXPORT_INTERVAL"], DEFAULT_INTERVAL_S, 1),
-        sampler=_sampler(given),
-        spans=_queue(given, "OTEL_BSP", 5000),
-        log_records=_queue(given, "OTEL_BLRP", 1000),
+        disabled=disabled,
+        prometheus="prometheus" in metrics and not disabled,
+        otlp={each: _otlp(values, each) for each in Signal if exports_otlp(values, each)},
+        interval_s=_read(values, "OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_INTERVAL_MS) / 1000,
+        interval_timeout_s=(
+            _read(values, "OTEL_METRIC_EXPORT_TIMEOUT", DEFAULT_INTERVAL_TIMEOUT_MS) / 1000
+        ),
+        exemplar_filter=_read(values, "OTEL_METRICS_EXEMPLAR_FILTER", "trace_based"),
+        sampler=_sampler(values),
+        spans=_queue(values, "OTEL_BSP", 5000),
+        log_records=_queue(values, "OTEL_BLRP", 1000),
     )
 
 
-def _exporters(given: Mapping[str, str], signal: Signal, default: str, known: set[str]) -> set[str]:
-    variable = f"OTEL_{signal.upper()}_EXPORTER"
-    text = given.get(variable, default)
-    exporters = {part.strip().lower() for part in text.split(",")} - {""}
-    if not exporters or not exporters <= known or ("none" in exporters and len(exporters) > 1):
-        lists = " or both with a comma, or" if len(known) > 2 else " or"  # noqa: PLR2004  # traces and logs know otlp and none
-        names = ", ".join(sorted(known - {"none"}, reverse=True))
-        raise _invalid(variable, text, f"{names}{lists} none")
-    return exporters - {"none"}
+def _read(values: Mapping[str, str], variable: str, default: Any) -> Any:
+    if variable not in values:
+        return default
+    return RECORDING[variable].read(variable, values[variable])
 
 
-def _otlp(given: Mapping[str, str], signal: Signal) -> OtlpSettings:
-    _one_of(given, f"OTEL_EXPORTER_OTLP_{signal.upper()}_COMPRESSION", ["none", "gzip"])
-    _one_of(given, "OTEL_EXPORTER_OTLP_COMPRESSION", ["none", "gzip"])
-    for kind in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
-        for variable in _names(signal, kind):
-            _check_file(given, variable)
-    for variable in _names(signal, "HEADERS"):
-        _check_headers(given, variable)
-    names = _names(signal, "PROTOCOL")
-    protocol = _first(given, names, OtlpProtocol.GRPC, lambda name: _protocol(given, name))
+def _read_otlp(values: Mapping[str, str], signal: Signal, what: str, default: Any) -> Any:
+    """Return what the variable of the signal says, or else the one that all signals share."""
+    for variable in signal_variables(signal, what):
+        if variable in values:
+            return OTLP[what].read(variable, values[variable])
+    return default
+
+
+def _otlp(values: Mapping[str, str], signal: Signal) -> OtlpSettings:
+    protocol = OtlpProtocol(_read_otlp(values, signal, "PROTOCOL", OtlpProtocol.GRPC))
     return OtlpSettings(
         protocol,
-        _endpoint(given, signal, protocol),
-        _milliseconds(given, _names(signal, "TIMEOUT"), DEFAULT_TIMEOUT_S, LEAST_TIMEOUT_MS),
+        _endpoint(values, signal, protocol),
+        _read_otlp(values, signal, "TIMEOUT", DEFAULT_TIMEOUT_MS) / 1000,
     )
 
 
-def _protocol(given: Mapping[str, str], variable: str) -> OtlpProtocol:
-    return OtlpProtocol(_one_of(given, variable, list(OtlpProtocol)))
-
-
-def _endpoint(given: Mapping[str, str], signal: Signal, protocol: OtlpProtocol) -> str:
-    own, shared = _names(signal, "ENDPOINT")
-    variable = own if own in given else shared
+def _endpoint(values: Mapping[str, str], signal: Signal, protocol: OtlpProtocol) -> str:
+    own, shared = signal_variables(signal, "ENDPOINT")
+    variable = own if own in values else shared
     if protocol is OtlpProtocol.HTTP:
-        url = given.get(variable, "http://localhost:4318")
-        if variable is shared:
-            url = f"{url.removesuffix('/')}/v1/{signal}"
-    else:
-        url = given.get(variable, "http://localhost:4317")
-        # The specification allows an endpoint without a scheme for gRPC only.
-        if "://" not in url:
-            url = f"{'http' if _insecure(given, signal) else 'https'}://{url}"
-    if not _is_url(url):
-        raise _invalid(variable, given.get(variable, url), "a URL, like http://localhost:4317")
-    return url
+        url = endpoint().read(variable, values.get(variable, "http://localhost:4318"))
+        return url if variable is own else f"{url.removesuffix('/')}/v1/{signal}"
+    # The specification allows an endpoint without a scheme for gRPC only.
+    insecure = _read_otlp(values, signal, "INSECURE", default=False)
+    kind = grpc_endpoint("http" if insecure else "https")
+    return kind.read(variable, values.get(variable, "http://localhost:4317"))
 
 
-def _insecure(given: Mapping[str, str], signal: Signal) -> bool:
-    own, shared = _names(signal, "INSECURE")
-    return given.get(own, given.get(shared, "false")).lower() == "true"
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _check_file(given: Mapping[str, str], variable: str) -> None:
-    if variable in given:
-        try:
-            Path(given[variable]).read_bytes()
-        except OSError as error:
-            must = f"a file that can be read ({error.strerror})"
-            raise _invalid(variable, given[variable], must) from None
-
-
-def _check_headers(given: Mapping[str, str], variable: str) -> None:
-    for part in given.get(variable, "").split(","):
-        name, equals, _ = part.partition("=")
-        if part.strip() and not (name.strip() and equals):
-            # The value is not shown, because headers may have secrets.
-            raise InvalidTelemetryError(f"{variable} must be name=value, several with commas")
-
-
-def _milliseconds(
-    given: Mapping[str, str], names: Iterable[str], default_s: float, least_ms: float
-) -> float:
-    must = f"a number of milliseconds from {least_ms}"
-    return _first(given, names, default_s, lambda name: _number(given, name, least_ms, must) / 1000)
-
-
-def _queue(given: Mapping[str, str], prefix: str, delay_ms: float) -> QueueSettings:
-    def read(name: str, default: float) -> float:
-        variable = f"{prefix}_{name}"
-        return _number(given, variable, 1, "a number from 1") if variable in given else default
-
-    size = int(read("MAX_QUEUE_SIZE", 2048))
-    batch = int(read("MAX_EXPORT_BATCH_SIZE", min(512, size)))
+def _queue(values: Mapping[str, str], prefix: str, delay_ms: float) -> QueueSettings:
+    size = _read(values, f"{prefix}_MAX_QUEUE_SIZE", 2048)
+    variable = f"{prefix}_MAX_EXPORT_BATCH_SIZE"
+    batch = _read(values, variable, min(512, size))
     if batch > size:
-        variable = f"{prefix}_MAX_EXPORT_BATCH_SIZE"
-        must = f"no more than {prefix}_MAX_QUEUE_SIZE ({size})"
-        raise _invalid(variable, given[variable], must)
-    return QueueSettings(size, batch, read("SCHEDULE_DELAY", delay_ms))
+        raise InvalidTelemetryError(
+            f"{variable} is {values[variable]!r}, but must be no more than "
+            f"{prefix}_MAX_QUEUE_SIZE ({size})"
+        )
+    return QueueSettings(
+        size,
+        batch,
+        _read(values, f"{prefix}_SCHEDULE_DELAY", delay_ms),
+        _read(values, f"{prefix}_EXPORT_TIMEOUT", 30_000.0),
+    )
 
 
-def _number(given: Mapping[str, str], variable: str, least: float, must: str) -> float:
-    try:
-        value = float(given[variable])
-    except ValueError:
-        value = -math.inf
-    if not least <= value < math.inf:
-        raise _invalid(variable, given[variable], must)
-    return value
+def _sampler(values: Mapping[str, str]) -> Sampler:
+    # Imported only now: this module of the SDK reads variables when it is imported, and raises an
+    # error of its own.
+    from opentelemetry.sdk.trace import sampling  # noqa: PLC0415  # see above
 
-
-def _sampler(given: Mapping[str, str]) -> Sampler:
-    variable = "OTEL_TRACES_SAMPLER"
-    names = [*_FIXED_SAMPLERS, *_RATIO_SAMPLERS]
-    name = _one_of(given, variable, names) if variable in given else "parentbased_always_on"
-    if name in _FIXED_SAMPLERS:
-        return _FIXED_SAMPLERS[name]
-    text = given.get(f"{variable}_ARG", "1")
-    try:
-        return _RATIO_SAMPLERS[name](float(text))
-    except ValueError:
-        raise _invalid(f"{variable}_ARG", text, "a number from 0 to 1") from None
-
-
-def _names(signal: Signal, what: str) -> tuple[str, str]:
-    """Return the variable of the signal, and the one that all signals share."""
-    return f"OTEL_EXPORTER_OTLP_{signal.upper()}_{what}", f"OTEL_EXPORTER_OTLP_{what}"
-
-
-def _first(
-    given: Mapping[str, str], names: Iterable[str], default: T, read: Callable[[str], T]
-) -> T:
-    return next((read(name) for name in names if name in given), default)
-
-
-def _one_of(given: Mapping[str, str], variable: str, allowed: list[str]) -> str:
-    value = given.get(variable, allowed[0]).lower()
-    if value not in allowed:
-        raise _invalid(variable, given[variable], " or ".join(allowed))
-    return value
-
-
-def _invalid(variable: str, value: str, must: str) -> InvalidTelemetryError:
-    return InvalidTelemetryError(f"{variable} is {value!r}, but must be {must}")
+    name = _read(values, "OTEL_TRACES_SAMPLER", DEFAULT_SAMPLER)
+    fixed: dict[str, Sampler] = {
+        "always_on": sampling.ALWAYS_ON,
+        "always_off": sampling.ALWAYS_OFF,
+        "parentbased_always_on": sampling.DEFAULT_ON,
+        "parentbased_always_off": sampling.DEFAULT_OFF,
+    }
+    if name in fixed:
+        return fixed[name]
+    variable = "OTEL_TRACES_SAMPLER_ARG"
+    ratio = SAMPLING_RATIO.read(variable, values.get(variable, "1"))
+    if name == "traceidratio":
+        return sampling.TraceIdRatioBased(ratio)
+    return sampling.ParentBasedTraceIdRatio(ratio)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.metrics import NoOpMeterProvider
+
+from riptide_telemetry.environment.kinds import InvalidTelemetryError
 from riptide_telemetry.labels import Signal
-from riptide_telemetry.otlp.export_settings import InvalidTelemetryError, OtlpProtocol
+from riptide_telemetry.otlp.export_settings import OtlpProtocol
+from riptide_telemetry.otlp.loopback import is_loopback
 from riptide_telemetry.otlp.watched_exporters import (
     WatchedLogExporter,
     WatchedMetricExporter,
@@ -50,19 +54,35 @@ def _make(signal: Signal, settings: OtlpSettings) -> Any:
 
     """
     transport = _TRANSPORTS[settings.protocol]
-    session: dict[str, Any] = {}
     try:
         exporter = pkgutil.resolve_name(f"{_PACKAGE}.{transport}.{_EXPORTERS[signal]}")
-        if settings.protocol is OtlpProtocol.HTTP:
-            session["session"] = pkgutil.resolve_name(_SESSION)()
+        own = _http_options() if transport == "http" else _grpc_options(settings.endpoint)
     except ImportError as error:
         raise InvalidTelemetryError(
             f"OTEL_{signal.upper()}_EXPORTER is otlp, but the exporter for {settings.protocol} is "
             f"not installed ({error}): pip install 'riptide-telemetry[otlp-{transport}]'"
         ) from error
     try:
-        return exporter(endpoint=settings.endpoint, timeout=settings.timeout_s, **session)
+        return exporter(
+            endpoint=settings.endpoint,
+            timeout=settings.timeout_s,
+            # The exporters' metrics of themselves; by default they go to the global provider.
+            meter_provider=NoOpMeterProvider(),
+            **own,
+        )
     except Exception as error:
         raise InvalidTelemetryError(
             f"{signal} cannot be exported by OTLP ({error}): see the OTEL_EXPORTER_OTLP_* variables"
         ) from error
+
+
+def _http_options() -> dict[str, Any]:
+    return {"session": pkgutil.resolve_name(_SESSION)()}
+
+
+def _grpc_options(endpoint: str) -> dict[str, Any]:
+    # The scheme decides. By itself, the exporter lets OTEL_EXPORTER_OTLP_INSECURE decide.
+    options: dict[str, Any] = {"insecure": endpoint.startswith("http://")}
+    if is_loopback(endpoint):
+        options["channel_options"] = (("grpc.enable_http_proxy", 0),)
+    return options

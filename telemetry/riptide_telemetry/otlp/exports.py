@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,7 +30,7 @@ from riptide_telemetry.traces.tracing import Tracing
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.resources import Resource
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
 
     from riptide_telemetry.instruments.producer import HistogramProducer
     from riptide_telemetry.otlp.export_settings import ExportSettings, OtlpSettings
-    from riptide_telemetry.otlp.watched_exporters import WatchedMetricExporter
+    from riptide_telemetry.otlp.watched_exporters import (
+        WatchedLogExporter,
+        WatchedMetricExporter,
+        WatchedSpanExporter,
+    )
 
 # Time for the last exports of all signals, in parallel. A collector that hangs loses them.
 SHUTDOWN_S = 5.0
@@ -53,10 +58,15 @@ class PushingReader(PeriodicExportingMetricReader):
         health: ExportHealth,
         producer: HistogramProducer,
         interval_s: float,
+        timeout_s: float,
     ) -> None:
         self._health = health
         self.producer = producer
-        super().__init__(exporter, export_interval_millis=interval_s * 1000)
+        super().__init__(
+            exporter,
+            export_interval_millis=interval_s * 1000,
+            export_timeout_millis=timeout_s * 1000,
+        )
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -94,34 +104,43 @@ class Exports:
         self.tracer_provider: AnyTracerProvider = NoOpTracerProvider()
         self.log_handler: logging.Handler | None = None
         self._shutdowns: list[_Shutdown] = []
-        self._metric_exporter: WatchedMetricExporter | None = None
-        if Signal.METRICS in settings.otlp:
-            health = self.health[Signal.METRICS]
-            self._metric_exporter = make_metric_exporter(settings.otlp[Signal.METRICS], health)
-        if Signal.TRACES in settings.otlp:
-            self._push_spans(settings.otlp[Signal.TRACES], settings.sampler, resource)
-        if Signal.LOGS in settings.otlp:
-            self._push_logs(settings.otlp[Signal.LOGS], resource)
+        # All exporters are made before anything runs, so that one that cannot be made leaves
+        # neither a connection nor a thread of the others behind.
+        exporters = _make_exporters(settings.otlp, self.health)
+        self._metric_exporter = exporters.metrics
+        if exporters.spans is not None:
+            self._push_spans(exporters.spans, settings.sampler, resource)
+        if exporters.log_records is not None:
+            self._push_logs(exporters.log_records, resource)
 
     def push_metrics(self, provider: MeterProvider, producer: HistogramProducer) -> None:
         """Begin to push the metrics of the provider and the producer, if the settings say so."""
         exporter = self._metric_exporter
         if exporter is not None:
-            health, interval_s = self.health[Signal.METRICS], self._settings.interval_s
-            reader = PushingReader(exporter, health, producer, interval_s)
+            settings, health = self._settings, self.health[Signal.METRICS]
+            reader = PushingReader(
+                exporter, health, producer, settings.interval_s, settings.interval_timeout_s
+            )
             provider.add_metric_reader(reader)
             self._shutdowns.append(_Shutdown(reader.shutdown, exporter.shutdown))
 
-    def _push_spans(self, otlp: OtlpSettings, sampler: Sampler, resource: Resource) -> None:
+    def _push_spans(
+        self, exporter: WatchedSpanExporter, sampler: Sampler, resource: Resource
+    ) -> None:
         health = self.health[Signal.TRACES]
-        exporter = make_span_exporter(otlp, health)
-        provider = TracerProvider(LinkedSampler(sampler), resource, shutdown_on_exit=False)
+        provider = TracerProvider(
+            LinkedSampler(sampler),
+            resource,
+            shutdown_on_exit=False,
+            meter_provider=NoOpMeterProvider(),
+        )
         queue = self._settings.spans
         processor = BatchSpanProcessor(
             exporter,
             max_queue_size=queue.size,
             max_export_batch_size=queue.batch,
             schedule_delay_millis=queue.delay_ms,
+            export_timeout_millis=queue.timeout_ms,
             meter_provider=NoOpMeterProvider(),
         )
         provider.add_span_processor(processor)
@@ -130,16 +149,18 @@ class Exports:
         self.tracing = SpanTracing(provider.get_tracer(SCOPE))
         self._shutdowns.append(_Shutdown(provider.shutdown, exporter.shutdown))
 
-    def _push_logs(self, otlp: OtlpSettings, resource: Resource) -> None:
+    def _push_logs(self, exporter: WatchedLogExporter, resource: Resource) -> None:
         health = self.health[Signal.LOGS]
-        exporter = make_log_exporter(otlp, health)
-        provider = LoggerProvider(resource, shutdown_on_exit=False)
+        provider = LoggerProvider(
+            resource, shutdown_on_exit=False, meter_provider=NoOpMeterProvider()
+        )
         queue = self._settings.log_records
         processor = BatchLogRecordProcessor(
             exporter,
             max_queue_size=queue.size,
             max_export_batch_size=queue.batch,
             schedule_delay_millis=queue.delay_ms,
+            export_timeout_millis=queue.timeout_ms,
             meter_provider=NoOpMeterProvider(),
         )
         provider.add_log_record_processor(processor)
@@ -167,9 +188,35 @@ class Exports:
                 each.abort()
 
 
+class _Exporters(NamedTuple):
+    metrics: WatchedMetricExporter | None = None
+    spans: WatchedSpanExporter | None = None
+    log_records: WatchedLogExporter | None = None
+
+
+def _make_exporters(
+    otlp: Mapping[Signal, OtlpSettings], health: Mapping[Signal, ExportHealth]
+) -> _Exporters:
+    """Make the exporters of these signals; shut all down if one of them cannot be made."""
+    makers: dict[Signal, tuple[str, Callable[[OtlpSettings, ExportHealth], Any]]] = {
+        Signal.METRICS: ("metrics", make_metric_exporter),
+        Signal.TRACES: ("spans", make_span_exporter),
+        Signal.LOGS: ("log_records", make_log_exporter),
+    }
+    exporters: dict[str, Any] = {}
+    with contextlib.ExitStack() as made:
+        for signal, (name, make) in makers.items():
+            if signal in otlp:
+                exporters[name] = make(otlp[signal], health[signal])
+                made.callback(exporters[name].shutdown)
+        made.pop_all()
+    return _Exporters(**exporters)
+
+
 def _without_credentials(url: str) -> str:
+    """Return a URL without the user name, the password and the query, which may have a key."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _queue_length(processor: BatchSpanProcessor | BatchLogRecordProcessor) -> int:

@@ -11,7 +11,7 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, get_current_span, set_span_in_context
 
-from riptide_telemetry.otlp.watched_exporters import is_exporting
+from riptide_telemetry.otlp.running_export import is_exporting
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider

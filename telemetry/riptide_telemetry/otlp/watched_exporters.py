@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from riptide_telemetry.otlp.running_export import begin_export, end_export, is_exporting, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +25,8 @@ Result = TypeVar("Result")
 
 REASON_LENGTH = 400
 
-_exporting = threading.local()
+# What may be secret in the URLs of a reason: user names with passwords, and queries.
+_SECRETS = re.compile(r"(?<=//)[^/\s@]+@|[^/\s@:]+:[^/\s@]+@|(?<=\?)\S+")
 # The loggers of the SDK's exporters, which log each attempt while a collector is away.
 _LOGGERS = (
     "opentelemetry.exporter.otlp.common.http",
@@ -38,9 +41,9 @@ class _ReasonFilter(logging.Filter):
     """Keeps what is logged during an export of ours as its reason. Other records pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not getattr(_exporting, "now", False):
+        if not is_exporting():
             return True
-        _exporting.logged.append(record.getMessage())
+        note(record.getMessage())
         return False
 
 
@@ -60,11 +63,6 @@ class Once:
             function()
 
 
-def is_exporting() -> bool:
-    """Return whether this thread is in the middle of an export."""
-    return bool(getattr(_exporting, "now", False))
-
-
 def _watch(health: ExportHealth, export: Callable[[], Result], success: Result) -> Result | None:
     """Export and report the result to ``health``; return None if the exporter raised."""
     for name in _LOGGERS:
@@ -72,24 +70,25 @@ def _watch(health: ExportHealth, export: Callable[[], Result], success: Result) 
         if _reason_filter not in own.filters:
             # Before the SDK's own filter, which drops what it takes for a duplicate.
             own.filters.insert(0, _reason_filter)
-    _exporting.now, _exporting.logged = True, []
+    logged = begin_export()
     result = None
     try:
         result = export()
     except Exception as error:  # noqa: BLE001  # no exception may end the exporting thread
-        _exporting.logged.append(f"{type(error).__name__}: {error}")
+        note(f"{type(error).__name__}: {error}")
     finally:
-        _exporting.now = False
+        end_export()
     if result == success:
         health.succeeded()
     else:
-        health.failed(_one_line(_exporting.logged))
+        health.failed(_one_line(logged))
     return result
 
 
 def _one_line(messages: list[str]) -> str:
     """Return the last two messages in one line: the cause is often in the last but one."""
-    return " ".join(" ".join(messages[-2:]).split())[:REASON_LENGTH] or "no reason given"
+    line = _SECRETS.sub("", " ".join(" ".join(messages[-2:]).split()))
+    return line[:REASON_LENGTH] or "no reason given"
 
 
 class WatchedMetricExporter(MetricExporter):

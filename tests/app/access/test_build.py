@@ -6,7 +6,12 @@ import pytest
 
 from riptide.access.build import make_gate
 from riptide.access.identity import ANYONE
-from riptide.errors import ForbiddenError, KeyFileError, UnauthenticatedError
+from riptide.errors import (
+    ForbiddenError,
+    InvalidSettingsError,
+    KeyFileError,
+    UnauthenticatedError,
+)
 from riptide.settings.settings import Settings
 from riptide_telemetry import StreamProtocol
 from tests.asgi import http_scope
@@ -57,3 +62,16 @@ async def test_a_key_file_that_is_missing_is_named(recorder: Recorder, tmp_path:
     gate = make_gate(Settings(jwks_file=tmp_path / "none"), recorder.lifecycle)
     with pytest.raises(KeyFileError, match=r"none has no keys .*No such file"):
         await gate.open()
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:s3cret@there:1", "foo://u:s3cret@there"])
+def test_keys_behind_a_proxy_that_cannot_be_used_keep_the_service_from_starting(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    settings = Settings(jwks_url="https://issuer.invalid/keys")
+    with pytest.raises(
+        InvalidSettingsError, match="RIPTIDE_JWKS_URL cannot be fetched: HTTPS_PROXY must be"
+    ) as raised:
+        make_gate(settings, recorder.lifecycle)
+    assert "s3cret" not in str(raised.value)

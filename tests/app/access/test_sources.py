@@ -7,6 +7,7 @@ import pytest
 
 from riptide.access import sources
 from riptide.access.sources import JwksFile, JwksUrl, SecretFile
+from tests.http_proxy import HttpProxy
 from tests.issuer import SECRET, Issuer, jwk_set
 from tests.jwks_server import JwksServer
 from tests.waiting import DEADLINE_S, eventually
@@ -73,3 +74,32 @@ async def test_an_issuer_that_does_not_answer_is_given_up_and_holds_nobody_up(
         monkeypatch.setattr(sources, "FETCH_TIMEOUT_S", 0.2)
         with pytest.raises(OSError, match="no answer in time"):
             await JwksUrl(server.url).read()
+
+
+async def test_keys_are_fetched_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with HttpProxy(jwk_set(Issuer("ES256", "public"))) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
+        (key,) = await JwksUrl("http://issuer.invalid/keys").read()
+    assert key.id == "public"
+    assert proxy.asked == ["http://issuer.invalid/keys"]
+
+
+async def test_keys_on_this_machine_are_fetched_whatever_is_for_other_clients(
+    strangers_environment: dict[str, str],
+) -> None:
+    assert strangers_environment["ALL_PROXY"].startswith("socks5:")
+    with JwksServer(Issuer("ES256", "public")) as server:
+        (key,) = await JwksUrl(server.url).read()
+    assert key.id == "public"
+
+
+async def test_what_the_environment_lacks_is_an_error_like_an_issuer_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    source = JwksUrl("https://u:s3cret@issuer.invalid/keys?key=s3cret")
+    with pytest.raises(OSError, match="check SSL_CERT_FILE"):
+        await source.read()
+    assert source.name == "https://issuer.invalid/keys"

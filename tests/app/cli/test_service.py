@@ -121,3 +121,51 @@ def test_a_service_that_is_not_there_is_told_without_numbers_of_errors() -> None
         "cannot connect to http://x (Connection refused): start it"
     )
     assert "(no answer in time)" in unreachable("http://x", TimeoutError())
+
+
+@pytest.mark.parametrize("protocol", ["sse", "ndjson", "websocket"])
+def test_a_service_on_this_machine_is_reached_whatever_is_for_other_clients(
+    riptide: Run,
+    service: ScriptedService,
+    strangers_environment: dict[str, str],
+    protocol: str,
+) -> None:
+    assert strangers_environment["NETRC"]
+    assert riptide("publish", "logs", "--token", "ours", stdin=b"one").code == 0
+    tail = ("tail", "logs", "--protocol", protocol, "--after", "earliest", "--count", "1")
+    assert riptide(*tail, "--token", "ours").out == b"one\n"
+    assert service.authorizations == ["Bearer ours", "Bearer ours"]
+
+
+@pytest.mark.parametrize("command", [("tail", "logs"), ("publish", "logs"), ("topics",)])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "socks5://u:s3cret@there:1"),
+        ("ALL_PROXY", "foo://u:s3cret@there"),
+        ("SSL_CERT_FILE", "/there/is/none"),
+    ],
+)
+def test_what_the_environment_has_wrong_for_a_client_is_told_in_one_line(
+    riptide: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    variable: str,
+    value: str,
+) -> None:
+    for name in ("https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    result = riptide(*command, "--url", "https://u:s3cret@riptide.invalid")
+    assert (result.code, result.out, result.err.count("\n")) == (1, b"", 1)
+    assert result.err.startswith("riptide: cannot connect to https://riptide.invalid: ")
+    assert variable in result.err
+    assert "s3cret" not in result.err
+
+
+def test_the_password_of_an_address_is_never_shown(riptide: Run) -> None:
+    for url in ("http://u:s3cret@127.0.0.1:1", "http://u:s3cret@127.0.0.1:port"):
+        result = riptide("topics", "--url", url)
+        assert result.code in {1, 2}
+        assert result.err.count("\n") == 1
+        assert "s3cret" not in result.err

@@ -142,3 +142,34 @@ def test_a_policy_by_topic_is_kept_as_it_was_given(monkeypatch: pytest.MonkeyPat
 def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RIPTIDE_TRUSTED_PROXIES", "127.0.0.1, 10.1.2.3/8,fd00::/8")
     assert load_settings().trusted_proxies == ("127.0.0.1/32", "10.0.0.0/8", "fd00::/8")
+
+
+@pytest.mark.parametrize("field", sorted(Settings.model_fields))
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        " ",
+        "nonsense\n[(",
+        "9" * 50,
+        "1e300",
+        "-1",
+        "ü→٣",
+        "x" * 50_000,
+        "a\udcff",
+        "u:s3cret@h",
+    ],
+)
+def test_any_value_is_taken_or_refused_in_one_short_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: str
+) -> None:
+    variable = f"RIPTIDE_{field.upper()}"
+    monkeypatch.setenv(variable, value)
+    try:
+        load_settings()
+    except InvalidSettingsError as error:
+        line = str(error)
+        assert line.startswith(variable)
+        assert "\n" not in line
+        assert len(line) < 600
+        assert "s3cret" not in line

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from riptide_telemetry.environment.kinds import InvalidTelemetryError
 from riptide_telemetry.labels import Signal
 from riptide_telemetry.otlp.export_settings import (
-    InvalidTelemetryError,
     OtlpProtocol,
     OtlpSettings,
     QueueSettings,

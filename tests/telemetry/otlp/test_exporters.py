@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from riptide_telemetry.environment.kinds import InvalidTelemetryError
 from riptide_telemetry.labels import Signal
-from riptide_telemetry.otlp.export_settings import InvalidTelemetryError, OtlpProtocol, OtlpSettings
+from riptide_telemetry.otlp.export_settings import OtlpProtocol, OtlpSettings
 from riptide_telemetry.otlp.exporters import (
     make_log_exporter,
     make_metric_exporter,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from operations.drill.certificates import make_certificate
 from riptide_telemetry import MessageBatch, catalog
 from riptide_telemetry.catalog import Kind
+from riptide_telemetry.environment.kinds import InvalidTelemetryError
 from riptide_telemetry.labels import Signal, Source, StreamProtocol
 from riptide_telemetry.otlp.exports import Exports, PushingReader
+from riptide_telemetry.otlp.watched_exporters import WatchedMetricExporter, WatchedSpanExporter
 from riptide_telemetry.providers import Telemetry, start_telemetry
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.export_health import ExportHealth
@@ -230,6 +233,83 @@ def test_a_password_in_the_endpoint_is_not_logged(
     start(variables).shutdown()
     assert "http://127.0.0.1:9/v1/metrics" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_key_in_the_query_of_the_endpoint_is_not_logged(
+    start: Callable[..., Telemetry], caplog: pytest.LogCaptureFixture
+) -> None:
+    variables = {
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:9/v1/metrics?key=secret",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "100",
+    }
+    start(variables).shutdown()
+    assert "http://127.0.0.1:9/v1/metrics" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_the_configured_token_reaches_the_receiver_whatever_is_for_other_clients(
+    receiver: OtlpReceiver,
+    start: Callable[..., Telemetry],
+    strangers_environment: None,
+    protocol: str,
+) -> None:
+    del strangers_environment
+    variables = receiver.variables(protocol, "metrics", "traces", "logs")
+    start(variables | {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20ours"})
+    receiver.wait_for(receiver.metrics)
+    assert {each.get("authorization") for each in receiver.headers} == {"Bearer ours"}
+
+
+@pytest.mark.parametrize("proxy", ["socks5://tide:s3cret@127.0.0.1:9", "foo://tide:s3cret@there"])
+def test_a_proxy_that_cannot_be_used_is_the_reason_of_a_failed_export(
+    start: Callable[..., Telemetry],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    proxy: str,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("http_proxy", proxy)
+    telemetry = start(
+        {
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.invalid:4318",
+        }
+    )
+    telemetry.shutdown()
+    assert telemetry.export_health[Signal.METRICS].failures == 1
+    assert "SOCKS" in caplog.text or "unsupported scheme" in caplog.text
+    assert "s3cret" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_an_exporter_that_cannot_be_made_leaves_none_of_the_others_behind(
+    start: Callable[..., Telemetry],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = {*threading.enumerate()}
+    shut_down = []
+
+    def shutdown(exporter: object) -> None:
+        shut_down.append(type(exporter))
+
+    monkeypatch.setattr(WatchedMetricExporter, "shutdown", shutdown)
+    monkeypatch.setattr(WatchedSpanExporter, "shutdown", shutdown)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http._log_exporter", None)
+    with pytest.raises(InvalidTelemetryError, match="OTEL_LOGS_EXPORTER"):
+        start(
+            {
+                **{f"OTEL_{signal.upper()}_EXPORTER": "otlp" for signal in Signal},
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            }
+        )
+    assert {*threading.enumerate()} == before
+    assert {*shut_down} == {WatchedMetricExporter, WatchedSpanExporter}
+    assert caplog.records == []
 
 
 def test_an_export_that_cannot_be_made_does_not_end_the_exports(

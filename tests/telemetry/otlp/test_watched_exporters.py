@@ -9,12 +9,12 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from riptide_telemetry.labels import Signal
+from riptide_telemetry.otlp.running_export import is_exporting
 from riptide_telemetry.otlp.watched_exporters import (
     REASON_LENGTH,
     WatchedLogExporter,
     WatchedMetricExporter,
     WatchedSpanExporter,
-    is_exporting,
 )
 from riptide_telemetry.state.export_health import ExportHealth
 

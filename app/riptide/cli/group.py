@@ -9,6 +9,7 @@ import click
 
 from riptide.cli.errors import CommandError, Interrupted, OutputClosed
 from riptide.cli.terminal import abandon_stdout, say
+from riptide.process import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A failure is reported in one line on standard error.
     """
+    standard_streams.open_closed()
     try:
         code = riptide.main(arguments, prog_name="riptide", standalone_mode=False)
     except click.UsageError as error:

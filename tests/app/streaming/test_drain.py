@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,3 +146,21 @@ async def test_later_calls_join_in_and_none_of_them_can_stop_it(
     await in_time(second)
     await drain.run()
     assert recorder.closed == [CloseReason.DRAINING]
+
+
+@pytest.mark.parametrize("looks", [0, 1, 50])
+async def test_a_drain_that_is_cut_short_cuts_off_who_is_left(
+    open_stream: OpenStream, streams: Streams, recorder: Recorder, looks: int
+) -> None:
+    stuck = [await open_stream() for _ in range(3)]
+    for each in stuck:
+        each.pipe.stop_taking()
+    drain = Drain(streams, math.inf)
+    running = asyncio.create_task(drain.run())
+    await turns(looks)
+    drain.cut_short()
+    drain.cut_short()
+    await in_time(running)
+    drain.cut_short()
+    assert recorder.closed == [CloseReason.DRAINING] * 3
+    assert not streams.sessions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -34,6 +35,13 @@ def require_collector() -> str:
 def require_prometheus_3() -> str:
     """Return the path of the Prometheus that is built with the Collector."""
     return _built("prometheus3") or _missing("there is no Prometheus 3: run make collector")
+
+
+def require_namespaces(*kinds: str) -> str:
+    """Return the path of ``unshare``, if this user may have namespaces of these kinds."""
+    unshare = require("unshare")
+    done = subprocess.run([unshare, *kinds, "true"], capture_output=True, check=False)
+    return unshare if done.returncode == 0 else _missing("namespaces of processes need root")
 
 
 def _built(name: str) -> str | None:

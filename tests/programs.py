@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -39,6 +40,13 @@ def require_prometheus_3() -> str:
 def require_promtool_3() -> str:
     """Return the path of the promtool of Prometheus 3, which is built with the Collector."""
     return _built("promtool3") or _missing("there is no promtool 3: run make collector")
+
+
+def require_namespaces(*kinds: str) -> str:
+    """Return the path of ``unshare``, if this user may have namespaces of these kinds."""
+    unshare = require("unshare")
+    done = subprocess.run([unshare, *kinds, "true"], capture_output=True, check=False)
+    return unshare if done.returncode == 0 else _missing("namespaces of processes need root")
 
 
 def _built(name: str) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,9 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests import plain
 from tests.contract.consumers import TRANSPORTS
 from tests.waiting import wait_until
+from tests.worker_processes import children, targets, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
 
     from tests.conftest import StartService
     from tests.service import Service
@@ -27,14 +31,6 @@ CONSUMERS = 30
 ACTIVE = "riptide_streaming_active_connections"
 OPENED = "riptide_streaming_connections_opened_total"
 SENT = "riptide_streaming_messages_sent_total"
-
-
-def _targets(service: Service) -> list[str]:
-    answer = plain.get(f"{service.url}/metrics/targets")
-    assert answer.headers["content-type"] == "application/json"
-    groups: list[dict[str, Any]] = answer.json()
-    assert all(group["labels"]["worker"] for group in groups)
-    return [target for group in groups for target in group["targets"]]
 
 
 def _scrape(target: str) -> dict[str, float]:
@@ -47,7 +43,7 @@ def _scrape(target: str) -> dict[str, float]:
 
 
 def _all_there(service: Service) -> Callable[[], bool]:
-    return lambda: len(_targets(service)) == WORKERS
+    return lambda: len(targets(service)) == WORKERS
 
 
 async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
@@ -56,6 +52,8 @@ async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
     service = start_service(log="memory", workers=WORKERS)
     assert "no broker" in service.log
     wait_until(_all_there(service))
+    groups = plain.get(f"{service.url}/metrics/targets").json()
+    assert [group["labels"]["worker"] for group in groups] == ["0", "1", "2"]
     async with contextlib.AsyncExitStack() as stack:
         consumers = [
             await stack.enter_async_context(transport.open(service, topic))
@@ -65,7 +63,7 @@ async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
             await consumer.next("opened")
         for _ in range(20):
             service.publish(topic, "to the consumers of one worker")
-        before = {target: _scrape(target) for target in _targets(service)}
+        before = {target: _scrape(target) for target in targets(service)}
         assert sum(metrics[ACTIVE] for metrics in before.values()) == CONSUMERS
         assert sum(metrics[OPENED] for metrics in before.values()) == CONSUMERS
         assert (
@@ -76,11 +74,11 @@ async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
         )
         victim = max(before, key=lambda target: before[target][ACTIVE])
         assert before[victim][ACTIVE] > 0
-        pid = _worker_of(service, victim)
+        pid = worker_of(service.pid, victim)
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: victim not in _targets(service))
+        wait_until(lambda: victim not in targets(service))
         wait_until(_all_there(service))
-        after = {target: _scrape(target) for target in _targets(service)}
+        after = {target: _scrape(target) for target in targets(service)}
         (successor,) = after.keys() - before.keys()
         assert after[successor][ACTIVE] == 0
         for target in before.keys() & after.keys():
@@ -122,28 +120,48 @@ async def test_a_signal_drains_every_worker(start_service: StartService, topic: 
             assert (await consumer.next("end"))["reason"] == "draining"
 
 
+def test_nothing_that_tidies_directories_up_takes_the_workers_from_each_other(
+    start_service: StartService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    service = start_service(log="memory", workers=WORKERS)
+    wait_until(_all_there(service))
+    # With the files, the directory and the log's directory, which this log does not use.
+    shutil.rmtree(temporary)
+    shutil.rmtree(service.directory / "data", ignore_errors=True)
+    assert len(targets(service)) == WORKERS
+    victim = targets(service)[0]
+    os.kill(worker_of(service.pid, victim), signal.SIGKILL)
+    wait_until(lambda: victim not in targets(service))
+    wait_until(_all_there(service))
+    assert service.stop() == 0
+
+
+def test_a_worker_that_cannot_start_again_leaves_the_others_alone_and_is_tried_again(
+    start_service: StartService,
+) -> None:
+    service = start_service(workers=2)
+    wait_until(lambda: len(targets(service)) == 2)
+    directory = service.directory / "data" / "worker-0"
+    aside = directory.rename(directory.with_name("aside"))
+    directory.write_text("not a directory")
+    os.kill(worker_of(service.pid, targets(service)[0]), signal.SIGKILL)
+    wait_until(lambda: "worker 0 ended (cannot write to the data directory" in service.log)
+    assert len(targets(service)) == 1
+    assert len(children(service.pid)) <= 2
+    directory.unlink()
+    aside.rename(directory)
+    wait_until(lambda: len(targets(service)) == 2)
+    assert service.stop() == 0
+
+
 def test_workers_do_not_outlive_their_supervisor(start_service: StartService) -> None:
     service = start_service(log="memory", workers=2)
-    wait_until(lambda: len(_targets(service)) == 2)
+    wait_until(lambda: len(targets(service)) == 2)
     service.kill()
     wait_until(lambda: not _answers(service))
-
-
-def _worker_of(service: Service, target: str) -> int:
-    """Return the process of a worker: the child of the supervisor that listens on its port."""
-    port = f":{int(target.rpartition(':')[2]):04X}"
-    sockets = {
-        fields[9]
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-        if (fields := line.split())[1].endswith(port) and fields[3] == "0A"
-    }
-    children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
-    for child in children:
-        for descriptor in Path(f"/proc/{child}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                if str(descriptor.readlink()).strip("socket:[]") in sockets:
-                    return int(child)
-    raise AssertionError(f"nobody listens on {target}")
 
 
 def _answers(service: Service) -> bool:

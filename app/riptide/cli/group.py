@@ -10,6 +10,7 @@ import click
 
 from riptide.cli.errors import CommandError, Interrupted, OutputClosed
 from riptide.cli.terminal import abandon_stdout, say
+from riptide.process import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A failure is reported in one line on standard error.
     """
+    standard_streams.open_closed()
     # OpenTelemetry prints a stack trace for a context that it does not know. It has no context but
     # its default one.
     os.environ.pop("OTEL_PYTHON_CONTEXT", None)

@@ -51,10 +51,11 @@ def _default(entry: Entry) -> str:
     help="Processes that share the port (RIPTIDE_WORKERS).  [default: 1]",
 )
 def serve(workers: int | None) -> None:
-    """Run the service until SIGINT or SIGTERM.
+    """Run the service until SIGINT, SIGTERM or SIGHUP.
 
     The first signal drains: open streams are told where to resume and closed, within
-    RIPTIDE_DRAIN_SECONDS. The second signal ends the process at once.
+    RIPTIDE_DRAIN_SECONDS. The second signal ends the process at once, unless it is SIGHUP, which a
+    terminal that is closed may send twice. Under nohup, SIGHUP is ignored.
     """
     from riptide.process.log_records import configure_logs  # noqa: PLC0415  # --help does not load the service
     from riptide.settings.settings import ignored_variables, load_settings  # noqa: PLC0415  # loads pydantic

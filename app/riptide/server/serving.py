@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import signal
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import uvicorn
 from riptide.errors import FaultError, KeyFileError
 from riptide.lifespan import lifespan
 from riptide.main import make_app, make_metrics_app
+from riptide.process import hangup
 from riptide.process.background import beside
 from riptide.server.http_limits import LimitedConfig, RequestLimits
 from riptide.server.protocols import StreamingHttpProtocol, StreamingWebSocketProtocol
@@ -22,7 +24,7 @@ from riptide_telemetry import ServicePart, catalog
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Generator, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
     from types import FrameType
 
     from starlette.applications import Starlette
@@ -43,14 +45,20 @@ class DrainingServer(uvicorn.Server):
     """A server that drains its streams, still listening, between the signal and its exit.
 
     uvicorn alone would wait for streams to end by themselves. A second signal makes the server
-    exit at once. Unlike uvicorn, it does not raise the signals again at its exit, because the log
-    is still to be closed.
+    exit at once, unless it is one of those that only drain, which may come from two senders. SIGHUP
+    begins the drain too. Unlike uvicorn, the server does not raise the signals again at its exit,
+    because the log is still to be closed.
     """
 
     def __init__(
-        self, config: uvicorn.Config, drain: Drain, on_started: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        drain: Drain,
+        on_started: Callable[[], None],
+        only_drain: Collection[int] = (signal.SIGHUP,),
     ) -> None:
         super().__init__(config)
+        self._only_drain = only_drain
         self._drain = drain
         self._on_started = on_started
         self._leaving: asyncio.Task[None] | None = None
@@ -63,12 +71,21 @@ class DrainingServer(uvicorn.Server):
         await super().startup(sockets)
         self._on_started()
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Handle the signals within this context."""
+        with super().capture_signals(), hangup.handled_once_by(self.handle_exit):
+            yield
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
         """Begin the drain at the first signal, exit at once at the second."""
-        if self._loop is None or self._signalled:
+        if self._loop is None:
             self.should_exit = self.force_exit = True
-        else:
+        elif not self._signalled:
             self._loop.call_soon_threadsafe(self._leave_at_signal)
+        elif sig not in self._only_drain:
+            self.should_exit = self.force_exit = True
+            self._loop.call_soon_threadsafe(self._drain.cut_short)
 
     def _leave_at_signal(self) -> None:
         # A drain because of a fault may be under way: the first signal does not cut it short.
@@ -136,7 +153,7 @@ def serve(
     """
     limits = _limits_of(service)
     config = _configure(make_app(service), limits, tls)
-    server = DrainingServer(config, service.drain, on_started)
+    server = DrainingServer(config, service.drain, on_started, _only_drain(service))
     metrics = None
     if metrics_listener is not None:
         metrics_config = _configure(make_metrics_app(service), limits, tls)
@@ -196,6 +213,13 @@ def _background(
             follow_renewals, tls, contexts, certificate
         )
     return background
+
+
+def _only_drain(service: Service) -> Collection[int]:
+    """Return the signals that are no second signal, however often they come."""
+    is_worker = service.metrics_targets is not None
+    # systemd sends SIGTERM to the supervisor, which passes it on, and to each worker itself.
+    return {signal.SIGHUP, signal.SIGTERM} if is_worker else {signal.SIGHUP}
 
 
 def _limits_of(service: Service) -> RequestLimits:

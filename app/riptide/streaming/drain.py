@@ -34,6 +34,8 @@ class Drain:
         self._faults = faults or Faults()
         self._window_s = window_s
         self._task: asyncio.Task[None] | None = None
+        self._is_cut_short = False
+        self._window: asyncio.Timeout | None = None
 
     @property
     def begun(self) -> bool:
@@ -51,6 +53,12 @@ class Drain:
         """Drain until no stream is left or the window is over; later calls wait for the first."""
         await asyncio.shield(self.begin())
 
+    def cut_short(self) -> None:
+        """End the window now: streams that are left are cut off."""
+        self._is_cut_short = True
+        if self._window is not None:
+            self._window.reschedule(asyncio.get_running_loop().time())
+
     async def _drain(self) -> None:
         deadline = time.monotonic() + self._window_s
         sessions = list(self._streams.sessions)
@@ -58,10 +66,12 @@ class Drain:
         pause = min(CLOSE_SPACING_S, SPREAD_SHARE * self._window_s / max(1, len(sessions)))
         for session in sessions:
             self._end(session)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(0 if self._is_cut_short else pause)
+        left_s = 0.0 if self._is_cut_short else max(0.0, deadline - time.monotonic())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            async with asyncio.timeout(left_s) as self._window:
                 await self._streams.wait_until_empty()
+        self._window = None
         if self._streams.sessions:
             logger.warning("cutting off %d streams", len(self._streams.sessions))
             for session in list(self._streams.sessions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 from typing import TYPE_CHECKING
 
 from riptide.access.exposure import check_exposure
@@ -43,4 +44,7 @@ def serve_alone(settings: Settings) -> None:
                 logger.info("metrics and health on %s", address_of(metrics, tls=tls is not None))
             logger.info("serving on %s", address_of(listener, tls=tls is not None))
 
+        # The service has no children, but those of the program that became it by ``exec`` are its
+        # own, and as process 1 of a container it gets all orphans: the kernel reaps them.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         serve(service, listener, metrics, tls=tls, on_started=report)

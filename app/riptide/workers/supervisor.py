@@ -1,102 +1,163 @@
-"""Several workers on one port: starts them, replaces those that die, and passes signals on."""
+"""Several workers on one port: starts them, replaces those that end, and passes signals on."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from riptide.access.exposure import check_exposure
-from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.errors import InvalidSettingsError, StartError
+from riptide.process import hangup
 from riptide.server.listener import address_of, listen
 from riptide.server.tls import tls_of
 from riptide.service import check_telemetry
-from riptide.workers.worker import START_FAILED
+from riptide.workers.board import make_board
+from riptide.workers.child import Child
+from riptide.workers.lifeline import START_FAILED
+from riptide.workers.signals import waited_for
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Callable, Sequence
 
     from riptide.settings.settings import Settings
+    from riptide.workers.board import Board
 
 logger = logging.getLogger("riptide.supervisor")
 
-# Pause before a dead worker is replaced, so that one that dies at once is not started in a loop.
-RESTART_PAUSE_S = 1.0
+# Time between two looks at the signs of life of all children.
+LOOK_S = 1.0
 
 
 class Supervisor:
-    """Keeps one worker in each slot alive until a signal. The listener outlives the workers."""
+    """Keeps each child alive until a signal. The position of a child is its slot on the board.
 
-    def __init__(self, listener_fd: int, directory: Path, workers: int) -> None:
-        self._listener_fd = listener_fd
-        self._directory = directory
-        self._targets = MetricsTargets(directory)
-        self._slots = range(workers)
-        self._workers: dict[int, tuple[int, subprocess.Popen[bytes]]] = {}
+    Nothing here blocks: one loop waits for signals, reaps whatever has ended, starts what is due,
+    and looks for signs of life. Processes that it has not started (those of the program that became
+    the supervisor by ``exec``, orphans where the supervisor is process 1) are reaped and ignored.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        board: Board,
+        *,
+        look_s: float = LOOK_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._children = children
+        self._board = board
+        self._look_s = look_s
+        self._clock = clock
+        self._next_look = clock() + look_s
+        # Children of which a process has served.
+        self._proven: set[Child] = set()
         self._stopping = False
+        self._failure: str | None = None
 
     def run(self) -> None:
-        """Supervise until every worker has ended after a signal.
+        """Supervise until every child has ended after a signal.
 
         Raises:
-            StartError: a worker could not start. The worker has written the reason to stderr.
+            StartError: the first process of a child could not start.
 
         """
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, self._stop)
-        for slot in self._slots:
-            self._start(slot)
-        failed = False
-        while self._workers:
-            pid, status = os.wait()
-            slot, worker = self._workers.pop(pid)
-            # Before anything else, so that Prometheus is not sent to a worker that is gone.
-            self._targets.remove(slot)
-            worker.returncode = os.waitstatus_to_exitcode(status)
-            if worker.stdin is not None:
-                worker.stdin.close()
-            if self._stopping:
-                continue
-            if worker.returncode == START_FAILED:
-                failed = True
-                self._stop(signal.SIGTERM, None)
-                continue
-            logger.warning("worker %d ended (%d); starting another", slot, worker.returncode)
-            time.sleep(RESTART_PAUSE_S)
-            if not self._stopping:
-                self._start(slot)
-        if failed:
-            raise StartError("a worker could not start")
+        numbers = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+        if not hangup.is_ignored():
+            numbers.add(signal.SIGHUP)
+        with waited_for(numbers) as signals:
+            while not self._stopping or any(child.pid for child in self._children):
+                self._start_what_is_due()
+                self._look_for_signs_of_life()
+                for number in signals.wait(self._next_event() - self._clock()):
+                    if number != signal.SIGCHLD:
+                        self._handle(number)
+                self._reap()
+        if self._failure is not None:
+            raise StartError(self._failure)
 
-    def _start(self, slot: int) -> None:
-        arguments = (str(slot), str(self._listener_fd), str(self._directory))
-        worker = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-m", "riptide.workers.worker", *arguments],
-            # A worker ends when this pipe closes, so that it does not outlive the supervisor.
-            stdin=subprocess.PIPE,
-            pass_fds=[self._listener_fd],
-            # A terminal's Ctrl-C then reaches the supervisor alone, which passes it on; otherwise a
-            # worker would get it twice.
-            process_group=0,
-        )
-        self._workers[worker.pid] = (slot, worker)
+    def _next_event(self) -> float:
         if self._stopping:
-            os.kill(worker.pid, signal.SIGTERM)
+            return self._next_look
+        return min([self._next_look, *(child.due for child in self._children if not child.pid)])
 
-    def _stop(self, number: int, _frame: FrameType | None) -> None:
-        # Every signal is passed on: the first one drains the workers, the second one ends them.
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for slot, child in enumerate(self._children):
+                if child.pid == pid:
+                    self._end(slot, child, os.waitstatus_to_exitcode(status))
+
+    def _end(self, slot: int, child: Child, code: int) -> None:
+        if slot in self._board.ports():
+            self._proven.add(child)
+        # Before anything else, so that Prometheus is not sent to a worker that is gone.
+        self._board.clear(slot)
+        now = self._clock()
+        reason = child.ended(code, now)
+        if self._stopping:
+            return
+        if code == START_FAILED and child not in self._proven:
+            self._give_up(reason or f"{child.name} could not start")
+            return
+        logger.warning(
+            "%s ended (%s); starting another %s",
+            child.name,
+            reason or code,
+            "now" if child.due <= now else f"in {child.due - now:g} s",
+        )
+
+    def _start_what_is_due(self) -> None:
+        for child in self._children:
+            now = self._clock()
+            if self._stopping or child.pid or now < child.due:
+                continue
+            try:
+                child.start(now)
+            except OSError as error:
+                why = f"cannot start {child.name} ({error.strerror}): free memory, or raise the "
+                why += "limits of processes and of open files"
+                if child not in self._proven:
+                    self._give_up(why)
+                    continue
+                child.postpone(now)
+                logger.error("%s; trying again in %g s", why, child.due - now)  # noqa: TRY400  # the line says what to do
+
+    def _look_for_signs_of_life(self) -> None:
+        now = self._clock()
+        if now < self._next_look:
+            return
+        # Looks that were missed, because this process was stopped, are not made up for.
+        self._next_look = now + self._look_s
+        for slot, child in enumerate(self._children):
+            if child.pid and child.hangs(self._board.beats(slot)):
+                logger.error("%s has ceased to give signs of life: killing it", child.name)
+                child.send(signal.SIGKILL)
+
+    def _give_up(self, why: str) -> None:
+        if not self._stopping:
+            self._failure = why
+            self._handle(signal.SIGTERM)
+
+    def _handle(self, number: int) -> None:
+        # A terminal that goes may send SIGHUP twice, by the shell and by the system.
+        if number == signal.SIGHUP and self._stopping:
+            return
+        # Every other signal is passed on. The first one drains the workers, as SIGTERM: an
+        # interpreter that is just starting would answer SIGINT with a stack trace. The second one
+        # ends them, as SIGINT: systemd may send SIGTERM to each worker as well.
+        passed_on = signal.SIGINT if self._stopping else signal.SIGTERM
         self._stopping = True
-        # ``Popen.send_signal`` would reap a worker that has just ended, and ``run`` would miss its
-        # exit.
-        for pid in list(self._workers):
-            os.kill(pid, number)
+        for child in self._children:
+            child.send(passed_on)
 
 
 def supervise(settings: Settings) -> None:
@@ -108,10 +169,7 @@ def supervise(settings: Settings) -> None:
 
     """
     check_telemetry()
-    with (
-        listen(settings.host, settings.port) as listener,
-        tempfile.TemporaryDirectory(prefix="riptide-") as directory,
-    ):
+    with listen(settings.host, settings.port) as listener:
         check_exposure(settings, listener.getsockname()[0])
         if settings.metrics_port is not None:
             raise InvalidSettingsError(
@@ -125,4 +183,21 @@ def supervise(settings: Settings) -> None:
             settings.workers,
         )
         logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
-        Supervisor(listener.fileno(), Path(directory), settings.workers).run()
+        board = make_board(settings.workers)
+        workers = [
+            _worker(slot, listener.fileno(), board.descriptor) for slot in range(settings.workers)
+        ]
+        Supervisor(workers, board).run()
+
+
+def _worker(slot: int, listener: int, board: int) -> Child:
+    command = [
+        sys.executable,
+        # The current directory is no place to import from: it may be gone, or have a module whose
+        # name is that of one of ours.
+        "-P",
+        "-m",
+        "riptide.workers.worker",
+        *map(str, (slot, listener, board)),
+    ]
+    return Child(f"worker {slot}", command, [listener, board])

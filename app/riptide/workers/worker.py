@@ -1,18 +1,17 @@
 """One of several processes that share the service's port; the supervisor starts it.
 
-usage: python -m riptide.workers.worker SLOT LISTENER_FD TARGETS_DIRECTORY
+usage: python -m riptide.workers.worker SLOT LISTENER BOARD
 
-A worker ends as at SIGTERM when its standard input is closed, because the supervisor is gone.
+LISTENER and BOARD are inherited descriptors: the shared port, and the memory that all workers and
+the supervisor share. Standard input is the lifeline to the supervisor.
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
 import signal
 import socket
 import sys
-import threading
-from pathlib import Path
 
 from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.errors import FaultError, StartError
@@ -23,30 +22,23 @@ from riptide.server.serving import serve
 from riptide.server.tls import tls_of
 from riptide.service import make_service
 from riptide.settings.settings import load_settings
+from riptide.workers.board import Board
+from riptide.workers.lifeline import START_FAILED, Lifeline
 
-FAILED, START_FAILED = 1, 3
+FAILED = 1
 
 
-def main(slot: int, listener_fd: int, directory: Path) -> int:
-    """Serve on the shared listener, with a log and metrics of its own; return the exit code."""
-    settings = load_settings()
-    configure_logs(settings.log_level, settings.log_format)
-    use_stable_names()
-    settings = settings.model_copy(update={"data_dir": settings.data_dir / f"worker-{slot}"})
-    threading.Thread(target=_end_with_supervisor, daemon=True).start()
-    targets = MetricsTargets(directory)
-    metrics = listen(settings.host, 0)
+def main(slot: int, listener: int, board_descriptor: int) -> int:
+    """Serve on the shared listener until a signal, and return the exit code."""
+    # A terminal may stop background processes that write to it (``stty tostop``), and each worker
+    # is one, because it is in a process group of its own.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    board = Board(board_descriptor)
+    lifeline = Lifeline(lambda: board.beat(slot))
     try:
-        serve(
-            make_service(settings, targets),
-            socket.socket(fileno=listener_fd),
-            metrics,
-            tls_of(settings),
-            # Prometheus learns of the worker only once the worker can answer.
-            on_started=lambda: targets.add(slot, metrics.getsockname()[1]),
-        )
+        _serve(slot, socket.socket(fileno=listener), board, lifeline)
     except StartError as error:
-        sys.stderr.write(f"riptide: {error}\n")
+        lifeline.explain(str(error))
         return START_FAILED
     except FaultError as error:
         sys.stderr.write(f"riptide: {error}\n")
@@ -54,11 +46,25 @@ def main(slot: int, listener_fd: int, directory: Path) -> int:
     return 0
 
 
-def _end_with_supervisor() -> None:
-    # Unbuffered, because the interpreter's exit fails while a thread holds the lock of a buffer.
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _serve(slot: int, listener: socket.socket, board: Board, lifeline: Lifeline) -> None:
+    """Serve with a log and metrics of this worker's own."""
+    settings = load_settings()
+    configure_logs(settings.log_level, settings.log_format)
+    use_stable_names()
+    settings = settings.model_copy(update={"data_dir": settings.data_dir / f"worker-{slot}"})
+    metrics = listen(settings.host, 0)
+    port = metrics.getsockname()[1]
+
+    def started() -> None:
+        lifeline.follow(asyncio.get_running_loop())
+        # Prometheus learns of the worker only once the worker can answer.
+        board.show_port(slot, port)
+
+    # A worker that answers is alive, whether or not the others know it yet.
+    targets = MetricsTargets(lambda: board.ports() | {slot: port})
+    service = make_service(settings, targets)
+    serve(service, listener, metrics, tls_of(settings), on_started=started)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
+    sys.exit(main(*map(int, sys.argv[1:])))

@@ -34,11 +34,15 @@ class SlowDrain:
 
     def __init__(self) -> None:
         self.runs = 0
+        self.is_cut_short = False
         self.over = asyncio.Event()
 
     async def run(self) -> None:
         self.runs += 1
         await self.over.wait()
+
+    def cut_short(self) -> None:
+        self.is_cut_short = True
 
 
 class Endpoint:
@@ -247,6 +251,18 @@ async def test_the_second_signal_makes_the_server_leave_at_once(serving: Serving
     serving.server.handle_exit(signal.SIGINT, None)
     await in_time(asyncio.shield(serving.task))
     assert not serving.drain.over.is_set()
+    assert serving.drain.is_cut_short
+
+
+async def test_a_terminal_that_goes_is_no_second_signal(serving: Serving) -> None:
+    assert serving.task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        serving.server.handle_exit(number, None)
+        await eventually(lambda: serving.drain.runs)
+    assert not serving.server.should_exit
+    serving.drain.over.set()
+    await in_time(asyncio.shield(serving.task))
+    assert serving.drain.runs == 1
 
 
 async def test_a_signal_before_the_start_means_that_there_is_none() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -166,4 +167,21 @@ async def test_a_session_that_raises_keeps_no_other_from_its_end(
     assert faults.first is ServicePart.DRAIN
     # The one whose end failed is cut off when the window is over.
     assert sum(each.pipe.closed_with == [(CloseReason.DRAINING, "")] for each in opened) == 2
+
+
+@pytest.mark.parametrize("looks", [0, 1, 50])
+async def test_a_drain_that_is_cut_short_cuts_off_who_is_left(
+    open_stream: OpenStream, streams: Streams, recorder: Recorder, looks: int
+) -> None:
+    stuck = [await open_stream() for _ in range(3)]
+    for each in stuck:
+        each.pipe.stop_taking()
+    drain = Drain(streams, math.inf)
+    running = asyncio.create_task(drain.run())
+    await turns(looks)
+    drain.cut_short()
+    drain.cut_short()
+    await in_time(running)
+    drain.cut_short()
+    assert recorder.closed == [CloseReason.DRAINING] * 3
     assert not streams.sessions

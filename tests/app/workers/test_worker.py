@@ -2,57 +2,104 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from riptide.endpoints.metrics_targets import MetricsTargets
-from riptide.workers.worker import START_FAILED
+from riptide.workers.board import Board, make_board
+from riptide.workers.lifeline import START_FAILED
 from tests import plain
 from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+WORKER = (sys.executable, "-P", "-m", "riptide.workers.worker")
+SLOT = 3
 
 
-WORKER = (sys.executable, "-m", "riptide.workers.worker")
+@contextlib.contextmanager
+def _worker(
+    listener: socket.socket, directory: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], Board, socket.socket]]:
+    board = make_board(SLOT + 1)
+    lifeline, theirs = socket.socketpair()
+    descriptors = (listener.fileno(), board.descriptor)
+    with lifeline:
+        process = subprocess.Popen(
+            [*WORKER, str(SLOT), *map(str, descriptors)],
+            stdin=theirs.fileno(),
+            stderr=subprocess.PIPE,
+            pass_fds=descriptors,
+            env={**os.environ, "RIPTIDE_DATA_DIR": str(directory / "data")},
+        )
+        theirs.close()
+        with process:
+            yield process, board, lifeline
+            process.kill()
+    os.close(board.descriptor)
 
 
-def _start(listener: socket.socket, directory: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*WORKER, "3", str(listener.fileno()), str(directory)],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=[listener.fileno()],
-        env={**os.environ, "RIPTIDE_DATA_DIR": str(directory / "data")},
-    )
-
-
-def test_a_worker_serves_the_shared_port_and_its_own_metrics_until_its_input_ends(
+def test_a_worker_serves_the_shared_port_and_its_own_metrics_until_its_lifeline_is_cut(
     tmp_path: Path,
 ) -> None:
-    targets = MetricsTargets(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        worker = _start(listener, tmp_path)
-        groups = wait_until(lambda: targets.discover("127.0.0.1") or worker.poll() is not None)
-        assert isinstance(groups, list)
-        (target,) = groups[0]["targets"]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        _worker(listener, tmp_path) as (worker, board, lifeline),
+    ):
+        wait_until(lambda: board.ports() or worker.poll() is not None)
+        port = board.ports()[SLOT]
         shared = f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert plain.get(f"{shared}/healthz/ready").status_code == 200
         assert plain.get(f"{shared}/metrics").status_code == 421
-        assert "riptide_build_info" in plain.get(f"http://{target}/metrics").text
-        assert (tmp_path / "data" / "worker-3" / "riptide.db").exists()
+        assert "riptide_build_info" in plain.get(f"http://127.0.0.1:{port}/metrics").text
+        assert (tmp_path / "data" / f"worker-{SLOT}" / "riptide.db").exists()
+        alive = board.beats(SLOT)
+        wait_until(lambda: board.beats(SLOT) > alive)
+        lifeline.close()
         _, errors = worker.communicate(timeout=DEADLINE_S)
-    assert worker.returncode == 0, errors
+        assert worker.returncode == 0, errors
 
 
-def test_a_worker_that_cannot_start_says_so_by_its_exit_code(tmp_path: Path) -> None:
+def test_a_worker_that_answers_lists_itself_whatever_the_board_says(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        _worker(listener, tmp_path) as (worker, board, _),
+    ):
+        wait_until(lambda: board.ports() or worker.poll() is not None)
+        port = board.ports()[SLOT]
+        board.clear(SLOT)
+        board.show_port(1, 9001)
+        every_target = f"http://127.0.0.1:{listener.getsockname()[1]}/metrics/targets"
+        groups = plain.get(every_target).json()
+        assert [group["targets"] for group in groups] == [["127.0.0.1:9001"], [f"127.0.0.1:{port}"]]
+
+
+def test_a_terminal_does_not_stop_a_worker_that_writes_to_it(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        _worker(listener, tmp_path) as (worker, board, _),
+    ):
+        wait_until(lambda: board.beats(SLOT) or worker.poll() is not None)
+        status = Path(f"/proc/{worker.pid}/status").read_text()
+        ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+        assert ignored >> (signal.SIGTTOU - 1) & 1
+
+
+def test_a_worker_that_cannot_start_says_so_by_its_exit_code_and_the_reason_on_its_lifeline(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "data").write_text("not a directory")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        worker = _start(listener, tmp_path)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        _worker(listener, tmp_path) as (worker, _, lifeline),
+    ):
         assert worker.wait(DEADLINE_S) == START_FAILED
         _, errors = worker.communicate()
-    assert errors.startswith(b"riptide: ")
-    assert errors.count(b"\n") == 1
+        assert errors == b""
+        assert b"RIPTIDE_DATA_DIR" in lifeline.recv(10_000)

@@ -93,5 +93,5 @@ class StreamTelemetryMiddleware:
             return False
         root: str = (scope.get("root_path") or "").rstrip("/")
         # Servers and Starlette's mounts leave the root path in the path; some proxies remove it.
-        path = "/" + scope.get("path", "").removeprefix(root).lstrip("/")
+        path: str = "/" + scope.get("path", "").removeprefix(root).lstrip("/")
         return path.startswith(prefixes) or (root + path).startswith(prefixes)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import orjson
 
 from riptide.errors import InvalidPositionError, InvalidTopicError
-from riptide.json_faults import explain
 
 MAX_TOPIC_LENGTH = 128
 _TOPIC = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~:-]{{0,{MAX_TOPIC_LENGTH - 1}}}")
@@ -193,5 +192,7 @@ def parse_payload(text: bytes) -> bytes:
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        from riptide.json_faults import explain  # noqa: PLC0415  # only a refusal needs it
+
         raise explain(text, error) from None
     return text.strip().translate(_LINE_BREAKS)

@@ -192,7 +192,7 @@ def parse_payload(text: bytes) -> bytes:
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        from riptide.json_faults import explain  # noqa: PLC0415  # only a refusal needs it
+        from riptide.syntax.json_faults import explain  # noqa: PLC0415  # only a refusal needs it
 
         raise explain(text, error) from None
     return text.strip().translate(_LINE_BREAKS)

@@ -8,6 +8,7 @@ from riptide.access.credentials import credentials_of
 from riptide.access.grants import Action
 from riptide.access.identity import ANYONE, Identity
 from riptide.errors import ForbiddenError, ProblemError, UnauthenticatedError
+from riptide.syntax.request_fields import refuse_ambiguous
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -91,6 +92,7 @@ class Gate:
             ProblemError: the client may read no topic. Only ``http.server.*`` counts the refusal.
 
         """
+        refuse_ambiguous(scope)
         self._hosts.check(scope)
         identity = await self._identify(self._credentials_of(scope))
         if not identity.grants.subscribe:
@@ -100,12 +102,13 @@ class Gate:
     async def _admit(
         self, scope: Scope, action: Action, topic: str, *, from_pages: bool
     ) -> Identity:
-        """Check the host, the origin, the token, and what it grants.
+        """Check that the request has one meaning, the host, the origin, the token and its grants.
 
         Browsers let any page open a WebSocket (``from_pages``), so its origin is checked. They keep
         the answers to other requests from foreign pages, but send cookies with them: so the origin
         of a publish by cookie is checked too.
         """
+        refuse_ambiguous(scope)
         self._hosts.check(scope)
         credentials = self._credentials_of(scope)
         by_cookie = credentials is not None and credentials.by_cookie

@@ -24,6 +24,8 @@ from riptide.errors import (
 )
 from riptide.process import descriptors
 from riptide.server.http_1_0 import Unchunked
+from riptide.server.request_head import WEBSOCKET, as_handshake, check_head, offers_websocket
+from riptide.syntax.request_fields import OPTIONAL_WHITE_SPACE
 
 if TYPE_CHECKING:
     import asyncio
@@ -139,7 +141,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, but no trailer, which would pass for one (RFC 9110, section 6.5.1)."""
         if self._next is _Next.HEAD:
-            super().on_header(name, value)
+            # The parser leaves the white space behind the value.
+            super().on_header(name, value.strip(OPTIONAL_WHITE_SPACE))
 
     def on_headers_complete(self) -> None:
         """Start the request, or queue it behind earlier ones; its body is next."""
@@ -147,6 +150,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         size = _size(self.url, self.headers)
         if size > MAX_HEAD_BYTES:
             raise _too_large()
+        self.expect_100_continue = check_head(self.headers)
         upgrades = self.parser.should_upgrade()
         if upgrades and not self._should_upgrade():
             if self.parser.get_method() == b"CONNECT":
@@ -185,6 +189,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if not self.url.isascii():
             self._refuse(MalformedRequestError("the target has bytes beyond ASCII: escape them"))
             return
+        self.headers[:] = as_handshake(self.headers)
         super().handle_websocket_upgrade()
         if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
             # The WebSocket parser is stricter than that of HTTP, and has refused the head. uvicorn
@@ -195,6 +200,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                     "128 headers or a line over 8 KiB"
                 )
             )
+
+    def _get_upgrade(self) -> bytes | None:
+        return WEBSOCKET if offers_websocket(self.headers) else None
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser; ignore an upgrade that is not offered (RFC 9110, section 7.8).

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riptide.errors import InvalidMessageError
-from riptide.json_faults import explain
+from riptide.syntax.json_faults import explain
 
 UNREADABLE = "not valid JSON"
 

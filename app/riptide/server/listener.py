@@ -8,10 +8,14 @@ from riptide.errors import AddressError
 
 # Connections that may wait in the kernel until the event loop accepts them.
 BACKLOG = 2048
+ANY_IPV6 = "::"
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Port 0 takes any free port.
+
+    ``::`` is every address of the machine, those of IPv4 too. An address of IPv6 may have brackets,
+    as in a URL.
 
     Raises:
         AddressError: the address cannot be listened on.
@@ -19,9 +23,15 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            _without_brackets(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        return socket.create_server(
+            # Whole, because the address of a link names its interface behind the port.
+            address,
+            family=family,
+            backlog=BACKLOG,
+            dualstack_ipv6=address[0] == ANY_IPV6 and socket.has_dualstack_ipv6(),
+        )
     except (OSError, UnicodeError) as error:
         # A UnicodeError means a host name with a label that is empty or too long.
         why = error.strerror if isinstance(error, OSError) else "not a host name"
@@ -30,6 +40,10 @@ def listen(host: str, port: int) -> socket.socket:
             "choose another address with RIPTIDE_HOST and RIPTIDE_PORT, "
             "or stop the program that has this one"
         ) from None
+
+
+def _without_brackets(host: str) -> str:
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def address_of(listener: socket.socket, *, tls: bool = False) -> str:

@@ -42,11 +42,12 @@ RETRY_AFTER_S = 5
 
 
 class RequestLimits(NamedTuple):
-    """Deadlines for sending the head, sending the body, and reading the answer."""
+    """Deadlines for sending the head, sending the body, reading the answer, and the next head."""
 
     head_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
     write_timeout_s: float = 30.0
+    keep_alive_s: float = 5.0
 
 
 class LimitedConfig(uvicorn.Config):
@@ -85,6 +86,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
+        # uvicorn's configuration takes whole seconds only.
+        self.timeout_keep_alive = self.config.limits.keep_alive_s  # type: ignore[assignment]  # as above
         self._deadline: asyncio.TimerHandle | None = None
         self._ignores_input = False
         self._next = _Next.REQUEST

@@ -207,6 +207,20 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _get_upgrade(self) -> bytes | None:
         return WEBSOCKET if offers_websocket(self.headers) else None
 
+    def close_after_answer(self) -> bool:
+        """Take no further input, and close after the answer to a request that came in full.
+
+        Return whether there is such an answer to wait for. There is none if it has begun (it is a
+        stream), if the application itself waits for the client (to hear that it has gone), or if
+        more requests wait.
+        """
+        cycle: Any = self.cycle
+        waits = self._is_answering() and not cycle.more_body and not cycle.response_started
+        if not waits or self.pipeline or cycle.message_event._waiters:  # noqa: SLF001  # an event has no public method that tells
+            return False
+        self._close_after_answers()
+        return True
+
     def _parse(self, data: bytes) -> None:
         """Feed the parser; ignore an upgrade that is not offered (RFC 9110, section 7.8).
 

@@ -51,6 +51,14 @@ class StreamingHttpProtocol(_UpdatesConnection, LimitedHttpProtocol):
         extensions: dict[str, Any] = {EXTENSION: self.connection}
         self.scope["extensions"] = extensions
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes
+        """Return whether the connection stays open for the answer to a client that half-closed.
+
+        With TLS there are no half-closed connections.
+        """
+        self.connection.half_closed = True
+        return self.scheme == "http" and self.close_after_answer()
+
 
 class StreamingWebSocketProtocol(_UpdatesConnection, LimitedWebSocketProtocol):
     """WebSocket, with the connection in the scope's extensions; takes little memory when idle."""

@@ -34,6 +34,7 @@ RiptideError
     ├── PublishRateError           429, Retry-After
     ├── HeadTooLargeError          431
     ├── InternalError              500
+    ├── TransferCodingError        501
     ├── ConnectionLimitError       503, Retry-After
     ├── AcceptRateError            503, Retry-After
     ├── TopicLimitError            503, Retry-After
@@ -350,6 +351,14 @@ class InternalError(ProblemError):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     slug = "internal-error"
     title = "Internal error"
+
+
+class TransferCodingError(ProblemError):
+    """A body has a transfer coding other than chunked (RFC 9112, section 6.1)."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+    slug = "transfer-coding"
+    title = "Transfer coding not supported"
 
 
 class ConnectionLimitError(ProblemError):

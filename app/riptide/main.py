@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from riptide.access.credentials import TokenOutOfQuery
+from riptide.access.cross_origin import EXPOSED_HEADERS, allowed_headers
 from riptide.access.origins import ANY
 from riptide.endpoints.problems import EXCEPTION_HANDLERS
 from riptide.lifespan import lifespan
@@ -61,10 +62,10 @@ def _make_middleware(settings: Settings) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "HEAD", "POST"],
-                allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+                allow_headers=allowed_headers(),
                 # EventSource needs cookies, which are allowed unless any origin is.
                 allow_credentials=ANY not in settings.allowed_origins,
-                expose_headers=["Retry-After", "WWW-Authenticate"],
+                expose_headers=EXPOSED_HEADERS,
             )
         )
     return layers

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any
 
 import mimeparse
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 # Browsers send about 150 characters. The parser's time grows with the square of the number of
 # quoted ones: 3 s for as many as a request's head may have, 1 ms for this many.
 MAX_CHARACTERS = 1000
+# An element of a list. A comma within quotes ends none.
+_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
 
 
 def essence(content_type: str) -> str:
@@ -25,14 +29,23 @@ def essence(content_type: str) -> str:
 
 
 def best_match(supported: Iterable[str], accept: str) -> str:
-    """Return the type that the client prefers, empty if it accepts none or cannot be parsed.
+    """Return the type that the client prefers, empty if it accepts none.
 
-    Of several that fit equally well, the last one wins.
+    Of several that fit equally well, the last one wins. Ranges that cannot be parsed are ignored,
+    since they fit no type.
     """
     if len(accept) > MAX_CHARACTERS:
         return ""
-    try:
-        best: str = mimeparse.best_match(supported, accept.lower())
-    except mimeparse.MimeTypeParseException:
-        return ""
+    ranges = [each for text in _ELEMENT.findall(accept.lower()) for each in _parse_range(text)]
+    best, best_fit = "", (0.0, 0.0)
+    for media_type in supported:
+        fit = mimeparse.quality_and_fitness_parsed(media_type, ranges)
+        if fit[0] > 0 and fit >= best_fit:
+            best, best_fit = media_type, fit
     return best
+
+
+def _parse_range(text: str) -> list[Any]:
+    with contextlib.suppress(mimeparse.MimeTypeParseException):
+        return [mimeparse.parse_media_range(text)]
+    return []

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import orjson
 
-from riptide.errors import InvalidMessageError, InvalidPositionError, InvalidTopicError
+from riptide.errors import InvalidPositionError, InvalidTopicError
 
 MAX_TOPIC_LENGTH = 128
 _TOPIC = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~:-]{{0,{MAX_TOPIC_LENGTH - 1}}}")
@@ -185,13 +185,14 @@ def parse_payload(text: bytes) -> bytes:
     and escapes in strings stay as they are.
 
     Raises:
-        InvalidMessageError: the text is not JSON in UTF-8.
+        InvalidMessageError: the text is not JSON in UTF-8, or has a number over 1.8e308, half of a
+            surrogate pair, or more than 1024 levels; the error says which.
 
     """
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InvalidMessageError(
-            f"not valid JSON ({error}): send one JSON value, encoded as UTF-8"
-        ) from None
+        from riptide.syntax.json_faults import explain  # noqa: PLC0415  # only a refusal needs it
+
+        raise explain(text, error) from None
     return text.strip().translate(_LINE_BREAKS)

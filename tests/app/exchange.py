@@ -115,7 +115,9 @@ class Exchange(Generic[App]):
 
 
 @contextlib.asynccontextmanager
-async def serve(app: App, limits: RequestLimits) -> AsyncIterator[Exchange[App]]:
+async def serve(
+    app: App, limits: RequestLimits, *, host: str = "127.0.0.1"
+) -> AsyncIterator[Exchange[App]]:
     config = LimitedConfig(
         app,
         limits,
@@ -134,7 +136,7 @@ async def serve(app: App, limits: RequestLimits) -> AsyncIterator[Exchange[App]]
             super().data_received(data)
             heard.total += len(data)
 
-    with listen("127.0.0.1", 0) as listener:
+    with listen(host, 0) as listener:
         server = await loop.create_server(
             lambda: Protocol(
                 config=config,

@@ -31,6 +31,15 @@ def test_the_essence_of_a_type_is_without_case_and_parameters(
         ("Text/Event-Stream, */*;q=0.1", "text/event-stream"),
         ("text/html", ""),
         ("nonsense", ""),
+        (", ;", ""),
+        ("text/event-stream, foo", "text/event-stream"),
+        ("foo, text/event-stream", "text/event-stream"),
+        ("text/, a/b/c, ;q=1, \t, text/event-stream;q=0.1", "text/event-stream"),
+        ('text/html;a="b,*/*", text/event-stream', "text/event-stream"),
+        ('text/html;a="b,application/x-ndjson,c"', ""),
+        ('text/html;a=", text/event-stream', "text/event-stream"),
+        ("foo/*, text/event-stream;q=0, application/*;q=0.1", "application/x-ndjson"),
+        ("*", "application/x-ndjson"),
     ],
 )
 def test_the_client_gets_what_it_likes_best(accept: str, expected: str) -> None:

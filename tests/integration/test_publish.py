@@ -120,3 +120,46 @@ def test_an_unacceptable_format_is_refused_with_those_there_are(shared_service: 
         answer = plain.get(shared_service.topic("a"), headers={"Accept": accept})
         assert answer.status_code == 406
         assert "text/event-stream" in answer.json()["detail"]
+
+
+def _half_close(service: Service, request: bytes) -> bytes:
+    """Send a request and the half of a close that belongs to the client; return what comes."""
+    port = int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as client:
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        received = b""
+        while chunk := client.recv(65536):
+            received += chunk
+        return received
+
+
+def test_a_publisher_that_half_closes_hears_that_its_message_is_stored(
+    start_service: StartService, topic: str
+) -> None:
+    service = start_service()
+    for number in range(20):
+        answer = _half_close(
+            service,
+            b"POST /topics/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%d" % (topic.encode(), len(b"%d" % number), number),
+        )
+        assert answer.startswith(b"HTTP/1.1 202 "), answer
+    assert service.metric(PUBLISHED, outcome="accepted") == 20
+
+
+def test_a_stream_of_a_client_that_half_closes_ends(
+    start_service: StartService, topic: str
+) -> None:
+    service = start_service(log="memory")
+    service.publish(topic, 1)
+    for accept in (b"text/event-stream", b"application/x-ndjson"):
+        _half_close(
+            service,
+            b"GET /topics/%s HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\n\r\n"
+            % (topic.encode(), accept),
+        )
+    service.wait_for_metric(0, "riptide_streaming_active_connections")
+    assert service.stop() == 0
+    assert "Traceback" not in service.log
+    assert "without completing" not in service.log

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from playwright.sync_api import Error as PlaywrightError
 
+from tests import plain
 from tests.browser import open_browser, open_page
 from tests.issuer import SECRET, Issuer
 from tests.programs import require
@@ -242,6 +243,30 @@ def test_a_page_of_another_origin_opens_no_websocket_and_reads_no_stream(
     url = f"{allowed.topic(topic)}?after=earliest"
     for script, target in [(EVENT_SOURCE, url), (WEB_SOCKET, url.replace("http", "ws", 1))]:
         assert page.evaluate(script, [target, len(PAYLOADS)]) == PAYLOADS
+
+
+PUBLISH_TRACED = """([url, trace]) => fetch(url, {
+  method: "POST",
+  headers: {
+    "Content-Type": "application/json",
+    "traceparent": `00-${trace}-b7ad6b7169203331-01`,
+    "tracestate": "a=b",
+    "baggage": "c=d",
+  },
+  body: "1",
+}).then(answer => answer.status)"""
+
+
+def test_a_page_of_an_allowed_origin_may_continue_its_trace(
+    start_service: StartService, topic: str, page: Page
+) -> None:
+    other = start_service(log="memory")
+    service = start_service(log="memory", allowed_origins=other.url)
+    page.goto(other.url)
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    assert page.evaluate(PUBLISH_TRACED, [service.topic(topic), trace]) == 202
+    stored = plain.get(f"{service.topic(topic)}?after=earliest&until=latest").text
+    assert f'"traceparent":"00-{trace}-' in stored
 
 
 @pytest.mark.parametrize("protocol", ["sse", "websocket"])

@@ -122,10 +122,10 @@ class Served(NamedTuple):
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp) -> Iterator[Served]:
-    """Serve the application on a port of its own, in a thread of its own."""
+def serving(app: ASGIApp, **options: Any) -> Iterator[Served]:
+    """Serve the application on a port and in a thread of its own, with uvicorn's options."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, lifespan="on", ws_max_queue=1)
+        config = uvicorn.Config(app, log_config=None, lifespan="auto", ws_max_queue=1, **options)
         server = Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.datastructures import Headers
+from riptide.syntax.request_fields import RequestField, read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -61,21 +61,19 @@ class TokenOutOfQuery:
 
 def credentials_of(scope: Scope, cookie: str) -> Credentials | None:
     """Return the token in the request's header, else in its cookie, else in its query."""
-    headers = Headers(scope=scope)
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    scheme, _, token = (read(scope, RequestField.AUTHORIZATION) or "").partition(" ")
     if scheme.lower() == "bearer":
         return Credentials(token.strip())
-    if (value := _cookie(headers, cookie)) is not None:
+    if (value := _cookie(read(scope, RequestField.COOKIE) or "", cookie)) is not None:
         return Credentials(value, by_cookie=True)
     if FROM_QUERY in scope:
         return Credentials(scope[FROM_QUERY], by_query=True)
     return None
 
 
-def _cookie(headers: Headers, name: str) -> str | None:
-    for header in headers.getlist("cookie"):
-        for pair in header.split(";"):
-            key, _, value = pair.strip().partition("=")
-            if key == name:
-                return value.strip('"')
+def _cookie(cookies: str, name: str) -> str | None:
+    for pair in cookies.split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            return value.strip('"')
     return None

@@ -13,6 +13,7 @@ from riptide.errors import (
     ProblemError,
     UnauthenticatedError,
 )
+from riptide.syntax.request_fields import refuse_ambiguous
 from riptide_telemetry import TokenOutcome
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Gate:
                 besides the check of the token.
 
         """
+        refuse_ambiguous(scope)
         self._hosts.check(scope)
         identity = await self._identify(self._credentials_of(scope))
         if not identity.grants.subscribe:
@@ -111,12 +113,13 @@ class Gate:
     async def _admit(
         self, scope: Scope, action: Action, topic: str, *, from_pages: bool
     ) -> Identity:
-        """Check the host, the origin, the token, and what it grants.
+        """Check that the request has one meaning, the host, the origin, the token and its grants.
 
         Browsers let any page open a WebSocket (``from_pages``), so its origin is checked. They keep
         the answers to other requests from foreign pages, but send cookies with them: so the origin
         of a publish by cookie is checked too.
         """
+        refuse_ambiguous(scope)
         self._hosts.check(scope)
         credentials = self._credentials_of(scope)
         by_cookie = credentials is not None and credentials.by_cookie

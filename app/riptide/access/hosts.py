@@ -12,9 +12,8 @@ import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-
 from riptide.errors import UnknownHostError
+from riptide.syntax.request_fields import RequestField, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +38,7 @@ class Hosts:
         """
         if ANY in self._allowed:
             return
-        host = Headers(scope=scope).get("host")
+        host = read(scope, RequestField.HOST)
         if not host:
             return
         name, is_loopback = _parse_host(host)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
-
 from riptide.errors import KeyFileError, UnauthenticatedError
+from riptide.syntax.request_fields import RequestField, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +28,10 @@ class OperatorsOnly:
 
         Raises:
             UnauthenticatedError: the request has no token, or another one.
+            MalformedRequestError: the request has two.
 
         """
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        scheme, _, given = (read(scope, RequestField.AUTHORIZATION) or "").partition(" ")
         if scheme.lower() != "bearer":
             raise UnauthenticatedError(
                 "the operators' token is needed: send it as Authorization: Bearer TOKEN"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-
 from riptide.errors import OriginError
+from riptide.syntax.request_fields import RequestField, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,11 +33,10 @@ class Origins:
             OriginError: the request comes from a page of another origin.
 
         """
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
+        origin = read(scope, RequestField.ORIGIN)
         if origin is None or origin in self.allowed or (ANY in self.allowed and not by_cookie):
             return
-        if not _is_own_origin(origin, headers.get("host", "")):
+        if not _is_own_origin(origin, read(scope, RequestField.HOST) or ""):
             raise OriginError(
                 f"pages of {origin[:100]!r} may not do this: add it to RIPTIDE_ALLOWED_ORIGINS"
             )

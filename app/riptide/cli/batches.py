@@ -18,6 +18,9 @@ BATCH_LINES = 10_000
 _ASCII = bytes(set(range(128)) - {0x1B})
 
 
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
 class LineBatch(NamedTuple):
     """Consecutive lines of the input, each encoded as JSON.
 
@@ -85,8 +88,17 @@ def line_encoder(encoding: str, *, as_text: bool) -> Callable[[bytes], bytes]:
 class Batcher:
     """Collects lines until there are enough for a request."""
 
-    def __init__(self, encode: Callable[[bytes], bytes], *, encoding: str, skip: int = 0) -> None:
+    def __init__(
+        self,
+        encode: Callable[[bytes], bytes],
+        *,
+        encoding: str,
+        skip: int = 0,
+        crlf: bool = False,
+    ) -> None:
         self.max_bytes = BATCH_BYTES
+        self._crlf = crlf
+        self._is_utf_8 = codecs.lookup(encoding).name == "utf-8"
         self._encode = encode
         self._encoding = encoding
         self._skip = skip
@@ -118,7 +130,9 @@ class Batcher:
 
     def finish(self) -> Iterator[LineBatch]:
         """Yield the lines that are left at the end of the input."""
-        yield from self._collect(self._splitter.finish())
+        rest = self._splitter.finish()
+        if not (self._may_be_marked() and rest == [codecs.BOM_UTF8]):
+            yield from self._collect(rest)
         yield from self.flush()
 
     def flush(self) -> Iterator[LineBatch]:
@@ -130,6 +144,10 @@ class Batcher:
             yield batch
 
     def _collect(self, lines: list[bytes]) -> Iterator[LineBatch]:
+        if lines and self._may_be_marked():
+            lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
+        if self._crlf:
+            lines = [line.removesuffix(b"\r") for line in lines]
         if self._line_number < self._skip:
             skipped = min(self._skip - self._line_number, len(lines))
             self._line_number += skipped
@@ -148,8 +166,14 @@ class Batcher:
             self._size += size
             self._line_number += 1
 
+    def _may_be_marked(self) -> bool:
+        """Return whether the next line may begin with the mark that Windows puts before UTF-8."""
+        return self._is_utf_8 and self._line_number == 0
+
     def _undecodable(self, error: UnicodeDecodeError) -> str:
         byte = error.object[error.start]
+        if self._line_number == 0 and error.object.startswith(_UTF_16_MARKS):
+            return "is UTF-16: convert the input first, as with iconv -f utf-16 -t utf-8"
         return (
             f"is not {self._encoding} (byte 0x{byte:02x} at its position {error.start + 1}): "
             "name the input's encoding, as with --encoding latin-1"

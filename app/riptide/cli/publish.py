@@ -69,6 +69,11 @@ class InputSource(NamedTuple):
     help="Encoding of the input, like latin-1.",
 )
 @click.option(
+    "--crlf",
+    is_flag=True,
+    help="Leave out the carriage return before each line feed, as in files made on Windows.",
+)
+@click.option(
     "--skip",
     type=click.IntRange(min=0),
     default=0,
@@ -92,6 +97,7 @@ def publish(  # noqa: PLR0913  # one parameter an option
     file: str,
     form: str,
     encoding: str,
+    crlf: bool,
     skip: int,
     retry_for: float,
     quiet: bool,
@@ -100,8 +106,9 @@ def publish(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Publish the lines of FILE to TOPIC ("-", the default, is standard input).
 
-    Lines end at a line feed and nowhere else; a carriage return before it, empty lines and any
-    other character are published as they are. Messages keep the order of the lines. Lines of a
+    Lines end at a line feed and nowhere else; a carriage return before it (unless --crlf is given),
+    empty lines and any other character are published as they are. Only a byte order mark at the
+    beginning of an input in UTF-8 is left out. Messages keep the order of the lines. Lines of a
     slow input are sent within a tenth of a second, those of a fast one in large batches.
 
     No line is sent twice on a guess: if the connection is lost before the service has
@@ -114,7 +121,8 @@ def publish(  # noqa: PLR0913  # one parameter an option
     from riptide.cli.retrying import attempts  # noqa: PLC0415  # --help tries nothing
 
     as_text = form == "lines" or (form == "auto" and not file.endswith(NDJSON_SUFFIXES))
-    batcher = Batcher(line_encoder(encoding, as_text=as_text), encoding=encoding, skip=skip)
+    encoder = line_encoder(encoding, as_text=as_text)
+    batcher = Batcher(encoder, encoding=encoding, skip=skip, crlf=crlf)
     with ExitStack() as stack:
         source = _open(file, stack)
         stack.enter_context(interruptible())

@@ -8,6 +8,7 @@ import orjson
 from starlette.responses import Response
 
 from riptide.errors import MisdirectedError, NotFoundError
+from riptide.syntax.request_fields import RequestField, read
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,7 +37,8 @@ class Metrics:
                 "set it to prometheus, or prometheus,otlp, to have them scraped"
             )
         scrape = await self._telemetry.exposition.scrape(
-            request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
+            read(request.scope, RequestField.ACCEPT) or "",
+            read(request.scope, RequestField.ACCEPT_ENCODING) or "",
         )
         headers = {"Content-Type": scrape.content_type, "Vary": "Accept, Accept-Encoding"}
         if scrape.content_encoding is not None:

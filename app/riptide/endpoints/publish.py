@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from riptide.admission.client import client_of
 from riptide.publishing.publish_request import PublishRequest
+from riptide.syntax.request_fields import RequestField, read
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -32,19 +33,19 @@ class Publish:
             ProblemError: the publish was refused, and has been counted.
 
         """
-        topic = request.path_params["topic"]
-        identity = await self._gate.admit_publisher(request.scope, topic)
-        length = request.headers.get("content-length")
+        scope, topic = request.scope, request.path_params["topic"]
+        identity = await self._gate.admit_publisher(scope, topic)
+        length = read(scope, RequestField.CONTENT_LENGTH)
         try:
             receipt = await self._ingest.publish(
                 PublishRequest(
                     topic,
-                    request.headers.get("content-type", ""),
+                    read(scope, RequestField.CONTENT_TYPE) or "",
                     request.stream(),
                     None if length is None else int(length),
-                    request.headers.get("content-encoding", "identity"),
-                    request.headers.get("traceparent", ""),
-                    client_of(request.scope, identity.subject),
+                    read(scope, RequestField.CONTENT_ENCODING) or "identity",
+                    read(scope, RequestField.TRACEPARENT) or "",
+                    client_of(scope, identity.subject),
                 )
             )
         except ClientDisconnect:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from riptide.admission.client import client_of
@@ -16,6 +15,7 @@ from riptide.message import check_topic
 from riptide.streaming import control
 from riptide.streaming.http_outlet import FORMATS, HttpFormat, HttpOutlet, response_headers
 from riptide.streaming.stream_request import StreamRequest
+from riptide.syntax.request_fields import RequestField, read
 from riptide_telemetry import StreamProtocol
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Subscribe:
 
         """
         # No ``Request`` is made: a stream would keep it in memory, and may stay open for days.
-        http_format = self._choose_format(Headers(scope=scope))
+        http_format = self._choose_format(scope)
         topic = scope["path_params"]["topic"]
         outlet = HttpOutlet(scope, receive, send, http_format)
         try:
@@ -57,9 +57,11 @@ class Subscribe:
                 return
             await self._streams.serve(outlet, stream_request_of(scope, topic, identity))
         except ProblemError as refusal:
-            last_id = Headers(scope=scope).get("last-event-id")
             is_sse = http_format.encoding.protocol is StreamProtocol.SSE
-            if not is_sse or last_id is None or refusal.retry_after is None:
+            if not is_sse or refusal.retry_after is None:
+                raise
+            last_id = read(scope, RequestField.LAST_EVENT_ID)
+            if last_id is None:
                 raise
             await _refuse_in_band(http_format, last_id, refusal)(scope, receive, send)
 
@@ -71,7 +73,7 @@ class Subscribe:
             self._lifecycle.connection_rejected(protocol, problem.reject_reason)
             raise
 
-    def _choose_format(self, headers: Headers) -> HttpFormat:
+    def _choose_format(self, scope: Scope) -> HttpFormat:
         """Return the format that the client prefers.
 
         Raises:
@@ -83,13 +85,13 @@ class Subscribe:
         """
         protocol = StreamProtocol.NDJSON
         try:
-            if "sec-websocket-key" in headers:
+            if read(scope, RequestField.SEC_WEBSOCKET_KEY) is not None:
                 protocol = StreamProtocol.WEBSOCKET
                 raise UpgradeRequiredError(
                     "this is a WebSocket handshake without its headers Upgrade and Connection: a "
                     "proxy on the way has removed them and has to be told to pass them on"
                 )
-            return negotiate(headers.get("accept"))
+            return negotiate(read(scope, RequestField.ACCEPT))
         except ProblemError as problem:
             self._lifecycle.connection_rejected(protocol, problem.reject_reason)
             raise
@@ -142,13 +144,12 @@ def stream_request_of(scope: Scope, topic: str, identity: Identity) -> StreamReq
     ``Last-Event-ID`` takes precedence over ``?after=``: an ``EventSource`` that reconnects repeats
     its URL, so the header is the newer of the two.
     """
-    request = HTTPConnection(scope)
-    query = request.query_params
+    query = QueryParams(scope["query_string"])
     return StreamRequest(
         topic,
-        request.headers.get("last-event-id") or query.get("after"),
+        read(scope, RequestField.LAST_EVENT_ID) or query.get("after"),
         query.get("until"),
-        request.headers.get("traceparent", ""),
+        read(scope, RequestField.TRACEPARENT) or "",
         client_of(scope, identity.subject),
         identity.expires_at,
     )

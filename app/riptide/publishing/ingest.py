@@ -211,7 +211,7 @@ def _is_batch(content_type: str) -> bool:
 
 def _refuse_coding(coding: str) -> None:
     """Refuse compressed bodies, because a few bytes could expand to any number."""
-    if coding.strip().lower() != "identity":
+    if any(each.strip().lower() not in {"", "identity"} for each in coding.split(",")):
         raise UnsupportedMediaTypeError(
             f"bodies are not taken in the coding {coding[:64]!r}: send it without Content-Encoding"
         )

@@ -26,7 +26,9 @@ class Unchunked:
 
         async def send_unchunked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                names = {name.lower() for name, _ in message.get("headers", ())}
+                # The headers may be an iterator, which can be read only once.
+                message = {**message, "headers": list(message.get("headers", ()))}
+                names = {name.lower() for name, _ in message["headers"]}
                 self._has_length = b"content-length" in names
                 if not self._has_length:
                     self._cycle.chunked_encoding = False

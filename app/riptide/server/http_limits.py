@@ -24,6 +24,8 @@ from riptide.errors import (
 )
 from riptide.process import descriptors
 from riptide.server.http_1_0 import Unchunked
+from riptide.server.request_head import WEBSOCKET, as_handshake, check_head, offers_websocket
+from riptide.syntax.request_fields import OPTIONAL_WHITE_SPACE
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,11 +42,12 @@ RETRY_AFTER_S = 5
 
 
 class RequestLimits(NamedTuple):
-    """Deadlines for sending the head, sending the body, and reading the answer."""
+    """Deadlines for sending the head, sending the body, reading the answer, and the next head."""
 
     head_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
     write_timeout_s: float = 30.0
+    keep_alive_s: float = 5.0
 
 
 class LimitedConfig(uvicorn.Config):
@@ -83,6 +86,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
+        # uvicorn's configuration takes whole seconds only.
+        self.timeout_keep_alive = self.config.limits.keep_alive_s  # type: ignore[assignment]  # as above
         self._deadline: asyncio.TimerHandle | None = None
         self._ignores_input = False
         self._next = _Next.REQUEST
@@ -139,7 +144,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, but no trailer, which would pass for one (RFC 9110, section 6.5.1)."""
         if self._next is _Next.HEAD:
-            super().on_header(name, value)
+            # The parser leaves the white space behind the value.
+            super().on_header(name, value.strip(OPTIONAL_WHITE_SPACE))
 
     def on_headers_complete(self) -> None:
         """Start the request, or queue it behind earlier ones; its body is next."""
@@ -147,6 +153,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         size = _size(self.url, self.headers)
         if size > MAX_HEAD_BYTES:
             raise _too_large()
+        self.expect_100_continue = check_head(self.headers)
         upgrades = self.parser.should_upgrade()
         if upgrades and not self._should_upgrade():
             if self.parser.get_method() == b"CONNECT":
@@ -185,6 +192,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if not self.url.isascii():
             self._refuse(MalformedRequestError("the target has bytes beyond ASCII: escape them"))
             return
+        self.headers[:] = as_handshake(self.headers)
         super().handle_websocket_upgrade()
         if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
             # The WebSocket parser is stricter than that of HTTP, and has refused the head. uvicorn
@@ -195,6 +203,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                     "128 headers or a line over 8 KiB"
                 )
             )
+
+    def _get_upgrade(self) -> bytes | None:
+        return WEBSOCKET if offers_websocket(self.headers) else None
+
+    def close_after_answer(self) -> bool:
+        """Take no further input, and close after the answer to a request that came in full.
+
+        Return whether there is such an answer to wait for. There is none if it has begun (it is a
+        stream), if the application itself waits for the client (to hear that it has gone), or if
+        more requests wait.
+        """
+        cycle: Any = self.cycle
+        waits = self._is_answering() and not cycle.more_body and not cycle.response_started
+        if not waits or self.pipeline or cycle.message_event._waiters:  # noqa: SLF001  # an event has no public method that tells
+            return False
+        self._close_after_answers()
+        return True
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser; ignore an upgrade that is not offered (RFC 9110, section 7.8).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from riptide.server.http_limits import LimitedHttpProtocol
@@ -10,15 +11,23 @@ from riptide.server.mailbox import Mailbox
 from riptide.server.websocket_limits import LimitedWebSocketProtocol
 from riptide.streaming.connection import EXTENSION, ClientConnection
 
+# An address of IPv4 as one of IPv6 (RFC 4291, section 2.5.5.2).
+_MAPPED = re.compile(r"::ffff:([0-9.]+)")
+
 
 class _UpdatesConnection(asyncio.Protocol):
     """Keeps a ``ClientConnection`` up to date with what the transport reports."""
 
     connection: ClientConnection
+    client: tuple[str, int] | None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.connection = ClientConnection(transport)  # type: ignore[arg-type]  # uvicorn serves stream transports only
         super().connection_made(transport)
+        if self.client is not None and (mapped := _MAPPED.fullmatch(self.client[0])):
+            # A listener of both families sees IPv4 in this form. Settings and limits know the
+            # usual one (the trusted proxies, above all).
+            self.client = mapped[1], self.client[1]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connection.lose(exc)
@@ -41,6 +50,14 @@ class StreamingHttpProtocol(_UpdatesConnection, LimitedHttpProtocol):
         super().on_message_begin()
         extensions: dict[str, Any] = {EXTENSION: self.connection}
         self.scope["extensions"] = extensions
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes
+        """Return whether the connection stays open for the answer to a client that half-closed.
+
+        With TLS there are no half-closed connections.
+        """
+        self.connection.half_closed = True
+        return self.scheme == "http" and self.close_after_answer()
 
 
 class StreamingWebSocketProtocol(_UpdatesConnection, LimitedWebSocketProtocol):

@@ -228,6 +228,7 @@ def _limits_of(service: Service) -> RequestLimits:
         settings.head_timeout_seconds,
         settings.body_timeout_seconds,
         settings.write_timeout_seconds,
+        settings.keep_alive_seconds,
     )
 
 

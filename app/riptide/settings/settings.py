@@ -303,6 +303,13 @@ class Settings(BaseSettings):
         title="how long a client may take to send the body of a request",
         description="a number of seconds over 0",
     )
+    keep_alive_seconds: float = Field(
+        5,
+        gt=0,
+        le=3600,
+        title="how long an idle connection stays open; longer than proxies keep theirs, behind one",
+        description="a number of seconds over 0, up to 3600",
+    )
     metrics_port: int | None = Field(
         None,
         ge=0,

@@ -23,15 +23,17 @@ class ClientConnection:
     """The socket under a stream.
 
     ``lost`` is True once the connection is gone; ``error`` then says why (None: it was closed in
-    an orderly way). ``writable`` is closed while the write buffer is over the high-water mark, so
-    that the next write has to wait for the client. ``transport`` is None under another server.
+    an orderly way). ``half_closed`` is True once the client has said that it sends nothing more.
+    ``writable`` is closed while the write buffer is over the high-water mark, so that the next
+    write has to wait for the client. ``transport`` is None under another server.
     """
 
-    __slots__ = ("error", "lost", "transport", "writable")
+    __slots__ = ("error", "half_closed", "lost", "transport", "writable")
 
     def __init__(self, transport: asyncio.Transport | None) -> None:
         self.transport = transport
         self.lost = False
+        self.half_closed = False
         self.error: Exception | None = None
         self.writable = WriteGate()
 
@@ -40,6 +42,11 @@ class ClientConnection:
         self.lost = True
         self.error = error
         self.writable.set()
+
+    def close(self) -> None:
+        """Close the connection once its write buffer has been sent."""
+        if self.transport is not None:
+            self.transport.close()
 
     def is_gone(self) -> bool:
         """Return whether the connection is closing or closed: nothing written now would be sent."""

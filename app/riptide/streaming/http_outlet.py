@@ -56,6 +56,9 @@ class HttpOutlet:
 
     async def open(self) -> None:
         """Send the head of the response."""
+        if self.connection.half_closed:
+            # The client's half of the close is the only sign of a consumer that has left.
+            self.connection.close()
         await self._send(
             {
                 "type": "http.response.start",

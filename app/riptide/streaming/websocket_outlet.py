@@ -91,13 +91,14 @@ def parse_hello(text: str) -> StreamRange:
     """Read a hello.
 
     Raises:
-        InvalidPositionError: the text is not JSON, not a hello, or names no position.
+        InvalidPositionError: the text is not a hello, or names no position.
 
     """
     try:
         hello = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise InvalidPositionError(f"not JSON: {HELLO_HELP}") from None
+        # Not called invalid JSON: some JSON is not read either, such as numbers that are too large.
+        raise InvalidPositionError(f"not a hello: {HELLO_HELP}") from None
     if not isinstance(hello, dict) or not hello.keys() <= {"after", "until"}:
         raise InvalidPositionError(f"not a hello: {HELLO_HELP}")
     after, until = hello.get("after"), hello.get("until")

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from riptide_telemetry.lifecycle import Lifecycle
     from riptide_telemetry.middleware.asgi_types import ASGIApp, Receive, Scope, Send
 
+# The key of a scope under which the middleware keeps the streams that are recorded already.
+_RECORDED = "riptide_telemetry.recorded"
+
 
 class StreamTelemetryMiddleware:
     """Records Server-Sent Events, NDJSON and WebSockets of the application it wraps.
@@ -22,9 +25,14 @@ class StreamTelemetryMiddleware:
     ``StreamTelemetryMiddleware(app, telemetry.lifecycle)``. A response is recorded if its content
     type is that of SSE or NDJSON: connections and how they end, messages, bytes, and waits for slow
     readers. Below ``chunked_paths`` (prefixes of paths) every other response without a content
-    length is recorded as well: each write is one message, with the protocol label ``ndjson``.
+    length is recorded as well: each write is one message, with the protocol label ``ndjson``. A
+    prefix may begin with the root path (of a proxy, or of the application's mount) or after it.
     Messages and their order never change, exceptions pass through, and a failure of telemetry is
     only logged.
+
+    A connection is recorded once for each lifecycle. Where the middleware is both around an
+    application and around one that is mounted in it, the outer one records, and ``chunked_paths``
+    of both apply.
 
     Delivery latency stays empty: the middleware cannot see when the application made a message.
 
@@ -45,15 +53,25 @@ class StreamTelemetryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application, and record what it streams."""
-        stream: HttpStream | WebSocketStream
-        if scope["type"] == "http" and scope.get("method") != "HEAD":
-            chunked = scope.get("path", "").startswith(self._chunked_paths)
-            stream = HttpStream(self._lifecycle, receive, send, chunked=chunked)
-        elif scope["type"] == "websocket":
-            stream = WebSocketStream(self._lifecycle, receive, send)
-        else:
+        if scope["type"] not in {"http", "websocket"} or scope.get("method") == "HEAD":
             await self.app(scope, receive, send)
             return
+        outer: tuple[HttpStream | WebSocketStream, ...] = scope.get(_RECORDED, ())
+        chunked = scope["type"] == "http" and self._expects_chunked(scope)
+        for recorded in outer:
+            if recorded.records_for(self._lifecycle):
+                if chunked and isinstance(recorded, HttpStream):
+                    recorded.expect_chunked()
+                await self.app(scope, receive, send)
+                return
+        stream: HttpStream | WebSocketStream
+        if scope["type"] == "http":
+            stream = HttpStream(self._lifecycle, receive, send, chunked=chunked)
+        else:
+            stream = WebSocketStream(self._lifecycle, receive, send)
+        # In place and removed again, because a copy would hide from middleware outside of this one
+        # what frameworks write into the scope (the route).
+        scope[_RECORDED] = (*outer, stream)
         ended_by: CloseReason | None = None
         try:
             await self.app(scope, stream.receive, stream.send)
@@ -63,4 +81,17 @@ class StreamTelemetryMiddleware:
             ended_by = CloseReason.INTERNAL_ERROR if failed else CloseReason.DRAINING
             raise
         finally:
+            if outer:
+                scope[_RECORDED] = outer
+            else:
+                scope.pop(_RECORDED, None)
             stream.end(ended_by)
+
+    def _expects_chunked(self, scope: Scope) -> bool:
+        prefixes = self._chunked_paths
+        if not prefixes:
+            return False
+        root: str = (scope.get("root_path") or "").rstrip("/")
+        # Servers and Starlette's mounts leave the root path in the path; some proxies remove it.
+        path: str = "/" + scope.get("path", "").removeprefix(root).lstrip("/")
+        return path.startswith(prefixes) or (root + path).startswith(prefixes)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from riptide_telemetry.middleware.asgi_types import Message, Receive, Send
     from riptide_telemetry.middleware.stream_recognition import RecognisedStream
 
+# A file instead of a body, or of a part of it (extensions of ASGI).
+_FILES = {"http.response.pathsend", "http.response.zerocopysend"}
+
 
 class HttpStream:
     """``receive`` and ``send`` for the application, which behave as those of the server do."""
@@ -42,6 +45,14 @@ class HttpStream:
         self._record: ConnectionRecord | None = None
         self._gone = False
 
+    def records_for(self, lifecycle: Lifecycle) -> bool:
+        """Return whether this stream is recorded by a lifecycle."""
+        return self._lifecycle is lifecycle
+
+    def expect_chunked(self) -> None:
+        """Record the response as well if it is of another type and has no content length."""
+        self._chunked = True
+
     async def receive(self) -> Message:
         """Receive, and notice when the client has gone."""
         message = await self._receive()
@@ -52,6 +63,7 @@ class HttpStream:
     def send(self, message: Message) -> Awaitable[None]:
         """Send. What is not part of an open stream goes to the server directly."""
         if self._record is None and message["type"] == "http.response.start":
+            message = _with_lasting_headers(message)
             self._begin(message)
         if self._record is None or not self._record.is_open:
             return self._send(message)
@@ -96,6 +108,18 @@ class HttpStream:
                 return
             record.sent(count + self._stream.counter.finish(), len(body))
             record.close(CloseReason.COMPLETED)
-        elif message["type"] == "http.response.pathsend":
-            # The server has sent a whole file by itself: its messages are not counted.
+        elif message["type"] in _FILES and not message.get("more_body", False):
+            # The server has sent the rest of the body by itself: its messages are not counted.
             record.close(CloseReason.COMPLETED)
+
+
+def _with_lasting_headers(start: Message) -> Message:
+    """Return the message, or a copy of it whose headers can be read twice.
+
+    ASGI allows any iterable, so the headers, or one of them, may be an iterator. Reading it here
+    would leave nothing of it to the server.
+    """
+    headers = start.get("headers") or ()
+    if isinstance(headers, (list, tuple)) and all(isinstance(h, (list, tuple)) for h in headers):
+        return start
+    return {**start, "headers": [tuple(header) for header in headers]}

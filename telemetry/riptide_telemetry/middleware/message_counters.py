@@ -6,6 +6,10 @@ from typing import Protocol
 
 # Bytes of a line that tell whether it is a data field: "data" and the byte after it.
 _FIELD_START = 5
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Stands for the open block of a body that has not begun. It adds nothing to the first block, and no
+# other open block begins with a line feed.
+_NOT_BEGUN = b"\n"
 
 
 class MessageCounter(Protocol):
@@ -23,16 +27,18 @@ class SseEvents:
 
     An event is a block with a data field, ended by a blank line. A comment (a heartbeat), a
     ``retry`` alone and an event that the end of the body cuts off do not count. Lines end with LF,
-    CR or CRLF.
+    CR or CRLF. A byte order mark before the first line is no part of it.
     """
 
-    __slots__ = ("_after_cr", "_open_block")
+    __slots__ = ("_after_cr", "_mark", "_open_block")
 
     def __init__(self) -> None:
         self._after_cr = False
+        # The first bytes of the body, while they may be the beginning of a byte order mark.
+        self._mark = b""
         # Stands for the block that has not ended: "data\n" if it has a data field, and then the
         # beginning of its last line.
-        self._open_block = b""
+        self._open_block = _NOT_BEGUN
 
     def feed(self, chunk: bytes) -> int:
         """Return how many events end in this chunk."""
@@ -49,6 +55,8 @@ class SseEvents:
             return int(_has_data(chunk))
         if not chunk:
             return 0
+        if self._open_block == _NOT_BEGUN:
+            return self._begin(chunk)
         if self._after_cr and chunk.startswith(b"\n"):
             # The LF of a CRLF: its CR has ended the line already.
             self._after_cr = False
@@ -69,6 +77,18 @@ class SseEvents:
     def finish(self) -> int:
         """Return 0: an event without its blank line is not dispatched."""
         return 0
+
+    def _begin(self, chunk: bytes) -> int:
+        """Feed the first bytes of the body, without the byte order mark before them."""
+        self._mark += chunk
+        if _BYTE_ORDER_MARK.startswith(self._mark):
+            # Whether they are one is known when more bytes have come, or the whole mark has.
+            if self._mark == _BYTE_ORDER_MARK:
+                self._mark = self._open_block = b""
+            return 0
+        body, self._mark = self._mark.removeprefix(_BYTE_ORDER_MARK), b""
+        self._open_block = b""
+        return self.feed(body)
 
 
 class NdjsonLines:

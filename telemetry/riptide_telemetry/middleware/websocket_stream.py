@@ -47,6 +47,10 @@ class WebSocketStream:
         self._record: ConnectionRecord | None = None
         self._gone: CloseReason | None = None
 
+    def records_for(self, lifecycle: Lifecycle) -> bool:
+        """Return whether this stream is recorded by a lifecycle."""
+        return self._lifecycle is lifecycle
+
     async def receive(self) -> Message:
         """Receive, counting messages, and notice when and how the client has gone."""
         message = await self._receive()
@@ -116,6 +120,7 @@ def _reason_of(disconnect: Mapping[str, Any]) -> CloseReason:
 def _size_bytes(message: Mapping[str, Any]) -> int:
     data = message.get("bytes")
     if data is not None:
-        return len(data)
+        # The length of a ``memoryview`` counts items, which may have several bytes each.
+        return data.nbytes if isinstance(data, memoryview) else len(data)
     text: str = message.get("text") or ""
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

@@ -51,7 +51,7 @@ class Exposition:
 
 def _accepts_gzip(accept_encoding: str) -> bool:
     for part in accept_encoding.lower().split(","):
-        coding, _, weight = part.replace(" ", "").partition(";")
+        coding, _, weight = "".join(part.split()).partition(";")
         if coding == "gzip":
-            return weight not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+            return weight.rstrip("0") not in {"q=", "q=0."}
     return False

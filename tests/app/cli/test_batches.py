@@ -93,6 +93,59 @@ def test_a_large_input_goes_in_large_batches_that_stay_under_the_limit(
     assert len(service.bodies) < 10
 
 
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (MARK + b"one\ntwo", ["one", "two"]),
+        (MARK + b"one", ["one"]),
+        (MARK + b"\n", [""]),
+        (MARK, []),
+        (b"one\n" + MARK + b"two", ["one", "\ufefftwo"]),
+        (MARK + MARK + b"one", ["\ufeffone"]),
+    ],
+)
+def test_a_byte_order_mark_before_the_input_is_no_part_of_it(
+    text: bytes, expected: list[str], riptide: Run, service: ScriptedService
+) -> None:
+    assert riptide("publish", "logs", stdin=text).code == 0
+    assert service.data == expected
+
+
+def test_a_byte_order_mark_before_ndjson_is_no_part_of_it(
+    riptide: Run, service: ScriptedService
+) -> None:
+    riptide("publish", "logs", "--format", "ndjson", stdin=MARK + b"1\r\n2\r\n")
+    assert service.data == [1, 2]
+
+
+def test_bytes_that_are_a_mark_in_utf_8_only_are_text_in_other_encodings(
+    riptide: Run, service: ScriptedService
+) -> None:
+    riptide("publish", "logs", "--encoding", "latin-1", stdin=MARK + b"one")
+    assert service.data == [MARK.decode("latin-1") + "one"]
+
+
+def test_carriage_returns_before_line_feeds_are_left_out_on_request(
+    riptide: Run, service: ScriptedService
+) -> None:
+    riptide("publish", "logs", "--crlf", stdin=b"one\r\n\r\ntw\ro\r\r\nthree\n")
+    assert service.data == ["one", "", "tw\ro\r", "three"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_input_in_utf_16_is_told_what_it_is(
+    encoding: str, riptide: Run, service: ScriptedService
+) -> None:
+    mark = b"" if encoding == "utf-16" else b"\xfe\xff"
+    result = riptide("publish", "logs", stdin=mark + "one\n".encode(encoding))
+    assert result.code == 1
+    assert "line 1 is UTF-16" in result.err
+    assert service.payloads == []
+
+
 def test_skip_continues_after_that_many_lines(riptide: Run, service: ScriptedService) -> None:
     riptide("publish", "logs", "--skip", "2", stdin=b"one\ntwo\nthree\nfour")
     riptide("publish", "logs", "--skip", "9", stdin=b"one\n")

@@ -36,6 +36,17 @@ async def test_a_body_is_not_in_chunks_and_ends_with_the_connection(path: bytes)
     assert body == BODY
 
 
+async def test_headers_that_can_be_read_only_once_reach_the_client() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = iter([(b"x-mine", b"kept")])
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    async with serve(app, RequestLimits()) as exchange:
+        answer = await exchange.answer(b"GET / HTTP/1.0\r\n\r\n")
+    assert b"\r\nx-mine: kept\r\n" in answer
+
+
 async def test_http_1_1_gets_chunks() -> None:
     async with serve(_in_pieces, RequestLimits()) as exchange:
         answer = await exchange.answer(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

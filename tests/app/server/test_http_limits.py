@@ -172,6 +172,18 @@ async def test_every_request_of_a_connection_has_its_time(exchange: Exchange[Cou
     writer.close()
 
 
+async def test_an_idle_connection_is_kept_as_long_as_the_limit_says() -> None:
+    async with serve(Counting(), RequestLimits(keep_alive_s=70)) as exchange:
+        reader, writer = await exchange.open()
+        for _ in range(3):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await in_time(reader.readuntil(b"0\r\n\r\n"))
+            exchange.time.advance(69)
+        exchange.time.advance(2)
+        assert await in_time(reader.read()) == b""
+        writer.close()
+
+
 @pytest.mark.parametrize("over", [False, True])
 async def test_a_head_may_be_as_large_as_its_limit(
     exchange: Exchange[Counting], *, over: bool

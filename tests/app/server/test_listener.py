@@ -24,6 +24,29 @@ def test_an_address_of_ipv6_stands_in_brackets() -> None:
         assert address_of(listener).startswith("http://[::1]:")
 
 
+needs_ipv6 = pytest.mark.skipif(
+    not socket.has_dualstack_ipv6(), reason="this system has no IPv6 beside IPv4"
+)
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::", "[::]", "0::0"])
+@pytest.mark.parametrize("client", ["127.0.0.1", "::1"])
+def test_every_address_is_that_of_ipv4_too(host: str, client: str) -> None:
+    with listen(host, 0) as listener:
+        assert address_of(listener).startswith("http://[::]:")
+        socket.create_connection((client, listener.getsockname()[1])).close()
+
+
+@needs_ipv6
+def test_an_address_of_ipv6_may_have_brackets_and_is_not_that_of_ipv4() -> None:
+    with listen("[::1]", 0) as listener:
+        port = listener.getsockname()[1]
+        socket.create_connection(("::1", port)).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
 def test_an_address_in_use_is_named_with_what_to_do() -> None:
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]

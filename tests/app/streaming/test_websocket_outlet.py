@@ -131,6 +131,12 @@ def test_what_is_no_hello_is_refused(text: str) -> None:
         parse_hello(text)
 
 
+@pytest.mark.parametrize("text", ["1e400", "NaN", '{"after": "\\ud800"}'])
+def test_a_text_that_cannot_be_read_is_not_called_invalid_json(text: str) -> None:
+    with pytest.raises(InvalidPositionError, match=r"^not a hello"):
+        parse_hello(text)
+
+
 def test_a_hello_is_like_the_query_of_a_url_and_null_is_nothing() -> None:
     assert parse_hello('{"after": "0a1b2c3d-7", "until": null}') == (
         MessageId("0a1b2c3d", 7),

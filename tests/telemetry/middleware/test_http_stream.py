@@ -8,6 +8,8 @@ import pytest
 from tests.telemetry.exchange import Exchange
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
     from riptide_telemetry.testing import InMemoryTelemetry
 
@@ -170,6 +172,71 @@ async def test_a_body_may_be_a_memoryview_or_a_file(
         await send({"type": "http.response.pathsend", "path": "/some/file"})
 
     await exchange.run(app)
+    assert telemetry.value(SENT) == 1
+    assert telemetry.value(CLOSED, reason="completed") == 1
+
+
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        iter,
+        lambda pairs: (pair for pair in pairs),
+        lambda pairs: map(tuple, pairs),
+        lambda pairs: dict(pairs).items(),
+        lambda pairs: [iter(pair) for pair in pairs],
+        lambda pairs: tuple(list(pair) for pair in pairs),
+    ],
+)
+async def test_headers_of_any_kind_of_iterable_reach_the_server(
+    headers: Callable[[Any], Any],
+    status: int,
+    exchange: Exchange,
+    telemetry: InMemoryTelemetry,
+) -> None:
+    pairs = [(b"content-type", b"text/event-stream"), (b"x-mine", b"kept")]
+    head = {"type": "http.response.start", "status": status, "headers": headers(pairs)}
+    kept = dict(head)
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(head)
+        await send(event("1", more_body=False))
+
+    await exchange.run(app)
+    assert [tuple(pair) for pair in exchange.sent[0]["headers"]] == pairs
+    assert head == kept
+    assert telemetry.value("riptide.streaming.connections_opened") == (status == 200)
+
+
+async def test_a_head_whose_headers_are_none_is_passed_on(exchange: Exchange) -> None:
+    head = {"type": "http.response.start", "status": 200, "headers": None}
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(head)
+
+    await exchange.run(app)
+    assert [message["headers"] or () for message in exchange.sent] == [()]
+
+
+async def test_a_stream_of_files_and_with_trailers_passes_untouched_and_completes(
+    exchange: Exchange, telemetry: InMemoryTelemetry
+) -> None:
+    trailers = {"type": "http.response.trailers", "headers": iter([(b"a", b"b")])}
+    messages: list[dict[str, Any]] = [
+        {**HEAD, "trailers": True},
+        {**event("1"), "body": bytearray(b"data: 1\n\n")},
+        {"type": "http.response.zerocopysend", "file": 3, "more_body": True},
+        {"type": "http.response.zerocopysend", "file": 3},
+        trailers,
+    ]
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        for message in messages:
+            await send(message)
+
+    await exchange.run(app)
+    assert all(a is b for a, b in zip(exchange.sent, messages, strict=True))
+    assert list(trailers["headers"]) == [(b"a", b"b")]
     assert telemetry.value(SENT) == 1
     assert telemetry.value(CLOSED, reason="completed") == 1
 

@@ -15,9 +15,11 @@ from riptide_telemetry.middleware.message_counters import (
 )
 
 # Pieces of bodies, with line ends of every kind among them.
+MARK = "\ufeff".encode()
 SSE_PIECES = [b"data: x", b"data:", b"data", b"database: x", b"id: 1", b"retry: 5", b": data:"]
 SSE_PIECES += [
     b"\xc3\xa9",
+    MARK,
     b"\n",
     b"\r",
     b"\r\n",
@@ -48,7 +50,7 @@ def count(counter: MessageCounter, *chunks: bytes) -> int:
 def events_as_the_standard_dispatches_them(body: bytes) -> int:
     """Count the events of a whole body as the HTML standard's algorithm does, line by line."""
     dispatched, has_data = 0, False
-    *lines, _ = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    *lines, _ = body.removeprefix(MARK).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     for line in lines:
         if not line:
             dispatched += has_data
@@ -58,7 +60,10 @@ def events_as_the_standard_dispatches_them(body: bytes) -> int:
     return dispatched
 
 
-@given(bodies(SSE_PIECES), st.lists(st.integers(min_value=0), max_size=12))
+@given(
+    bodies(SSE_PIECES) | bodies(SSE_PIECES).map(MARK.__add__),
+    st.lists(st.integers(min_value=0), max_size=12),
+)
 def test_any_split_of_an_sse_body_counts_what_the_standard_dispatches(
     body: bytes, cuts: list[int]
 ) -> None:
@@ -98,6 +103,16 @@ def test_an_event_counts_when_its_blank_line_comes() -> None:
     assert counter.feed(b"\n") == 0
     assert counter.feed(b"\r") == 1
     assert counter.feed(b"\n") == 0
+
+
+def test_a_byte_order_mark_before_the_body_is_no_part_of_the_first_event() -> None:
+    assert SseEvents().feed(MARK + b"data: 1\n\n") == 1
+    assert count(SseEvents(), b"\xef", b"\xbb", b"\xbf", b"data: 1\n\n") == 1
+    assert count(SseEvents(), MARK, b"data: 1\n\n", b"data: 2\n\n") == 2
+    # Only one mark, and only at the very beginning.
+    assert SseEvents().feed(MARK + MARK + b"data: 1\n\n") == 0
+    assert count(SseEvents(), b"data: 1\n\n", MARK + b"data: 2\n\n") == 1
+    assert count(SseEvents(), MARK[:2]) == 0
 
 
 def test_an_event_that_the_end_of_the_body_cuts_off_is_no_message() -> None:

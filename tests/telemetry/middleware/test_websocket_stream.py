@@ -150,3 +150,23 @@ async def test_the_size_of_a_message_is_that_of_its_encoding(
     await exchange.run(app)
     assert telemetry.value("riptide.streaming.sent") == 5 + 5 + 2
     assert telemetry.value("riptide.streaming.messages_received") == 1
+
+
+async def test_messages_pass_untouched_and_their_bytes_are_counted_whatever_holds_them(
+    exchange: Exchange, telemetry: InMemoryTelemetry
+) -> None:
+    headers, subprotocols = iter([(b"x-mine", b"kept")]), iter(["one"])
+    messages: list[dict[str, Any]] = [
+        {**ACCEPT, "headers": headers, "subprotocols": subprotocols},
+        {"type": "websocket.send", "bytes": bytearray(b"1234")},
+        {"type": "websocket.send", "bytes": memoryview(b"12345678").cast("I")},
+    ]
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        for message in messages:
+            await send(message)
+
+    await exchange.run(app)
+    assert all(a is b for a, b in zip(exchange.sent, messages, strict=True))
+    assert (list(headers), list(subprotocols)) == ([(b"x-mine", b"kept")], ["one"])
+    assert telemetry.value("riptide_streaming_sent_bytes_total", protocol="websocket") == 12

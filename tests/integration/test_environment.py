@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import plain
+from tests.issuer import Issuer
+from tests.jwks_server import JwksServer
 from tests.service import RIPTIDE
 from tests.waiting import DEADLINE_S
 
@@ -86,6 +88,16 @@ def test_keys_behind_a_proxy_that_cannot_be_used_are_refused_in_one_line(tmp_pat
         ALL_PROXY="socks5://u:s3cret@127.0.0.1:9",
     )
     assert line.startswith("riptide: RIPTIDE_JWKS_URL cannot be fetched: ALL_PROXY must be ")
+
+
+def test_a_password_for_the_issuer_of_tokens_is_not_logged_at_any_level(
+    start_service: StartService,
+) -> None:
+    with JwksServer(Issuer("ES256")) as server:
+        url = server.url.replace("http://", "http://u:s3cret@") + "?key=s3cret"
+        service = start_service(jwks_url=url, log_level="debug", log="memory")
+        assert server.requests
+    assert "s3cret" not in service.log
 
 
 def test_a_service_serves_with_every_variable_empty(start_service: StartService) -> None:

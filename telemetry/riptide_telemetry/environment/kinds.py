@@ -126,14 +126,14 @@ def exporters(*names: str) -> Kind[frozenset[str]]:
     return Kind(f"{', '.join(names)}{several} none", parse)
 
 
-def installed(group: str) -> Kind[list[str]]:
-    """Return the kind of lists of plug-ins; a package offers them as entry points of a group."""
+def installed(group: str, *others: str) -> Kind[list[str]]:
+    """Return the kind of lists of plug-ins, which packages offer as entry points of a group."""
 
     def parse(value: str) -> list[str]:
         # The names are looked up only where the variable is given: this reads many files.
         known = importlib.metadata.entry_points(group=group).names
         chosen = _parts(value)
-        if not set(chosen) <= {*known, "*"}:
+        if not set(chosen) <= {*known, *others}:
             raise ValueError
         return chosen
 

@@ -43,7 +43,7 @@ RECORDING: dict[str, Kind[Any]] = {
     "OTEL_LOGS_EXPORTER": kinds.exporters("otlp"),
     "OTEL_SERVICE_NAME": kinds.TEXT,
     "OTEL_RESOURCE_ATTRIBUTES": kinds.ATTRIBUTES,
-    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": kinds.installed("opentelemetry_resource_detector"),
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": kinds.installed("opentelemetry_resource_detector", "*"),
     "OTEL_TRACES_SAMPLER": kinds.one_of(
         "always_on",
         "always_off",

@@ -132,7 +132,7 @@ def test_patterns_that_fit_are_taken() -> None:
 
 
 def test_plug_ins_are_those_that_are_installed() -> None:
-    detectors = kinds.installed("opentelemetry_resource_detector")
+    detectors = kinds.installed("opentelemetry_resource_detector", "*")
     assert detectors.read("X", "process, *") == ["process", "*"]
     with pytest.raises(InvalidTelemetryError, match="opentelemetry_resource_detector"):
         detectors.read("X", "process,nowhere")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from riptide.errors import BackupError
 from riptide.storage.data_directory import DataDirectory, adopt
+from riptide.storage.disk_room import is_in_use
 from riptide.storage.schema import find_fault
 
 if TYPE_CHECKING:
@@ -122,6 +123,11 @@ def _explained(failure: str) -> Iterator[None]:
         reason = error.strerror or str(error)
         raise BackupError(f"{failure} ({reason}): nothing was changed") from None
     except sqlite3.OperationalError as error:
+        if is_in_use(error):
+            raise BackupError(
+                f"{failure} ({error}): nothing was changed; a service that was started on a full "
+                "disk keeps its log locked until it is restarted with room on the disk"
+            ) from None
         raise BackupError(
             f"{failure} ({error}): nothing was changed; see that there is room on the disk, and "
             "that this user may read the file and write to the directory"

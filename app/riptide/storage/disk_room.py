@@ -40,6 +40,8 @@ PLENTY_LASTS_S: Final = 0.1
 # quota that is used up, a limit of file sizes, no room for the index of the write-ahead log.
 _FULL_IN_SQLITE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 
+_IN_USE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
 
 class DiskFullError(OSError):
     """There is less room on the disk than an append needs, or than the log needs for itself."""
@@ -127,6 +129,11 @@ def is_full(error: Exception) -> bool:
     if isinstance(error, sqlite3.Error):
         return primary_code(error) in _FULL_IN_SQLITE
     return isinstance(error, OSError) and error.errno in FULL
+
+
+def is_in_use(error: sqlite3.Error) -> bool:
+    """Return whether an error means that another program has locked the file."""
+    return primary_code(error) in _IN_USE
 
 
 def primary_code(error: sqlite3.Error) -> int:

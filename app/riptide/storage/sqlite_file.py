@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from riptide.errors import DataDirectoryError, LogCorruptError
 from riptide.storage.data_directory import DataDirectory
-from riptide.storage.disk_room import DiskRoom, is_full, primary_code
+from riptide.storage.disk_room import DiskRoom, is_full, is_in_use, primary_code
 from riptide.storage.forgotten_topics import forget_topics
 from riptide.storage.schema import (
     AUTOCHECKPOINT_PAGES,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("riptide.log")
 
-_IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # How SQLite's connections of one process share the index of the write-ahead log: in a file, which
 # other processes (a backup) share as well, or in memory, which takes no room on the disk.
 _INDEX_IN_FILE, _INDEX_IN_MEMORY = "unix", "unix-excl"
@@ -216,7 +215,7 @@ class SqliteFile:
 
 
 def _what_to_do(error: Exception) -> str:
-    if isinstance(error, sqlite3.Error) and primary_code(error) in _IN_USE:
+    if isinstance(error, sqlite3.Error) and is_in_use(error):
         return "another program has it open; end that program"
     elsewhere = "or set RIPTIDE_DATA_DIR to another directory"
     if is_full(error):

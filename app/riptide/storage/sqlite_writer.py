@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
 from riptide.storage.disk_room import is_full
+from riptide.storage.expired_messages import (
+    delete_before,
+    find_live_topics,
+    first_to_keep,
+)
 from riptide.storage.forgotten_topics import create_topic
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
 from riptide.storage.schema import PAGE_BYTES
@@ -20,7 +25,7 @@ from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
@@ -113,7 +118,7 @@ class SqliteWriter:
         connection = self._file.connect()
         self._life = max(self._file.lives.values())
         self._life_is_kept = self._file.life_is_kept
-        self._live = LiveTopics(self._retention, _find_live_topics(connection))
+        self._live = LiveTopics(self._retention, find_live_topics(connection))
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
@@ -301,40 +306,17 @@ class SqliteWriter:
         more = False
         for topic in self._live.due(oldest):
             first_kept = self._retention.first_kept(topic.head)
-            keep_from = _first_to_keep(connection, topic, first_kept, oldest)
+            keep_from = first_to_keep(connection, topic, first_kept, oldest)
             step_end = topic.earliest.sequence + self._trim_messages
             more |= step_end < keep_from
-            _delete_before(connection, topic.topic_id, min(keep_from, step_end))
-            self._live.settle(topic, _find_earliest(connection, topic.topic_id))
+            left = delete_before(connection, topic.topic_id, min(keep_from, step_end))
+            self._live.settle(topic, left)
         return more
 
     def _keep_life(self, connection: sqlite3.Connection) -> None:
         """Write this life, for which the disk had no room when the log was opened."""
         epoch = next(e for e, number in self._file.lives.items() if number == self._life)
         connection.execute("INSERT INTO lives VALUES (?, ?)", (self._life, epoch))
-
-
-def _find_live_topics(connection: sqlite3.Connection) -> Iterator[LiveTopic]:
-    """Find the topics that have messages, from one to the next, whatever else is remembered."""
-    topic_id = 0
-    while True:
-        row = connection.execute(
-            "SELECT topic_id, sequence, accepted_at, (SELECT head FROM topics WHERE id = topic_id) "
-            "FROM messages WHERE topic_id > ? ORDER BY topic_id, sequence LIMIT 1",
-            (topic_id,),
-        ).fetchone()
-        if row is None:
-            return
-        topic_id, sequence, accepted_at, head = row
-        yield LiveTopic(topic_id, Earliest(sequence, accepted_at), head)
-
-
-def _find_earliest(connection: sqlite3.Connection, topic_id: int) -> Earliest | None:
-    row = connection.execute(
-        "SELECT sequence, accepted_at FROM messages WHERE topic_id = ? ORDER BY sequence LIMIT 1",
-        (topic_id,),
-    ).fetchone()
-    return row and Earliest(*row)
 
 
 def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
@@ -361,33 +343,6 @@ def _insert(connection: sqlite3.Connection, publication: Publication, head: _Hea
         ],
     )
     return _Head(head.topic_id, head.sequence + len(publication.payloads))
-
-
-def _first_to_keep(
-    connection: sqlite3.Connection, topic: LiveTopic, first_by_count: int, oldest: int
-) -> int:
-    # Messages are accepted in the order of their numbers, so the scan ends at the first to keep.
-    young = connection.execute(
-        "SELECT sequence FROM messages WHERE topic_id = ? AND sequence >= ? AND accepted_at >= ? "
-        "ORDER BY sequence LIMIT 1",
-        (topic.topic_id, first_by_count, oldest),
-    ).fetchone()
-    return topic.head + 1 if young is None else int(young[0])
-
-
-def _delete_before(connection: sqlite3.Connection, topic_id: int, keep_from: int) -> None:
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(
-            "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
-        )
-        # Forget lives of which the topic has no message left. A consumer that resumes from one of
-        # their ids has missed messages in any case.
-        connection.execute(
-            "DELETE FROM beginnings WHERE topic_id = ? AND first < "
-            "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
-            (topic_id, topic_id, keep_from),
-        )
 
 
 def _call_on_loop(

@@ -267,6 +267,23 @@ async def test_what_is_no_whole_log_is_not_backed_up(
     assert _names(tmp_path) == {"data"}
 
 
+async def test_a_log_that_a_program_has_locked_is_said_to_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _make(tmp_path / "data", b"1")
+    connect = sqlite3.connect
+    database = tmp_path / "data" / "riptide.db"
+    with contextlib.closing(connect(database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(
+            sqlite3, "connect", lambda *args, **kwargs: connect(*args, **{**kwargs, "timeout": 0})
+        )
+        with pytest.raises(BackupError, match="locked until it is restarted"):
+            back_up(tmp_path / "data", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 async def test_a_backup_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="there is no file"):
         restore(tmp_path / "copy", tmp_path / "data", replace=False)

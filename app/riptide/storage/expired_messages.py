@@ -1,0 +1,72 @@
+"""Finds the messages of the SQLite log that have expired, and deletes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from riptide.storage.live_topics import Earliest, LiveTopic
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+
+def find_live_topics(connection: sqlite3.Connection) -> Iterator[LiveTopic]:
+    """Find the topics that have messages, from one to the next, whatever else is remembered."""
+    topic_id = 0
+    while True:
+        row = connection.execute(
+            "SELECT topic_id, sequence, accepted_at, (SELECT head FROM topics WHERE id = topic_id) "
+            "FROM messages WHERE topic_id > ? ORDER BY topic_id, sequence LIMIT 1",
+            (topic_id,),
+        ).fetchone()
+        if row is None:
+            return
+        topic_id, sequence, accepted_at, head = row
+        yield LiveTopic(topic_id, Earliest(sequence, accepted_at), head)
+
+
+def first_to_keep(
+    connection: sqlite3.Connection, topic: LiveTopic, first_by_count: int, oldest: int
+) -> int:
+    """Return the sequence number of the first message that has not expired.
+
+    Messages before ``first_by_count`` or from before ``oldest`` (Unix nanoseconds) have.
+    """
+    # Messages are accepted in the order of their numbers, so the scan ends at the first to keep.
+    young = connection.execute(
+        "SELECT sequence FROM messages WHERE topic_id = ? AND sequence >= ? AND accepted_at >= ? "
+        "ORDER BY sequence LIMIT 1",
+        (topic.topic_id, first_by_count, oldest),
+    ).fetchone()
+    return topic.head + 1 if young is None else int(young[0])
+
+
+def delete_before(connection: sqlite3.Connection, topic_id: int, keep_from: int) -> Earliest | None:
+    """Delete the messages before a sequence number; return the oldest one that is left.
+
+    Raises:
+        sqlite3.Error: nothing was deleted.
+
+    """
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
+        )
+        # Forget lives of which the topic has no message left. A consumer that resumes from one of
+        # their ids has missed messages in any case.
+        connection.execute(
+            "DELETE FROM beginnings WHERE topic_id = ? AND first < "
+            "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
+            (topic_id, topic_id, keep_from),
+        )
+    return _find_earliest(connection, topic_id)
+
+
+def _find_earliest(connection: sqlite3.Connection, topic_id: int) -> Earliest | None:
+    row = connection.execute(
+        "SELECT sequence, accepted_at FROM messages WHERE topic_id = ? ORDER BY sequence LIMIT 1",
+        (topic_id,),
+    ).fetchone()
+    return row and Earliest(*row)

@@ -139,10 +139,8 @@ def test_what_was_dropped_is_counted_and_said_when_somebody_reads_again(
     asyncio.run(_flood(service, topic))
     dropped = service.metric(DROPPED)
     assert dropped > 0
-    wait_until(lambda: SAID.search(service.log))
+    wait_until(lambda: sum(map(int, SAID.findall(service.log))) >= dropped)
     assert service.stop() == 0
-    counted = sum(map(int, SAID.findall(service.log)))
-    assert counted >= dropped
 
 
 def test_a_supervisor_whose_standard_error_nobody_reads_replaces_a_worker(
@@ -190,13 +188,8 @@ def test_an_exporter_that_fails_does_not_wait_for_standard_error_either(
                 otel_bsp_schedule_delay=100,
             )
             service.fill_pipe()
-
-            def has_failed_twice() -> bool:
-                service.publish("traced", "published")
-                return handshakes > 1
-
-            # gRPC gives up an export after its timeout, so one span may be too few.
-            wait_until(has_failed_twice, pause_s=0.2)
+            # gRPC tries again when there is something to export.
+            wait_until(lambda: service.publish("traced", "published") and handshakes > 1)
             assert service.stop() == 0
         finally:
             server.shutdown(socket.SHUT_RDWR)

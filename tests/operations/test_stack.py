@@ -22,6 +22,7 @@ from tests.operations.grafana import ROOT
 from tests.programs import require
 from tests.prometheus import Prometheus
 from tests.repository.sources import PACKAGES
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
@@ -237,6 +238,7 @@ def test_the_health_check_of_the_image_tells_a_service_that_lives_from_one_that_
         done = subprocess.run(command, env=environment, capture_output=True, check=False)
         return done.returncode
 
-    assert check() == 0
+    # A check has a limit of time, and this machine may be slow.
+    wait_until(lambda: check() == 0)
     service.stop()
     assert check() == 1

@@ -96,7 +96,10 @@ def _ask(settings: Settings, wanted: str) -> str:
     # Any name of loopback, because a service may refuse to be called by other names.
     headers: dict[str, str | bytes] = {"Host": "localhost", "Accept-Encoding": "identity"}
     if settings.metrics_token_file is not None:
-        headers["Authorization"] = b"Bearer " + read_token(settings.metrics_token_file)
+        token = read_token(settings.metrics_token_file)
+        if len(token.splitlines()) > 1:
+            raise CommandError(f"{settings.metrics_token_file} has more than one line")
+        headers["Authorization"] = b"Bearer " + token
     tls = settings.tls_certificate is not None
     try:
         address = address_to_reach(settings.host, port)
@@ -118,11 +121,6 @@ def _ask(settings: Settings, wanted: str) -> str:
         raise CommandError(
             f"no answer from {url} ({why}): is the service running, with the same RIPTIDE_* "
             "variables?"
-        ) from None
-    except ValueError:
-        # http.client would quote the token.
-        raise CommandError(
-            "the token in RIPTIDE_METRICS_TOKEN_FILE has more than one line"
         ) from None
     finally:
         connection.close()

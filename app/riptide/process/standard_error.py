@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, TextIO, cast
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Lines that may wait: those of some seconds at level debug.
-MAX_LINES = 20_000
-MAX_BYTES = 8 * 1024 * 1024
+# Lines that may wait: at level debug, those of a second in which 2,000 clients connect and leave.
+MAX_LINES = 5_000
+MAX_BYTES = 4 * 1024 * 1024
 # Written at once: what a pipe holds.
 WRITE_BYTES = 64 * 1024
 # How long the end of the process waits for lines to be written.

@@ -385,7 +385,7 @@ class Settings(BaseSettings):
     def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if _HOST.fullmatch(host) is None:
-                raise ValueError(f"{host} is not a host name")
+                raise ValueError(f"{host!r} is not a host name")
         return tuple(host.lower() for host in value)
 
     @field_validator("allowed_origins")
@@ -393,7 +393,7 @@ class Settings(BaseSettings):
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if _ORIGIN.fullmatch(origin) is None:
-                raise ValueError(f"{origin} is not an origin")
+                raise ValueError(f"{origin!r} is not an origin")
         return value
 
 

@@ -13,7 +13,7 @@ import pytest
 from operations.drill.certificates import make_certificate
 from operations.ports import free_port
 from tests.contract.raw import RawStream
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.service import Service
 
+# For an answer that comes, however slow the machine is.
+PATIENT = ("health", "--timeout", str(DEADLINE_S))
 TOKEN = "an operators' token, with an é"
 
 
@@ -79,14 +81,14 @@ def test_it_follows_the_settings_of_the_service(
     service = start_service(log="memory", host=host, allow_anonymous="true", **settings)
     same_settings(service)
     # Workers serve a moment after the supervisor has said so.
-    wait_until(lambda: riptide("health").code == 0)
+    wait_until(lambda: riptide(*PATIENT).code == 0)
     for option in ("--live", "--ready"):
-        result = riptide("health", option)
+        result = riptide(*PATIENT, option)
         assert result.err == ""
         assert result.out.startswith(f"{option[2:]}: http".encode())
         assert result.out.count(b"\n") == 1
     assert service.stop() == 0
-    result = riptide("health")
+    result = riptide(*PATIENT)
     assert (result.code, result.out, result.err.count("\n")) == (1, b"", 1)
     assert TOKEN not in result.err
 
@@ -105,22 +107,20 @@ def test_a_service_that_drains_is_live_and_not_ready(
     same_settings: Callable[[Service], None],
     topic: str,
 ) -> None:
-    service = start_service(log="memory", drain_seconds=100)
+    service = start_service(log="memory", drain_seconds=10 * DEADLINE_S)
     same_settings(service)
-    # Of many streams, the first ends at once.
-    with contextlib.ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(RawStream(service, topic, "sse")).wait_until_open()
+    # A stream that takes nothing keeps the drain going.
+    with RawStream(service, topic, "ndjson") as stalled:
+        stalled.wait_until_open()
+        stalled.stall()
         assert service.process is not None
         service.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: riptide("health", "--ready").code)
-        result = riptide("health", "--ready")
+        wait_until(lambda: riptide(*PATIENT, "--ready").code)
+        result = riptide(*PATIENT, "--ready")
         assert result.code == 1
         assert result.err.startswith("riptide: not ready: http")
         assert "draining: yes" in result.err
-        assert riptide("health").code == 0
-        # The second signal ends the process at once.
-        service.process.send_signal(signal.SIGTERM)
+        assert riptide(*PATIENT).code == 0
 
 
 def test_another_token_or_none_is_told_what_is_needed(
@@ -134,9 +134,9 @@ def test_another_token_or_none_is_told_what_is_needed(
     same_settings(start_service(log="memory", **files["token"]))
     (tmp_path / "another").write_text(f"{TOKEN} as well")
     monkeypatch.setenv("RIPTIDE_METRICS_TOKEN_FILE", str(tmp_path / "another"))
-    wrong = riptide("health")
+    wrong = riptide(*PATIENT)
     monkeypatch.delenv("RIPTIDE_METRICS_TOKEN_FILE")
-    for result in (wrong, riptide("health")):
+    for result in (wrong, riptide(*PATIENT)):
         assert (result.code, result.err.count("\n")) == (1, 1)
         assert "RIPTIDE_METRICS_TOKEN_FILE" in result.err
         assert TOKEN not in result.err
@@ -157,7 +157,7 @@ def test_settings_with_which_no_service_is_found_are_told_in_one_line(
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(f"RIPTIDE_{name}", value)
-    result = riptide("health")
+    result = riptide(*PATIENT)
     assert (result.code, result.out, result.err.count("\n")) == (1, b"", 1)
     assert said in result.err
 
@@ -168,7 +168,7 @@ def test_a_token_that_no_header_can_have_is_told_and_not_shown(
     (tmp_path / "token").write_text(f"{TOKEN}\n{TOKEN}")
     monkeypatch.setenv("RIPTIDE_METRICS_TOKEN_FILE", str(tmp_path / "token"))
     with _listening(monkeypatch, lambda _: None):
-        result = riptide("health")
+        result = riptide(*PATIENT)
     assert (result.code, result.err.count("\n")) == (1, 1)
     assert TOKEN not in result.err
 
@@ -218,7 +218,7 @@ def test_another_program_at_its_address_is_not_the_service(
         connection.sendall(answer)
 
     with _listening(monkeypatch, send):
-        result = riptide("health")
+        result = riptide(*PATIENT)
     assert (result.code, result.out, result.err.count("\n")) == (1, b"", 1)
 
 

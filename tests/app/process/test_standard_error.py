@@ -20,29 +20,24 @@ if TYPE_CHECKING:
 
 PIPE_BYTES = 4096
 LINES = 1000
+BEGIN = """
+import sys
+from riptide.process import standard_error
+standard_error.never_wait(lambda count: f"{count} lines are missing here")
+"""
+# For a process whose lines somebody reads, however slow the machine is.
+PATIENT = f"{BEGIN}standard_error.FINISH_S = {DEADLINE_S}\n"
 # Lets few lines wait, writes more than fit into them and the pipe, and says so on standard output.
 FLOOD = f"""
-import sys, threading, warnings
-from riptide.process import standard_error
 standard_error.MAX_LINES = 20
-standard_error.never_wait(lambda count: f"{{count}} lines are missing here")
 for number in range({LINES}):
     print(f"line {{number:04}}", "x" * 50, file=sys.stderr)
 print("written", flush=True)
 """
-HEAD = "import sys\nfrom riptide.process import standard_error\n"
-BEGIN = f"{HEAD}standard_error.never_wait(lambda count: f'{{count}} lines are missing here')\n"
 THEN = """
 sys.stdin.readline()
-print("the last", file=sys.stderr)
-"""
-
-# The same, once all that waits is written: there is room for one more line then.
-THEN_WITH_ROOM = """
-import time
-sys.stdin.readline()
-while sys.stderr._queue or sys.stderr._writing:
-    time.sleep(0.01)
+# Somebody reads now, so that there is room.
+sys.stderr.finish()
 print("the last", file=sys.stderr)
 """
 
@@ -97,7 +92,7 @@ def _running(program: str, *, nonblocking: bool = False) -> Iterator[Process]:
 def test_nobody_waits_for_a_reader_that_has_stopped_and_what_is_dropped_is_said_in_its_place(
     *, nonblocking: bool
 ) -> None:
-    with _running(FLOOD + THEN_WITH_ROOM, nonblocking=nonblocking) as running:
+    with _running(PATIENT + FLOOD + THEN, nonblocking=nonblocking) as running:
         assert running.wait_for_line() == b"written\n"
         running.go_on()
         lines = running.read_all()
@@ -115,13 +110,13 @@ def test_nobody_waits_for_a_reader_that_has_stopped_and_what_is_dropped_is_said_
 
 
 def test_a_process_ends_although_nobody_reads_what_it_has_written() -> None:
-    with _running(FLOOD) as running:
+    with _running(BEGIN + FLOOD) as running:
         assert running.wait_for_line() == b"written\n"
         assert running.end() == 0
 
 
 def test_everything_is_written_at_the_end_if_somebody_reads() -> None:
-    program = f"{BEGIN}for number in range(500): print(number, file=sys.stderr)\n1 / 0"
+    program = f"{PATIENT}for number in range(500): print(number, file=sys.stderr)\n1 / 0"
     with _running(program) as running:
         lines = running.read_all()
     assert lines[:500] == [str(number) for number in range(500)]
@@ -151,7 +146,7 @@ def test_no_writer_of_python_waits_for_a_reader_that_has_stopped(say: str) -> No
 
 def test_a_reader_that_has_gone_costs_lines_and_nothing_else() -> None:
     program = (
-        f"{BEGIN}sys.stdin.readline()\nprint('to nobody', file=sys.stderr)\n"
+        f"{PATIENT}sys.stdin.readline()\nprint('to nobody', file=sys.stderr)\n"
         "sys.stderr.finish()\nprint(standard_error.dropped_lines(), flush=True)"
     )
     with _running(program) as running:
@@ -164,7 +159,7 @@ def test_a_reader_that_has_gone_costs_lines_and_nothing_else() -> None:
 def test_lines_that_a_full_disk_does_not_take_are_counted() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         program = (
-            f"{BEGIN}print('one', file=sys.stderr)\nprint('two', file=sys.stderr)\n"
+            f"{PATIENT}print('one', file=sys.stderr)\nprint('two', file=sys.stderr)\n"
             "sys.stderr.finish()\nprint(standard_error.dropped_lines())"
         )
         done = subprocess.run(
@@ -175,7 +170,7 @@ def test_lines_that_a_full_disk_does_not_take_are_counted() -> None:
 
 def test_a_line_torn_by_a_full_disk_does_not_run_into_the_next_one(tmp_path: Path) -> None:
     program = (
-        f"import resource, signal\n{BEGIN}"
+        f"import resource, signal\n{PATIENT}"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))\n"
         "print('x' * 90, file=sys.stderr)\nprint('y' * 90, file=sys.stderr)\n"
@@ -191,7 +186,7 @@ def test_a_line_torn_by_a_full_disk_does_not_run_into_the_next_one(tmp_path: Pat
 
 def test_a_line_that_is_written_in_pieces_by_several_threads_stays_whole() -> None:
     program = (
-        f"import threading\n{BEGIN}"
+        f"import threading\n{PATIENT}"
         "def say(word):\n"
         "    for _ in range(200):\n"
         "        for piece in (word, word, '\\n'): sys.stderr.write(piece)\n"
@@ -202,13 +197,13 @@ def test_a_line_that_is_written_in_pieces_by_several_threads_stays_whole() -> No
 
 
 def test_a_line_without_an_end_is_written_at_the_end() -> None:
-    with _running(f"{BEGIN}sys.stderr.write('begun')") as running:
+    with _running(f"{PATIENT}sys.stderr.write('begun')") as running:
         assert running.read_all() == ["begun"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_text_that_the_encoding_lacks_is_escaped(encoding: str) -> None:
-    program = f"{BEGIN}print('é \\udcff', file=sys.stderr)"
+    program = f"{PATIENT}print('é \\udcff', file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONIOENCODING": encoding},
@@ -222,7 +217,7 @@ def test_text_that_the_encoding_lacks_is_escaped(encoding: str) -> None:
 def test_a_closed_standard_error_is_replaced_by_one_that_leads_nowhere(tmp_path: Path) -> None:
     file = tmp_path / "data"
     program = (
-        f"{BEGIN}data = open({str(file)!r}, 'w')\nprint('said', file=sys.stderr)\n"
+        f"{PATIENT}data = open({str(file)!r}, 'w')\nprint('said', file=sys.stderr)\n"
         "sys.stderr.finish()\nassert data.fileno() != 2"
     )
     subprocess.run(

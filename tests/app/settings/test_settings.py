@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,19 @@ def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_settings_do_not_change_after_they_were_read() -> None:
     with pytest.raises(ValidationError):
         load_settings().port = 1  # type: ignore[misc]  # the point of the test
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_value_that_is_not_utf8_is_the_name_of_a_file_or_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"RIPTIDE_{name}".upper(), os.fsdecode(b"caf\xe9"))
+    if "Path" in str(Settings.model_fields[name].annotation):
+        assert isinstance(getattr(load_settings(), name), Path)
+        return
+    with pytest.raises(InvalidSettingsError) as refused:
+        load_settings()
+    assert str(refused.value).isprintable()
 
 
 def test_every_setting_says_what_it_is_and_what_it_allows() -> None:

@@ -351,6 +351,7 @@ class InternalError(ProblemError):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     slug = "internal-error"
     title = "Internal error"
+    publish_outcome = PublishOutcome.INTERNAL_ERROR
 
 
 class TransferCodingError(ProblemError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from opentelemetry import propagate
-
 from riptide.syntax.request_fields import RequestField
 
 # Companions of ``traceparent`` (W3C Trace Context, W3C Baggage), which tracing in a page sends too.
@@ -18,8 +16,7 @@ EXPOSED_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 def allowed_headers() -> list[str]:
     """Return the header fields of requests that pages may send.
 
-    They are the fields that the service reads, and those in which the propagators of OpenTelemetry
-    (``OTEL_PROPAGATORS``) look for a trace.
+    They are the fields that the service reads, and those that belong to them.
     """
     read = {field.title for field in RequestField if field.from_pages}
-    return sorted(read | _TRACING | _UNREAD | propagate.get_global_textmap().fields)
+    return sorted(read | _TRACING | _UNREAD)

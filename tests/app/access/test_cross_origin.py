@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry import propagate
-from opentelemetry.propagators.textmap import TextMapPropagator
 
 from riptide import errors
-from riptide.access.cross_origin import allowed_headers
 from riptide.main import make_app
 from riptide.service import make_service
 from riptide.settings.settings import Settings
@@ -63,28 +60,6 @@ async def test_a_page_may_send_all_of_them_at_once_and_nothing_else(app: Starlet
     assert (await preflight(app, *FROM_PAGES)).status == 200
     for other in ("x-forwarded-for", "host", "cookie", "x-anything"):
         assert (await preflight(app, *FROM_PAGES, other)).status == 400
-
-
-class _InAnotherFormat(TextMapPropagator):
-    """A propagator with a field of its own, as that of B3 has."""
-
-    fields = {"b3"}  # noqa: RUF012  # the base class has a property
-
-    def extract(self, *_arguments: Any, **_keywords: Any) -> Any:
-        raise NotImplementedError
-
-    def inject(self, *_arguments: Any, **_keywords: Any) -> None:
-        raise NotImplementedError
-
-
-def test_a_page_may_send_the_fields_of_the_propagators_that_are_configured() -> None:
-    before = propagate.get_global_textmap()
-    assert "b3" not in allowed_headers()
-    propagate.set_global_textmap(_InAnotherFormat())
-    try:
-        assert {"b3", "traceparent", "tracestate", "baggage"} <= set(allowed_headers())
-    finally:
-        propagate.set_global_textmap(before)
 
 
 def _problems(kind: type[errors.ProblemError]) -> Iterator[errors.ProblemError]:

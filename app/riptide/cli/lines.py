@@ -33,7 +33,7 @@ class BackgroundReader:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self._chunks: queue.Queue[bytes | OSError] = queue.Queue(CHUNKS_AHEAD)
+        self._chunks: queue.Queue[bytes | Exception] = queue.Queue(CHUNKS_AHEAD)
         # A daemon, because an interrupted command must not wait for input that may never come.
         threading.Thread(target=self._run, name="riptide-input", daemon=True).start()
 
@@ -42,7 +42,7 @@ class BackgroundReader:
         while chunk != END:
             try:
                 chunk = self._stream.read(CHUNK) or END
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001  # the command waits for whatever it is
                 self._chunks.put(error)
                 return
             self._chunks.put(chunk)
@@ -58,8 +58,10 @@ class BackgroundReader:
             chunk = self._chunks.get(timeout=timeout)
         except queue.Empty:
             return None
-        if isinstance(chunk, OSError):
-            raise CommandError(f"cannot read the input: {chunk.strerror}")
+        if isinstance(chunk, Exception):
+            raise CommandError(
+                f"cannot read the input: {getattr(chunk, 'strerror', None) or chunk}"
+            )
         return chunk
 
 

@@ -111,7 +111,11 @@ class StandardError(io.TextIOBase):
             batch = self._take()
             if unsaid:
                 batch.insert(0, unsaid)
-            lost = batch[self._write(batch) :]
+            try:
+                written = self._write(batch)
+            except Exception:  # noqa: BLE001  # nobody could be told; the lines count as dropped
+                written = 0
+            lost = batch[written:]
             unsaid = sum(each if isinstance(each, int) else 1 for each in lost)
             with self._changed:
                 self.dropped += sum(isinstance(each, bytes) for each in lost)

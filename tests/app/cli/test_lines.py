@@ -41,10 +41,17 @@ def test_the_reader_returns_everything_and_then_the_end() -> None:
     assert read == text
 
 
-def test_a_failing_read_is_an_error_of_the_command() -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (ValueError("read of closed file"), "read of closed file"),
+    ],
+)
+def test_a_failing_read_is_an_error_of_the_command(error: Exception, reason: str) -> None:
     class Broken:
         def read(self, _size: int, /) -> bytes:
-            raise OSError(5, "Input/output error")
+            raise error
 
-    with pytest.raises(CommandError, match=r"^cannot read the input: Input/output error$"):
+    with pytest.raises(CommandError, match=f"^cannot read the input: {reason}$"):
         BackgroundReader(Broken()).read(None)

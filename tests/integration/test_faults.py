@@ -18,6 +18,7 @@ from tests.service import Service
 from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 KEY = "k" * 32
@@ -61,11 +62,22 @@ def test_every_part_that_a_fault_may_end_is_tried() -> None:
     assert set(PLACES) == set(ServicePart)
 
 
-@pytest.mark.parametrize("part", PLACES)
+@pytest.fixture(params=PLACES)
+def part(request: pytest.FixtureRequest) -> ServicePart:
+    return ServicePart(request.param)
+
+
+@pytest.fixture
+def service(tmp_path: Path, part: ServicePart) -> Iterator[FaultyService]:
+    service = FaultyService(tmp_path, part)
+    yield service.start()
+    # A drain that a failed test has left would wait for ``go``.
+    service.kill()
+
+
 def test_a_fault_in_any_part_is_said_and_the_process_drains_and_ends(
-    tmp_path: Path, part: ServicePart
+    service: FaultyService, part: ServicePart, tmp_path: Path
 ) -> None:
-    service = FaultyService(tmp_path, part).start()
     token = jwt.encode({"riptide": {"subscribe": ["*"]}, "exp": 9_999_999_999}, KEY, "HS256")
     headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
     with (

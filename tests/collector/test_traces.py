@@ -195,4 +195,4 @@ async def test_log_records_arrive_with_the_trace_of_their_stream(
     assert record["resource"]["service.name"] == "riptide"
     assert record["body"]["stringValue"] in collector.log
     # The line for people leads to the same place.
-    assert f"trace_id={opening['traceId']}" in service.log
+    wait_until(lambda: f"trace_id={opening['traceId']}" in service.log, lambda: service.log)

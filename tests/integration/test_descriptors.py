@@ -115,8 +115,8 @@ def test_connections_that_ask_for_nothing_cannot_use_them_up_in_silence(
         assert b"retry-after: 5" in head
         assert b"connection: close" in head
         assert b"urn:riptide:problem:connection-limit" in body
-        assert FULL in limited.log
-        assert "a connection was refused with 503" in limited.log
+        wait_until(lambda: FULL in limited.log, lambda: limited.log)
+        wait_until(lambda: "a connection was refused with 503" in limited.log, lambda: limited.log)
     # Once the service has heard that they have gone, nothing is left of it.
     wait_until(lambda: _is_ready(limited))
     with RawStream(limited, topic, "ndjson") as stream:

@@ -57,11 +57,16 @@ class Seen:
     durations: list[tuple[float, float]] = field(default_factory=list)
     """For each closed connection, what it lasted at least and at most."""
 
-    def quantile(self, share: float) -> tuple[float, float]:
-        """Return between which bounds of the histogram a quantile of the durations lies."""
-        rank = math.ceil(share * len(self.durations)) - 1
-        shortest = sorted(low for low, _ in self.durations)[rank]
-        longest = sorted(high for _, high in self.durations)[rank]
+    def quantile(self, share: float, tolerance: float) -> tuple[float, float]:
+        """Return between which bounds of the histogram a quantile of the durations lies.
+
+        Prometheus extrapolates the counts of its window, so the share is right up to a tolerance.
+        """
+        last = len(self.durations) - 1
+        ends = (share - tolerance, share + tolerance)
+        least, most = (math.ceil(end * len(self.durations)) - 1 for end in ends)
+        shortest = sorted(low for low, _ in self.durations)[max(0, least)]
+        longest = sorted(high for _, high in self.durations)[min(last, most)]
         bounds = (0.0, *catalog.CONNECTION_DURATION.bounds)
         return (
             bounds[bisect.bisect_left(bounds, shortest) - 1],

@@ -60,6 +60,12 @@ class Drain:
             self._window.reschedule(asyncio.get_running_loop().time())
 
     async def _drain(self) -> None:
+        try:
+            await self._end_all()
+        except Exception as error:  # noqa: BLE001  # whoever waits for the drain goes on to the end
+            self._faults.report(ServicePart.DRAIN, error)
+
+    async def _end_all(self) -> None:
         deadline = time.monotonic() + self._window_s
         sessions = list(self._streams.sessions)
         logger.info("draining %d streams within %g s", len(sessions), self._window_s)
@@ -75,13 +81,14 @@ class Drain:
         if self._streams.sessions:
             logger.warning("cutting off %d streams", len(self._streams.sessions))
             for session in list(self._streams.sessions):
-                self._end(session)
-                session.connection.abort()
+                self._end(session, abort=True)
             await asyncio.sleep(ABORT_GRACE_S)
         logger.info("drained")
 
-    def _end(self, session: StreamSession) -> None:
+    def _end(self, session: StreamSession, *, abort: bool = False) -> None:
         try:
             session.end(CloseReason.DRAINING)
+            if abort:
+                session.connection.abort()
         except Exception as error:  # noqa: BLE001  # the other sessions still have to be ended
             self._faults.report(ServicePart.DRAIN, error)

@@ -185,3 +185,15 @@ async def test_a_drain_that_is_cut_short_cuts_off_who_is_left(
     drain.cut_short()
     assert recorder.closed == [CloseReason.DRAINING] * 3
     assert not streams.sessions
+
+
+async def test_a_drain_that_raises_is_said_and_keeps_nobody_waiting(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_streams: Streams) -> None:
+        raise LookupError("a fault")
+
+    monkeypatch.setattr(type(streams), "wait_until_empty", fail)
+    faults = Faults()
+    await in_time(Drain(streams, WINDOW_S, faults).run())
+    assert faults.first is ServicePart.DRAIN

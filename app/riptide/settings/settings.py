@@ -456,7 +456,7 @@ def _explain(field: str) -> str:
     variable = _variable(field)
     allowed = Settings.model_fields[field].description
     value = os.environ.get(variable, "")
-    if "@" in value:  # a URL with a password
+    if "@" in value or "?" in value:  # a URL with a password, or with a token in its query
         return f"{variable} must be {allowed}"
     shown = repr(value[:SHOWN_CHARACTERS]) + ("…" if len(value) > SHOWN_CHARACTERS else "")
     return f"{variable} is {shown}, but must be {allowed}"

@@ -18,6 +18,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, TextIO, cast
 
+from riptide.process import standard_streams
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -178,10 +180,7 @@ def never_wait(say_dropped: Callable[[int], str]) -> None:
     gRPC waiting in such a write, the process would never end.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    if sys.stderr is None:
-        # It was closed when the process started. The lowest descriptor that is free, most likely
-        # its own, is taken, so that no file of the service becomes standard error.
-        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # for the rest of the process
+    standard_streams.open_closed()
     stream = StandardError(sys.stderr, say_dropped)
     sys.stderr = cast("TextIO", stream)
     # Registered here, so that what other exits say is written as well: the last come first.

@@ -119,7 +119,7 @@ def test_messages_come_live_over_http(secure: SecureService, topic: str, accept:
 
 def test_messages_come_live_over_websocket(secure: SecureService, topic: str) -> None:
     url = secure.topic(topic).replace("https", "wss", 1)
-    with plain.connect_blocking(url, ssl=secure.trust) as websocket:
+    with plain.connect_securely(url, secure.trust) as websocket:
         assert orjson.loads(websocket.recv())["event"] == "opened"
         for number in range(20):
             _publish(secure, topic, number)

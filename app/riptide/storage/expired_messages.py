@@ -45,22 +45,22 @@ def first_to_keep(
 def delete_before(connection: sqlite3.Connection, topic_id: int, keep_from: int) -> Earliest | None:
     """Delete the messages before a sequence number; return the oldest one that is left.
 
+    The caller commits.
+
     Raises:
-        sqlite3.Error: nothing was deleted.
+        sqlite3.Error: the transaction has to be undone.
 
     """
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(
-            "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
-        )
-        # Forget lives of which the topic has no message left. A consumer that resumes from one of
-        # their ids has missed messages in any case.
-        connection.execute(
-            "DELETE FROM beginnings WHERE topic_id = ? AND first < "
-            "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
-            (topic_id, topic_id, keep_from),
-        )
+    connection.execute(
+        "DELETE FROM messages WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
+    )
+    # Forget lives of which the topic has no message left. A consumer that resumes from one of their
+    # ids has missed messages in any case.
+    connection.execute(
+        "DELETE FROM beginnings WHERE topic_id = ? AND first < "
+        "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
+        (topic_id, topic_id, keep_from),
+    )
     return _find_earliest(connection, topic_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class LiveTopics:
         # Entries whose topic has another oldest message by now are passed over.
         self._by_age: list[tuple[int, int]] = []
         self._due: set[int] = set()
+        self._aside: set[int] = set()
         for topic in topics:
             self.update(topic)
 
@@ -55,21 +57,22 @@ class LiveTopics:
         self._topics[topic.topic_id] = topic
         if known is None or known.earliest != topic.earliest:
             heapq.heappush(self._by_age, (topic.earliest.accepted_at, topic.topic_id))
-        if topic.earliest.sequence < self._retention.first_kept(topic.head):
+        too_many = topic.earliest.sequence < self._retention.first_kept(topic.head)
+        if too_many and topic.topic_id not in self._aside:
             self._due.add(topic.topic_id)
 
     def grow(self, topic_id: int, head: int) -> None:
         """Note the newest message of a topic that has messages."""
         self.update(self._topics[topic_id]._replace(head=head))
 
-    def due(self, oldest_kept: int) -> list[LiveTopic]:
-        """Return the topics with messages to delete. They stay due until they are settled."""
-        while self._by_age and self._by_age[0][0] < oldest_kept:
+    def due(self, oldest_kept: int, at_most: int) -> list[LiveTopic]:
+        """Return topics with messages to delete. They stay due until they are settled."""
+        while len(self._due) < at_most and self._by_age and self._by_age[0][0] < oldest_kept:
             accepted_at, topic_id = heapq.heappop(self._by_age)
             topic = self._topics.get(topic_id)
             if topic is not None and topic.earliest.accepted_at == accepted_at:
                 self._due.add(topic_id)
-        return [self._topics[topic_id] for topic_id in self._due]
+        return [self._topics[topic_id] for topic_id in itertools.islice(self._due, at_most)]
 
     def settle(self, topic: LiveTopic, earliest: Earliest | None) -> None:
         """Note the oldest message that a deletion left; None if it left none."""
@@ -78,3 +81,13 @@ class LiveTopics:
             del self._topics[topic.topic_id]
         else:
             self.update(topic._replace(earliest=earliest))
+
+    def put_aside(self, topic: LiveTopic) -> None:
+        """Let a topic not be due until those that are put aside are taken back."""
+        self._due.discard(topic.topic_id)
+        self._aside.add(topic.topic_id)
+
+    def take_back(self) -> None:
+        """Let the topics that were put aside be due again."""
+        self._due |= self._aside & self._topics.keys()
+        self._aside.clear()

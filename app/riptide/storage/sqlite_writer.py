@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
-from riptide.storage.disk_room import is_full
-from riptide.storage.expired_messages import (
-    delete_before,
-    find_live_topics,
-    first_to_keep,
-)
-from riptide.storage.forgotten_topics import create_topic
-from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
-from riptide.storage.schema import PAGE_BYTES
+from riptide.storage.append_transaction import AppendTransaction, OutcomeUnknownError
+from riptide.storage.disk_room import is_full, is_in_use, primary_code
+from riptide.storage.expired_messages import find_live_topics
+from riptide.storage.live_topics import LiveTopics
+from riptide.storage.trim import Trim
 from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
@@ -37,12 +33,6 @@ Arguments = TypeVarTuple("Arguments")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
-# Messages that are deleted from a topic in one transaction: few, so that appends wait little.
-TRIM_MESSAGES = 2_000
-# By so much fewer are deleted after each deletion that the disk had no room for.
-TRIM_DIVISOR = 10
-# Heads of topics without messages that are kept in memory, where they are found faster.
-HEADS_KEPT = 1_000
 RETRY_AFTER_S = 5
 FAILURE_LASTS_S = 30.0
 # What publishers are told, with the reason.
@@ -55,29 +45,15 @@ OUTCOME_UNKNOWN = (
     "tell the operator to look at the service's log records"
 )
 
+# Errors of one topic's rows: its pages are damaged, or contradict each other.
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT})
+
 
 class Append(NamedTuple):
     """A publication to commit, and the future of its first message's sequence number."""
 
     publication: Publication
     done: asyncio.Future[int]
-
-
-class _Head(NamedTuple):
-    topic_id: int
-    sequence: int
-
-
-class _Written(NamedTuple):
-    """What a transaction writes.
-
-    These are the new heads of topics by name, the oldest messages of topics that had none by id,
-    and the first sequence number of each append; None for one to a topic too many.
-    """
-
-    heads: dict[str, _Head]
-    begun: dict[int, Earliest]
-    firsts: list[int | None]
 
 
 class SqliteWriter:
@@ -94,16 +70,6 @@ class SqliteWriter:
         self._file = file
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
-        # Only topics that were published to in this life of the log, and some that have no messages
-        # any more.
-        self._heads: dict[str, _Head] = {}
-        self._life = 0
-        self._life_is_kept = True
-        # Of topics that have no messages, only the sequence numbers are remembered.
-        self._live = LiveTopics(retention)
-        self._trim_messages = TRIM_MESSAGES
-        # True from a commit or a deletion that the disk had no room for until one that it had.
-        self._lacks_room = False
         self._thread: threading.Thread | None = None
         # Appends that the thread has taken from the queue and not answered yet.
         self._taken: list[Append] = []
@@ -116,9 +82,9 @@ class SqliteWriter:
 
         """
         connection = self._file.connect()
-        self._life = max(self._file.lives.values())
-        self._life_is_kept = self._file.life_is_kept
-        self._live = LiveTopics(self._retention, find_live_topics(connection))
+        live = LiveTopics(self._retention, find_live_topics(connection))
+        self._transaction = AppendTransaction(self._file, self._retention, live)
+        self._trimming = Trim(self._file, self._retention, live)
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
@@ -161,7 +127,7 @@ class SqliteWriter:
             connection.close()
 
     def _work(self, connection: sqlite3.Connection) -> None:
-        next_trim = time.monotonic()
+        next_trim, trimming = time.monotonic(), False
         running = True
         while running:
             running = self._wait_for_appends(next_trim - time.monotonic())
@@ -169,8 +135,10 @@ class SqliteWriter:
                 self._commit(connection, self._taken)
                 self._taken = []
             if time.monotonic() >= next_trim:
-                more = self._trim(connection)
-                next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
+                if not trimming:
+                    self._trimming.begin_round()
+                trimming = self._trim(connection)
+                next_trim = time.monotonic() + (0 if trimming else TRIM_INTERVAL_S)
 
     def _wait_for_appends(self, timeout: float) -> bool:
         """Take the appends that come before the timeout (seconds); return whether more may come."""
@@ -199,150 +167,64 @@ class SqliteWriter:
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
         try:
-            written = self._write_on_any_disk(connection, appends)
+            firsts = self._write_on_any_disk(connection, [append.publication for append in appends])
         except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
-            self._failure = str(error)
-            self._failed_at = time.monotonic()
-            self._lacks_room = is_full(error)
-            logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
-            if not isinstance(error, sqlite3.Error | OSError):
-                self._faults.report(ServicePart.LOG_WRITER, error)
-            _call_on_loop(appends, _refuse, NOT_KEPT.format(error))
+            topics = {append.publication.topic for append in appends}
+            if len(topics) > 1 and _may_be_of_one_topic(error):
+                for topic in topics:
+                    self._commit(connection, [a for a in appends if a.publication.topic == topic])
+            else:
+                self._refuse_commit(appends, error)
         else:
             self._failure = None
-            self._lacks_room = False
-            self._remember(written)
-            _call_on_loop(appends, _acknowledge, written.firsts, self._retention)
+            self._trimming.lacks_room = False
+            _call_on_loop(appends, _acknowledge, firsts, self._retention)
 
-    def _write_on_any_disk(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
+    def _write_on_any_disk(
+        self, connection: sqlite3.Connection, publications: Sequence[Publication]
+    ) -> list[int | None]:
         try:
-            return self._write(connection, appends)
+            return self._transaction.write(connection, publications)
         except (sqlite3.Error, OSError) as error:
             if not is_full(error) or not self._file.make_room(connection):
                 raise
-        return self._write(connection, appends)
+        return self._transaction.write(connection, publications)
 
-    def _write(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
-        def reusable_bytes() -> int:
-            return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
-
-        self._file.room.require([append.publication for append in appends], reusable_bytes)
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            return self._insert_all(connection, appends)
-
-    def _insert_all(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
-        if not self._life_is_kept:
-            self._keep_life(connection)
-        written = _Written({}, {}, [])
-        heads, begun, firsts = written
-        for publication, _done in appends:
-            topic = publication.topic
-            known = heads.get(topic) or self._heads.get(topic)
-            head = known or _find_head(connection, topic)
-            is_live = head is not None and (head.topic_id in self._live or head.topic_id in begun)
-            if not is_live and len(self._live) + len(begun) >= self._retention.topics:
-                firsts.append(None)
-                continue
-            head = head or _Head(create_topic(connection, topic), 0)
-            if known is None:
-                _begin(connection, head, self._life)
-            if not is_live:
-                begun[head.topic_id] = Earliest(head.sequence + 1, publication.accepted.unix_ns)
-            firsts.append(head.sequence + 1)
-            heads[topic] = _insert(connection, publication, head)
-        connection.executemany(
-            "UPDATE topics SET head = ? WHERE id = ?",
-            [(head.sequence, head.topic_id) for head in heads.values()],
-        )
-        return written
-
-    def _remember(self, written: _Written) -> None:
-        """Take over what a transaction has written, once it is committed."""
-        self._life_is_kept = True
-        self._heads |= written.heads
-        for topic_id, sequence in written.heads.values():
-            if topic_id in written.begun:
-                self._live.update(LiveTopic(topic_id, written.begun[topic_id], sequence))
-            else:
-                self._live.grow(topic_id, sequence)
+    def _refuse_commit(self, appends: list[Append], error: Exception) -> None:
+        unknown = isinstance(error, OutcomeUnknownError)
+        text = OUTCOME_UNKNOWN if unknown else NOT_KEPT
+        if _is_damage(error):
+            logger.error(
+                "the log of topic %s is damaged, and %d appends to it were refused: %s",
+                appends[0].publication.topic,
+                len(appends),
+                error,
+            )
+        else:
+            self._failure = str(error)
+            self._failed_at = time.monotonic()
+            self._trimming.lacks_room = is_full(error)
+            logger.error("the message log refused %d appends: %s", len(appends), error)
+        if not isinstance(error, sqlite3.Error | OSError | OutcomeUnknownError):
+            self._faults.report(ServicePart.LOG_WRITER, error)
+        _call_on_loop(appends, _refuse, text.format(error))
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages; return whether more are left."""
-        try:
-            if self._lacks_room:
-                self._file.make_room(connection)
-            more = self._delete_expired(connection)
-            self._lacks_room = False
-            self._forget_heads()
-            if not more:
-                self._trim_messages = TRIM_MESSAGES
-                self._file.room.make_reserve()
-        except (sqlite3.Error, OSError) as error:
-            self._lacks_room = is_full(error)
-            if self._lacks_room and self._find_room():
-                return True
-            logger.warning("expired messages could not be deleted: %s", error)
-            return False
+        more = self._trimming.step(connection, hurry=lambda: not self._queue.empty())
+        if not more:
+            self._transaction.forget_heads()
         return more
 
-    def _forget_heads(self) -> None:
-        """Leave the heads of topics without messages to the database, once they are many."""
-        if len(self._heads) > HEADS_KEPT + 2 * len(self._live):
-            self._heads = {
-                name: head for name, head in self._heads.items() if head.topic_id in self._live
-            }
 
-    def _find_room(self) -> bool:
-        """Prepare another attempt to delete, with more room or in less; False if there is none."""
-        if self._file.room.give_up_reserve():
-            return True
-        fewer = self._trim_messages // TRIM_DIVISOR
-        self._trim_messages = max(1, fewer)
-        return fewer > 0
-
-    def _delete_expired(self, connection: sqlite3.Connection) -> bool:
-        oldest = self._retention.oldest_kept()
-        more = False
-        for topic in self._live.due(oldest):
-            first_kept = self._retention.first_kept(topic.head)
-            keep_from = first_to_keep(connection, topic, first_kept, oldest)
-            step_end = topic.earliest.sequence + self._trim_messages
-            more |= step_end < keep_from
-            left = delete_before(connection, topic.topic_id, min(keep_from, step_end))
-            self._live.settle(topic, left)
-        return more
-
-    def _keep_life(self, connection: sqlite3.Connection) -> None:
-        """Write this life, for which the disk had no room when the log was opened."""
-        epoch = next(e for e, number in self._file.lives.items() if number == self._life)
-        connection.execute("INSERT INTO lives VALUES (?, ?)", (self._life, epoch))
+def _may_be_of_one_topic(error: Exception) -> bool:
+    """Return whether appends to other topics may succeed after an append has failed so."""
+    return isinstance(error, sqlite3.DatabaseError) and not is_full(error) and not is_in_use(error)
 
 
-def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
-    row = connection.execute("SELECT id, head FROM topics WHERE name = ?", (topic,)).fetchone()
-    return row and _Head(*row)
-
-
-def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
-    """Record that the topic's next messages are of this life, unless that is recorded."""
-    connection.execute(
-        "INSERT INTO beginnings SELECT ?1, ?2, ?3 "
-        "WHERE NOT EXISTS (SELECT 1 FROM beginnings WHERE topic_id = ?1 AND life = ?3)",
-        (head.topic_id, head.sequence + 1, life),
-    )
-
-
-def _insert(connection: sqlite3.Connection, publication: Publication, head: _Head) -> _Head:
-    accepted_at, traceparent = publication.accepted.unix_ns, publication.traceparent or None
-    connection.executemany(
-        "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
-        [
-            (head.topic_id, sequence, accepted_at, payload, traceparent)
-            for sequence, payload in enumerate(publication.payloads, head.sequence + 1)
-        ],
-    )
-    return _Head(head.topic_id, head.sequence + len(publication.payloads))
+def _is_damage(error: Exception) -> bool:
+    """Return whether an error is of one topic, while the log is well."""
+    return isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE
 
 
 def _call_on_loop(

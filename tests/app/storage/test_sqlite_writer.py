@@ -10,7 +10,7 @@ import pytest
 
 from riptide.errors import LogUnavailableError, TopicLimitError
 from riptide.process.faults import Faults
-from riptide.storage import sqlite_writer
+from riptide.storage import append_transaction, sqlite_writer, trim
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import Append, SqliteWriter
@@ -161,7 +161,7 @@ async def test_stopping_commits_what_waits_and_stopping_again_does_nothing(
 async def test_retention_is_kept_in_steps_between_which_appends_get_through(
     file: TightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_writer, "TRIM_MESSAGES", 10)
+    monkeypatch.setattr(trim, "TRIM_MESSAGES", 10)
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
     writer = SqliteWriter(file, Retention(5, 3600))
     append = _append("a", [b"0"] * 101)
@@ -179,12 +179,12 @@ async def test_a_trim_with_nothing_due_reads_no_topic_however_many_there_are(
 ) -> None:
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
     trims = 0
-    trim = SqliteWriter._trim
+    trim_once = SqliteWriter._trim
 
     def counted(writer: SqliteWriter, connection: sqlite3.Connection) -> bool:
         nonlocal trims
         trims += 1
-        return trim(writer, connection)
+        return trim_once(writer, connection)
 
     monkeypatch.setattr(SqliteWriter, "_trim", counted)
     with _reading(file) as remembered:
@@ -325,7 +325,7 @@ async def test_a_fault_in_a_transaction_undoes_it_and_the_thread_goes_on(
     writer = SqliteWriter(file, RETENTION, faults)
     writer.start()
     with monkeypatch.context() as patched:
-        patched.setattr(sqlite_writer, "_insert", _broken)
+        patched.setattr(append_transaction, "_insert", _broken)
         failing = _append("a")
         writer.put(failing)
         with pytest.raises(LogUnavailableError, match="was not published"):
@@ -336,3 +336,64 @@ async def test_a_fault_in_a_transaction_undoes_it_and_the_thread_goes_on(
     assert await in_time(good.done) == 1
     writer.stop()
     assert _sequences(file) == [1]
+
+
+async def _written_together(
+    file: TightFile, writer: SqliteWriter, appends: Sequence[Append]
+) -> None:
+    """Let appends wait until they are written in one transaction."""
+    with _reading(file) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        first = _append("first")
+        writer.put(first)
+        await eventually(writer._queue.empty)
+        for append in appends:
+            writer.put(append)
+        blocker.rollback()
+    await in_time(first.done)
+
+
+async def test_a_damaged_topic_refuses_its_own_appends_and_no_other_of_the_commit(
+    file: TightFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    for topic in ("a", "b"):
+        append = _append(topic)
+        writer.put(append)
+        await in_time(append.done)
+    with _reading(file) as vandal:
+        vandal.execute(
+            "CREATE TRIGGER damage BEFORE INSERT ON messages WHEN new.topic_id = 2 "
+            "BEGIN SELECT RAISE(ABORT, 'a damaged page'); END"
+        )
+    healthy, damaged, new = _append("a", [b"0"] * 2), _append("b"), _append("c")
+    await _written_together(file, writer, [healthy, damaged, new])
+    assert await in_time(healthy.done) == 2
+    assert await in_time(new.done) == 1
+    with pytest.raises(LogUnavailableError, match=r"a damaged page.*was not published"):
+        await in_time(damaged.done)
+    # The log takes messages, so the process stays ready.
+    assert writer.failure() is None
+    assert "topic b is damaged" in caplog.text
+    writer.stop()
+
+
+async def test_a_head_that_is_lower_than_the_messages_of_its_topic_is_not_believed(
+    file: TightFile,
+) -> None:
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    append = _append("a", [b"0"] * 5)
+    writer.put(append)
+    await in_time(append.done)
+    writer.stop()
+    with _reading(file) as vandal:
+        vandal.execute("UPDATE topics SET head = 2")
+        vandal.commit()
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    append = _append("a")
+    writer.put(append)
+    assert await in_time(append.done) == 6
+    writer.stop()

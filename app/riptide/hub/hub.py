@@ -7,9 +7,11 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.hub.backlog import Backlog
+from riptide.hub.log_reads import LogReads
 from riptide.hub.ring import Ring
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
+from riptide.hub.turns import Turns
 from riptide.message import Edge, MessageId
 from riptide.process.faults import Faults
 from riptide.slow_consumers import policy_for
@@ -85,6 +87,8 @@ class Hub:
         self._slow_consumers = slow_consumers
         self._clock_ns = clock_ns
         self._faults = faults or Faults()
+        self._reads = LogReads(log)
+        self._turns = Turns()
         self._topics: dict[str, Topic] = {}
         # The number of subscriptions to each topic that are being made: they keep it in memory.
         self._pinned: dict[str, int] = {}
@@ -139,7 +143,8 @@ class Hub:
         topic = self._topics.get(name)
         if topic is None:
             ring = Ring(self._limits, self._clock_ns)
-            topic = Topic(ring, Backlog(self._log, name), self._lifecycle, self._faults)
+            backlog = Backlog(self._reads, self._turns, name)
+            topic = Topic(ring, backlog, self._lifecycle, self._faults)
             self._topics[name] = topic
         self._pinned[name] = self._pinned.get(name, 0) + 1
         try:
@@ -203,9 +208,9 @@ class Hub:
         return max(self._queues(), default=0)
 
     def memory_bytes(self) -> int:
-        """Return the bytes of all rings and of the payloads on their way into the log."""
+        """Return the bytes of all rings, of what was read, and of payloads not yet in the log."""
         rings = sum(topic.ring.memory_bytes() for topic in list(self._topics.values()))
-        return rings + self._pending_bytes
+        return rings + self._reads.memory_bytes() + self._pending_bytes
 
     def _state_of(self, listed: ListedTopic) -> TopicState:
         name, bounds, epoch = listed

@@ -11,11 +11,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from riptide.storage.message_log import (
-    READ_BYTES,
-    READ_MESSAGES,
     Bounds,
     ListedTopic,
     Retention,
+    read_ends,
 )
 
 if TYPE_CHECKING:
@@ -80,10 +79,10 @@ class MemoryLog:
             return []
         start = max(0, after + 1 - messages[0].sequence)
         found, size = [], 0
-        for message in itertools.islice(messages, start, start + READ_MESSAGES):
+        for message in itertools.islice(messages, start, None):
             found.append(message)
             size += len(message.payload)
-            if size >= READ_BYTES:
+            if read_ends(message.sequence, size):
                 break
         return found
 

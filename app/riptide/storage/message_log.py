@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from riptide.message import Message
     from riptide.publication import Publication
 
-READ_MESSAGES = 1000
-READ_BYTES = 1024 * 1024
+# One read ends at the next multiple of so many sequence numbers: then consumers that began at
+# different places soon read at the same ones.
+READ_MESSAGES = 500
+# One read ends once its payloads have so many bytes, which is as much as is written at once.
+READ_BYTES = 256 * 1024
 TOPIC_RETRY_AFTER_S = 60
 
 
@@ -35,6 +38,11 @@ class ListedTopic(NamedTuple):
     name: str
     bounds: Bounds
     epoch: str
+
+
+def read_ends(sequence: int, size: int) -> bool:
+    """Return whether a read ends with this message, when it has payloads of ``size`` bytes."""
+    return sequence % READ_MESSAGES == 0 or size >= READ_BYTES
 
 
 class Retention(NamedTuple):
@@ -121,8 +129,8 @@ class MessageLog(Protocol):
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow sequence number ``after``, oldest first.
 
-        At most ``READ_MESSAGES`` messages, and no more once ``READ_BYTES`` are reached; empty
-        when there are none.
+        The list ends at a number that ``READ_MESSAGES`` divides, or once ``READ_BYTES`` are
+        reached. It is empty when there are none.
 
         Raises:
             LogUnavailableError: the log cannot be read.

@@ -85,6 +85,16 @@ async def test_a_read_ends_at_so_many_messages(open_log: OpenLog) -> None:
     assert await _sequences(log, "a", READ_MESSAGES) == [READ_MESSAGES + 1]
 
 
+async def test_reads_that_begin_at_different_places_end_at_the_same_ones(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log(messages=READ_MESSAGES * 3)
+    await append(log, "a", *[b"0"] * (READ_MESSAGES * 2 + 1))
+    for after in (0, 1, READ_MESSAGES - 1):
+        assert (await log.read("a", after))[-1].sequence == READ_MESSAGES
+    assert (await log.read("a", READ_MESSAGES + 1))[-1].sequence == READ_MESSAGES * 2
+
+
 async def test_a_read_ends_at_so_many_bytes_but_has_at_least_one_message(open_log: OpenLog) -> None:
     log = await open_log()
     big = b'"' + b"x" * (READ_BYTES + 1) + b'"'

@@ -1,0 +1,236 @@
+"""How consumers that catch up from the log affect live consumers and newcomers to other topics.
+
+Thousands of consumers read topics with a long backlog from the beginning. Meanwhile one message
+after another goes to a live consumer, and newcomers read the few messages of a quiet topic. Each
+has a clock of its own: a sample counts from when it was due, so that a stall is seen by all that
+were due in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import selectors
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks import machine
+from benchmarks.consumers import MARK, READ_BYTES, TIMEOUT_S, Consumers
+from benchmarks.figures import RATIO, Bar, Figure, Result
+from benchmarks.publisher import Publisher
+from benchmarks.service import HOST, riptide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+
+MILLISECONDS = 1_000
+LIVE_BAR, NEWCOMER_BAR_MS = Bar(2), Bar(100)
+LIVE_PAUSE_S, NEWCOMER_PAUSE_S = 0.02, 0.04
+QUIET_MESSAGES = 10
+# Messages of one publish; as many as one may have at the default limits.
+BATCH = 1000
+# Consumers that connect and have not been answered: a storm of connections is another benchmark's.
+CONNECTING = 20
+MESSAGE = b'{"sensor":"a-17","reading":21.75,"note":"%b","padding":"%b"}\n' % (MARK, b"x" * 60)
+
+
+class Load(NamedTuple):
+    """So many consumers of so many topics with so many messages; ``calm_s`` without them."""
+
+    consumers: int
+    topics: int
+    messages: int
+    calm_s: float
+
+
+class Waits(NamedTuple):
+    """How long each live message and each newcomer took, in milliseconds."""
+
+    live: list[float]
+    newcomers: list[float]
+
+
+FULL = (Load(2_000, 10, 10_000, 5.0), Load(2_000, 200, 10_000, 5.0))
+QUICK = (Load(10, 2, 1_000, 0.3),)
+
+
+def run(*, quick: bool) -> Result:
+    """Measure without and with consumers that catch up, for few and for many topics."""
+    figures: list[Figure] = []
+    loads = QUICK if quick else FULL
+    for load in loads:
+        figures += _measure(load)
+    return Result(figures, {"loads": [load._asdict() for load in loads]})
+
+
+def _measure(load: Load) -> Iterator[Figure]:
+    at = f"{load.consumers:,} consumers, {load.messages:,} behind, {load.topics} topics"
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        riptide(log="sqlite", data_dir=directory, max_connections=load.consumers + 100) as server,
+    ):
+        _fill(server.port, load)
+        calm = _watch(server.port, lambda ends: ends.wait(load.calm_s))
+        before = machine.cpu_seconds(server.pid)
+        took: list[float] = []
+        busy = _watch(server.port, lambda ends: _catch_up(server.port, load, ends, took))
+        processor_s = machine.cpu_seconds(server.pid) - before
+    calm_live, busy_live = _p99(calm.live), _p99(busy.live)
+    yield Figure(f"{at}: live p99 ÷ without them", RATIO, [busy_live / calm_live], LIVE_BAR)
+    yield Figure(f"{at}: live p99", "ms", [busy_live])
+    yield Figure(f"{at}: live p99 without them", "ms", [calm_live])
+    yield Figure(f"{at}: a newcomer's p99", "ms", [_p99(busy.newcomers)], NEWCOMER_BAR_MS)
+    yield Figure(f"{at}: a newcomer's p99 without them", "ms", [_p99(calm.newcomers)])
+    yield Figure(f"{at}: until all have caught up", "s", took)
+    yield Figure(
+        f"{at}: processor time for a delivery",
+        "µs",
+        [processor_s / load.consumers / load.messages * 1e6],
+    )
+
+
+def _p99(samples: list[float]) -> float:
+    return statistics.quantiles(samples, n=100)[98]
+
+
+def _fill(port: int, load: Load) -> None:
+    """Publish the backlogs, and the few messages of the quiet topic."""
+    for topic in range(load.topics):
+        publisher = Publisher(port, f"backlog-{topic}")
+        for _ in range(load.messages // BATCH):
+            publisher.publish(MESSAGE * BATCH)
+        publisher.close()
+    publisher = Publisher(port, "quiet")
+    publisher.publish(MESSAGE * QUIET_MESSAGES)
+    publisher.close()
+
+
+def _watch(port: int, meanwhile: Callable[[threading.Event], object]) -> Waits:
+    """Measure live messages and newcomers until the event is set.
+
+    Raises:
+        RuntimeError: a message did not come.
+
+    """
+    ends = threading.Event()
+    waits = Waits([], [])
+    failures: list[Exception] = []
+
+    def repeat(pause_s: float, measure: Callable[[], None], waited: list[float]) -> None:
+        due = time.monotonic()
+        try:
+            while not ends.is_set():
+                time.sleep(max(0.0, due - time.monotonic()))
+                measure()
+                waited.append((time.monotonic() - due) * MILLISECONDS)
+                due += pause_s
+        except (OSError, RuntimeError) as error:
+            failures.append(error)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(machine.pinned_to(machine.client_cores()))
+        (live,) = stack.enter_context(Consumers(port, 1, "live")).sockets
+        live.settimeout(TIMEOUT_S)
+        publisher = Publisher(port, "live")
+        stack.callback(publisher.close)
+
+        def send_live() -> None:
+            publisher.send(MESSAGE)
+            _read_marks(live, 1)
+            publisher.receive()
+
+        threads = [
+            threading.Thread(target=repeat, args=(LIVE_PAUSE_S, send_live, waits.live)),
+            threading.Thread(
+                target=repeat,
+                args=(NEWCOMER_PAUSE_S, lambda: _read_quiet(port), waits.newcomers),
+            ),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            meanwhile(ends)
+        finally:
+            ends.set()
+            for thread in threads:
+                thread.join()
+    if failures:
+        raise failures[0]
+    return waits
+
+
+def _read_quiet(port: int) -> None:
+    with socket.create_connection((HOST, port), TIMEOUT_S) as connection:
+        connection.sendall(_request("quiet"))
+        _read_marks(connection, QUIET_MESSAGES)
+
+
+def _read_marks(connection: socket.socket, count: int) -> None:
+    while count > 0:
+        piece = connection.recv(READ_BYTES)
+        if not piece:
+            raise RuntimeError("a stream has ended")
+        count -= piece.count(MARK)
+
+
+def _request(topic: str) -> bytes:
+    return (
+        f"GET /topics/{topic}?after=earliest HTTP/1.1\r\nHost: {HOST}\r\n"
+        "Accept: text/event-stream\r\n\r\n"
+    ).encode()
+
+
+def _catch_up(port: int, load: Load, ends: threading.Event, took: list[float]) -> None:
+    """Let a process of its own read all backlogs, so that it does not delay what is measured.
+
+    Raises:
+        RuntimeError: it did not get everything.
+
+    """
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=_read_backlogs, args=(port, load, theirs), daemon=True
+    )
+    process.start()
+    theirs.close()
+    try:
+        took.append(ours.recv())
+    except EOFError:
+        raise RuntimeError("not all consumers have caught up") from None
+    finally:
+        ends.set()
+        process.terminate()
+        process.join()
+
+
+def _read_backlogs(port: int, load: Load, result: Connection) -> None:
+    """Read until each consumer has all messages of its topic; send how long that took."""
+    missing = load.consumers * load.messages
+    numbers = iter(range(load.consumers))
+    unanswered: set[socket.socket] = set()
+    buffer = bytearray(READ_BYTES)
+    began = time.monotonic()
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+        while missing > 0:
+            for _, number in zip(range(CONNECTING - len(unanswered)), numbers, strict=False):
+                connection = socket.create_connection((HOST, port), TIMEOUT_S)
+                stack.enter_context(connection)
+                connection.sendall(_request(f"backlog-{number % load.topics}"))
+                connection.setblocking(False)
+                selector.register(connection, selectors.EVENT_READ, connection)
+                unanswered.add(connection)
+            ready = selector.select(TIMEOUT_S)
+            if not ready:
+                return
+            for key, _ in ready:
+                size = key.data.recv_into(buffer)
+                if not size:
+                    return
+                missing -= buffer.count(MARK, 0, size)
+                unanswered.discard(key.data)
+        result.send(time.monotonic() - began)

@@ -15,12 +15,13 @@ from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from riptide.process.faults import Faults
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
+    from riptide.storage.places import Place
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -107,27 +108,30 @@ class SqliteLog:
         return self._connection.execute(statement, values)
 
     def _select_bounds(self, topic: str) -> Bounds:
-        row = self._execute("SELECT id, head FROM topics WHERE name = ?", topic).fetchone()
+        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
         if row is None:
             return Bounds(earliest=1, head=0)
-        topic_id, head = row
-        earliest = self._execute(
-            "SELECT min(sequence) FROM messages WHERE topic_id = ?", topic_id
-        ).fetchone()[0]
-        return Bounds(head + 1 if earliest is None else earliest, head)
+        newest = self._writer.places.of(row[0])
+        earliest, head = self._execute(
+            "SELECT (SELECT min(sequence) FROM places WHERE topic_id = id), head "
+            "FROM topics WHERE id = ?",
+            row[0],
+        ).fetchone()
+        return _bounds(earliest, head, newest)
 
     def _select_topics(self, after: str, limit: int) -> list[ListedTopic]:
+        newest = self._writer.places.all()
         rows = self._execute(
-            "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id), "
+            "SELECT id, name, head, (SELECT min(sequence) FROM places WHERE topic_id = topics.id), "
             "(SELECT epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = topics.id AND first <= head ORDER BY first DESC LIMIT 1) "
+            "WHERE topic_id = topics.id ORDER BY first DESC LIMIT 1) "
             "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
             after,
             limit,
         )
         return [
-            ListedTopic(name, Bounds(head + 1 if earliest is None else earliest, head), epoch)
-            for name, head, earliest, epoch in rows
+            ListedTopic(name, _bounds(earliest, head, newest.get(topic_id, ())), epoch)
+            for topic_id, name, head, earliest, epoch in rows
         ]
 
     def _select_end(self, life: int, topic: str) -> int | None:
@@ -137,7 +141,9 @@ class SqliteLog:
         end, is_forgotten = self._connection.execute(
             END_OF_LIFE, {"life": life, "topic": topic}
         ).fetchone()
-        return None if is_forgotten else int(end)
+        if is_forgotten:
+            return None
+        return self._select_bounds(topic).head if end is None else int(end)
 
     def _select_epochs(self, topic: str, after: int) -> list[tuple[int, str]]:
         """Return the first sequence number and the epoch of each life in the topic, newest first.
@@ -155,28 +161,56 @@ class SqliteLog:
         ).fetchall()
 
     def _select_messages(self, topic: str, after: int) -> list[Message]:
-        rows = self._execute(
-            "SELECT sequence, accepted_at, payload, traceparent FROM messages "
-            "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND sequence > ? "
-            "ORDER BY sequence LIMIT ?",
-            topic,
-            after,
-            READ_MESSAGES,
-        )
-        # Read after the messages, so that the life of each message is among them.
-        epochs = self._select_epochs(topic, after)
+        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
+        if row is None:
+            return []
+        newest = self._writer.places.of(row[0])
         messages, size = [], 0
         # One offset between the two clocks for all messages, so that they stay in order.
         epoch_start = Acceptance.at(0)
         accepted = epoch_start
-        for sequence, accepted_at, payload, traceparent in rows:
+        epochs: list[tuple[int, str]] = []
+        for sequence, accepted_at, payload, traceparent in self._rows(row[0], after, newest):
             if accepted_at != accepted.unix_ns:
                 accepted = Acceptance(accepted_at, epoch_start.monotonic_ns + accepted_at)
+            # Read after a message, so that its life is among them.
+            epochs = epochs or self._select_epochs(topic, after)
             while len(epochs) > 1 and epochs[-2][0] <= sequence:
                 epochs.pop()
             epoch = epochs[-1][1]
             messages.append(Message(epoch, sequence, accepted, payload, traceparent or ""))
             size += len(payload)
-            if size >= READ_BYTES:
+            if size >= READ_BYTES or len(messages) == READ_MESSAGES:
                 break
         return messages
+
+    def _rows(
+        self, topic_id: int, after: int, newest: Sequence[Place]
+    ) -> Iterator[tuple[int, int, bytes, str | None]]:
+        """Find the messages of a topic after a sequence number, by the index and behind it."""
+        indexed = self._execute(
+            "SELECT messages.sequence, accepted_at, payload, traceparent "
+            "FROM places JOIN messages USING (position) "
+            "WHERE places.topic_id = ? AND places.sequence > ? ORDER BY places.sequence",
+            topic_id,
+            after,
+        )
+        for row in indexed:
+            after = row[0]
+            yield row
+        for place in newest:
+            if place.sequence > after:
+                # It may have expired meanwhile.
+                yield from self._execute(
+                    "SELECT sequence, accepted_at, payload, traceparent FROM messages "
+                    "WHERE position = ?",
+                    place.position,
+                )
+
+
+def _bounds(earliest: int | None, head: int, newest: Sequence[Place]) -> Bounds:
+    """Return the bounds of a topic by the index and by what is not in it yet."""
+    if newest:
+        head = max(head, newest[-1].sequence)
+        earliest = newest[0].sequence if earliest is None else earliest
+    return Bounds(head + 1 if earliest is None else earliest, head)

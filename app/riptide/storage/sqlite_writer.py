@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
-from riptide.storage.append_transaction import AppendTransaction, OutcomeUnknownError
+from riptide.storage.append_transaction import AppendTransaction
 from riptide.storage.disk_room import is_full, is_in_use, primary_code
 from riptide.storage.expired_messages import find_live_topics
 from riptide.storage.live_topics import LiveTopics
+from riptide.storage.places import Places
+from riptide.storage.transaction import OutcomeUnknownError
 from riptide.storage.trim import Trim
 from riptide_telemetry import ServicePart
 
@@ -69,6 +71,8 @@ class SqliteWriter:
         self._failed_at = 0.0
         self._file = file
         self._retention = retention
+        # For readers as well, which look there first.
+        self.places = Places()
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         # Appends that the thread has taken from the queue and not answered yet.
@@ -82,9 +86,10 @@ class SqliteWriter:
 
         """
         connection = self._file.connect()
-        live = LiveTopics(self._retention, find_live_topics(connection))
-        self._transaction = AppendTransaction(self._file, self._retention, live)
-        self._trimming = Trim(self._file, self._retention, live)
+        self.places.load(connection)
+        live = LiveTopics(self._retention, find_live_topics(connection, self.places))
+        self._transaction = AppendTransaction(self._file, self._retention, live, self.places)
+        self._trimming = Trim(self._file, self._retention, live, self.places)
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
@@ -134,11 +139,19 @@ class SqliteWriter:
             if self._taken:
                 self._commit(connection, self._taken)
                 self._taken = []
+                if self.places.are_many():
+                    self._write_places(connection)
             if time.monotonic() >= next_trim:
                 if not trimming:
                     self._trimming.begin_round()
                 trimming = self._trim(connection)
                 next_trim = time.monotonic() + (0 if trimming else TRIM_INTERVAL_S)
+        self._write_places(connection)
+
+    def _write_places(self, connection: sqlite3.Connection) -> None:
+        # They are in memory as well, and what a crash takes from there is found again.
+        with contextlib.suppress(sqlite3.Error):
+            self.places.write(connection)
 
     def _wait_for_appends(self, timeout: float) -> bool:
         """Take the appends that come before the timeout (seconds); return whether more may come."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from riptide.storage.append_transaction import roll_back
 from riptide.storage.disk_room import is_full, is_in_use
 from riptide.storage.expired_messages import delete_before, first_to_keep
+from riptide.storage.transaction import unsynced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
     from riptide.storage.message_log import Retention
+    from riptide.storage.places import Places
     from riptide.storage.sqlite_file import SqliteFile
 
 logger = logging.getLogger("riptide.log")
@@ -40,10 +40,13 @@ class Trim:
     round, so that it harms no other.
     """
 
-    def __init__(self, file: SqliteFile, retention: Retention, live: LiveTopics) -> None:
+    def __init__(
+        self, file: SqliteFile, retention: Retention, live: LiveTopics, places: Places
+    ) -> None:
         self._file = file
         self._retention = retention
         self._live = live
+        self._places = places
         self._messages = TRIM_MESSAGES
         # True from a commit or a deletion that the disk had no room for until one that it had.
         self.lacks_room = False
@@ -88,6 +91,8 @@ class Trim:
         due = self._live.due(oldest, STEP_TOPICS)
         if not due:
             return False
+        # Deletions find messages by their places in the file.
+        self._places.write(connection)
         step = _Step(connection, oldest, hurry)
         try:
             self._delete_together(step, due)
@@ -100,7 +105,7 @@ class Trim:
 
     def _delete_together(self, step: _Step, due: Sequence[LiveTopic]) -> None:
         left: list[tuple[LiveTopic, Earliest | None]] = []
-        with _unsynced(step.connection):
+        with unsynced(step.connection):
             for topic in due:
                 left.append((topic, self._delete_from(step, topic)))
                 if step.is_over():
@@ -152,19 +157,3 @@ class _Step:
         """Return whether the step has had its time."""
         lasted = time.monotonic() - self._begun
         return lasted >= STEP_S or (lasted >= HURRIED_STEP_S and self._hurry())
-
-
-@contextlib.contextmanager
-def _unsynced(connection: sqlite3.Connection) -> Iterator[None]:
-    """Make one transaction that does not wait for the disk; the next append's sync covers it."""
-    connection.execute("PRAGMA synchronous = NORMAL")
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        except BaseException:
-            roll_back(connection)
-            raise
-    finally:
-        connection.execute("PRAGMA synchronous = FULL")

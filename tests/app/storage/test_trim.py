@@ -11,8 +11,10 @@ from riptide.storage import trim
 from riptide.storage.expired_messages import find_live_topics
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.message_log import Retention
+from riptide.storage.places import Places
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.trim import Trim
+from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,10 +39,8 @@ def connection(file: SqliteFile) -> Iterator[sqlite3.Connection]:
         connection.execute("BEGIN")
         for number in range(1, TOPICS + 1):
             connection.execute("INSERT INTO topics VALUES (?, ?, ?)", (number, f"t{number}", EACH))
-            connection.executemany(
-                "INSERT INTO messages VALUES (?, ?, 0, '0', NULL)",
-                [(number, sequence) for sequence in range(1, EACH + 1)],
-            )
+            for sequence in range(1, EACH + 1):
+                store(connection, number, sequence)
         connection.execute("COMMIT")
         yield connection
 
@@ -48,7 +48,8 @@ def connection(file: SqliteFile) -> Iterator[sqlite3.Connection]:
 @pytest.fixture
 def trimming(file: SqliteFile, connection: sqlite3.Connection) -> Trim:
     retention = Retention(1000, 60)
-    return Trim(file, retention, LiveTopics(retention, find_live_topics(connection)))
+    live = LiveTopics(retention, find_live_topics(connection, Places()))
+    return Trim(file, retention, live, Places())
 
 
 def _left(connection: sqlite3.Connection) -> set[int]:

@@ -19,10 +19,12 @@ from riptide.storage.transaction import unsynced
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from riptide.storage.step import Step
+
 logger = logging.getLogger("riptide.log")
 
 # Places that are held in memory. A restart after a crash reads as many messages.
-HELD = 2_000
+HELD = 5_000
 
 
 class Place(NamedTuple):
@@ -42,6 +44,8 @@ class Places:
 
     def __init__(self) -> None:
         self._newest: dict[int, list[Place]] = {}
+        # Topics whose places are being written, and how many places have come since that began.
+        self._due: list[int] = []
         self._count = 0
         # The position of the next message. Positions of deleted messages are not given again.
         self.next_position = 1
@@ -84,57 +88,46 @@ class Places:
         return set(self._newest)
 
     def are_many(self) -> bool:
-        """Return whether it is time to write them."""
-        return self._count >= HELD
+        """Return whether it is time to write them, or to go on with that."""
+        return bool(self._due) or self._count >= HELD
 
     def __bool__(self) -> bool:
         """Return whether there are any."""
         return bool(self._newest)
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Write the places to the file, as far as that is possible.
+    def write_some(self, connection: sqlite3.Connection, step: Step | None = None) -> None:
+        """Write places to the file until the step is over; without a step, write all.
 
         Those of a topic whose part of the index is damaged stay in memory. No sync is needed: after
         a power cut, they are found again.
 
         Raises:
-            sqlite3.Error: none was written, as the disk is full or the file is locked.
+            sqlite3.Error: the disk is full or the file is locked.
 
         """
-        if not self._newest:
+        if step is None or not self._due:
+            self._due = sorted(self._newest)
+            self._count = 0
+        if not self._due:
             return
         try:
-            with unsynced(connection):
-                for topic_id in sorted(self._newest):
-                    self._write_topic(connection, topic_id)
-                self._write_progress(connection, self.next_position - 1)
+            self._write_together(connection, step)
         except sqlite3.DatabaseError as error:
             if is_full(error) or is_in_use(error):
                 raise
+            # Nothing was written. One topic at a time shows whose part it is.
             self._write_apart(connection)
-        else:
-            self._keep(set())
 
-    def _write_apart(self, connection: sqlite3.Connection) -> None:
-        failed: set[int] = set()
-        for topic_id in sorted(self._newest):
-            try:
-                with unsynced(connection):
-                    self._write_topic(connection, topic_id)
-            except sqlite3.DatabaseError as error:
-                if is_full(error) or is_in_use(error):
-                    raise
-                failed.add(topic_id)
-                logger.error(  # noqa: TRY400  # SQLite's text is all there is to know
-                    "the index of one topic, number %d in the log, is damaged: %s", topic_id, error
-                )
-        self._keep(failed)
-        if not failed:
-            with unsynced(connection):
-                self._write_progress(connection, self.next_position - 1)
+    def write_topic(self, connection: sqlite3.Connection, topic_id: int) -> None:
+        """Write the places of a topic within a transaction; ``forget`` them once it is committed.
 
-    def _write_topic(self, connection: sqlite3.Connection, topic_id: int) -> None:
-        newest = self._newest[topic_id]
+        Raises:
+            sqlite3.Error: the transaction has to be undone.
+
+        """
+        newest = self._newest.get(topic_id)
+        if newest is None:
+            return
         connection.executemany(
             "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)",
             [(topic_id, *place) for place in newest],
@@ -143,12 +136,43 @@ class Places:
             "UPDATE topics SET head = max(head, ?) WHERE id = ?", (newest[-1].sequence, topic_id)
         )
 
-    def _write_progress(self, connection: sqlite3.Connection, indexed: int) -> None:
-        connection.execute("UPDATE progress SET indexed = ?", (indexed,))
+    def forget(self, topic_id: int) -> None:
+        """Forget the places of a topic, which the file has by now."""
+        self._newest.pop(topic_id, None)
 
-    def _keep(self, topic_ids: set[int]) -> None:
-        """Forget all other places, which the file has by now."""
-        # A reader that has looked up a topic goes on with the old lists.
-        self._newest = {topic_id: self._newest[topic_id] for topic_id in topic_ids}
-        # Those that cannot be written do not count.
-        self._count = 0
+    def _write_together(self, connection: sqlite3.Connection, step: Step | None) -> None:
+        written = 0
+        with unsynced(connection):
+            for topic_id in self._due:
+                self.write_topic(connection, topic_id)
+                written += 1
+                if step is not None and step.is_over():
+                    break
+            if written == len(self._due):
+                self._write_progress(connection, self._newest.keys() - {*self._due})
+        for topic_id in self._due[:written]:
+            self.forget(topic_id)
+        del self._due[:written]
+
+    def _write_apart(self, connection: sqlite3.Connection) -> None:
+        while self._due:
+            topic_id = self._due.pop()
+            try:
+                with unsynced(connection):
+                    self.write_topic(connection, topic_id)
+            except sqlite3.DatabaseError as error:
+                if is_full(error) or is_in_use(error):
+                    raise
+                logger.error(  # noqa: TRY400  # SQLite's text is all there is to know
+                    "the index of one topic, number %d in the log, is damaged: %s", topic_id, error
+                )
+            else:
+                self.forget(topic_id)
+        with unsynced(connection):
+            self._write_progress(connection, self._newest.keys())
+
+    def _write_progress(self, connection: sqlite3.Connection, left: Iterable[int]) -> None:
+        """Note up to which position all messages are in the index, if some topics are left."""
+        oldest = (self._newest[topic_id][0].position for topic_id in left)
+        indexed = min(oldest, default=self.next_position) - 1
+        connection.execute("UPDATE progress SET indexed = ?", (indexed,))

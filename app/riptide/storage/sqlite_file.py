@@ -170,7 +170,7 @@ class SqliteFile:
                 with contextlib.suppress(sqlite3.OperationalError):
                     places = Places()
                     places.load(connection)
-                    places.write(connection)
+                    places.write_some(connection)
                     forget_topics(connection, max(lives.values()), self._topics_kept)
             return lives
 

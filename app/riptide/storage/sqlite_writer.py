@@ -17,6 +17,7 @@ from riptide.storage.disk_room import is_full, is_in_use, primary_code
 from riptide.storage.expired_messages import find_live_topics
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.places import Places
+from riptide.storage.step import Step
 from riptide.storage.transaction import OutcomeUnknownError
 from riptide.storage.trim import Trim
 from riptide_telemetry import ServicePart
@@ -140,7 +141,7 @@ class SqliteWriter:
                 self._commit(connection, self._taken)
                 self._taken = []
                 if self.places.are_many():
-                    self._write_places(connection)
+                    self._write_places(connection, Step(self._appends_wait))
             if time.monotonic() >= next_trim:
                 if not trimming:
                     self._trimming.begin_round()
@@ -148,10 +149,13 @@ class SqliteWriter:
                 next_trim = time.monotonic() + (0 if trimming else TRIM_INTERVAL_S)
         self._write_places(connection)
 
-    def _write_places(self, connection: sqlite3.Connection) -> None:
+    def _write_places(self, connection: sqlite3.Connection, step: Step | None = None) -> None:
         # They are in memory as well, and what a crash takes from there is found again.
         with contextlib.suppress(sqlite3.Error):
-            self.places.write(connection)
+            self.places.write_some(connection, step)
+
+    def _appends_wait(self) -> bool:
+        return not self._queue.empty()
 
     def _wait_for_appends(self, timeout: float) -> bool:
         """Take the appends that come before the timeout (seconds); return whether more may come."""
@@ -224,7 +228,7 @@ class SqliteWriter:
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages; return whether more are left."""
-        more = self._trimming.step(connection, hurry=lambda: not self._queue.empty())
+        more = self._trimming.step(connection, self._appends_wait)
         if not more:
             self._transaction.forget_heads()
         return more

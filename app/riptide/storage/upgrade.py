@@ -28,6 +28,9 @@ logger = logging.getLogger("riptide.log")
 # Messages of one transaction, each of which may have a megabyte.
 CHUNK_MESSAGES = 1_000
 PROGRESS_MESSAGES = 100_000
+# What SQLite puts beside the copy, at most: a write-ahead log, and the index of it.
+WAL_BYTES = 16 * 1024 * 1024
+INDEX_BYTES = 128 * 1024
 
 
 def upgrade(directory: DataDirectory) -> None:
@@ -82,7 +85,8 @@ def _require_room(directory: DataDirectory) -> None:
     status = directory.disk()
     free = status.f_bavail * status.f_frsize
     there = sum(_size(Path(f"{_copy_of(directory)}{suffix}")) for suffix in ("", "-wal"))
-    needed = directory.database.stat().st_size - there
+    size = directory.database.stat().st_size
+    needed = size + min(size, WAL_BYTES) + INDEX_BYTES - there
     if free < needed:
         raise DataDirectoryError(
             f"the log {directory.database} is of an older version, and the disk has no room for "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.storage import trim
+from riptide.storage import step
 from riptide.storage.expired_messages import find_live_topics
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.message_log import Retention
@@ -67,7 +67,7 @@ def _hurry() -> bool:
 def test_the_deletions_of_many_topics_share_a_transaction_that_waits_for_no_disk(
     trimming: Trim, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trim, "STEP_S", 3600)
+    monkeypatch.setattr(step, "STEP_S", 3600)
     said: list[str] = []
     connection.set_trace_callback(said.append)
     assert trimming.step(connection, _calm)
@@ -82,7 +82,7 @@ def test_the_deletions_of_many_topics_share_a_transaction_that_waits_for_no_disk
 def test_a_step_ends_after_its_time(
     trimming: Trim, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trim, "STEP_S", 0)
+    monkeypatch.setattr(step, "STEP_S", 0)
     for steps in range(1, 4):
         assert trimming.step(connection, _calm)
         assert len(_left(connection)) == TOPICS - steps
@@ -91,8 +91,8 @@ def test_a_step_ends_after_its_time(
 def test_a_step_ends_soon_once_an_append_waits_and_not_before_it_has_done_something(
     trimming: Trim, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trim, "STEP_S", 3600)
-    monkeypatch.setattr(trim, "HURRIED_STEP_S", 0)
+    monkeypatch.setattr(step, "STEP_S", 3600)
+    monkeypatch.setattr(step, "HURRIED_STEP_S", 0)
     for steps in range(1, 4):
         assert trimming.step(connection, _hurry)
         assert len(_left(connection)) == TOPICS - steps

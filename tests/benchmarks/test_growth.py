@@ -75,7 +75,7 @@ def test_answers_know_their_longest_gap_and_their_percentiles() -> None:
 def test_a_stall_counts_for_the_messages_that_would_have_come_in_it() -> None:
     answers = Answers([], [0.001] * 900 + [0.1])
     assert answers.percentile_ms(99) == 1
-    assert answers.unhurried_percentile_ms(99, 0.001) == pytest.approx(90, abs=2)
+    assert answers.unhurried_percentile_ms(99, 0.001) == pytest.approx(90, abs=10)
 
 
 def test_publishers_publish_in_turn_and_one_that_is_refused_ends_the_measurement(

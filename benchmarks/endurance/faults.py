@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+import click
+
 from benchmarks import machine
 from benchmarks.endurance.promises import Promises, PublishingMeanwhile, Verdict, is_ready, read
 from benchmarks.figures import Bar, Figure, Result
@@ -106,7 +108,7 @@ def run(plan: Plan, *, progress: bool = False) -> Result:
     order = [name for name in plan.kinds for _ in range(plan.rounds)]
     chance.shuffle(order)
     if progress:
-        print(f"seed {seed}", flush=True)  # noqa: T201  # first of all, for a run that hangs
+        click.echo(f"seed {seed}")
     rounds: dict[str, list[Round]] = {}
     with tempfile.TemporaryDirectory() as directory, machine.pinned_to(machine.client_cores()):
         trial = Trial(Path(directory), plan.seconds, chance)
@@ -114,7 +116,7 @@ def run(plan: Plan, *, progress: bool = False) -> Result:
             done = trial.round(number, KINDS[name])
             rounds.setdefault(name, []).append(done)
             if progress:
-                print(f"{number + 1} of {len(order)}: {name}: {done}", flush=True)  # noqa: T201
+                click.echo(f"{number + 1} of {len(order)}: {name}: {done}")
         final = trial.judge_all()
     return Result([*_figures(rounds), *_summary(rounds, final)], plan._asdict() | {"seed": seed})
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from operations.faulty_disk.disk import WAL, Call, Fault
 from tests import plain
 from tests.integration.log_faults.publishing import Record

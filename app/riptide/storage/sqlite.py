@@ -166,12 +166,11 @@ class SqliteLog:
         # Read after the messages, so that the life of each message is among them.
         epochs = self._select_epochs(topic, after)
         messages, size = [], 0
-        # One offset between the two clocks for all messages, so that they stay in order.
-        epoch_start = Acceptance.at(0)
-        accepted = epoch_start
+        # One difference between the two clocks for all messages, so that they stay in order.
+        now = accepted = Acceptance.now()
         for sequence, accepted_at, payload, traceparent in rows:
             if accepted_at != accepted.unix_ns:
-                accepted = Acceptance(accepted_at, epoch_start.monotonic_ns + accepted_at)
+                accepted = Acceptance.at(accepted_at, now)
             while len(epochs) > 1 and epochs[-2][0] <= sequence:
                 epochs.pop()
             epoch = epochs[-1][1]

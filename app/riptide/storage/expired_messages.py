@@ -26,6 +26,15 @@ def find_live_topics(connection: sqlite3.Connection) -> Iterator[LiveTopic]:
         yield LiveTopic(topic_id, Earliest(sequence, accepted_at), head)
 
 
+def find_newest(connection: sqlite3.Connection) -> int | None:
+    """Return when the message was accepted that is newest by the clock; None without messages."""
+    row = connection.execute(
+        "SELECT max((SELECT accepted_at FROM messages WHERE topic_id = topics.id "
+        "ORDER BY sequence DESC LIMIT 1)) FROM topics"
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def first_to_keep(
     connection: sqlite3.Connection, topic: LiveTopic, first_by_count: int, oldest: int
 ) -> int:

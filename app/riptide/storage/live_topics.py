@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
+from riptide.storage.future_messages import FutureMessages
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -38,6 +40,8 @@ class LiveTopics:
         # Entries whose topic has another oldest message by now are passed over.
         self._by_age: list[tuple[int, int]] = []
         self._due: set[int] = set()
+        self._future = FutureMessages(retention.clock, retention.seconds)
+        self._times_set_back = retention.clock.times_set_back
         for topic in topics:
             self.update(topic)
 
@@ -55,12 +59,18 @@ class LiveTopics:
         self._topics[topic.topic_id] = topic
         if known is None or known.earliest != topic.earliest:
             heapq.heappush(self._by_age, (topic.earliest.accepted_at, topic.topic_id))
-        if topic.earliest.sequence < self._retention.first_kept(topic.head):
+            self._look_at(topic)
+        if topic.earliest.sequence < self.first_kept(topic):
             self._due.add(topic.topic_id)
 
     def grow(self, topic_id: int, head: int) -> None:
         """Note the newest message of a topic that has messages."""
         self.update(self._topics[topic_id]._replace(head=head))
+
+    def first_kept(self, topic: LiveTopic) -> int:
+        """Return the lowest sequence number that may stay, as far as the clock has no say in it."""
+        by_count = self._retention.first_kept(topic.head)
+        return max(by_count, self._future.first_kept(topic.topic_id))
 
     def due(self, oldest_kept: int) -> list[LiveTopic]:
         """Return the topics with messages to delete. They stay due until they are settled."""
@@ -69,6 +79,11 @@ class LiveTopics:
             topic = self._topics.get(topic_id)
             if topic is not None and topic.earliest.accepted_at == accepted_at:
                 self._due.add(topic_id)
+        if self._times_set_back != self._retention.clock.times_set_back:
+            self._times_set_back = self._retention.clock.times_set_back
+            for topic in self._topics.values():
+                self._look_at(topic)
+        self._due.update(self._future.due())
         return [self._topics[topic_id] for topic_id in self._due]
 
     def settle(self, topic: LiveTopic, earliest: Earliest | None) -> None:
@@ -76,5 +91,12 @@ class LiveTopics:
         self._due.discard(topic.topic_id)
         if earliest is None:
             del self._topics[topic.topic_id]
+            self._future.forget(topic.topic_id)
         else:
             self.update(topic._replace(earliest=earliest))
+
+    def _look_at(self, topic: LiveTopic) -> None:
+        """See whether the topic's oldest message is from beyond now."""
+        sequence, accepted_at = topic.earliest
+        if not self._future.knows(topic.topic_id, sequence):
+            self._future.look(topic.topic_id, accepted_at, topic.head)

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from riptide.message import NANOSECONDS
 from riptide.storage.message_log import (
     READ_BYTES,
     READ_MESSAGES,
@@ -116,9 +117,10 @@ class MemoryLog:
         messages = self._messages.get(topic)
         if messages is None:
             return ()
-        oldest = self._retention.oldest_kept()
+        # By the monotonic clock, since all messages came in this process.
+        oldest_ns = time.monotonic_ns() - self._retention.seconds * NANOSECONDS
         while messages and (
-            len(messages) > self._retention.messages or messages[0].accepted_at < oldest
+            len(messages) > self._retention.messages or messages[0].accepted_ns < oldest_ns
         ):
             self._bytes -= len(messages.popleft().payload)
         if not messages:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from riptide.errors import TopicLimitError
 from riptide.message import NANOSECONDS
+from riptide.storage.clock import ExpiryClock
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,20 +38,26 @@ class ListedTopic(NamedTuple):
     epoch: str
 
 
-class Retention(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Retention:
     """What a log keeps of each topic: at most ``messages``, none older than ``seconds``.
 
     At most ``topics`` may have messages, and as many are remembered without messages after a
-    restart, because a client can make up any number of names.
+    restart, because a client can make up any number of names. ``clock`` tells the age of messages.
     """
 
     messages: int
     seconds: float
     topics: int = 10_000
+    clock: ExpiryClock = field(default_factory=ExpiryClock, compare=False)
 
     def oldest_kept(self) -> int:
         """Return the Unix time in nanoseconds before which messages have expired."""
-        return int(max(0.0, time.time() - self.seconds) * NANOSECONDS)
+        return int(max(0.0, self.clock.now_ns() - self.seconds * NANOSECONDS))
+
+    def continue_from(self, newest_at: int) -> None:
+        """Take the time of a log's newest message into account, when the log is opened."""
+        self.clock.continue_from(newest_at, self.seconds * NANOSECONDS)
 
     def no_more_topics(self) -> TopicLimitError:
         """Return the error of an append that would give one topic too many its messages."""

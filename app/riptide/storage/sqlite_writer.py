@@ -16,6 +16,7 @@ from riptide.storage.disk_room import is_full
 from riptide.storage.expired_messages import (
     delete_before,
     find_live_topics,
+    find_newest,
     first_to_keep,
 )
 from riptide.storage.forgotten_topics import create_topic
@@ -118,6 +119,9 @@ class SqliteWriter:
         connection = self._file.connect()
         self._life = max(self._file.lives.values())
         self._life_is_kept = self._file.life_is_kept
+        newest_at = find_newest(connection)
+        if newest_at is not None:
+            self._retention.continue_from(newest_at)
         self._live = LiveTopics(self._retention, find_live_topics(connection))
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
@@ -305,7 +309,7 @@ class SqliteWriter:
         oldest = self._retention.oldest_kept()
         more = False
         for topic in self._live.due(oldest):
-            first_kept = self._retention.first_kept(topic.head)
+            first_kept = self._live.first_kept(topic)
             keep_from = first_to_keep(connection, topic, first_kept, oldest)
             step_end = topic.earliest.sequence + self._trim_messages
             more |= step_end < keep_from

@@ -33,7 +33,7 @@ async def test_messages_expire_without_anybody_appending() -> None:
     log = MemoryLog(Retention(10, 60))
     await append(log, "a", b"1")
     (message,) = await log.read("a", 0)
-    message.accepted_at -= 61_000_000_000
+    message.accepted_ns -= 61_000_000_000
     assert await log.read("a", 0) == []
     assert await log.bounds("a") == (2, 1)
     assert log.size_bytes() == 0

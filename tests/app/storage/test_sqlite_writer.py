@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import LogUnavailableError, TopicLimitError
+from riptide.message import NANOSECONDS
 from riptide.process.faults import Faults
 from riptide.storage import sqlite_writer
 from riptide.storage.message_log import Retention
@@ -16,12 +17,14 @@ from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import Append, SqliteWriter
 from riptide_telemetry import ServicePart
 from tests.app.messages import published
+from tests.app.storage.set_clock import SetClock
 from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+MONTH_NS = 30 * 86_400 * NANOSECONDS
 RETENTION = Retention(100_000, 3600)
 BIG = b'"' + b"x" * 100_000 + b'"'
 
@@ -221,6 +224,94 @@ async def test_only_what_is_too_old_expires_even_when_the_clock_went_back(
     await back.done
     await eventually(lambda: _sequences(file) == [3, 4])
     writer.stop()
+
+
+@contextlib.contextmanager
+def _writing(
+    file: SqliteFile, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SqliteWriter]:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    writer = SqliteWriter(file, retention)
+    writer.start()
+    try:
+        yield writer
+    finally:
+        writer.stop()
+
+
+async def _put(writer: SqliteWriter, accepted_at: int) -> None:
+    append = _append("a", accepted_at=accepted_at)
+    writer.put(append)
+    await append.done
+
+
+async def test_a_message_from_beyond_now_holds_up_no_retention_after_a_restart(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    retention = Retention(1000, 60, clock=clock.expiry)
+    with _writing(file, retention, monkeypatch) as writer:
+        for ahead_ns in (MONTH_NS, MONTH_NS, 0):
+            await _put(writer, clock.wall_ns + ahead_ns)
+    with _writing(file, retention, monkeypatch) as writer:
+        clock.go_on(55)
+        await _put(writer, clock.wall_ns)
+        clock.go_on(6)
+        await eventually(lambda: _sequences(file) == [4])
+        clock.go_on(55)
+        await eventually(lambda: _sequences(file) == [])
+
+
+async def test_messages_of_a_clock_that_is_set_back_hold_up_no_retention(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    with _writing(file, Retention(1000, 60, clock=clock.expiry), monkeypatch) as writer:
+        for _ in range(2):
+            await _put(writer, clock.wall_ns)
+        clock.set_by(-30 * 86_400)
+        await eventually(lambda: clock.expiry.times_set_back)
+        await _put(writer, clock.wall_ns)
+        clock.go_on(59)
+        await _put(writer, clock.wall_ns)
+        assert _sequences(file) == [1, 2, 3, 4]
+        clock.go_on(2)
+        await eventually(lambda: _sequences(file) == [4])
+
+
+async def test_a_clock_that_steps_forward_deletes_nothing_until_it_is_believed(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    with _writing(file, Retention(1000, 60, clock=clock.expiry), monkeypatch) as writer:
+        await _put(writer, clock.wall_ns)
+        clock.go_on(10)
+        await _put(writer, clock.wall_ns)
+        clock.set_by(86_400)
+        await eventually(clock.expiry.doubt)
+        await _put(writer, clock.wall_ns)
+        # Time goes on meanwhile: the first message expires in it, and the others do not.
+        clock.go_on(55)
+        await eventually(lambda: _sequences(file) == [2, 3])
+        clock.go_on(3600)
+        await eventually(lambda: _sequences(file) == [])
+
+
+async def test_a_log_is_not_deleted_by_a_clock_that_is_far_ahead_at_the_start(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    retention = Retention(2, 60, clock=clock.expiry)
+    with _writing(file, retention, monkeypatch) as writer:
+        await _put(writer, clock.wall_ns - MONTH_NS)
+    with _writing(file, retention, monkeypatch) as writer:
+        # What is too many goes on being deleted.
+        for _ in range(3):
+            await _put(writer, clock.wall_ns - MONTH_NS)
+        await eventually(lambda: _sequences(file) == [3, 4])
+        assert clock.expiry.doubt() is not None
+        clock.go_on(3600)
+        await eventually(lambda: _sequences(file) == [])
 
 
 async def test_a_failed_deletion_does_not_end_the_writer(

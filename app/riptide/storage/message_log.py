@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 READ_MESSAGES = 1000
 READ_BYTES = 1024 * 1024
 TOPIC_RETRY_AFTER_S = 60
+RETRY_AFTER_S = 5
+# What publishers are told, with the reason.
+OUTCOME_UNKNOWN = (
+    "the message may have been kept or not ({}): read the topic before you publish it again, and "
+    "tell the operator to look at the service's log records"
+)
 
 
 class Bounds(NamedTuple):
@@ -150,5 +156,14 @@ class MessageLog(Protocol):
     def size_bytes(self) -> int:
         """Return the size of the log in bytes."""
 
+    async def watch(self) -> None:
+        """Find out again and again whether the log can be read, until cancelled."""
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append or other write under way has taken, in seconds.
+
+        0 if there is none. A slow event loop makes no append older.
+        """
+
     def unavailable_reason(self) -> str | None:
-        """Return why the log takes no messages at the moment, or None if it takes them."""
+        """Return why the log cannot be written or read at the moment, or None if it can."""

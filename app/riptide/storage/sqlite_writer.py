@@ -21,7 +21,9 @@ from riptide.storage.expired_messages import (
 )
 from riptide.storage.forgotten_topics import create_topic
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
-from riptide.storage.schema import PAGE_BYTES
+from riptide.storage.log_watch import PROBE_INTERVAL_S, AppendsUnderWay, ThreadWatch
+from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
+from riptide.storage.schema import PAGE_BYTES, touch
 from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
@@ -44,16 +46,10 @@ TRIM_MESSAGES = 2_000
 TRIM_DIVISOR = 10
 # Heads of topics without messages that are kept in memory, where they are found faster.
 HEADS_KEPT = 1_000
-RETRY_AFTER_S = 5
-FAILURE_LASTS_S = 30.0
 # What publishers are told, with the reason.
 NOT_KEPT = (
     "the message could not be kept ({}) and was not published; try again later, and tell the "
     "operator to look at the log's disk"
-)
-OUTCOME_UNKNOWN = (
-    "the message may have been kept or not ({}): read the topic before you publish it again, and "
-    "tell the operator to look at the service's log records"
 )
 
 
@@ -90,8 +86,9 @@ class SqliteWriter:
         self._faults = faults or Faults()
         # Why the thread takes no more appends, once that is so.
         self._ended: str | None = None
-        self._failure: str | None = None
-        self._failed_at = 0.0
+        self._watch = ThreadWatch("a write")
+        self._under_way = AppendsUnderWay()
+        self._next_probe = 0.0
         self._file = file
         self._retention = retention
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
@@ -135,23 +132,30 @@ class SqliteWriter:
             self._thread.join()
 
     def put(self, append: Append) -> None:
-        """Queue an append for the next commit. If the thread has failed, refuse it."""
+        """Queue an append for the next commit.
+
+        If the thread has failed, or another append has waited too long, refuse it.
+        """
+        stalled = self._under_way.reason()
+        if stalled is not None:
+            _refuse([append], NOT_KEPT.format(stalled))
+            return
+        self._under_way.begin()
         self._queue.put(append)
         if self._ended is not None:
             self._refuse_waiting(self._ended)
 
     def failure(self) -> str | None:
-        """Return why the last commit failed, for ``FAILURE_LASTS_S`` after the failure.
+        """Return why the log takes no messages: that the thread failed, hangs, or failed to commit.
 
-        If the thread itself has failed, return that for ever.
-
-        The service is not ready meanwhile. If that lasted until the next commit, no publisher
-        might come and find that the disk has room again.
+        The service is not ready meanwhile. It does not take a publisher to find that the log takes
+        messages again: without appends, the thread commits a probe now and then.
         """
-        if self._ended is not None:
-            return self._ended
-        recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
-        return self._failure if recently else None
+        return self._ended or self._under_way.reason() or self._watch.reason()
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append has waited, or other work of the thread has taken."""
+        return max(self._under_way.age_s(), self._watch.age_s())
 
     def _run(self, connection: sqlite3.Connection) -> None:
         try:
@@ -159,6 +163,7 @@ class SqliteWriter:
         except BaseException as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
             self._ended = f"its writer failed ({type(error).__name__})"
             self._faults.report(ServicePart.LOG_WRITER, error)
+            self._under_way.end(len(self._taken))
             _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
             self._refuse_waiting(self._ended)
         finally:
@@ -166,15 +171,21 @@ class SqliteWriter:
 
     def _work(self, connection: sqlite3.Connection) -> None:
         next_trim = time.monotonic()
+        self._next_probe = next_trim + PROBE_INTERVAL_S
         running = True
         while running:
-            running = self._wait_for_appends(next_trim - time.monotonic())
-            if self._taken:
-                self._commit(connection, self._taken)
-                self._taken = []
-            if time.monotonic() >= next_trim:
-                more = self._trim(connection)
-                next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
+            next_work = min(next_trim, self._next_probe)
+            running = self._wait_for_appends(next_work - time.monotonic())
+            with self._watch.busy():
+                if self._taken:
+                    self._commit(connection, self._taken)
+                    self._under_way.end(len(self._taken))
+                    self._taken = []
+                elif time.monotonic() >= self._next_probe:
+                    self._commit(connection, [])
+                if time.monotonic() >= next_trim:
+                    more = self._trim(connection)
+                    next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
 
     def _wait_for_appends(self, timeout: float) -> bool:
         """Take the appends that come before the timeout (seconds); return whether more may come."""
@@ -199,24 +210,31 @@ class SqliteWriter:
                 append = self._queue.get_nowait()
                 if append is not None:
                     waiting.append(append)
+        self._under_way.end(len(waiting))
         _call_on_loop(waiting, _refuse, NOT_KEPT.format(reason))
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
+        """Commit the appends; without any, a probe, which shows that the disk takes commits."""
         try:
             written = self._write_on_any_disk(connection, appends)
         except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
-            self._failure = str(error)
-            self._failed_at = time.monotonic()
+            if appends:
+                logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
+            elif self._watch.failure is None:
+                logger.error("the message log takes no messages: %s", error)  # noqa: TRY400  # as above
+            self._watch.failure = str(error)
             self._lacks_room = is_full(error)
-            logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
             if not isinstance(error, sqlite3.Error | OSError):
                 self._faults.report(ServicePart.LOG_WRITER, error)
             _call_on_loop(appends, _refuse, NOT_KEPT.format(error))
         else:
-            self._failure = None
+            if self._watch.failure is not None:
+                logger.info("the message log takes messages again")
+            self._watch.failure = None
             self._lacks_room = False
             self._remember(written)
             _call_on_loop(appends, _acknowledge, written.firsts, self._retention)
+        self._next_probe = time.monotonic() + PROBE_INTERVAL_S
 
     def _write_on_any_disk(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
         try:
@@ -238,6 +256,8 @@ class SqliteWriter:
     def _insert_all(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
         if not self._life_is_kept:
             self._keep_life(connection)
+        if not appends:
+            touch(connection)
         written = _Written({}, {}, [])
         heads, begun, firsts = written
         for publication, _done in appends:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ import pytest
 from riptide.errors import LogUnavailableError, TopicLimitError
 from riptide.message import NANOSECONDS
 from riptide.process.faults import Faults
-from riptide.storage import sqlite_writer
+from riptide.storage import log_watch, sqlite_writer
+from riptide.storage.disk_room import DiskFullError
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import Append, SqliteWriter
@@ -181,6 +183,7 @@ async def test_a_trim_with_nothing_due_reads_no_topic_however_many_there_are(
     file: TightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    monkeypatch.setattr(sqlite_writer, "PROBE_INTERVAL_S", 3600)
     trims = 0
     trim = SqliteWriter._trim
 
@@ -302,7 +305,7 @@ async def test_a_log_is_not_deleted_by_a_clock_that_is_far_ahead_at_the_start(
 ) -> None:
     clock = SetClock()
     retention = Retention(2, 60, clock=clock.expiry)
-    with _writing(file, retention, monkeypatch) as writer:
+    with _writing(file, Retention(2, 60 * 86_400, clock=clock.expiry), monkeypatch) as writer:
         await _put(writer, clock.wall_ns - MONTH_NS)
     with _writing(file, retention, monkeypatch) as writer:
         # What is too many goes on being deleted.
@@ -339,20 +342,73 @@ async def test_a_failed_deletion_does_not_end_the_writer(
     writer.stop()
 
 
-async def test_a_failure_is_forgotten_after_a_moment_so_that_publishers_come_back(
+async def test_the_log_finds_by_itself_that_it_takes_messages_again(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(sqlite_writer, "PROBE_INTERVAL_S", 0.01)
+    full = pytest.MonkeyPatch()
+    full.setattr(file.room, "require", _no_room)
+    with _writing(file, RETENTION, monkeypatch) as writer:
+        # Nobody publishes.
+        await eventually(lambda: "the disk is full" in (writer.failure() or ""))
+        full.undo()
+        await eventually(lambda: writer.failure() is None)
+    told = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert told == ["the message log takes no messages", "the message log takes messages again"]
+
+
+def _no_room(*_: object) -> None:
+    raise DiskFullError(0)
+
+
+async def test_a_probe_reaches_the_disk(file: TightFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _writing(file, RETENTION, monkeypatch) as writer:
+        await _put(writer, time.time_ns())
+        before = file.room.wal_bytes()
+        monkeypatch.setattr(sqlite_writer, "PROBE_INTERVAL_S", 0.01)
+        await _put(writer, time.time_ns())
+        kept = _sequences(file)
+        await eventually(lambda: file.room.wal_bytes() > 2 * before)
+        assert _sequences(file) == kept == [1, 2]
+
+
+async def test_an_append_that_waits_too_long_is_told_and_others_are_refused_at_once(
     file: TightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.max_pages = 1
-    writer = SqliteWriter(file, RETENTION)
-    writer.start()
-    append = _append("a", [BIG])
-    writer.put(append)
-    with pytest.raises(LogUnavailableError):
-        await append.done
-    writer.stop()
-    assert "full" in (writer.failure() or "")
-    monkeypatch.setattr(sqlite_writer, "FAILURE_LASTS_S", 0)
-    assert writer.failure() is None
+    monkeypatch.setattr(log_watch, "LIMIT_S", 0.2)
+    with _writing(file, RETENTION, monkeypatch) as writer:
+        await eventually(lambda: (writer.failure(), writer.oldest_append_age_s()) == (None, 0))
+        with _reading(file) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = _append("a")
+            writer.put(waiting)
+            await eventually(lambda: writer.oldest_append_age_s() > 0.2)
+            assert (writer.failure() or "").startswith("an append has waited ")
+            refused = _append("a")
+            writer.put(refused)
+            with pytest.raises(LogUnavailableError, match="was not published"):
+                await refused.done
+            assert not waiting.done.done()
+            other.rollback()
+        assert await in_time(waiting.done) == 1
+        await eventually(lambda: writer.failure() is None)
+        await _put(writer, time.time_ns())
+        await eventually(lambda: writer.oldest_append_age_s() == 0)
+    assert _sequences(file) == [1, 2]
+
+
+async def test_a_disk_that_hangs_is_told_without_any_publisher(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_watch, "LIMIT_S", 0.2)
+    monkeypatch.setattr(sqlite_writer, "PROBE_INTERVAL_S", 0.01)
+    with _reading(file) as other, _writing(file, RETENTION, monkeypatch) as writer:
+        other.execute("BEGIN IMMEDIATE")
+        await eventually(lambda: (writer.failure() or "").startswith("a write has taken "))
+        assert writer.oldest_append_age_s() > 0.2
+        other.rollback()
+        await eventually(lambda: writer.failure() is None)
 
 
 async def test_topics_that_have_messages_still_count_after_a_restart(file: TightFile) -> None:

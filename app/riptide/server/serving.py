@@ -209,6 +209,7 @@ def _background(
                 catalog.CERTIFICATE_REFUSED: lambda: certificate.refused,
             }
         )
+        service.readiness.shown["certificate"] = certificate.describe
         background[ServicePart.CERTIFICATE_RENEWAL] = functools.partial(
             follow_renewals, tls, contexts, certificate
         )

@@ -8,7 +8,7 @@ from riptide.storage.checksum import checksum
 from riptide.storage.forgotten_topics import create_topic
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
 from riptide.storage.places import Place, Places
-from riptide.storage.schema import PAGE_BYTES
+from riptide.storage.schema import PAGE_BYTES, touch
 from riptide.storage.transaction import synced
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class AppendTransaction:
     ) -> list[int | None]:
         """Write all publications; return the sequence number of each one's first message.
 
-        It is None for a publication to a topic too many, of which nothing is written.
+        Without any, the transaction changes nothing, but it is committed and synced all the same.
+
+        The number is None for a publication to a topic too many, of which nothing is written.
 
         Raises:
             OutcomeUnknownError: the messages may have been kept.
@@ -92,6 +94,8 @@ class AppendTransaction:
     ) -> _Written:
         if not self._life_is_kept:
             self._keep_life(connection)
+        if not publications:
+            touch(connection)
         written = _Written({}, {}, [], [])
         heads, begun, firsts, places = written
         position = self._places.next_position

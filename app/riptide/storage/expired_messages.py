@@ -36,6 +36,14 @@ def find_live_topics(connection: sqlite3.Connection, places: Places) -> Iterator
         yield LiveTopic(topic_id, Earliest(oldest.sequence, accepted_at), places.head(topic_id))
 
 
+def find_newest(connection: sqlite3.Connection) -> int | None:
+    """Return when the newest message was accepted, in Unix nanoseconds; None without messages."""
+    row = connection.execute(
+        "SELECT accepted_at FROM messages ORDER BY position DESC LIMIT 1"
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def first_to_keep(
     connection: sqlite3.Connection, topic: LiveTopic, first_by_count: int, oldest: int
 ) -> int:

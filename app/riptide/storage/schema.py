@@ -144,6 +144,11 @@ def migrate(connection: sqlite3.Connection) -> bool:
     return True
 
 
+def touch(connection: sqlite3.Connection) -> None:
+    """Write a page of the file as it is, so that the transaction has something to commit."""
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
 def begin_life(connection: sqlite3.Connection) -> dict[str, int]:
     """Begin a life of the log; return the numbers of all known lives by epoch, the new one last.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
@@ -10,9 +11,16 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 from riptide.errors import LogUnavailableError
 from riptide.message import Acceptance, Message
 from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic
+from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
+from riptide.storage.message_log import (
+    READ_BYTES,
+    READ_MESSAGES,
+    RETRY_AFTER_S,
+    Bounds,
+    ListedTopic,
+)
 from riptide.storage.sqlite_file import SqliteFile
-from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
+from riptide.storage.sqlite_writer import Append, SqliteWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
     from riptide.storage.places import Place
+
+logger = logging.getLogger("riptide.log")
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -39,6 +49,7 @@ class SqliteLog:
         self._file = SqliteFile(directory, retention.topics)
         self._writer = SqliteWriter(self._file, retention, faults)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
+        self._read_watch = ThreadWatch("a read")
         self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
@@ -84,9 +95,28 @@ class SqliteLog:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
 
+    async def watch(self) -> None:
+        """Read a little every few seconds, for nobody may come and find that reads fail."""
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL_S)
+            try:
+                await self._run_on_reader(self._probe)
+            except sqlite3.Error as error:
+                if self._read_watch.failure is None:
+                    logger.error("the message log cannot be read: %s", error)  # noqa: TRY400  # SQLite's text is all there is to know
+                self._read_watch.failure = f"it cannot be read: {error}"
+            else:
+                if self._read_watch.failure is not None:
+                    logger.info("the message log can be read again")
+                self._read_watch.failure = None
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append or other write under way has taken."""
+        return self._writer.oldest_append_age_s()
+
     def unavailable_reason(self) -> str | None:
-        """Return why the last commit failed, if that was a short time ago."""
-        return self._writer.failure()
+        """Return why the log cannot be written or read at the moment."""
+        return self._writer.failure() or self._read_watch.reason()
 
     async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         try:
@@ -100,7 +130,16 @@ class SqliteLog:
     async def _run_on_reader(
         self, function: Callable[[*Arguments], T], *arguments: *Arguments
     ) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, function, *arguments)
+        def watched() -> T:
+            with self._read_watch.busy():
+                return function(*arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, watched)
+
+    def _probe(self) -> None:
+        # The writer's last commit, a probe too, has emptied this connection's cache of pages.
+        for table in ("topics", "messages"):
+            self._execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
 
     def _execute(self, statement: str, *values: str | int) -> sqlite3.Cursor:
         if self._connection is None:
@@ -166,13 +205,12 @@ class SqliteLog:
             return []
         newest = self._writer.places.of(row[0])
         messages, size = [], 0
-        # One offset between the two clocks for all messages, so that they stay in order.
-        epoch_start = Acceptance.at(0)
-        accepted = epoch_start
+        # One difference between the two clocks for all messages, so that they stay in order.
+        now = accepted = Acceptance.now()
         epochs: list[tuple[int, str]] = []
         for sequence, accepted_at, payload, traceparent in self._rows(row[0], after, newest):
             if accepted_at != accepted.unix_ns:
-                accepted = Acceptance(accepted_at, epoch_start.monotonic_ns + accepted_at)
+                accepted = Acceptance.at(accepted_at, now)
             # Read after a message, so that its life is among them.
             epochs = epochs or self._select_epochs(topic, after)
             while len(epochs) > 1 and epochs[-2][0] <= sequence:

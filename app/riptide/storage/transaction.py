@@ -7,7 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from riptide.storage.disk_room import primary_code
-from riptide.storage.schema import SCHEMA_VERSION
+from riptide.storage.schema import touch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,22 +58,6 @@ def unsynced(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("PRAGMA synchronous = FULL")
 
 
-def touch(connection: sqlite3.Connection) -> None:
-    """Commit a transaction that changes nothing, and wait until it is on the disk.
-
-    Raises:
-        sqlite3.Error: the commit has failed.
-
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        _roll_back(connection)
-        raise
-
-
 def _commit(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("COMMIT")
@@ -96,8 +80,11 @@ def _undo_for_good(connection: sqlite3.Connection, failure: sqlite3.Error) -> No
 
     """
     try:
+        connection.execute("BEGIN IMMEDIATE")
         touch(connection)
+        connection.execute("COMMIT")
     except sqlite3.Error:
+        _roll_back(connection)
         raise OutcomeUnknownError(str(failure)) from failure
 
 

@@ -129,7 +129,7 @@ class Trim:
     def _delete_from(
         self, connection: sqlite3.Connection, topic: LiveTopic, oldest: int
     ) -> Earliest | None:
-        first_kept = self._retention.first_kept(topic.head)
+        first_kept = self._live.first_kept(topic)
         keep_from = first_to_keep(connection, topic, first_kept, oldest)
         step_end = topic.earliest.sequence + self._messages
         return delete_before(connection, topic.topic_id, min(keep_from, step_end))

@@ -73,7 +73,6 @@ def test_once_the_fault_is_over_the_service_publishes_by_itself_and_keeps_its_wo
     record.check(read(service))
 
 
-@pytest.mark.xfail(strict=True, reason="a publish that hangs is to be answered within seconds")
 def test_while_a_sync_hangs_publishes_are_answered_within_seconds_and_nothing_is_acknowledged(
     service: ServiceOnFaultyDisk,
 ) -> None:

@@ -15,10 +15,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from tests.faulty_disk import ServiceOnFaultyDisk
 
-PROBED = pytest.mark.xfail(strict=True, reason="readiness is to find out by itself")
 
-
-@PROBED
 @pytest.mark.parametrize(
     ("pattern", "call", "fault"),
     [

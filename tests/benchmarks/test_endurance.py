@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from benchmarks.figures import Result
     from riptide.encoding.formats import Encoding
 
-# In so short a warm-up the heap becomes steady only if the machine has the time to fill it.
-PLAN = churn.Plan(clients=30, seconds=6, warm_up_s=4, warm_up_messages=4_000, rest_s=0)
+# In so short a warm-up the heap becomes steady only if the machine has the time to fill it, also
+# with the index of the newest messages.
+PLAN = churn.Plan(clients=30, seconds=6, warm_up_s=4, warm_up_messages=6_000, rest_s=0)
 EPOCH = "0" * 8
 
 

@@ -148,11 +148,12 @@ class Hub:
         """
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
-            # By the log's own clock: if only the event loop was slow, the answers are on their way.
-            if self._log.oldest_append_age_s() > APPEND_TIMEOUT_S:
-                self._refuse_overdue(time.monotonic_ns())
+            self._refuse_overdue(time.monotonic_ns())
 
     def _refuse_overdue(self, now_ns: int) -> None:
+        # By the log's own clock: if only the event loop was slow, the answers are on their way.
+        if self._log.oldest_append_age_s() <= APPEND_TIMEOUT_S:
+            return
         overdue = []
         for receipt, publication in self._receipts.items():
             if now_ns - publication.accepted.monotonic_ns < APPEND_TIMEOUT_S * NANOSECONDS:

@@ -75,17 +75,16 @@ def test_a_second_service_cannot_use_the_log_though_the_lock_file_is_deleted(
 ) -> None:
     assert Record().publish(service)
     (service.data / "riptide.lock").unlink()
-    second = subprocess.Popen(
+    with subprocess.Popen(
         [RIPTIDE, "serve"],
         env={"RIPTIDE_DATA_DIR": str(service.data), "RIPTIDE_PORT": "0"},
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        _, said = second.communicate(timeout=SOON_S)
-    finally:
-        second.kill()
-        second.wait()
+    ) as second:
+        try:
+            _, said = second.communicate(timeout=SOON_S)
+        finally:
+            second.kill()
     assert second.returncode != 0
     assert "in use" in said
 

@@ -13,8 +13,7 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
-from riptide.storage.disk_room import is_full, is_in_use
-from riptide.storage.transaction import unsynced
+from riptide.storage.transaction import may_be_of_one_topic, unsynced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -113,7 +112,7 @@ class Places:
         try:
             self._write_together(connection, step)
         except sqlite3.DatabaseError as error:
-            if is_full(error) or is_in_use(error):
+            if not may_be_of_one_topic(error):
                 raise
             # Nothing was written. One topic at a time shows whose part it is.
             self._write_apart(connection)
@@ -161,7 +160,7 @@ class Places:
                 with unsynced(connection):
                     self.write_topic(connection, topic_id)
             except sqlite3.DatabaseError as error:
-                if is_full(error) or is_in_use(error):
+                if not may_be_of_one_topic(error):
                     raise
                 logger.error(  # noqa: TRY400  # SQLite's text is all there is to know
                     "the index of one topic, number %d in the log, is damaged: %s", topic_id, error

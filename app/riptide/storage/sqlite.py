@@ -184,18 +184,17 @@ class SqliteLog:
             return None
         return self._select_bounds(topic).head if end is None else int(end)
 
-    def _select_epochs(self, topic: str, after: int) -> list[tuple[int, str]]:
+    def _select_epochs(self, topic_id: int, after: int) -> list[tuple[int, str]]:
         """Return the first sequence number and the epoch of each life in the topic, newest first.
 
         The last of them is the life of the message that follows ``after``.
         """
         return self._execute(
             "SELECT first, epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = (SELECT id FROM topics WHERE name = ?1) AND first >= coalesce("
-            "(SELECT max(first) FROM beginnings WHERE first <= ?2 "
-            "AND topic_id = (SELECT id FROM topics WHERE name = ?1)), 0) "
+            "WHERE topic_id = ?1 AND first >= coalesce("
+            "(SELECT max(first) FROM beginnings WHERE first <= ?2 AND topic_id = ?1), 0) "
             "ORDER BY first DESC",
-            topic,
+            topic_id,
             after + 1,
         ).fetchall()
 
@@ -203,16 +202,17 @@ class SqliteLog:
         row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
         if row is None:
             return []
-        newest = self._writer.places.of(row[0])
+        (topic_id,) = row
+        newest = self._writer.places.of(topic_id)
         messages, size = [], 0
         # One difference between the two clocks for all messages, so that they stay in order.
         now = accepted = Acceptance.now()
         epochs: list[tuple[int, str]] = []
-        for sequence, accepted_at, payload, traceparent in self._rows(row[0], after, newest):
+        for sequence, accepted_at, payload, traceparent in self._rows(topic_id, after, newest):
             if accepted_at != accepted.unix_ns:
                 accepted = Acceptance.at(accepted_at, now)
             # Read after a message, so that its life is among them.
-            epochs = epochs or self._select_epochs(topic, after)
+            epochs = epochs or self._select_epochs(topic_id, after)
             while len(epochs) > 1 and epochs[-2][0] <= sequence:
                 epochs.pop()
             epoch = epochs[-1][1]

@@ -62,7 +62,7 @@ class SqliteFile:
         """
         self._directory.take()
         with self.explained():
-            self._directory.create_database()
+            self._directory.create(self.path)
             self._directory.close_to_others()
             self.lives = self._check_on_any_disk()
         return list(self.lives)[-1]

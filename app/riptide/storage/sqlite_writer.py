@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
 from riptide.storage.append_transaction import AppendTransaction
-from riptide.storage.disk_room import is_full, is_in_use, primary_code
+from riptide.storage.disk_room import is_full, primary_code
 from riptide.storage.expired_messages import find_live_topics, find_newest
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.log_watch import PROBE_INTERVAL_S, AppendsUnderWay, ThreadWatch
 from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
 from riptide.storage.places import Places
 from riptide.storage.step import Step
-from riptide.storage.transaction import OutcomeUnknownError
+from riptide.storage.transaction import OutcomeUnknownError, may_be_of_one_topic
 from riptide.storage.trim import Trim
 from riptide_telemetry import ServicePart
 
@@ -203,7 +203,7 @@ class SqliteWriter:
             firsts = self._write_on_any_disk(connection, [append.publication for append in appends])
         except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
             topics = {append.publication.topic for append in appends}
-            if len(topics) > 1 and _may_be_of_one_topic(error):
+            if len(topics) > 1 and may_be_of_one_topic(error):
                 for topic in topics:
                     self._commit(connection, [a for a in appends if a.publication.topic == topic])
             else:
@@ -253,11 +253,6 @@ class SqliteWriter:
         if not more:
             self._transaction.forget_heads()
         return more
-
-
-def _may_be_of_one_topic(error: Exception) -> bool:
-    """Return whether appends to other topics may succeed after an append has failed so."""
-    return isinstance(error, sqlite3.DatabaseError) and not is_full(error) and not is_in_use(error)
 
 
 def _is_damage(error: Exception) -> bool:

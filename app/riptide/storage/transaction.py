@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from riptide.storage.disk_room import primary_code
+from riptide.storage.disk_room import is_full, is_in_use, primary_code
 from riptide.storage.schema import touch
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ _NOTHING_COMMITTED = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite
 
 class OutcomeUnknownError(Exception):
     """A commit has failed, and after a crash its messages may be there or not."""
+
+
+def may_be_of_one_topic(error: Exception) -> bool:
+    """Return whether work on other topics may succeed though that on some has failed so."""
+    return isinstance(error, sqlite3.DatabaseError) and not is_full(error) and not is_in_use(error)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,10 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
-from riptide.storage.disk_room import is_full, is_in_use
+from riptide.storage.disk_room import is_full
 from riptide.storage.expired_messages import delete_before, first_to_keep
 from riptide.storage.step import Step
-from riptide.storage.transaction import unsynced
+from riptide.storage.transaction import may_be_of_one_topic, unsynced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,7 +90,7 @@ class Trim:
         try:
             self._delete_together(connection, step, due)
         except sqlite3.DatabaseError as error:
-            if len(due) == 1 or is_full(error) or is_in_use(error):
+            if len(due) == 1 or not may_be_of_one_topic(error):
                 raise
             # Nothing was deleted. One topic at a time shows which of them it was.
             self._delete_apart(connection, step, due)
@@ -120,7 +120,7 @@ class Trim:
             try:
                 self._delete_together(connection, step, [topic])
             except sqlite3.DatabaseError as error:
-                if is_full(error) or is_in_use(error):
+                if not may_be_of_one_topic(error):
                     raise
                 self._pass_over(topic, error)
             if step.is_over():

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from riptide.errors import DataDirectoryError
 from riptide.storage.checksum import checksum
-from riptide.storage.data_directory import FILE_MODE, adopt
+from riptide.storage.data_directory import sync
 from riptide.storage.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, create_tables
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ def upgrade(directory: DataDirectory) -> None:
     old_path, new_path = directory.database, _copy_of(directory)
     _require_room(directory)
     logger.info("the log is being brought to schema version %d; this takes a while", SCHEMA_VERSION)
-    os.close(os.open(new_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
-    adopt(new_path)
+    directory.create(new_path)
     with (
         contextlib.closing(sqlite3.connect(old_path, isolation_level=None)) as old,
         contextlib.closing(sqlite3.connect(new_path, isolation_level=None)) as new,
@@ -62,11 +60,8 @@ def upgrade(directory: DataDirectory) -> None:
         # Nothing of either may be left beside it: SQLite would take the one for that of the other.
         for connection in (new, old):
             _empty_wal(connection)
-    for leftover in directory.beside_database():
-        leftover.unlink(missing_ok=True)
-    _sync(new_path)
-    new_path.replace(old_path)
-    _sync(directory.path)
+    sync(new_path)
+    directory.replace_database(new_path)
     logger.info("the log was brought to schema version %d: %d messages", SCHEMA_VERSION, count)
 
 
@@ -167,11 +162,3 @@ def _insert(
             ),
         )
         new.execute("UPDATE progress SET indexed = ?", (position + len(chunk),))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -100,7 +100,7 @@ async def test_a_copy_of_a_log_that_was_used_since_is_begun_anew(
         raise KilledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(upgrade, "_sync", killed)
+        patched.setattr(upgrade, "sync", killed)
         log = SqliteLog(tmp_path, Retention(1000, 3600))
         with pytest.raises(KilledError):
             await log.open()

@@ -1,36 +1,18 @@
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
-
-import pytest
 
 from riptide.storage.append_transaction import AppendTransaction
 from riptide.storage.checksum import checksum
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.message_log import Retention
 from riptide.storage.places import Place, Places
-from riptide.storage.sqlite_file import SqliteFile
 from tests.app.messages import published
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
-    from pathlib import Path
 
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[SqliteFile]:
-    file = SqliteFile(tmp_path)
-    file.open()
-    yield file
-    file.close()
-
-
-@pytest.fixture
-def connection(file: SqliteFile) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(file.connect()) as connection:
-        yield connection
+    from riptide.storage.sqlite_file import SqliteFile
 
 
 def _transaction(file: SqliteFile, places: Places, topics: int = 10) -> AppendTransaction:

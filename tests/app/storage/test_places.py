@@ -14,33 +14,27 @@ from riptide.storage import step
 from riptide.storage.message_log import Retention
 from riptide.storage.places import Place, Places
 from riptide.storage.sqlite import SqliteLog
-from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.step import Step
 from tests.app.storage.appending import append
 from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 RETENTION = Retention(100_000, 3600)
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+def connection(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Connect to a log of three topics with three messages each, of which none is indexed."""
-    file = SqliteFile(tmp_path)
-    file.open()
-    with contextlib.closing(file.connect()) as connection:
+    for topic_id in (1, 2, 3):
+        connection.execute("INSERT INTO topics VALUES (?, ?, 0)", (topic_id, f"t{topic_id}"))
+    for sequence in (1, 2, 3):
         for topic_id in (1, 2, 3):
-            connection.execute("INSERT INTO topics VALUES (?, ?, 0)", (topic_id, f"t{topic_id}"))
-        for sequence in (1, 2, 3):
-            for topic_id in (1, 2, 3):
-                store(connection, topic_id, sequence)
-        connection.execute("DELETE FROM places")
-        connection.execute("UPDATE progress SET indexed = 0")
-        yield connection
-    file.close()
+            store(connection, topic_id, sequence)
+    connection.execute("DELETE FROM places")
+    connection.execute("UPDATE progress SET indexed = 0")
+    return connection
 
 
 def _indexed(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:

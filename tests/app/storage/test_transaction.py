@@ -7,23 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.transaction import synced, unsynced
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from pathlib import Path
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    file = SqliteFile(tmp_path)
-    file.open()
-    with contextlib.closing(file.connect()) as connection:
-        yield connection
-    file.close()
 
 
 def _topics(connection: sqlite3.Connection) -> list[tuple[str]]:

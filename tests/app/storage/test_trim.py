@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,37 +11,27 @@ from riptide.storage.expired_messages import find_live_topics
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.message_log import Retention
 from riptide.storage.places import Places
-from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.trim import Trim
 from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
-    from pathlib import Path
+
+    from riptide.storage.sqlite_file import SqliteFile
 
 TOPICS, EACH = 200, 5
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[SqliteFile]:
-    file = SqliteFile(tmp_path)
-    file.open()
-    yield file
-    file.close()
-
-
-@pytest.fixture
-def connection(file: SqliteFile) -> Iterator[sqlite3.Connection]:
+def connection(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Connect to a log of topics all of whose messages have expired."""
-    with contextlib.closing(file.connect()) as connection:
-        connection.execute("BEGIN")
-        for number in range(1, TOPICS + 1):
-            connection.execute("INSERT INTO topics VALUES (?, ?, ?)", (number, f"t{number}", EACH))
-            for sequence in range(1, EACH + 1):
-                store(connection, number, sequence)
-        connection.execute("COMMIT")
-        yield connection
+    connection.execute("BEGIN")
+    for number in range(1, TOPICS + 1):
+        connection.execute("INSERT INTO topics VALUES (?, ?, ?)", (number, f"t{number}", EACH))
+        for sequence in range(1, EACH + 1):
+            store(connection, number, sequence)
+    connection.execute("COMMIT")
+    return connection
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ import httpx2
 import orjson
 
 from tests import plain
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.faulty_disk import ServiceOnFaultyDisk
     from tests.service import Service
 
 # What a rule means by "within seconds", on a machine that is loaded.
@@ -69,6 +71,16 @@ class Record:
         assert len(delivered) == len(set(delivered)), "delivered twice"
         in_order = [number for number in delivered if number in set(self.acknowledged)]
         assert in_order == sorted(in_order), "delivered in another order"
+
+
+def publish_again(record: Record, service: ServiceOnFaultyDisk) -> None:
+    """Publish until a message is acknowledged, and start the service anew if it has ended."""
+
+    def publishes() -> bool:
+        service.revive()
+        return record.publish(service)
+
+    wait_until(publishes, lambda: service.log)
 
 
 def read(service: Service, topic: str = "a") -> list[int]:

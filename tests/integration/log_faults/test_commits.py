@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from operations.faulty_disk.disk import HANG, WAL, Call, Fault
-from tests.integration.log_faults.publishing import MAYBE, SOON_S, Record, read, readiness
+from tests.integration.log_faults.publishing import (
+    MAYBE,
+    SOON_S,
+    Record,
+    publish_again,
+    read,
+    readiness,
+)
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -60,12 +67,7 @@ def test_once_the_fault_is_over_the_service_publishes_by_itself_and_keeps_its_wo
     service.disk.disturb(WAL, call, fault=fault)
     record.publish(service)
     service.disk.heal()
-
-    def publishes() -> bool:
-        service.revive()
-        return record.publish(service)
-
-    wait_until(publishes, lambda: service.log)
+    publish_again(record, service)
     assert all(record.publish(service) for _ in range(3))
     record.check(read(service))
     assert readiness(service)[0] == 200
@@ -90,12 +92,7 @@ def test_while_a_sync_hangs_publishes_are_answered_within_seconds_and_nothing_is
             assert readiness(service)[0] == 503
         finally:
             service.disk.heal()
-
-    def publishes() -> bool:
-        service.revive()
-        return record.publish(service)
-
-    wait_until(publishes, lambda: service.log)
+    publish_again(record, service)
     wait_until(lambda: readiness(service)[0] == 200, "the service is ready")
     record.check(read(service))
     service.restart_on_a_sound_disk()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
-from riptide.storage.disk_room import primary_code
+from riptide.storage.checksum import checksum
 from riptide.storage.forgotten_topics import create_topic
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
-from riptide.storage.schema import PAGE_BYTES, SCHEMA_VERSION
+from riptide.storage.places import Place, Places
+from riptide.storage.schema import PAGE_BYTES, touch
+from riptide.storage.transaction import synced
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
 
     from riptide.publication import Publication
@@ -19,17 +21,6 @@ if TYPE_CHECKING:
 
 # Heads of topics without messages that are kept in memory, where they are found faster.
 HEADS_KEPT = 1_000
-
-# Commits that failed in these ways have surely left nothing behind: what ends a transaction is the
-# last that is written, so a failed write means that it was not, and a lock that nothing was.
-_NOTHING_WRITTEN = frozenset(
-    {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP}
-)
-_NOTHING_COMMITTED = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-
-
-class OutcomeUnknownError(Exception):
-    """A commit has failed, and after a crash its messages may be there or not."""
 
 
 class _Head(NamedTuple):
@@ -41,21 +32,26 @@ class _Written(NamedTuple):
     """What a transaction writes.
 
     These are the new heads of topics by name, the oldest messages of topics that had none by id,
-    and the first sequence number of each publication; None for one to a topic too many.
+    the first sequence number of each publication (None for one to a topic too many), and the places
+    of messages by the id of their topic.
     """
 
     heads: dict[str, _Head]
     begun: dict[int, Earliest]
     firsts: list[int | None]
+    places: list[tuple[int, list[Place]]]
 
 
 class AppendTransaction:
     """Writes publications on one connection, and knows the heads of the topics they are for."""
 
-    def __init__(self, file: SqliteFile, retention: Retention, live: LiveTopics) -> None:
+    def __init__(
+        self, file: SqliteFile, retention: Retention, live: LiveTopics, places: Places
+    ) -> None:
         self._file = file
         self._retention = retention
         self._live = live
+        self._places = places
         # Only topics that were published to in this life of the log, and some that have no messages
         # any more.
         self._heads: dict[str, _Head] = {}
@@ -67,7 +63,9 @@ class AppendTransaction:
     ) -> list[int | None]:
         """Write all publications; return the sequence number of each one's first message.
 
-        It is None for a publication to a topic too many, of which nothing is written.
+        Without any, the transaction changes nothing, but it is committed and synced all the same.
+
+        The number is None for a publication to a topic too many, of which nothing is written.
 
         Raises:
             OutcomeUnknownError: the messages may have been kept.
@@ -79,13 +77,8 @@ class AppendTransaction:
             return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
 
         self._file.room.require(publications, reusable_bytes)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with synced(connection):
             written = self._insert_all(connection, publications)
-        except BaseException:
-            roll_back(connection)
-            raise
-        _commit(connection)
         self._remember(written)
         return written.firsts
 
@@ -101,12 +94,15 @@ class AppendTransaction:
     ) -> _Written:
         if not self._life_is_kept:
             self._keep_life(connection)
-        written = _Written({}, {}, [])
-        heads, begun, firsts = written
+        if not publications:
+            touch(connection)
+        written = _Written({}, {}, [], [])
+        heads, begun, firsts, places = written
+        position = self._places.next_position
         for publication in publications:
             topic = publication.topic
             known = heads.get(topic) or self._heads.get(topic)
-            head = known or _find_head(connection, topic)
+            head = known or _find_head(connection, self._places, topic)
             is_live = head is not None and (head.topic_id in self._live or head.topic_id in begun)
             if not is_live and len(self._live) + len(begun) >= self._retention.topics:
                 firsts.append(None)
@@ -117,16 +113,17 @@ class AppendTransaction:
             if not is_live:
                 begun[head.topic_id] = Earliest(head.sequence + 1, publication.accepted.unix_ns)
             firsts.append(head.sequence + 1)
-            heads[topic] = _insert(connection, publication, head)
-        connection.executemany(
-            "UPDATE topics SET head = ? WHERE id = ?",
-            [(head.sequence, head.topic_id) for head in heads.values()],
-        )
+            new = _insert(connection, publication, head, position)
+            position += len(new)
+            places.append((head.topic_id, new))
+            heads[topic] = _Head(head.topic_id, new[-1].sequence)
         return written
 
     def _remember(self, written: _Written) -> None:
         """Take over what a transaction has written, once it is committed."""
         self._life_is_kept = True
+        for topic_id, places in written.places:
+            self._places.add(topic_id, places)
         self._heads |= written.heads
         for topic_id, sequence in written.heads.values():
             if topic_id in written.begun:
@@ -140,65 +137,15 @@ class AppendTransaction:
         connection.execute("INSERT INTO lives VALUES (?, ?)", (self._life, epoch))
 
 
-def roll_back(connection: sqlite3.Connection) -> None:
-    """Undo the transaction, unless SQLite has done so because of the error."""
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def touch(connection: sqlite3.Connection) -> None:
-    """Commit a transaction that changes nothing, and wait until it is on the disk.
-
-    It takes the place in the write-ahead log of a commit that has failed. SQLite checks the frames
-    there as a chain (SQLite file format, 4.2), so nothing of the failed commit comes back after a
-    crash.
-
-    Raises:
-        sqlite3.Error: the commit has failed.
-
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        roll_back(connection)
-        raise
-
-
-def _commit(connection: sqlite3.Connection) -> None:
-    try:
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        roll_back(connection)
-        if primary_code(error) in _NOTHING_COMMITTED or error.sqlite_errorcode in _NOTHING_WRITTEN:
-            raise
-        _undo_for_good(connection, error)
-        raise
-
-
-def _undo_for_good(connection: sqlite3.Connection, failure: sqlite3.Error) -> None:
-    """See that nothing of a commit of unknown outcome comes back after a crash.
-
-    Raises:
-        OutcomeUnknownError: that failed too.
-
-    """
-    try:
-        touch(connection)
-    except sqlite3.Error:
-        raise OutcomeUnknownError(str(failure)) from failure
-
-
-def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
+def _find_head(connection: sqlite3.Connection, places: Places, topic: str) -> _Head | None:
     # The messages know better where they end, should the topic's own row be damaged.
     row = connection.execute(
         "SELECT id, max(head, coalesce("
-        "(SELECT max(sequence) FROM messages WHERE topic_id = topics.id), 0)) "
+        "(SELECT max(sequence) FROM places WHERE topic_id = topics.id), 0)) "
         "FROM topics WHERE name = ?",
         (topic,),
     ).fetchone()
-    return row and _Head(*row)
+    return row and _Head(row[0], max(row[1], places.head(row[0])))
 
 
 def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
@@ -210,13 +157,29 @@ def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
     )
 
 
-def _insert(connection: sqlite3.Connection, publication: Publication, head: _Head) -> _Head:
-    accepted_at, traceparent = publication.accepted.unix_ns, publication.traceparent or None
+def _insert(
+    connection: sqlite3.Connection, publication: Publication, head: _Head, position: int
+) -> list[Place]:
+    """Insert the messages behind a head, from a position on; return their places."""
+    topic_id, accepted_at = head.topic_id, publication.accepted.unix_ns
+    traceparent = publication.traceparent or None
+    numbered = list(enumerate(publication.payloads, 1))
     connection.executemany(
-        "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (head.topic_id, sequence, accepted_at, payload, traceparent)
-            for sequence, payload in enumerate(publication.payloads, head.sequence + 1)
+            (
+                position + number - 1,
+                topic_id,
+                head.sequence + number,
+                accepted_at,
+                checksum(topic_id, head.sequence + number, accepted_at, payload, traceparent),
+                payload,
+                traceparent,
+            )
+            for number, payload in numbered
         ],
     )
-    return _Head(head.topic_id, head.sequence + len(publication.payloads))
+    return [
+        Place(head.sequence + number, position + number - 1, len(payload))
+        for number, payload in numbered
+    ]

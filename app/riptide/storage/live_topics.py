@@ -6,6 +6,8 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
+from riptide.storage.future_messages import FutureMessages
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -40,6 +42,8 @@ class LiveTopics:
         self._by_age: list[tuple[int, int]] = []
         self._due: set[int] = set()
         self._aside: set[int] = set()
+        self._future = FutureMessages(retention.clock, retention.seconds)
+        self._times_set_back = retention.clock.times_set_back
         for topic in topics:
             self.update(topic)
 
@@ -57,13 +61,19 @@ class LiveTopics:
         self._topics[topic.topic_id] = topic
         if known is None or known.earliest != topic.earliest:
             heapq.heappush(self._by_age, (topic.earliest.accepted_at, topic.topic_id))
-        too_many = topic.earliest.sequence < self._retention.first_kept(topic.head)
+            self._look_at(topic)
+        too_many = topic.earliest.sequence < self.first_kept(topic)
         if too_many and topic.topic_id not in self._aside:
             self._due.add(topic.topic_id)
 
     def grow(self, topic_id: int, head: int) -> None:
         """Note the newest message of a topic that has messages."""
         self.update(self._topics[topic_id]._replace(head=head))
+
+    def first_kept(self, topic: LiveTopic) -> int:
+        """Return the lowest sequence number that may stay, as far as the clock has no say in it."""
+        by_count = self._retention.first_kept(topic.head)
+        return max(by_count, self._future.first_kept(topic.topic_id))
 
     def due(self, oldest_kept: int, at_most: int) -> list[LiveTopic]:
         """Return topics with messages to delete. They stay due until they are settled."""
@@ -72,6 +82,11 @@ class LiveTopics:
             topic = self._topics.get(topic_id)
             if topic is not None and topic.earliest.accepted_at == accepted_at:
                 self._due.add(topic_id)
+        if self._times_set_back != self._retention.clock.times_set_back:
+            self._times_set_back = self._retention.clock.times_set_back
+            for topic in self._topics.values():
+                self._look_at(topic)
+        self._due.update(self._future.due())
         return [self._topics[topic_id] for topic_id in itertools.islice(self._due, at_most)]
 
     def settle(self, topic: LiveTopic, earliest: Earliest | None) -> None:
@@ -79,6 +94,7 @@ class LiveTopics:
         self._due.discard(topic.topic_id)
         if earliest is None:
             del self._topics[topic.topic_id]
+            self._future.forget(topic.topic_id)
         else:
             self.update(topic._replace(earliest=earliest))
 
@@ -91,3 +107,9 @@ class LiveTopics:
         """Let the topics that were put aside be due again."""
         self._due |= self._aside & self._topics.keys()
         self._aside.clear()
+
+    def _look_at(self, topic: LiveTopic) -> None:
+        """See whether the topic's oldest message is from beyond now."""
+        sequence, accepted_at = topic.earliest
+        if not self._future.knows(topic.topic_id, sequence):
+            self._future.look(topic.topic_id, accepted_at, topic.head)

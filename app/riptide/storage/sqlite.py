@@ -30,7 +30,7 @@ class SqliteLog:
         self.epoch = ""
         self._file = SqliteFile(directory, retention.topics)
         self._writer = SqliteWriter(self._file, retention, faults)
-        self._reader = SqliteReader(self._file)
+        self._reader = SqliteReader(self._file, self._writer.places)
 
     async def open(self) -> None:
         """Open or create the file, and start the writer."""
@@ -74,6 +74,14 @@ class SqliteLog:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
 
+    async def watch(self) -> None:
+        """Read a little every few seconds, for nobody may come and find that reads fail."""
+        await self._reader.watch()
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append or other write under way has taken."""
+        return self._writer.oldest_append_age_s()
+
     def unavailable_reason(self) -> str | None:
-        """Return why the last commit failed, if that was a short time ago."""
-        return self._writer.failure()
+        """Return why the log cannot be written or read at the moment."""
+        return self._writer.failure() or self._reader.failure()

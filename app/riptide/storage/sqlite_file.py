@@ -12,6 +12,7 @@ from riptide.errors import DataDirectoryError, LogCorruptError
 from riptide.storage.data_directory import DataDirectory
 from riptide.storage.disk_room import DiskRoom, is_full, is_in_use, primary_code
 from riptide.storage.forgotten_topics import forget_topics
+from riptide.storage.places import Places
 from riptide.storage.schema import (
     AUTOCHECKPOINT_PAGES,
     PAGE_BYTES,
@@ -21,6 +22,7 @@ from riptide.storage.schema import (
     migrate,
     next_life,
 )
+from riptide.storage.upgrade import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +62,7 @@ class SqliteFile:
         """
         self._directory.take()
         with self.explained():
-            self._directory.create_database()
+            self._directory.create(self.path)
             self._directory.close_to_others()
             self.lives = self._check_on_any_disk()
         return list(self.lives)[-1]
@@ -88,7 +90,7 @@ class SqliteFile:
             # SQLite's message about a damaged schema repeats the bytes that it found there.
             self.close()
             raise self._corrupt("its schema is not UTF-8") from None
-        except LogCorruptError:
+        except (LogCorruptError, DataDirectoryError):
             self.close()
             raise
 
@@ -158,21 +160,31 @@ class SqliteFile:
 
     def _check(self) -> dict[str, int]:
         with contextlib.closing(self.connect()) as connection:
-            if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
-                create(connection)
-            else:
-                fault = find_fault(connection)
-                if fault is not None:
-                    raise self._corrupt(fault)
-                # A backup that was copied here by hand is in another mode.
-                connection.execute("PRAGMA journal_mode = WAL")
-                migrate(connection)
+            is_older = self._check_or_create(connection)
+        if is_older:
+            upgrade(self._directory)
+        with contextlib.closing(self.connect()) as connection:
             lives = self._begin_life(connection)
             if self.life_is_kept:
                 # A full disk may have no room for that, and the next life does it.
                 with contextlib.suppress(sqlite3.OperationalError):
+                    places = Places()
+                    places.load(connection)
+                    places.write_some(connection)
                     forget_topics(connection, max(lives.values()), self._topics_kept)
             return lives
+
+    def _check_or_create(self, connection: sqlite3.Connection) -> bool:
+        """Check the file, or create its tables; return whether it is of an older version."""
+        if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
+            create(connection)
+            return False
+        fault = find_fault(connection)
+        if fault is not None:
+            raise self._corrupt(fault)
+        # A backup that was copied here by hand is in another mode.
+        connection.execute("PRAGMA journal_mode = WAL")
+        return migrate(connection)
 
     def _begin_life(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Begin a life, in the room of the reserve if there is no other, or without writing it."""

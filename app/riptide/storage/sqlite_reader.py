@@ -3,42 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
-from riptide.message import Acceptance, Message
-from riptide.storage import message_log
-from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.message_log import Bounds, ListedTopic, read_ends
+from riptide.storage import selects
+from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
+from riptide.storage.message_log import RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from riptide.message import Message
+    from riptide.storage.message_log import Bounds, ListedTopic
+    from riptide.storage.places import Places
     from riptide.storage.sqlite_file import SqliteFile
+
+logger = logging.getLogger("riptide.log")
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
-
-RETRY_AFTER_S = 5
 
 
 class SqliteReader:
     """Reads places and names on one thread, and messages on another.
 
     Where a topic begins and ends, and which topics there are, is known in microseconds, while
-    messages are read for milliseconds. Both threads read all rows of a statement at once: a
-    statement that is left open would keep the write-ahead log from being reused.
+    messages are read for milliseconds.
     """
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: SqliteFile, places: Places) -> None:
+        """``places``: those that the file does not have yet."""
         self._file = file
+        self._places = places
         self._lookups = _Connection("riptide-log-lookups")
         self._messages = _Connection("riptide-log-reader")
+        # Why the last probe failed, None if it did not.
+        self._failure: str | None = None
 
     async def open(self) -> None:
-        """Connect to the file.
+        """Connect to the file, and so start the threads.
 
         Raises:
             sqlite3.Error: the file cannot be opened.
@@ -54,25 +60,43 @@ class SqliteReader:
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic there are."""
-        return await self._lookups.run(_select_bounds, topic)
+        return await self._lookups.run(selects.select_bounds, self._places, topic)
 
     async def end_of(self, life: int, topic: str) -> int | None:
         """Return where the topic ended in a life of the log, given by its number."""
-        return await self._lookups.run(_select_end, life, topic)
+        return await self._lookups.run(selects.select_end, self._places, life, topic)
 
     async def topics(self, after: str, limit: int) -> list[ListedTopic]:
         """Return the topics whose names come after ``after``."""
-        return await self._lookups.run(_select_topics, after, limit)
+        return await self._lookups.run(selects.select_topics, self._places, after, limit)
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
-        return await self._messages.run(_select_messages, topic, after)
+        return await self._messages.run(selects.select_messages, self._places, topic, after)
+
+    async def watch(self) -> None:
+        """Let each thread read a little every few seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL_S)
+            probes = (self._lookups.probe(), self._messages.probe())
+            failure = next(filter(None, await asyncio.gather(*probes)), None)
+            if failure is not None and self._failure is None:
+                logger.error("the message log cannot be read: %s", failure)
+            elif failure is None and self._failure is not None:
+                logger.info("the message log can be read again")
+            self._failure = failure
+
+    def failure(self) -> str | None:
+        """Return why the log cannot be read at the moment; None if it can."""
+        too_long = self._lookups.watch.reason() or self._messages.watch.reason()
+        return too_long or (self._failure and f"it cannot be read: {self._failure}")
 
 
 class _Connection:
     """A connection to the file, and the thread that alone uses it."""
 
     def __init__(self, thread_name: str) -> None:
+        self.watch = ThreadWatch("a read")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=thread_name)
         self._connection: sqlite3.Connection | None = None
 
@@ -104,81 +128,18 @@ class _Connection:
                 retry_after=RETRY_AFTER_S,
             ) from error
 
+    async def probe(self) -> str | None:
+        """Return why nothing can be read; None if something can."""
+        try:
+            if self._connection is not None:
+                await self._on_thread(selects.probe, self._connection)
+        except sqlite3.Error as error:
+            return str(error)
+        return None
+
     async def _on_thread(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        def watched() -> T:
+            with self.watch.busy():
+                return function(*arguments)
 
-
-def _select_bounds(connection: sqlite3.Connection, topic: str) -> Bounds:
-    row = connection.execute("SELECT id, head FROM topics WHERE name = ?", (topic,)).fetchone()
-    if row is None:
-        return Bounds(earliest=1, head=0)
-    topic_id, head = row
-    earliest = connection.execute(
-        "SELECT min(sequence) FROM messages WHERE topic_id = ?", (topic_id,)
-    ).fetchone()[0]
-    return Bounds(head + 1 if earliest is None else earliest, head)
-
-
-def _select_topics(connection: sqlite3.Connection, after: str, limit: int) -> list[ListedTopic]:
-    rows = connection.execute(
-        "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id), "
-        "(SELECT epoch FROM beginnings JOIN lives ON number = life "
-        "WHERE topic_id = topics.id AND first <= head ORDER BY first DESC LIMIT 1) "
-        "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
-        (after, limit),
-    )
-    return [
-        ListedTopic(name, Bounds(head + 1 if earliest is None else earliest, head), epoch)
-        for name, head, earliest, epoch in rows
-    ]
-
-
-def _select_end(connection: sqlite3.Connection, life: int, topic: str) -> int | None:
-    # One statement sees the database as it is between two commits of the writer.
-    end, is_forgotten = connection.execute(END_OF_LIFE, {"life": life, "topic": topic}).fetchone()
-    return None if is_forgotten else int(end)
-
-
-def _select_epochs(connection: sqlite3.Connection, topic: str, after: int) -> list[tuple[int, str]]:
-    """Return the first sequence number and the epoch of each life in the topic, newest first.
-
-    The last of them is the life of the message that follows ``after``.
-    """
-    return connection.execute(
-        "SELECT first, epoch FROM beginnings JOIN lives ON number = life "
-        "WHERE topic_id = (SELECT id FROM topics WHERE name = ?1) AND first >= coalesce("
-        "(SELECT max(first) FROM beginnings WHERE first <= ?2 "
-        "AND topic_id = (SELECT id FROM topics WHERE name = ?1)), 0) "
-        "ORDER BY first DESC",
-        (topic, after + 1),
-    ).fetchall()
-
-
-def _select_messages(connection: sqlite3.Connection, topic: str, after: int) -> list[Message]:
-    rows = connection.execute(
-        "SELECT sequence, accepted_at, payload, traceparent FROM messages "
-        "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND sequence > ? "
-        "ORDER BY sequence LIMIT ?",
-        (topic, after, message_log.READ_MESSAGES),
-    )
-    kept, size = [], 0
-    for row in rows:
-        kept.append(row)
-        size += len(row[2])
-        if read_ends(row[0], size):
-            break
-    rows.close()
-    # Read after the messages, so that the life of each message is among them.
-    epochs = _select_epochs(connection, topic, after)
-    messages = []
-    # One offset between the two clocks for all messages, so that they stay in order.
-    epoch_start = Acceptance.at(0)
-    accepted = epoch_start
-    for sequence, accepted_at, payload, traceparent in kept:
-        if accepted_at != accepted.unix_ns:
-            accepted = Acceptance(accepted_at, epoch_start.monotonic_ns + accepted_at)
-        while len(epochs) > 1 and epochs[-2][0] <= sequence:
-            epochs.pop()
-        epoch = epochs[-1][1]
-        messages.append(Message(epoch, sequence, accepted, payload, traceparent or ""))
-    return messages
+        return await asyncio.get_running_loop().run_in_executor(self._thread, watched)

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
-from riptide.storage.append_transaction import AppendTransaction, OutcomeUnknownError
-from riptide.storage.disk_room import is_full, is_in_use, primary_code
-from riptide.storage.expired_messages import find_live_topics
+from riptide.storage.append_transaction import AppendTransaction
+from riptide.storage.disk_room import is_full, primary_code
+from riptide.storage.expired_messages import find_live_topics, find_newest
 from riptide.storage.live_topics import LiveTopics
+from riptide.storage.log_watch import PROBE_INTERVAL_S, AppendsUnderWay, ThreadWatch
+from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
+from riptide.storage.places import Places
+from riptide.storage.step import Step
+from riptide.storage.transaction import OutcomeUnknownError, may_be_of_one_topic
 from riptide.storage.trim import Trim
 from riptide_telemetry import ServicePart
 
@@ -33,16 +38,10 @@ Arguments = TypeVarTuple("Arguments")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
-RETRY_AFTER_S = 5
-FAILURE_LASTS_S = 30.0
 # What publishers are told, with the reason.
 NOT_KEPT = (
     "the message could not be kept ({}) and was not published; try again later, and tell the "
     "operator to look at the log's disk"
-)
-OUTCOME_UNKNOWN = (
-    "the message may have been kept or not ({}): read the topic before you publish it again, and "
-    "tell the operator to look at the service's log records"
 )
 
 # Errors of one topic's rows: its pages are damaged, or contradict each other.
@@ -65,10 +64,13 @@ class SqliteWriter:
         self._faults = faults or Faults()
         # Why the thread takes no more appends, once that is so.
         self._ended: str | None = None
-        self._failure: str | None = None
-        self._failed_at = 0.0
+        self._watch = ThreadWatch("a write")
+        self._under_way = AppendsUnderWay()
+        self._next_probe = 0.0
         self._file = file
         self._retention = retention
+        # For readers as well, which look there first.
+        self.places = Places()
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         # Appends that the thread has taken from the queue and not answered yet.
@@ -82,9 +84,13 @@ class SqliteWriter:
 
         """
         connection = self._file.connect()
-        live = LiveTopics(self._retention, find_live_topics(connection))
-        self._transaction = AppendTransaction(self._file, self._retention, live)
-        self._trimming = Trim(self._file, self._retention, live)
+        self.places.load(connection)
+        newest_at = find_newest(connection)
+        if newest_at is not None:
+            self._retention.continue_from(newest_at)
+        live = LiveTopics(self._retention, find_live_topics(connection, self.places))
+        self._transaction = AppendTransaction(self._file, self._retention, live, self.places)
+        self._trimming = Trim(self._file, self._retention, live, self.places)
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
@@ -97,23 +103,30 @@ class SqliteWriter:
             self._thread.join()
 
     def put(self, append: Append) -> None:
-        """Queue an append for the next commit. If the thread has failed, refuse it."""
+        """Queue an append for the next commit.
+
+        If the thread has failed, or another append has waited too long, refuse it.
+        """
+        stalled = self._under_way.reason()
+        if stalled is not None:
+            _refuse([append], NOT_KEPT.format(stalled))
+            return
+        self._under_way.begin()
         self._queue.put(append)
         if self._ended is not None:
             self._refuse_waiting(self._ended)
 
     def failure(self) -> str | None:
-        """Return why the last commit failed, for ``FAILURE_LASTS_S`` after the failure.
+        """Return why the log takes no messages: that the thread failed, hangs, or failed to commit.
 
-        If the thread itself has failed, return that for ever.
-
-        The service is not ready meanwhile. If that lasted until the next commit, no publisher
-        might come and find that the disk has room again.
+        The service is not ready meanwhile. It does not take a publisher to find that the log takes
+        messages again: without appends, the thread commits a probe now and then.
         """
-        if self._ended is not None:
-            return self._ended
-        recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
-        return self._failure if recently else None
+        return self._ended or self._under_way.reason() or self._watch.reason()
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append has waited, or other work of the thread has taken."""
+        return max(self._under_way.age_s(), self._watch.age_s())
 
     def _run(self, connection: sqlite3.Connection) -> None:
         try:
@@ -121,6 +134,7 @@ class SqliteWriter:
         except BaseException as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
             self._ended = f"its writer failed ({type(error).__name__})"
             self._faults.report(ServicePart.LOG_WRITER, error)
+            self._under_way.end(len(self._taken))
             _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
             self._refuse_waiting(self._ended)
         finally:
@@ -128,17 +142,34 @@ class SqliteWriter:
 
     def _work(self, connection: sqlite3.Connection) -> None:
         next_trim, trimming = time.monotonic(), False
+        self._next_probe = next_trim + PROBE_INTERVAL_S
         running = True
         while running:
-            running = self._wait_for_appends(next_trim - time.monotonic())
-            if self._taken:
-                self._commit(connection, self._taken)
-                self._taken = []
-            if time.monotonic() >= next_trim:
-                if not trimming:
-                    self._trimming.begin_round()
-                trimming = self._trim(connection)
-                next_trim = time.monotonic() + (0 if trimming else TRIM_INTERVAL_S)
+            next_work = min(next_trim, self._next_probe)
+            running = self._wait_for_appends(next_work - time.monotonic())
+            with self._watch.busy():
+                if self._taken:
+                    self._commit(connection, self._taken)
+                    self._under_way.end(len(self._taken))
+                    self._taken = []
+                elif time.monotonic() >= self._next_probe:
+                    self._commit(connection, [])
+                if self.places.are_many():
+                    self._write_places(connection, Step(self._appends_wait))
+                if time.monotonic() >= next_trim:
+                    if not trimming:
+                        self._trimming.begin_round()
+                    trimming = self._trim(connection)
+                    next_trim = time.monotonic() + (0 if trimming else TRIM_INTERVAL_S)
+        self._write_places(connection)
+
+    def _write_places(self, connection: sqlite3.Connection, step: Step | None = None) -> None:
+        # They are in memory as well, and what a crash takes from there is found again.
+        with contextlib.suppress(sqlite3.Error):
+            self.places.write_some(connection, step)
+
+    def _appends_wait(self) -> bool:
+        return not self._queue.empty()
 
     def _wait_for_appends(self, timeout: float) -> bool:
         """Take the appends that come before the timeout (seconds); return whether more may come."""
@@ -163,22 +194,27 @@ class SqliteWriter:
                 append = self._queue.get_nowait()
                 if append is not None:
                     waiting.append(append)
+        self._under_way.end(len(waiting))
         _call_on_loop(waiting, _refuse, NOT_KEPT.format(reason))
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
+        """Commit the appends; without any, a probe, which shows that the disk takes commits."""
         try:
             firsts = self._write_on_any_disk(connection, [append.publication for append in appends])
         except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
             topics = {append.publication.topic for append in appends}
-            if len(topics) > 1 and _may_be_of_one_topic(error):
+            if len(topics) > 1 and may_be_of_one_topic(error):
                 for topic in topics:
                     self._commit(connection, [a for a in appends if a.publication.topic == topic])
             else:
                 self._refuse_commit(appends, error)
         else:
-            self._failure = None
+            if self._watch.failure is not None:
+                logger.info("the message log takes messages again")
+            self._watch.failure = None
             self._trimming.lacks_room = False
             _call_on_loop(appends, _acknowledge, firsts, self._retention)
+        self._next_probe = time.monotonic() + PROBE_INTERVAL_S
 
     def _write_on_any_disk(
         self, connection: sqlite3.Connection, publications: Sequence[Publication]
@@ -193,7 +229,7 @@ class SqliteWriter:
     def _refuse_commit(self, appends: list[Append], error: Exception) -> None:
         unknown = isinstance(error, OutcomeUnknownError)
         text = OUTCOME_UNKNOWN if unknown else NOT_KEPT
-        if _is_damage(error):
+        if appends and _is_damage(error):
             logger.error(
                 "the log of topic %s is damaged, and %d appends to it were refused: %s",
                 appends[0].publication.topic,
@@ -201,25 +237,22 @@ class SqliteWriter:
                 error,
             )
         else:
-            self._failure = str(error)
-            self._failed_at = time.monotonic()
+            if appends:
+                logger.error("the message log refused %d appends: %s", len(appends), error)
+            elif self._watch.failure is None:
+                logger.error("the message log takes no messages: %s", error)
+            self._watch.failure = str(error)
             self._trimming.lacks_room = is_full(error)
-            logger.error("the message log refused %d appends: %s", len(appends), error)
         if not isinstance(error, sqlite3.Error | OSError | OutcomeUnknownError):
             self._faults.report(ServicePart.LOG_WRITER, error)
         _call_on_loop(appends, _refuse, text.format(error))
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages; return whether more are left."""
-        more = self._trimming.step(connection, hurry=lambda: not self._queue.empty())
+        more = self._trimming.step(connection, self._appends_wait)
         if not more:
             self._transaction.forget_heads()
         return more
-
-
-def _may_be_of_one_topic(error: Exception) -> bool:
-    """Return whether appends to other topics may succeed after an append has failed so."""
-    return isinstance(error, sqlite3.DatabaseError) and not is_full(error) and not is_in_use(error)
 
 
 def _is_damage(error: Exception) -> bool:

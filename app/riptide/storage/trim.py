@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
-import time
 from typing import TYPE_CHECKING
 
-from riptide.storage.append_transaction import roll_back
-from riptide.storage.disk_room import is_full, is_in_use
+from riptide.storage.disk_room import is_full
 from riptide.storage.expired_messages import delete_before, first_to_keep
+from riptide.storage.step import Step
+from riptide.storage.transaction import may_be_of_one_topic, unsynced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
     from riptide.storage.message_log import Retention
+    from riptide.storage.places import Places
     from riptide.storage.sqlite_file import SqliteFile
 
 logger = logging.getLogger("riptide.log")
 
-# The time of one step while nothing waits, and while appends do. The second is not 0, so that
-# retention is kept however many publishers there are.
-STEP_S = 0.01
-HURRIED_STEP_S = 0.001
 # Topics that are looked up for a step, and messages that are deleted from a topic at once.
 STEP_TOPICS = 1_000
 TRIM_MESSAGES = 500
@@ -40,10 +36,13 @@ class Trim:
     round, so that it harms no other.
     """
 
-    def __init__(self, file: SqliteFile, retention: Retention, live: LiveTopics) -> None:
+    def __init__(
+        self, file: SqliteFile, retention: Retention, live: LiveTopics, places: Places
+    ) -> None:
         self._file = file
         self._retention = retention
         self._live = live
+        self._places = places
         self._messages = TRIM_MESSAGES
         # True from a commit or a deletion that the disk had no room for until one that it had.
         self.lacks_room = False
@@ -84,47 +83,56 @@ class Trim:
         return fewer > 0
 
     def _delete_some(self, connection: sqlite3.Connection, hurry: Callable[[], bool]) -> bool:
-        oldest = self._retention.oldest_kept()
-        due = self._live.due(oldest, STEP_TOPICS)
+        due = self._live.due(self._retention.oldest_kept(), STEP_TOPICS)
         if not due:
             return False
-        step = _Step(connection, oldest, hurry)
+        step = Step(hurry)
         try:
-            self._delete_together(step, due)
+            self._delete_together(connection, step, due)
         except sqlite3.DatabaseError as error:
-            if len(due) == 1 or is_full(error) or is_in_use(error):
+            if len(due) == 1 or not may_be_of_one_topic(error):
                 raise
             # Nothing was deleted. One topic at a time shows which of them it was.
-            self._delete_apart(step, due)
+            self._delete_apart(connection, step, due)
         return True
 
-    def _delete_together(self, step: _Step, due: Sequence[LiveTopic]) -> None:
+    def _delete_together(
+        self, connection: sqlite3.Connection, step: Step, due: Sequence[LiveTopic]
+    ) -> None:
+        oldest = self._retention.oldest_kept()
         left: list[tuple[LiveTopic, Earliest | None]] = []
-        with _unsynced(step.connection):
+        with unsynced(connection):
             for topic in due:
-                left.append((topic, self._delete_from(step, topic)))
+                # A deletion finds messages by their places in the file.
+                self._places.write_topic(connection, topic.topic_id)
+                left.append((topic, self._delete_from(connection, topic, oldest)))
                 if step.is_over():
                     break
         for topic, earliest in left:
+            self._places.forget(topic.topic_id)
             self._live.settle(topic, earliest)
             self._failed.pop(topic.topic_id, None)
 
-    def _delete_apart(self, step: _Step, due: Sequence[LiveTopic]) -> None:
+    def _delete_apart(
+        self, connection: sqlite3.Connection, step: Step, due: Sequence[LiveTopic]
+    ) -> None:
         for topic in due:
             try:
-                self._delete_together(step, [topic])
+                self._delete_together(connection, step, [topic])
             except sqlite3.DatabaseError as error:
-                if is_full(error) or is_in_use(error):
+                if not may_be_of_one_topic(error):
                     raise
                 self._pass_over(topic, error)
             if step.is_over():
                 break
 
-    def _delete_from(self, step: _Step, topic: LiveTopic) -> Earliest | None:
-        first_kept = self._retention.first_kept(topic.head)
-        keep_from = first_to_keep(step.connection, topic, first_kept, step.oldest)
+    def _delete_from(
+        self, connection: sqlite3.Connection, topic: LiveTopic, oldest: int
+    ) -> Earliest | None:
+        first_kept = self._live.first_kept(topic)
+        keep_from = first_to_keep(connection, topic, first_kept, oldest)
         step_end = topic.earliest.sequence + self._messages
-        return delete_before(step.connection, topic.topic_id, min(keep_from, step_end))
+        return delete_before(connection, topic.topic_id, min(keep_from, step_end))
 
     def _pass_over(self, topic: LiveTopic, error: sqlite3.DatabaseError) -> None:
         self._live.put_aside(topic)
@@ -135,36 +143,3 @@ class Trim:
                 topic.topic_id,
                 error,
             )
-
-
-class _Step:
-    """One step: its connection, the time before which messages have expired, and its end."""
-
-    def __init__(
-        self, connection: sqlite3.Connection, oldest: int, hurry: Callable[[], bool]
-    ) -> None:
-        self.connection = connection
-        self.oldest = oldest
-        self._hurry = hurry
-        self._begun = time.monotonic()
-
-    def is_over(self) -> bool:
-        """Return whether the step has had its time."""
-        lasted = time.monotonic() - self._begun
-        return lasted >= STEP_S or (lasted >= HURRIED_STEP_S and self._hurry())
-
-
-@contextlib.contextmanager
-def _unsynced(connection: sqlite3.Connection) -> Iterator[None]:
-    """Make one transaction that does not wait for the disk; the next append's sync covers it."""
-    connection.execute("PRAGMA synchronous = NORMAL")
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        except BaseException:
-            roll_back(connection)
-            raise
-    finally:
-        connection.execute("PRAGMA synchronous = FULL")

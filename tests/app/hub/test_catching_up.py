@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,14 +14,13 @@ from riptide.hub.ring import RingLimits
 from riptide.hub.stream_range import StreamRange
 from riptide.message import Acceptance, Edge
 from riptide.publication import Publication
-from riptide.storage import sqlite_reader
+from riptide.storage import selects
 from riptide.storage.message_log import READ_MESSAGES, Retention
 from riptide.storage.sqlite import SqliteLog
 from riptide_telemetry import Lifecycle
 from tests.waiting import in_time
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -56,13 +55,13 @@ async def test_consumers_that_catch_up_together_read_each_message_once(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places: list[int] = []
-    read = sqlite_reader._select_messages
+    read = selects.select_messages
 
-    def note(connection: sqlite3.Connection, topic: str, after: int) -> list[Message]:
-        places.append(after)
-        return read(connection, topic, after)
+    def note(*arguments: Any) -> list[Message]:
+        places.append(arguments[-1])
+        return read(*arguments)
 
-    monkeypatch.setattr(sqlite_reader, "_select_messages", note)
+    monkeypatch.setattr(selects, "select_messages", note)
     counts = await in_time(asyncio.gather(*[_read_all(hub) for _ in range(CONSUMERS)]))
     assert counts == [CHUNKS * READ_MESSAGES] * CONSUMERS
     assert places == [READ_MESSAGES * number for number in range(CHUNKS)]

@@ -143,7 +143,7 @@ async def test_what_fails_to_be_read_is_said_to_be_unavailable_for_now(
 ) -> None:
     await append(log, "a", b"1")
     vandal = sqlite3.connect(tmp_path / "riptide.db", isolation_level=None)
-    vandal.execute("ALTER TABLE messages RENAME TO gone")
+    vandal.execute("ALTER TABLE topics RENAME TO gone")
     vandal.close()
     for reading in (log.read("a", 0), log.bounds("a")):
         with pytest.raises(LogUnavailableError, match="no such table") as caught:
@@ -156,11 +156,11 @@ async def test_a_failed_commit_is_told_to_its_publisher_and_to_readiness_until_o
 ) -> None:
     await append(log, "a", b"1")
     blocker = sqlite3.connect(tmp_path / "riptide.db", isolation_level=None)
-    blocker.execute("ALTER TABLE topics RENAME TO gone")
+    blocker.execute("ALTER TABLE messages RENAME TO gone")
     with pytest.raises(LogUnavailableError, match="was not published"):
         await append(log, "a", b"2")
     assert "no such table" in (log.unavailable_reason() or "")
-    blocker.execute("ALTER TABLE gone RENAME TO topics")
+    blocker.execute("ALTER TABLE gone RENAME TO messages")
     blocker.close()
     assert await append(log, "a", b"3") == 2
     assert log.unavailable_reason() is None

@@ -1,24 +1,24 @@
-"""Short reads do not wait for long ones, and none holds the log's files back."""
+"""Short reads do not wait for long ones, and reads that fail or hang are found."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import sqlite3
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from riptide.errors import LogUnavailableError
-from riptide.storage import sqlite_reader
-from riptide.storage.message_log import READ_MESSAGES, Retention
+from riptide.storage import log_watch, selects, sqlite_reader
+from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
-from riptide.storage.sqlite_file import SqliteFile
 from tests.app.storage.appending import append
-from tests.waiting import DEADLINE_S, in_time
+from tests.waiting import DEADLINE_S, eventually, in_time
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -38,13 +38,13 @@ async def test_bounds_positions_and_topics_are_answered_while_messages_are_read(
 ) -> None:
     await append(log, "a", b"1")
     may_end = threading.Event()
-    read = sqlite_reader._select_messages
+    read = selects.select_messages
 
-    def read_slowly(connection: sqlite3.Connection, topic: str, after: int) -> list[Message]:
+    def read_slowly(*arguments: Any) -> list[Message]:
         assert may_end.wait(DEADLINE_S)
-        return read(connection, topic, after)
+        return read(*arguments)
 
-    monkeypatch.setattr(sqlite_reader, "_select_messages", read_slowly)
+    monkeypatch.setattr(selects, "select_messages", read_slowly)
     reads = [asyncio.create_task(log.read("a", 0)) for _ in range(100)]
     try:
         assert await in_time(log.bounds("a")) == (1, 1)
@@ -56,17 +56,38 @@ async def test_bounds_positions_and_topics_are_answered_while_messages_are_read(
         await in_time(asyncio.gather(*reads))
 
 
-async def test_no_read_keeps_the_write_ahead_log_from_being_reused(
-    log: SqliteLog, tmp_path: Path
+async def test_reads_that_fail_are_found_without_any_consumer(
+    tmp_path: Path,
+    log: SqliteLog,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await append(log, "a", *[b"1"] * READ_MESSAGES * 2)
-    assert len(await log.read("a", 1)) < READ_MESSAGES
-    await log.bounds("a")
-    await log.end_of(log.epoch, "a")
-    await log.topics("", 1)
-    with contextlib.closing(SqliteFile(tmp_path).connect()) as connection:
-        (is_held, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    assert not is_held
+    monkeypatch.setattr(sqlite_reader, "PROBE_INTERVAL_S", 0.01)
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "riptide.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("ALTER TABLE messages RENAME TO gone")
+        watching = asyncio.create_task(log.watch())
+        await eventually(lambda: "it cannot be read: no such" in (log.unavailable_reason() or ""))
+        other.execute("ALTER TABLE gone RENAME TO messages")
+        await eventually(lambda: log.unavailable_reason() is None)
+        watching.cancel()
+    told = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert told == ["the message log cannot be read", "the message log can be read again"]
+
+
+@pytest.mark.parametrize("select", ["select_bounds", "select_messages"])
+async def test_a_read_that_hangs_is_told_while_it_does(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch, select: str
+) -> None:
+    monkeypatch.setattr(log_watch, "LIMIT_S", 0.05)
+    may_end = threading.Event()
+    monkeypatch.setattr(selects, select, lambda *_: may_end.wait(DEADLINE_S))
+    readings = [asyncio.ensure_future(reading) for reading in (log.bounds("a"), log.read("a", 0))]
+    await eventually(lambda: (log.unavailable_reason() or "").startswith("a read has taken "))
+    may_end.set()
+    await in_time(asyncio.gather(*readings))
+    assert log.unavailable_reason() is None
 
 
 async def test_a_log_that_is_closed_says_that_it_cannot_be_read(tmp_path: Path) -> None:

@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.storage import trim
+from riptide.storage import step
 from riptide.storage.expired_messages import find_live_topics
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.message_log import Retention
-from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.places import Places
 from riptide.storage.trim import Trim
+from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
-    from pathlib import Path
+
+    from riptide.storage.sqlite_file import SqliteFile
 
 TOPICS, EACH = 200, 5
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[SqliteFile]:
-    file = SqliteFile(tmp_path)
-    file.open()
-    yield file
-    file.close()
-
-
-@pytest.fixture
-def connection(file: SqliteFile) -> Iterator[sqlite3.Connection]:
+def connection(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Connect to a log of topics all of whose messages have expired."""
-    with contextlib.closing(file.connect()) as connection:
-        connection.execute("BEGIN")
-        for number in range(1, TOPICS + 1):
-            connection.execute("INSERT INTO topics VALUES (?, ?, ?)", (number, f"t{number}", EACH))
-            connection.executemany(
-                "INSERT INTO messages VALUES (?, ?, 0, '0', NULL)",
-                [(number, sequence) for sequence in range(1, EACH + 1)],
-            )
-        connection.execute("COMMIT")
-        yield connection
+    connection.execute("BEGIN")
+    for number in range(1, TOPICS + 1):
+        connection.execute("INSERT INTO topics VALUES (?, ?, ?)", (number, f"t{number}", EACH))
+        for sequence in range(1, EACH + 1):
+            store(connection, number, sequence)
+    connection.execute("COMMIT")
+    return connection
 
 
 @pytest.fixture
 def trimming(file: SqliteFile, connection: sqlite3.Connection) -> Trim:
     retention = Retention(1000, 60)
-    return Trim(file, retention, LiveTopics(retention, find_live_topics(connection)))
+    live = LiveTopics(retention, find_live_topics(connection, Places()))
+    return Trim(file, retention, live, Places())
 
 
 def _left(connection: sqlite3.Connection) -> set[int]:
@@ -66,7 +56,7 @@ def _hurry() -> bool:
 def test_the_deletions_of_many_topics_share_a_transaction_that_waits_for_no_disk(
     trimming: Trim, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trim, "STEP_S", 3600)
+    monkeypatch.setattr(step, "STEP_S", 3600)
     said: list[str] = []
     connection.set_trace_callback(said.append)
     assert trimming.step(connection, _calm)
@@ -81,7 +71,7 @@ def test_the_deletions_of_many_topics_share_a_transaction_that_waits_for_no_disk
 def test_a_step_ends_after_its_time(
     trimming: Trim, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trim, "STEP_S", 0)
+    monkeypatch.setattr(step, "STEP_S", 0)
     for steps in range(1, 4):
         assert trimming.step(connection, _calm)
         assert len(_left(connection)) == TOPICS - steps
@@ -90,8 +80,8 @@ def test_a_step_ends_after_its_time(
 def test_a_step_ends_soon_once_an_append_waits_and_not_before_it_has_done_something(
     trimming: Trim, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trim, "STEP_S", 3600)
-    monkeypatch.setattr(trim, "HURRIED_STEP_S", 0)
+    monkeypatch.setattr(step, "STEP_S", 3600)
+    monkeypatch.setattr(step, "HURRIED_STEP_S", 0)
     for steps in range(1, 4):
         assert trimming.step(connection, _hurry)
         assert len(_left(connection)) == TOPICS - steps

@@ -75,10 +75,11 @@ def _measure(load: Load) -> Iterator[Figure]:
         riptide(log="sqlite", data_dir=directory, max_connections=load.consumers + 100) as server,
     ):
         _fill(server.port, load)
-        calm = _watch(server.port, lambda ends: ends.wait(load.calm_s))
+        calm = _watch(server.port, lambda: time.sleep(load.calm_s))
         before = machine.cpu_seconds(server.pid)
         took: list[float] = []
-        busy = _watch(server.port, lambda ends: _catch_up(server.port, load, ends, took))
+        with _catching_up(server.port, load) as caught_up:
+            busy = _watch(server.port, lambda: took.append(caught_up()))
         processor_s = machine.cpu_seconds(server.pid) - before
     calm_live, busy_live = _p99(calm.live), _p99(busy.live)
     yield Figure(f"{at}: live p99 ÷ without them", RATIO, [busy_live / calm_live], LIVE_BAR)
@@ -110,8 +111,8 @@ def _fill(port: int, load: Load) -> None:
     publisher.close()
 
 
-def _watch(port: int, meanwhile: Callable[[threading.Event], object]) -> Waits:
-    """Measure live messages and newcomers until the event is set.
+def _watch(port: int, meanwhile: Callable[[], None]) -> Waits:
+    """Measure live messages and newcomers until a function returns.
 
     Raises:
         RuntimeError: a message did not come.
@@ -154,7 +155,7 @@ def _watch(port: int, meanwhile: Callable[[threading.Event], object]) -> Waits:
         for thread in threads:
             thread.start()
         try:
-            meanwhile(ends)
+            meanwhile()
         finally:
             ends.set()
             for thread in threads:
@@ -185,10 +186,14 @@ def _request(topic: str) -> bytes:
     ).encode()
 
 
-def _catch_up(port: int, load: Load, ends: threading.Event, took: list[float]) -> None:
-    """Let a process of its own read all backlogs, so that it does not delay what is measured.
+@contextlib.contextmanager
+def _catching_up(port: int, load: Load) -> Iterator[Callable[[], float]]:
+    """Let a process of its own read all backlogs; give out what waits for it.
 
-    Raises:
+    That returns how many seconds it took. The consumers stay connected until the end, for their
+    disconnection is not measured.
+
+    Raises (from what waits):
         RuntimeError: it did not get everything.
 
     """
@@ -196,14 +201,19 @@ def _catch_up(port: int, load: Load, ends: threading.Event, took: list[float]) -
     process = multiprocessing.get_context("spawn").Process(
         target=_read_backlogs, args=(port, load, theirs), daemon=True
     )
-    process.start()
+
+    def wait() -> float:
+        try:
+            return float(ours.recv())
+        except EOFError:
+            raise RuntimeError("not all consumers have caught up") from None
+
+    with machine.pinned_to(machine.client_cores()):
+        process.start()
     theirs.close()
     try:
-        took.append(ours.recv())
-    except EOFError:
-        raise RuntimeError("not all consumers have caught up") from None
+        yield wait
     finally:
-        ends.set()
         process.terminate()
         process.join()
 
@@ -234,3 +244,5 @@ def _read_backlogs(port: int, load: Load, result: Connection) -> None:
                 missing -= buffer.count(MARK, 0, size)
                 unanswered.discard(key.data)
         result.send(time.monotonic() - began)
+        # Until this process is ended, with all connections open.
+        threading.Event().wait()

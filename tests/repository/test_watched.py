@@ -33,10 +33,9 @@ WATCHED = {
     "riptide.hub.log_reads": {
         "add_done_callback": ON_LOOP,
         "call_later": ON_LOOP,
-        "call_soon": ON_LOOP,
         "create_task": "hands the error to those who wait for the read",
     },
-    "riptide.hub.turns": {"call_soon": ON_LOOP},
+    "riptide.hub.right_of_way": {"call_later": ON_LOOP, "call_soon": ON_LOOP},
     "riptide.lifespan": {"call_soon_threadsafe": ON_LOOP},
     "riptide.process.background": {
         "create_task": "the callback below reports its end",

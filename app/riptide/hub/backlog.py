@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from riptide.storage.message_log import READ_MESSAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from riptide.hub.chunk import Chunk
     from riptide.hub.log_reads import LogReads
     from riptide.hub.turns import Turns
@@ -41,6 +43,6 @@ class Backlog:
         await self._turns.take(self.topic, short=short)
         return chunk
 
-    async def take_turn(self, behind: int) -> None:
-        """Wait until it is the consumer's turn to encode and write many messages."""
-        await self._turns.take(self.topic, short=behind <= READ_MESSAGES)
+    def take_turn(self, behind: int) -> Awaitable[None]:
+        """Return what to await until the consumer may encode and write many messages."""
+        return self._turns.take(self.topic, short=behind <= READ_MESSAGES)

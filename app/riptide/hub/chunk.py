@@ -13,36 +13,34 @@ if TYPE_CHECKING:
     from riptide.encoding.formats import Encoding
 
 
-# Bytes of a record beside its payload: the tuple, its integers, its place in a list.
-RECORD_BYTES = 200
+# Bytes of a message beside its payload: its objects in columns.
+ROW_BYTES = 200
 
 
 class Chunk:
     """Messages of a topic that were read at once, and the batches of all of them.
 
-    A message is two objects that the garbage collector visits, and a record none: with 100,000
-    messages in chunks, collections stopped the event loop for up to 60 ms, with records they do
-    not. So the messages are made again for each encoding.
+    A message is two objects that the garbage collector visits, and a row in columns none: with
+    100,000 messages in chunks, collections stopped the event loop for up to 60 ms, with columns
+    they do not. So the messages are made again for each encoding.
     """
 
-    __slots__ = ("_batches", "_bytes", "_records", "first", "first_accepted_ns", "last")
+    __slots__ = ("_batches", "_columns", "first", "first_accepted_ns", "held_bytes", "last")
 
     def __init__(self, messages: Sequence[Message]) -> None:
         """``messages``: at least one."""
-        self._records = [
-            # The garbage collector stops to visit plain tuples that hold nothing it visits.
-            (
-                message.epoch,
-                message.sequence,
-                message.accepted_at,
-                message.accepted_ns,
-                message.payload,
-                message.traceparent,
-            )
-            for message in messages
-        ]
-        self._bytes = sum(RECORD_BYTES + len(message.payload) for message in messages)
+        payloads = [message.payload for message in messages]
+        self._columns = (
+            [message.epoch for message in messages],
+            [message.sequence for message in messages],
+            [message.accepted_at for message in messages],
+            [message.accepted_ns for message in messages],
+            payloads,
+            [message.traceparent for message in messages],
+        )
         self._batches: dict[int, Batch] = {}
+        self.held_bytes = ROW_BYTES * len(payloads) + sum(map(len, payloads))
+        """The bytes of the messages and their batches."""
         self.first = messages[0].sequence
         self.first_accepted_ns = messages[0].accepted_ns
         self.last = messages[-1].sequence
@@ -55,17 +53,14 @@ class Chunk:
         batch = self._batches.get(encoding.slot)
         if batch is None:
             batch = self._batches[encoding.slot] = Batch(encoding, self._messages())
-            # Encoded as they are, and in the batch.
-            self._bytes += batch.size_bytes
+            # In pieces, and joined for the socket.
+            self.held_bytes += 2 * batch.size_bytes
         return batch
-
-    def held_bytes(self) -> int:
-        """Return the bytes of the messages and their batches."""
-        batches = list(self._batches.values())
-        return self._bytes + sum(batch.held_bytes() for batch in batches)
 
     def _messages(self) -> list[Message]:
         return [
             Message(epoch, sequence, Acceptance(accepted_at, accepted_ns), payload, traceparent)
-            for epoch, sequence, accepted_at, accepted_ns, payload, traceparent in self._records
+            for epoch, sequence, accepted_at, accepted_ns, payload, traceparent in zip(
+                *self._columns, strict=True
+            )
         ]

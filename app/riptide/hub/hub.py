@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.hub.backlog import Backlog
 from riptide.hub.log_reads import LogReads
+from riptide.hub.right_of_way import RightOfWay
 from riptide.hub.ring import Ring
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 # program has locked the log, SQLite gives up after 10 s, and that answer is a better one.
 APPEND_TIMEOUT_S = 15.0
 CHECK_INTERVAL_S = 1.0
-# Topic names read from the log at once. More would delay replays, which share the log's reader.
-LISTED_AT_ONCE = 1000
+# Topics of a list that are looked up at once. New subscriptions wait for these.
+LISTED_AT_ONCE = 100
 
 
 class Receipt(NamedTuple):
@@ -93,8 +95,9 @@ class Hub:
         self._slow_consumers = slow_consumers
         self._clock_ns = clock_ns
         self._faults = faults or Faults()
-        self._reads = LogReads(log)
-        self._turns = Turns()
+        self._right_of_way = RightOfWay()
+        self._reads = LogReads(log, self._right_of_way)
+        self._turns = Turns(self._right_of_way)
         self._topics: dict[str, Topic] = {}
         # The number of subscriptions to each topic that are being made: they keep it in memory.
         self._pinned: dict[str, int] = {}
@@ -122,6 +125,7 @@ class Hub:
             # the order of sequence numbers and cannot be cancelled.
             self._pending_bytes -= size
             self._receipts.pop(receipt, None)
+            self._right_of_way.give_back()
             waited_ns = time.monotonic_ns() - publication.accepted.monotonic_ns
             self._lifecycle.log_appended(waited_ns / 1e9)
             error = appended.exception()
@@ -141,6 +145,7 @@ class Hub:
                 self._faults.report(ServicePart.FAN_OUT, fault)
 
         appended = self._log.append(publication)
+        self._right_of_way.take()
         self._receipts[receipt] = publication
         appended.add_done_callback(deliver)
         return await receipt
@@ -207,19 +212,20 @@ class Hub:
 
         """
         found: list[TopicState] = []
-        while True:
-            step = await self._log.topics(after, LISTED_AT_ONCE)
-            for listed in step:
-                if listed.bounds.earliest > listed.bounds.head or not wanted(listed.name):
-                    continue
-                if len(found) == limit:
-                    return found, True
-                found.append(self._state_of(listed))
-            if len(step) < LISTED_AT_ONCE:
+        while len(found) <= limit:
+            names = self._log.names(after, LISTED_AT_ONCE)
+            if not names:
                 return found, False
-            after = step[-1].name
+            after, missing = names[-1], limit + 1 - len(found)
+            chosen = list(itertools.islice(filter(wanted, names), missing))
+            if len(chosen) == missing:
+                # The names behind may be needed, for these may have lost their messages by now.
+                after = chosen[-1]
+            if chosen:
+                found += map(self._state_of, await self._log.topics(chosen))
             # Let other tasks run, because any number of names in a row may be unwanted.
             await asyncio.sleep(0)
+        return found[:limit], True
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription. Its topic leaves memory with the last one."""

@@ -10,11 +10,11 @@ from riptide.hub.chunk import Chunk
 from riptide.hub.fair_queue import FairQueue
 
 if TYPE_CHECKING:
+    from riptide.hub.right_of_way import RightOfWay
     from riptide.storage.message_log import MessageLog
 
-# Reads that the log has to do at once: one, and one that waits so that its reader is never idle. A
-# read that is asked for now has to wait for these.
-READS_AT_ONCE = 2
+# Reads that the log has to do at once. A read that is asked for now has to wait for these.
+READS_AT_ONCE = 1
 # What was read stays in memory for other consumers, for so long and up to so many bytes. Consumers
 # that began together stay within seconds of each other.
 KEPT_S = 15.0
@@ -53,8 +53,9 @@ class LogReads:
     The consumers of one topic do not wait for all those of another (``FairQueue``).
     """
 
-    def __init__(self, log: MessageLog) -> None:
+    def __init__(self, log: MessageLog, right_of_way: RightOfWay) -> None:
         self._log = log
+        self._right_of_way = right_of_way
         self._waiting: FairQueue[_Read] = FairQueue()
         self._reads: dict[Place, _Read] = {}
         self._under_way: set[asyncio.Task[None]] = set()
@@ -85,13 +86,13 @@ class LogReads:
 
     def memory_bytes(self) -> int:
         """Return the bytes of what was read and is kept. Any thread may call this."""
-        return sum(kept.chunk.held_bytes() for kept in list(self._kept.values()))
+        return sum(kept.chunk.held_bytes for kept in list(self._kept.values()))
 
     def _add(self, place: Place, *, short: bool) -> _Read:
         read = self._reads[place] = _Read(place)
         self._waiting.put(read, place.topic, short=short)
-        # Begun in the next turn, when all who want to read now are known.
-        asyncio.get_running_loop().call_soon(self._begin_reads)
+        # Begun in a later turn of the event loop, when all who want to read now are known.
+        self._right_of_way.call(self._begin_reads)
         return read
 
     async def _wait_for(self, read: _Read) -> Chunk | None:
@@ -115,7 +116,7 @@ class LogReads:
 
     def _end_read(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        self._begin_reads()
+        self._right_of_way.call(self._begin_reads)
 
     async def _carry_out(self, read: _Read) -> None:
         try:
@@ -138,7 +139,7 @@ class LogReads:
         self._kept[place] = _Kept(chunk, time.monotonic() + KEPT_S)
         size = self.memory_bytes()
         while size > KEPT_BYTES:
-            size -= self._kept.pop(next(iter(self._kept))).chunk.held_bytes()
+            size -= self._kept.pop(next(iter(self._kept))).chunk.held_bytes
         if self._sweep is None:
             self._sweep_after(KEPT_S)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from riptide.hub.fair_queue import FairQueue
+
+if TYPE_CHECKING:
+    from riptide.hub.right_of_way import RightOfWay
 
 
 class Turns:
@@ -14,19 +18,22 @@ class Turns:
     turn of the event loop, live messages and new connections would wait for the last of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, right_of_way: RightOfWay) -> None:
+        self._right_of_way = right_of_way
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
         self._scheduled = False
 
-    async def take(self, topic: str, *, short: bool) -> None:
-        """Wait for a turn; ``short``: the task will soon have nothing left to do."""
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
+    def take(self, topic: str, *, short: bool) -> asyncio.Future[None]:
+        """Return what to await for a turn; ``short``: the task will soon have nothing to do."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.put(turn, topic, short=short)
+        self._schedule()
+        return turn
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._give)
-        await turn
+            self._right_of_way.call(self._give)
 
     def _give(self) -> None:
         self._scheduled = False
@@ -35,5 +42,4 @@ class Turns:
             # A task that was cancelled leaves its turn to the next one.
             if not turn.done():
                 turn.set_result(None)
-                self._scheduled = True
-                asyncio.get_running_loop().call_soon(self._give)
+                self._schedule()

@@ -11,6 +11,7 @@ from riptide.storage.clock import ExpiryClock
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from riptide.message import Message
     from riptide.publication import Publication
@@ -37,6 +38,10 @@ class Bounds(NamedTuple):
 
     earliest: int
     head: int
+
+    def is_empty(self) -> bool:
+        """Return whether the log has no messages of the topic."""
+        return self.earliest > self.head
 
 
 class ListedTopic(NamedTuple):
@@ -150,11 +155,14 @@ class MessageLog(Protocol):
 
         """
 
-    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
-        """Return the topics whose names come after ``after``, in the order of names.
+    def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of topics with messages that come after ``after``, in order.
 
-        At most ``limit``. Topics whose messages have all expired are among them while the log
-        remembers their sequence numbers.
+        At most ``limit``. This takes as long as there are names in the answer.
+        """
+
+    async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
+        """Return the topics of these names, in this order, without those that have no messages.
 
         Raises:
             LogUnavailableError: the log cannot be read.

@@ -55,21 +55,24 @@ def _bounds(earliest: int | None, head: int, newest: Sequence[Place]) -> Bounds:
 
 
 def select_topics(
-    connection: sqlite3.Connection, places: Places, after: str, limit: int
+    connection: sqlite3.Connection, places: Places, names: Sequence[str]
 ) -> list[ListedTopic]:
-    """Return the topics whose names come after ``after``."""
-    newest = places.all()
-    rows = connection.execute(
-        "SELECT id, name, head, (SELECT min(sequence) FROM places WHERE topic_id = topics.id), "
-        "(SELECT epoch FROM beginnings JOIN lives ON number = life "
-        "WHERE topic_id = topics.id ORDER BY first DESC LIMIT 1) "
-        "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
-        (after, limit),
-    )
-    return [
-        ListedTopic(name, _bounds(earliest, head, newest.get(topic_id, ())), epoch)
-        for topic_id, name, head, earliest, epoch in rows
-    ]
+    """Return the topics of these names that have messages."""
+    found = []
+    for name in names:
+        bounds = select_bounds(connection, places, name)
+        if not bounds.is_empty():
+            found.append(ListedTopic(name, bounds, _select_newest_epoch(connection, name)))
+    return found
+
+
+def _select_newest_epoch(connection: sqlite3.Connection, topic: str) -> str:
+    (epoch,) = connection.execute(
+        "SELECT epoch FROM beginnings JOIN lives ON number = life "
+        "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) ORDER BY first DESC LIMIT 1",
+        (topic,),
+    ).fetchone()
+    return str(epoch)
 
 
 def select_end(connection: sqlite3.Connection, places: Places, life: int, topic: str) -> int | None:

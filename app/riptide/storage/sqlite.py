@@ -11,6 +11,7 @@ from riptide.storage.sqlite_reader import SqliteReader
 from riptide.storage.sqlite_writer import Append, SqliteWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from riptide.message import Message
@@ -66,9 +67,13 @@ class SqliteLog:
         """Return the messages that follow ``after``."""
         return await self._reader.read(topic, after)
 
-    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
-        """Return the topics whose names come after ``after``."""
-        return await self._reader.topics(after, limit)
+    def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of topics with messages that come after ``after``."""
+        return self._writer.names.after(after, limit)
+
+    async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
+        """Return the topics of these names that have messages."""
+        return await self._reader.topics(names)
 
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""

@@ -14,7 +14,7 @@ from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
 from riptide.storage.message_log import RETRY_AFTER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from riptide.message import Message
     from riptide.storage.message_log import Bounds, ListedTopic
@@ -66,9 +66,9 @@ class SqliteReader:
         """Return where the topic ended in a life of the log, given by its number."""
         return await self._lookups.run(selects.select_end, self._places, life, topic)
 
-    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
-        """Return the topics whose names come after ``after``."""
-        return await self._lookups.run(selects.select_topics, self._places, after, limit)
+    async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
+        """Return the topics of these names that have messages."""
+        return await self._lookups.run(selects.select_topics, self._places, names)
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""

@@ -10,6 +10,7 @@ from riptide.hub import fanout
 from riptide.hub.backlog import Backlog
 from riptide.hub.batch import Batch
 from riptide.hub.log_reads import LogReads
+from riptide.hub.right_of_way import RightOfWay
 from riptide.hub.ring import Ring, RingLimits
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
@@ -35,7 +36,10 @@ def _topic(
     faults: Faults | None = None,
 ) -> Topic:
     return Topic(
-        Ring(limits), Backlog(LogReads(log), Turns(), "a"), lifecycle or Lifecycle(), faults
+        Ring(limits),
+        Backlog(LogReads(log, RightOfWay()), Turns(RightOfWay()), "a"),
+        lifecycle or Lifecycle(),
+        faults,
     )
 
 

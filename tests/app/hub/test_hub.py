@@ -28,10 +28,12 @@ from tests.app.messages import published
 from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from riptide.hub.hub import Start
     from riptide.message import Position
+    from riptide.storage.message_log import ListedTopic
     from tests.app.recorder import Recorder
 
 
@@ -388,6 +390,34 @@ async def test_a_list_says_whether_there_is_more_of_what_is_wanted(
     assert await listed("", 3, "bfg") == (["b", "f", "g"], False)
     assert await listed("", 7, "abcdefg") == (list("abcdefg"), False)
     assert await listed("", 5, "x") == ([], False)
+
+
+async def test_a_page_of_topics_costs_its_own_size_however_many_there_are(
+    hub: Hub, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5_000):
+        log.append(published(f"{number:04}", [b"1"]))
+    for number in range(10, 4_990):
+        # The log remembers their numbers, and has no message of them.
+        log.append(published(f"{number:04}", [b"1"] * 1001, 0))
+    seen: list[str] = []
+    names, topics = log.names, log.topics
+
+    def noted_names(after: str, limit: int) -> list[str]:
+        found = names(after, limit)
+        seen.extend(found)
+        return found
+
+    async def noted_topics(names: Sequence[str]) -> list[ListedTopic]:
+        seen.extend(names)
+        return await topics(names)
+
+    monkeypatch.setattr(log, "names", noted_names)
+    monkeypatch.setattr(log, "topics", noted_topics)
+    found, more = await hub.list_topics("0005", 5, lambda _: True)
+    assert [state.name for state in found] == ["0006", "0007", "0008", "0009", "4990"]
+    assert more
+    assert len(seen) < 50
 
 
 async def test_topics_whose_messages_have_expired_are_not_listed(recorder: Recorder) -> None:

@@ -9,6 +9,7 @@ from riptide.encoding.formats import NDJSON
 from riptide.errors import LogUnavailableError
 from riptide.hub import log_reads
 from riptide.hub.log_reads import READS_AT_ONCE, LogReads
+from riptide.hub.right_of_way import RightOfWay
 from riptide.storage.message_log import READ_MESSAGES, Retention
 from tests.app.held_log import HeldLog
 from tests.app.messages import published
@@ -41,7 +42,7 @@ def log() -> CountingLog:
 
 @pytest.fixture
 def reads(log: CountingLog) -> LogReads:
-    return LogReads(log)
+    return LogReads(log, RightOfWay())
 
 
 def _begin(
@@ -176,7 +177,7 @@ async def test_what_was_read_is_kept_for_a_while_only_and_counted_as_memory(
     chunk = await reads.read("a", 0, short=False)
     assert chunk is not None
     chunk.batch(NDJSON, 10)
-    assert reads.memory_bytes() == chunk.held_bytes() > 0
+    assert reads.memory_bytes() == chunk.held_bytes > 0
     with time_flies():
         await eventually(lambda: not reads.memory_bytes())
     await reads.read("a", 0, short=False)

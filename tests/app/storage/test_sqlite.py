@@ -49,7 +49,8 @@ async def test_messages_heads_and_ids_survive_a_restart_and_new_messages_have_a_
     for after in range(7):
         read = [(m.epoch, m.sequence, m.payload) for m in await log.read("a", after)]
         assert read == expected[after:]
-    assert await log.topics("", 1) == [("a", (1, 6), epochs[-1])]
+    assert log.names("", 2) == ["a"]
+    assert await log.topics(["a"]) == [("a", (1, 6), epochs[-1])]
     await log.close()
 
 

@@ -49,7 +49,7 @@ async def test_bounds_positions_and_topics_are_answered_while_messages_are_read(
     try:
         assert await in_time(log.bounds("a")) == (1, 1)
         assert await in_time(log.end_of(log.epoch, "a")) == 1
-        assert await in_time(log.topics("", 10)) == [("a", (1, 1), log.epoch)]
+        assert await in_time(log.topics(["a"])) == [("a", (1, 1), log.epoch)]
         assert not any(read.done() for read in reads)
     finally:
         may_end.set()

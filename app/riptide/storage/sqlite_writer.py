@@ -37,6 +37,8 @@ Arguments = TypeVarTuple("Arguments")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
+# The files of the log are looked at so often, besides before and after each commit.
+LOOK_INTERVAL_S = 1.0
 # Messages that are deleted from a topic in one transaction: few, so that appends wait little.
 TRIM_MESSAGES = 2_000
 # By so much fewer are deleted after each deletion that the disk had no room for.
@@ -53,6 +55,10 @@ NOT_KEPT = (
 OUTCOME_UNKNOWN = (
     "the message may have been kept or not ({}): read the topic before you publish it again, and "
     "tell the operator to look at the service's log records"
+)
+WRITTEN_ELSEWHERE = (
+    "the message was written to a file that is not in its place any more ({}): it is lost, unless "
+    "that file comes back; read the topic before you publish it again, and tell the operator"
 )
 
 
@@ -146,6 +152,8 @@ class SqliteWriter:
         """
         if self._ended is not None:
             return self._ended
+        if self._file.files.displaced is not None:
+            return self._file.files.displaced
         recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
         return self._failure if recently else None
 
@@ -158,17 +166,21 @@ class SqliteWriter:
             _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
             self._refuse_waiting(self._ended)
         finally:
+            self._file.files.look(connection)
             connection.close()
 
     def _work(self, connection: sqlite3.Connection) -> None:
         next_trim = time.monotonic()
         running = True
         while running:
-            running = self._wait_for_appends(next_trim - time.monotonic())
-            if self._taken:
+            running = self._wait_for_appends(min(LOOK_INTERVAL_S, next_trim - time.monotonic()))
+            displaced = self._file.files.look(connection)
+            if displaced is not None:
+                _call_on_loop(self._taken, _refuse, NOT_KEPT.format(displaced))
+            elif self._taken:
                 self._commit(connection, self._taken)
-                self._taken = []
-            if time.monotonic() >= next_trim:
+            self._taken = []
+            if displaced is None and time.monotonic() >= next_trim:
                 more = self._trim(connection)
                 next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
 
@@ -212,6 +224,10 @@ class SqliteWriter:
             self._failure = None
             self._lacks_room = False
             self._remember(written)
+            displaced = self._file.files.look(connection)
+            if displaced is not None:
+                _call_on_loop(appends, _refuse, WRITTEN_ELSEWHERE.format(displaced))
+                return
             _call_on_loop(appends, _acknowledge, written.firsts, self._retention)
 
     def _write_on_any_disk(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:

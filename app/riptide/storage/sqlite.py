@@ -115,6 +115,10 @@ class SqliteLog:
         """Return how long the oldest append or other write under way has taken."""
         return self._writer.oldest_append_age_s()
 
+    def append_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited for an answer."""
+        return self._writer.append_stall_s()
+
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment."""
         return self._writer.failure() or self._read_watch.reason()

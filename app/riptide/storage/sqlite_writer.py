@@ -135,6 +135,10 @@ class SqliteWriter:
         """Return how long the oldest append has waited, or other work of the thread has taken."""
         return max(self._under_way.age_s(), self._watch.age_s())
 
+    def append_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited for an answer."""
+        return self._under_way.longest_stall_s()
+
     def _run(self, connection: sqlite3.Connection) -> None:
         try:
             self._work(connection)

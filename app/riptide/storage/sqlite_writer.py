@@ -38,6 +38,8 @@ Arguments = TypeVarTuple("Arguments")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
+# All that waits for the end of a sound disk's work takes less.
+STOP_PATIENCE_S = 15.0
 # The files of the log are looked at so often, besides before and after each commit.
 LOOK_INTERVAL_S = 1.0
 # What publishers are told, with the reason.
@@ -102,11 +104,16 @@ class SqliteWriter:
         )
         self._thread.start()
 
-    def stop(self) -> None:
-        """Commit the appends that wait and end the thread; blocks until then."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
+    def stop(self) -> bool:
+        """Commit the appends that wait and end the thread; blocks until then.
+
+        Returns False if the disk hangs, and the thread with it, for ``STOP_PATIENCE_S``.
+        """
+        if self._thread is None:
+            return True
+        self._queue.put(None)
+        self._thread.join(STOP_PATIENCE_S)
+        return not self._thread.is_alive()
 
     def put(self, append: Append) -> None:
         """Queue an append for the next commit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from riptide.process.faults import Faults
     from riptide.publication import Publication
     from riptide.storage.message_log import Bounds, ListedTopic, Retention
+
+logger = logging.getLogger("riptide.log")
 
 
 class SqliteLog:
@@ -41,10 +44,19 @@ class SqliteLog:
             with self._file.explained():
                 await self._reader.open()
                 await loop.run_in_executor(opener, self._writer.start)
+                await loop.run_in_executor(opener, self._file.hold)
 
     async def close(self) -> None:
-        """Commit the appends that wait, then close the file."""
-        await asyncio.to_thread(self._writer.stop)
+        """Commit the appends that wait, then close the file.
+
+        If the disk hangs, return all the same, with the directory locked until the process ends.
+        """
+        if not await asyncio.to_thread(self._writer.stop):
+            logger.error(
+                "the log's disk hangs: the process ends without waiting for it any longer. What "
+                "was acknowledged is kept; what waits may be kept or not"
+            )
+            return
         await self._reader.close()
         self._file.close()
 
@@ -86,6 +98,10 @@ class SqliteLog:
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append or other write under way has taken."""
         return self._writer.oldest_append_age_s()
+
+    def append_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited for an answer."""
+        return self._writer.append_stall_s()
 
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import machine
 from benchmarks.consumers import MARK, READ_BYTES, TIMEOUT_S, Consumers
-from benchmarks.figures import RATIO, Bar, Figure, Result
+from benchmarks.figures import RATIO, Bar, Figure, Result, ratios
 from benchmarks.publisher import Publisher
 from benchmarks.service import HOST, riptide
 
@@ -55,21 +55,56 @@ class Waits(NamedTuple):
     newcomers: list[float]
 
 
-FULL = (Load(2_000, 10, 10_000, 5.0), Load(2_000, 200, 10_000, 5.0))
+FULL = (
+    Load(100, 10, 10_000, 3.0),
+    Load(500, 10, 10_000, 3.0),
+    Load(2_000, 10, 10_000, 3.0),
+    Load(2_000, 200, 10_000, 3.0),
+)
 QUICK = (Load(10, 2, 1_000, 0.3),)
+ROUNDS = 3
+
+
+class Measured(NamedTuple):
+    """What one round with one load took."""
+
+    calm: Waits
+    busy: Waits
+    took_s: float
+    processor_us: float
 
 
 def run(*, quick: bool) -> Result:
-    """Measure without and with consumers that catch up, for few and for many topics."""
+    """Measure without and with consumers that catch up, few and many, on few and many topics."""
     figures: list[Figure] = []
     loads = QUICK if quick else FULL
     for load in loads:
-        figures += _measure(load)
+        figures += _figures(load, [_measure(load) for _ in range(1 if quick else ROUNDS)])
     return Result(figures, {"loads": [load._asdict() for load in loads]})
 
 
-def _measure(load: Load) -> Iterator[Figure]:
-    at = f"{load.consumers:,} consumers, {load.messages:,} behind, {load.topics} topics"
+def _figures(load: Load, rounds: list[Measured]) -> Iterator[Figure]:
+    at = f"{load.consumers:,} consumers of {load.topics} topics"
+    calm = [_p99(each.calm.live) for each in rounds]
+    busy = [_p99(each.busy.live) for each in rounds]
+    newcomers = [_p99(each.busy.newcomers) for each in rounds]
+    yield Figure(f"{at}: live p99 ÷ without them", RATIO, ratios(busy, calm), LIVE_BAR)
+    yield Figure(f"{at}: a newcomer's p99", "ms", newcomers, NEWCOMER_BAR_MS)
+    columns = {
+        ("live p50", "ms"): [statistics.median(each.busy.live) for each in rounds],
+        ("live p99", "ms"): busy,
+        ("live p99 without", "ms"): calm,
+        ("newcomer's p50", "ms"): [statistics.median(each.busy.newcomers) for each in rounds],
+        ("newcomer's p99", "ms"): newcomers,
+        ("newcomer's p99 without", "ms"): [_p99(each.calm.newcomers) for each in rounds],
+        ("until all have caught up", "s"): [each.took_s for each in rounds],
+        ("processor time for a delivery", "µs"): [each.processor_us for each in rounds],
+    }
+    for (column, unit), samples in columns.items():
+        yield Figure(f"{at}: {column}", unit, samples, row=at, column=column)
+
+
+def _measure(load: Load) -> Measured:
     with (
         tempfile.TemporaryDirectory() as directory,
         riptide(log="sqlite", data_dir=directory, max_connections=load.consumers + 100) as server,
@@ -81,18 +116,7 @@ def _measure(load: Load) -> Iterator[Figure]:
         with _catching_up(server.port, load) as caught_up:
             busy = _watch(server.port, lambda: took.append(caught_up()))
         processor_s = machine.cpu_seconds(server.pid) - before
-    calm_live, busy_live = _p99(calm.live), _p99(busy.live)
-    yield Figure(f"{at}: live p99 ÷ without them", RATIO, [busy_live / calm_live], LIVE_BAR)
-    yield Figure(f"{at}: live p99", "ms", [busy_live])
-    yield Figure(f"{at}: live p99 without them", "ms", [calm_live])
-    yield Figure(f"{at}: a newcomer's p99", "ms", [_p99(busy.newcomers)], NEWCOMER_BAR_MS)
-    yield Figure(f"{at}: a newcomer's p99 without them", "ms", [_p99(calm.newcomers)])
-    yield Figure(f"{at}: until all have caught up", "s", took)
-    yield Figure(
-        f"{at}: processor time for a delivery",
-        "µs",
-        [processor_s / load.consumers / load.messages * 1e6],
-    )
+    return Measured(calm, busy, took[0], processor_s / load.consumers / load.messages * 1e6)
 
 
 def _p99(samples: list[float]) -> float:

@@ -43,6 +43,7 @@ RiptideError
     ├── DrainingError              503, Retry-After
     ├── KeysUnavailableError       503, Retry-After
     └── LogUnavailableError        503, Retry-After
+        └── UncertainAppendError   503, Retry-After
 """
 
 from __future__ import annotations
@@ -435,3 +436,11 @@ class LogUnavailableError(ProblemError):
     title = "Message log unavailable"
     reject_reason = RejectReason.LOG_FAILURE
     publish_outcome = PublishOutcome.LOG_FAILURE
+
+
+class UncertainAppendError(LogUnavailableError):
+    """The log may have kept the messages of a publish, or not."""
+
+    slug = "append-uncertain"
+    title = "Outcome unknown"
+    publish_outcome = PublishOutcome.UNCERTAIN

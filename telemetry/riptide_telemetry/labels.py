@@ -53,12 +53,17 @@ class PublishOutcome(ClosedSet):
     TOPIC_LIMIT = "topic_limit"
     BODY_LIMIT = "body_limit"
     LOG_FAILURE = "log_failure"
+    UNCERTAIN = "uncertain"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     INTERNAL_ERROR = "internal_error"
 
 
-PUBLISH_FAILURES = (PublishOutcome.LOG_FAILURE, PublishOutcome.INTERNAL_ERROR)
+PUBLISH_FAILURES = (
+    PublishOutcome.LOG_FAILURE,
+    PublishOutcome.UNCERTAIN,
+    PublishOutcome.INTERNAL_ERROR,
+)
 """The outcomes for which the service is to blame, and not the publisher or a limit."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from riptide.errors import LogUnavailableError
 from riptide.hub.ground import Ground
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import DropReason, Source
@@ -49,12 +50,14 @@ class Terms(NamedTuple):
     """The messages that a consumer is to be given, and the policy if it falls behind.
 
     The messages are those after sequence number ``after``, up to ``until`` (None: without an end).
-    ``resumed`` says that the consumer has read the topic before, and goes on from there.
+    A consumer would resume before the first of them by an id of ``epoch``. ``resumed`` says that
+    the consumer has read the topic before, and goes on from there.
     """
 
     after: int
     until: int | None
     policy: SlowConsumerPolicy
+    epoch: str
     resumed: bool = False
 
 
@@ -92,6 +95,7 @@ class Subscription:
         "_caught_up",
         "_dispatcher",
         "_ground",
+        "_log_was_lost",
         "_owed_since_ns",
         "_policy",
         "_ring",
@@ -100,6 +104,7 @@ class Subscription:
         "cursor",
         "dropped",
         "encoding",
+        "epoch",
         "joined",
         "replay_until",
         "sent",
@@ -116,7 +121,10 @@ class Subscription:
         self._dispatcher = dispatcher
         self.encoding = encoding
         self.start = self.cursor = terms.after
+        # With the cursor, the id from which the consumer would resume.
+        self.epoch = terms.epoch
         self.until = terms.until
+        self._log_was_lost = False
         self._policy = terms.policy
         # Messages up to here were published before the consumer subscribed.
         self.replay_until = ring.head
@@ -170,10 +178,12 @@ class Subscription:
         """Return what comes next. If there is nothing yet, wait to be woken and return None.
 
         Raises:
-            LogUnavailableError: older messages cannot be read.
+            LogUnavailableError: older messages cannot be read, or the log has lost messages.
 
         """
         ring = self._ring
+        if self._log_was_lost:
+            raise LogUnavailableError("the log has lost messages that this stream has had")
         if self.until is not None and self.cursor >= self.until:
             return Finished()
         if self.queued > FEW_MESSAGES and self.cursor + 1 >= ring.tail:
@@ -198,26 +208,23 @@ class Subscription:
             return self._overtaken(oldest)
         return await self._read()
 
-    def advance(self, count: int, last: int, accepted_ns: int | None = None) -> None:
-        """Count ``count`` messages as sent.
-
-        ``last`` is the sequence number of the last one, and ``accepted_ns`` the moment at which it
-        was accepted, on the monotonic clock.
-        """
-        self.sent += count
-        self.cursor = last
-        if accepted_ns is not None:
-            self._next_is_no_older_than(accepted_ns)
+    def advance(self, batch: Batch, start: int = 0, end: int | None = None) -> None:
+        """Count the messages of a batch from one position to another as sent; all by default."""
+        end = batch.count if end is None else end
+        self.sent += end - start
+        self.cursor, self.epoch = batch.after + end, batch.epoch_at(end)
+        self._next_is_no_older_than(batch.accepted_ns[end - 1])
 
     def was_given(self, batch: Batch) -> None:
         """Count a live batch, which the fan-out has written, as sent."""
         self.sent += batch.count
-        self.cursor = batch.last
+        self.cursor, self.epoch = batch.last, batch.epoch
         self.joined = True
 
     def wrote(self, batch: Batch, now_ns: int) -> None:
         """Count a live batch, which the consumer's own task has written, as sent."""
-        self.advance(batch.count, batch.last)
+        self.sent += batch.count
+        self.cursor, self.epoch = batch.last, batch.epoch
         self._dispatcher.wrote(batch, now_ns)
 
     def lag_ns(self) -> int:
@@ -247,11 +254,17 @@ class Subscription:
         self.joined = False
         self.wake()
 
+    def end_with_the_log(self) -> None:
+        """Let ``next`` raise, because the log has lost messages."""
+        self._log_was_lost = True
+        self.wake()
+
     def miss(self, cursor: int, reason: DropReason) -> Missed:
         """Count everything up to ``cursor`` as dropped, for this reason."""
         count = cursor - self.cursor
         self.dropped += count
-        self.cursor = cursor
+        # Ids up to the head are known of the life that the newest message is of.
+        self.cursor, self.epoch = cursor, self._ring.epoch
         return Missed(count, reason)
 
     def source(self) -> Source:

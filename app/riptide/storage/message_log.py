@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from riptide.errors import TopicLimitError
+from riptide.errors import TopicLimitError, UncertainAppendError
 from riptide.message import NANOSECONDS
 from riptide.storage.clock import ExpiryClock
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from riptide.message import Message
+    from riptide.message import Message, MessageId, Receipt
     from riptide.publication import Publication
 
 # One read ends at the next multiple of so many sequence numbers: then consumers that began at
@@ -23,11 +24,15 @@ READ_MESSAGES = 500
 READ_BYTES = 256 * 1024
 TOPIC_RETRY_AFTER_S = 60
 RETRY_AFTER_S = 5
-# What publishers are told, with the reason.
-OUTCOME_UNKNOWN = (
-    "the message may have been kept or not ({}): read the topic before you publish it again, and "
-    "tell the operator to look at the service's log records"
-)
+
+
+def uncertain(reason: str) -> UncertainAppendError:
+    """Return the error of an append that was kept or not; ``reason`` is why that is not known."""
+    return UncertainAppendError(
+        f"the message may have been kept or not ({reason}): read the topic before you publish it "
+        "again, and tell the operator to look at the service's log records",
+        retry_after=RETRY_AFTER_S,
+    )
 
 
 class Bounds(NamedTuple):
@@ -45,7 +50,10 @@ class Bounds(NamedTuple):
 
 
 class ListedTopic(NamedTuple):
-    """A topic, the bounds of its messages, and the epoch of the newest one."""
+    """A topic, the bounds of its messages, and the epoch of the newest one.
+
+    For a topic without messages, any epoch whose ids are known for its head.
+    """
 
     name: str
     bounds: Bounds
@@ -91,14 +99,47 @@ class Retention:
         return max(1, head - self.messages + 1)
 
 
+class IdState(Enum):
+    """What a log knows of an id that a consumer gives as its position."""
+
+    KNOWN = "known"
+    """The log has the messages that follow it."""
+    EXPIRED = "expired"
+    """It is of this log, which does not have all messages any more that followed it."""
+    NEVER = "never"
+    """No message of this log has it: it is of another log, or of an end that was lost."""
+
+
+def id_state(position: MessageId, bounds: Bounds, end: int) -> IdState:
+    """Return the state of an id whose life ended at ``end`` in a topic with these bounds."""
+    if position.sequence > end:
+        return IdState.NEVER
+    return IdState.KNOWN if position.sequence >= bounds.earliest - 1 else IdState.EXPIRED
+
+
+class Feed(Protocol):
+    """Whoever follows a topic. No method raises."""
+
+    def push(self, messages: Sequence[Message]) -> None:
+        """Take messages that were kept: at least one, of consecutive sequence numbers.
+
+        Their numbers rise from push to push. If one is skipped, the log has what is between; some
+        may have been pushed before.
+        """
+
+    def lost(self) -> None:
+        """Learn that numbers that were pushed are no longer those of the log's messages.
+
+        The log has lost its end, or all. Consumers have to begin anew.
+        """
+
+
 class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
-    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever the log is opened. A
+    An epoch names a life of the log: 8 hexadecimal digits, new whenever the log is opened. A
     message keeps the epoch of the life in which it was published.
     """
-
-    epoch: str
 
     async def open(self) -> None:
         """Make the log ready.
@@ -111,18 +152,33 @@ class MessageLog(Protocol):
     async def close(self) -> None:
         """Finish the appends that wait, and release all resources."""
 
-    def append(self, publication: Publication) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[Receipt]:
         """Keep the payloads, all or none, with the trace of their publish, if there is one.
 
-        Return a future of the first payload's sequence number, done when the payloads are kept: a
-        log on disk has synced them. Futures are done in the order of sequence numbers. Cancelling
-        a future does not undo its append.
+        Return a future of the ids that the payloads got, done when they are kept: a log on disk has
+        synced them. Futures are done in the order of sequence numbers, and callbacks of a future
+        run before feeds get its messages. Cancelling a future does not undo its append.
 
         Raises (from the future):
             TopicLimitError: too many other topics have messages; nothing was kept.
+            UncertainAppendError: the payloads were kept or not; if they were, feeds get them.
             LogUnavailableError: nothing was kept.
 
         """
+
+    async def follow(self, topic: str, feed: Feed) -> ListedTopic:
+        """Push the topic's messages to the feed from now on, and return the present bounds.
+
+        Messages up to the head of these bounds may be pushed too. A feed that follows already goes
+        on.
+
+        Raises:
+            LogUnavailableError: the log cannot be read; the feed follows all the same.
+
+        """
+
+    def unfollow(self, topic: str, feed: Feed) -> None:
+        """Push nothing more of the topic to the feed."""
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic the log has.
@@ -132,12 +188,12 @@ class MessageLog(Protocol):
 
         """
 
-    async def end_of(self, epoch: str, topic: str) -> int | None:
-        """Return the topic's last sequence number in a life of this log; None if unknown.
+    async def place(self, topic: str, position: MessageId) -> IdState:
+        """Return whether a consumer of the topic can go on after an id.
 
-        It is unknown if the life is, or if the log has forgotten a topic of that name since. Up to
-        this number, messages of that life are messages of this log. If the log has lost its end
-        since, the number is that of the last message that was not lost.
+        An id is never known if its life is not, if the log has forgotten a topic of that name
+        since, or if it is beyond the end that the topic had in its life. If the log has lost its
+        end, that is the last message that was not lost.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -155,10 +211,14 @@ class MessageLog(Protocol):
 
         """
 
-    def names(self, after: str, limit: int) -> list[str]:
+    async def names(self, after: str, limit: int) -> list[str]:
         """Return the names of topics with messages that come after ``after``, in order.
 
         At most ``limit``. This takes as long as there are names in the answer.
+
+        Raises:
+            LogUnavailableError: the log cannot be read.
+
         """
 
     async def topics(self, names: Sequence[str]) -> list[ListedTopic]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from riptide.message import Acceptance, Message
 from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.message_log import Bounds, ListedTopic, read_ends
+from riptide.storage.message_log import Bounds, IdState, ListedTopic, id_state, read_ends
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator, Sequence
 
+    from riptide.message import MessageId
     from riptide.storage.places import Place, Places
 
 
@@ -58,30 +59,36 @@ def select_topics(
     connection: sqlite3.Connection, places: Places, names: Sequence[str]
 ) -> list[ListedTopic]:
     """Return the topics of these names that have messages."""
-    found = []
-    for name in names:
-        bounds = select_bounds(connection, places, name)
-        if not bounds.is_empty():
-            found.append(ListedTopic(name, bounds, _select_newest_epoch(connection, name)))
-    return found
+    found = (select_topic(connection, places, name, "") for name in names)
+    return [topic for topic in found if not topic.bounds.is_empty()]
 
 
-def _select_newest_epoch(connection: sqlite3.Connection, topic: str) -> str:
-    (epoch,) = connection.execute(
+def select_topic(
+    connection: sqlite3.Connection, places: Places, name: str, epoch: str
+) -> ListedTopic:
+    """Return a topic, with ``epoch`` if no message of it is remembered."""
+    bounds = select_bounds(connection, places, name)
+    newest = connection.execute(
         "SELECT epoch FROM beginnings JOIN lives ON number = life "
         "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) ORDER BY first DESC LIMIT 1",
-        (topic,),
+        (name,),
     ).fetchone()
-    return str(epoch)
+    return ListedTopic(name, bounds, epoch if newest is None else str(newest[0]))
 
 
-def select_end(connection: sqlite3.Connection, places: Places, life: int, topic: str) -> int | None:
-    """Return where the topic ended in a life, None if it was forgotten since or came later."""
+def select_id_state(
+    connection: sqlite3.Connection, places: Places, life: int, topic: str, position: MessageId
+) -> IdState:
+    """Return what is known of an id of a life.
+
+    It is never known if the topic was forgotten since that life, or came later.
+    """
     # One statement sees the database as it is between two commits of the writer.
     end, is_forgotten = connection.execute(END_OF_LIFE, {"life": life, "topic": topic}).fetchone()
     if is_forgotten:
-        return None
-    return select_bounds(connection, places, topic).head if end is None else int(end)
+        return IdState.NEVER
+    bounds = select_bounds(connection, places, topic)
+    return id_state(position, bounds, bounds.head if end is None else int(end))
 
 
 def _select_epochs(

@@ -7,6 +7,8 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from riptide.storage.feeds import Feeds
+from riptide.storage.message_log import IdState
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_reader import SqliteReader
 from riptide.storage.sqlite_writer import Append, SqliteWriter
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from riptide.message import Message
+    from riptide.message import Message, MessageId, Receipt
     from riptide.process.faults import Faults
     from riptide.publication import Publication
-    from riptide.storage.message_log import Bounds, ListedTopic, Retention
+    from riptide.storage.message_log import Bounds, Feed, ListedTopic, Retention
 
 logger = logging.getLogger("riptide.log")
 
@@ -33,7 +35,8 @@ class SqliteLog:
     def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
         self._file = SqliteFile(directory, retention.topics)
-        self._writer = SqliteWriter(self._file, retention, faults)
+        self._feeds = Feeds()
+        self._writer = SqliteWriter(self._file, retention, self._feeds, faults)
         self._reader = SqliteReader(self._file, self._writer.places)
 
     async def open(self) -> None:
@@ -60,9 +63,9 @@ class SqliteLog:
         await self._reader.close()
         self._file.close()
 
-    def append(self, publication: Publication) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[Receipt]:
         """Queue the payloads for the next commit."""
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._writer.put(Append(publication, done))
         return done
 
@@ -70,16 +73,27 @@ class SqliteLog:
         """Return which messages of the topic there are."""
         return await self._reader.bounds(topic)
 
-    async def end_of(self, epoch: str, topic: str) -> int | None:
-        """Return where the topic ended in a life of the log."""
-        life = self._file.lives.get(epoch)
-        return None if life is None else await self._reader.end_of(life, topic)
+    async def follow(self, topic: str, feed: Feed) -> ListedTopic:
+        """Push the topic's messages to the feed from now on."""
+        self._feeds.follow(topic, feed)
+        return await self._reader.topic(topic, self.epoch)
+
+    def unfollow(self, topic: str, feed: Feed) -> None:
+        """Push nothing more of the topic to the feed."""
+        self._feeds.unfollow(topic, feed)
+
+    async def place(self, topic: str, position: MessageId) -> IdState:
+        """Return whether a consumer can go on after an id of a life that the log remembers."""
+        life = self._file.lives.get(position.epoch)
+        if life is None:
+            return IdState.NEVER
+        return await self._reader.place(life, topic, position)
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
         return await self._reader.read(topic, after)
 
-    def names(self, after: str, limit: int) -> list[str]:
+    async def names(self, after: str, limit: int) -> list[str]:
         """Return the names of topics with messages that come after ``after``."""
         return self._writer.names.after(after, limit)
 

@@ -75,6 +75,11 @@ class SqliteFile:
             self._directory.create_database()
             self._directory.close_to_others()
             self.lives = self._check_on_any_disk()
+        return self.epoch
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of this life; the log has to be open."""
         return list(self.lives)[-1]
 
     @contextlib.contextmanager

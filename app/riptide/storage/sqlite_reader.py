@@ -16,8 +16,8 @@ from riptide.storage.message_log import RETRY_AFTER_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from riptide.message import Message
-    from riptide.storage.message_log import Bounds, ListedTopic
+    from riptide.message import Message, MessageId
+    from riptide.storage.message_log import Bounds, IdState, ListedTopic
     from riptide.storage.places import Places
     from riptide.storage.sqlite_file import SqliteFile
 
@@ -62,9 +62,13 @@ class SqliteReader:
         """Return which messages of the topic there are."""
         return await self._lookups.run(selects.select_bounds, self._places, topic)
 
-    async def end_of(self, life: int, topic: str) -> int | None:
-        """Return where the topic ended in a life of the log, given by its number."""
-        return await self._lookups.run(selects.select_end, self._places, life, topic)
+    async def topic(self, name: str, epoch: str) -> ListedTopic:
+        """Return the bounds of a topic and its newest epoch, or ``epoch`` if it has had none."""
+        return await self._lookups.run(selects.select_topic, self._places, name, epoch)
+
+    async def place(self, life: int, topic: str, position: MessageId) -> IdState:
+        """Return what is known of an id of a life, which is given by its number."""
+        return await self._lookups.run(selects.select_id_state, self._places, life, topic, position)
 
     async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
         """Return the topics of these names that have messages."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import queue
 import sqlite3
@@ -10,14 +11,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
-from riptide.errors import LogUnavailableError
+from riptide.errors import LogUnavailableError, UncertainAppendError
 from riptide.process.faults import Faults
 from riptide.storage.append_transaction import AppendTransaction
 from riptide.storage.disk_room import is_full, primary_code
 from riptide.storage.expired_messages import find_live_topics, find_newest
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.log_watch import PROBE_INTERVAL_S, AppendsUnderWay, ThreadWatch
-from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
+from riptide.storage.message_log import RETRY_AFTER_S, uncertain
 from riptide.storage.places import Places
 from riptide.storage.step import Step
 from riptide.storage.topic_names import TopicNames
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from riptide.message import Receipt
     from riptide.publication import Publication
+    from riptide.storage.feeds import Feeds
     from riptide.storage.message_log import Retention
     from riptide.storage.sqlite_file import SqliteFile
 
@@ -43,32 +46,40 @@ TRIM_INTERVAL_S = 5.0
 STOP_PATIENCE_S = 15.0
 # The files of the log are looked at so often, besides before and after each commit.
 LOOK_INTERVAL_S = 1.0
-# What publishers are told, with the reason.
-NOT_KEPT = (
-    "the message could not be kept ({}) and was not published; try again later, and tell the "
-    "operator to look at the log's disk"
-)
-WRITTEN_ELSEWHERE = (
-    "the message was written to a file that is not in its place any more ({}): it is lost, unless "
-    "that file comes back; read the topic before you publish it again, and tell the operator"
-)
 
 # Errors of one topic's rows: its pages are damaged, or contradict each other.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT})
 
 
+def _not_kept(reason: object) -> LogUnavailableError:
+    return LogUnavailableError(
+        f"the message could not be kept ({reason}) and was not published; try again later, and "
+        "tell the operator to look at the log's disk",
+        retry_after=RETRY_AFTER_S,
+    )
+
+
+def _written_elsewhere(reason: str) -> UncertainAppendError:
+    return UncertainAppendError(
+        f"the message was written to a file that is not in its place any more ({reason}): it is "
+        "lost, unless that file comes back; read the topic before you publish it again, and tell "
+        "the operator",
+        retry_after=RETRY_AFTER_S,
+    )
+
+
 class Append(NamedTuple):
-    """A publication to commit, and the future of its first message's sequence number."""
+    """A publication to commit, and the future of the ids that its messages get."""
 
     publication: Publication
-    done: asyncio.Future[int]
+    done: asyncio.Future[Receipt]
 
 
 class SqliteWriter:
     """Commits all appends that wait in one transaction, and trims between commits."""
 
     def __init__(
-        self, file: SqliteFile, retention: Retention, faults: Faults | None = None
+        self, file: SqliteFile, retention: Retention, feeds: Feeds, faults: Faults | None = None
     ) -> None:
         self._faults = faults or Faults()
         # Why the thread takes no more appends, once that is so.
@@ -78,6 +89,8 @@ class SqliteWriter:
         self._next_probe = 0.0
         self._file = file
         self._retention = retention
+        self._feeds = feeds
+        self._epoch = ""
         # For readers as well, which look there first.
         self.places = Places()
         # Of the topics that have messages; for all threads as well.
@@ -94,6 +107,7 @@ class SqliteWriter:
             sqlite3.Error: the file cannot be opened or read.
 
         """
+        self._epoch = self._file.epoch
         connection = self._file.connect()
         self.places.load(connection)
         newest_at = find_newest(connection)
@@ -126,7 +140,7 @@ class SqliteWriter:
         """
         stalled = self._under_way.reason()
         if stalled is not None:
-            _refuse([append], NOT_KEPT.format(stalled))
+            _refuse([append], _not_kept(stalled))
             return
         self._under_way.begin()
         self._queue.put(append)
@@ -157,7 +171,7 @@ class SqliteWriter:
             self._ended = f"its writer failed ({type(error).__name__})"
             self._faults.report(ServicePart.LOG_WRITER, error)
             self._under_way.end(len(self._taken))
-            _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
+            _call_on_loop(self._taken, _refuse, uncertain(self._ended))
             self._refuse_waiting(self._ended)
         finally:
             self._file.files.look(connection)
@@ -176,7 +190,7 @@ class SqliteWriter:
                     if displaced is None:
                         self._commit(connection, self._taken)
                     else:
-                        _call_on_loop(self._taken, _refuse, NOT_KEPT.format(displaced))
+                        _call_on_loop(self._taken, _refuse, _not_kept(displaced))
                     self._under_way.end(len(self._taken))
                     self._taken = []
                 if displaced is not None:
@@ -224,7 +238,7 @@ class SqliteWriter:
                 if append is not None:
                     waiting.append(append)
         self._under_way.end(len(waiting))
-        _call_on_loop(waiting, _refuse, NOT_KEPT.format(reason))
+        _call_on_loop(waiting, _refuse, _not_kept(reason))
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
         """Commit the appends; without any, a probe, which shows that the disk takes commits."""
@@ -244,10 +258,23 @@ class SqliteWriter:
             self._trimming.lacks_room = False
             displaced = self._file.files.look(connection)
             if displaced is None:
-                _call_on_loop(appends, _acknowledge, firsts, self._retention)
+                _call_on_loop(appends, self._acknowledge, firsts)
             else:
-                _call_on_loop(appends, _refuse, WRITTEN_ELSEWHERE.format(displaced))
+                _call_on_loop(appends, _refuse, _written_elsewhere(displaced))
         self._next_probe = time.monotonic() + PROBE_INTERVAL_S
+
+    def _acknowledge(self, appends: list[Append], firsts: list[int | None]) -> None:
+        """Finish the futures of the appends, in order, and serve the feeds, on the event loop."""
+        kept = []
+        for (publication, done), first in zip(appends, firsts, strict=True):
+            if first is not None:
+                receipt = publication.receipt(self._epoch, first)
+                kept.append((publication, receipt))
+                if not done.done():
+                    done.set_result(receipt)
+            elif not done.done():
+                done.set_exception(self._retention.no_more_topics())
+        self._feeds.push_soon(kept)
 
     def _write_on_any_disk(
         self, connection: sqlite3.Connection, publications: Sequence[Publication]
@@ -261,7 +288,6 @@ class SqliteWriter:
 
     def _refuse_commit(self, appends: list[Append], error: Exception) -> None:
         unknown = isinstance(error, OutcomeUnknownError)
-        text = OUTCOME_UNKNOWN if unknown else NOT_KEPT
         if appends and _is_damage(error):
             logger.error(
                 "the log of topic %s is damaged, and %d appends to it were refused: %s",
@@ -278,7 +304,7 @@ class SqliteWriter:
             self._trimming.lacks_room = is_full(error)
         if not isinstance(error, sqlite3.Error | OSError | OutcomeUnknownError):
             self._faults.report(ServicePart.LOG_WRITER, error)
-        _call_on_loop(appends, _refuse, text.format(error))
+        _call_on_loop(appends, _refuse, uncertain(str(error)) if unknown else _not_kept(error))
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages; return whether more are left."""
@@ -307,19 +333,9 @@ def _call_on_loop(
         logger.warning("%d appends ended after the event loop did", len(appends))
 
 
-def _acknowledge(appends: list[Append], firsts: list[int | None], retention: Retention) -> None:
-    """Finish the futures of the appends, in order, on the event loop."""
-    for append, first in zip(appends, firsts, strict=True):
-        if append.done.done():
-            continue
-        if first is None:
-            append.done.set_exception(retention.no_more_topics())
-        else:
-            append.done.set_result(first)
-
-
-def _refuse(appends: list[Append], detail: str) -> None:
+def _refuse(appends: list[Append], error: LogUnavailableError) -> None:
     """Fail the futures of the appends, in order, on the event loop."""
     for append in appends:
         if not append.done.done():
-            append.done.set_exception(LogUnavailableError(detail, retry_after=RETRY_AFTER_S))
+            # Each of its own, for whoever raises it adds a traceback.
+            append.done.set_exception(copy.copy(error))

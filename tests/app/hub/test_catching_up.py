@@ -46,7 +46,7 @@ async def _read_all(hub: Hub) -> int:
     start = await hub.subscribe("a", NDJSON, StreamRange(Edge.EARLIEST, finite=True))
     subscription = start.subscription
     while isinstance(batch := await subscription.next(), Batch):
-        subscription.advance(batch.count, batch.last)
+        subscription.advance(batch)
     hub.unsubscribe(subscription)
     return subscription.sent
 

@@ -225,8 +225,7 @@ class Conservation(RuleBasedStateMachine):
                 consumer.check(step)
                 count = min(consumer.frames or step.count, len(step.frames))
                 handed = step.count if len(step.frames) == 1 else count
-                accepted_ns = step.accepted_ns[handed - 1]
-                subscription.advance(handed, step.last - step.count + handed, accepted_ns)
+                subscription.advance(step, 0, handed)
                 consumer.position += handed
             case Missed():
                 assert step.message_count >= 1

@@ -44,14 +44,14 @@ def _topic(
 
 
 def _subscribe(topic: Topic, policy: SlowConsumerPolicy) -> Subscription:
-    return topic.subscribe(NDJSON, Terms(after=0, until=None, policy=policy))
+    return topic.subscribe(NDJSON, Terms(0, None, policy, "0a1b2c3d"))
 
 
 class Consumer:
     """A subscription that waits at the head, and what it took without being woken."""
 
     def __init__(self, topic: Topic, encoding: Encoding = NDJSON) -> None:
-        terms = Terms(topic.ring.head, None, SlowConsumerPolicy.DISCONNECT)
+        terms = Terms(topic.ring.head, None, SlowConsumerPolicy.DISCONNECT, "0a1b2c3d")
         self.subscription = topic.subscribe(encoding, terms)
         self.subscription.taker = self
         self.task = asyncio.create_task(self.subscription.next())
@@ -271,7 +271,7 @@ async def test_pushes_during_a_wake_up_lose_no_waiter(
         while subscription.cursor < 8:
             step = await subscription.next()
             if isinstance(step, Batch):
-                subscription.advance(step.count, step.last)
+                subscription.advance(step)
 
     tasks = [asyncio.create_task(consume(subscription)) for subscription in subscriptions]
     for sequence in range(1, 9):

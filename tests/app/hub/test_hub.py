@@ -24,7 +24,7 @@ from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from riptide_telemetry import DropReason, ReconnectionOutcome
 from tests.app.held_log import HeldLog
-from tests.app.messages import published
+from tests.app.messages import make_messages, published
 from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def _take(subscription: Subscription) -> bytes:
     while True:
         step = await in_time(subscription.next())
         if isinstance(step, Batch):
-            subscription.advance(step.count, step.last)
+            subscription.advance(step)
             return b"".join(step.frames)
         assert step is None, "nothing was missed"
 
@@ -319,7 +319,7 @@ async def test_a_consumer_that_comes_between_commit_and_delivery_confuses_no_oth
         while first.queued:
             step = await first.next()
             assert isinstance(step, Batch)
-            first.advance(step.count, step.last)
+            first.advance(step)
             got += b"".join(step.frames)
     assert [line[-2:-1] for line in got.splitlines()] == [b"1", b"2", b"3", b"4"]
 
@@ -347,7 +347,9 @@ async def test_lag_is_the_largest_and_queued_the_sum_over_consumers(hub: Hub) ->
     await _subscribe(hub, Edge.LATEST)
     await _subscribe(hub, Edge.LATEST, "b")
     await hub.publish(Publication.now("a", [b"1", b"2", b"3"]))
-    ahead.advance(2, 2)
+    step = await ahead.next()
+    assert isinstance(step, Batch)
+    ahead.advance(step, 0, 2)
     assert (hub.consumer_lag(), hub.queued_messages()) == (3, 4)
 
 
@@ -357,6 +359,49 @@ async def test_a_cursor_is_an_id_from_which_to_resume(hub: Hub, log: MemoryLog) 
     assert hub.cursor_id(subscription) == MessageId(log.epoch, 0)
     subscription.miss(1, DropReason.EXPIRED)
     assert hub.cursor_id(subscription) == MessageId(log.epoch, 1)
+
+
+async def test_a_cursor_has_the_epoch_of_the_message_at_it(hub: Hub, log: MemoryLog) -> None:
+    """Not that of the process which holds it: messages may come from elsewhere."""
+    subscription = (await _subscribe(hub, Edge.LATEST)).subscription
+    topic = hub._topics["a"]
+    topic.push(make_messages(1, 2, epoch="aaaaaaaa"))
+    topic.push(make_messages(3, 3, epoch="bbbbbbbb"))
+    step = await subscription.next()
+    assert isinstance(step, Batch)
+    for end, epoch in ((1, "aaaaaaaa"), (2, "aaaaaaaa"), (3, "bbbbbbbb")):
+        subscription.advance(step, end - 1, end)
+        assert hub.cursor_id(subscription) == MessageId(epoch, end)
+    waiting = asyncio.create_task(subscription.next())
+    await turns()
+    topic.push(make_messages(4, 4, epoch="cccccccc"))
+    await in_time(waiting)
+    await _take(subscription)
+    assert hub.cursor_id(subscription) == MessageId("cccccccc", 4)
+    resumed = await _subscribe(hub, MessageId(log.epoch, 0))
+    assert hub.cursor_id(resumed.subscription).epoch == log.epoch
+
+
+async def test_streams_end_when_the_log_has_lost_what_they_have_had_and_others_begin_anew(
+    hub: Hub, log: MemoryLog
+) -> None:
+    subscriptions = [(await _subscribe(hub, Edge.LATEST)).subscription for _ in range(2)]
+    hub._topics["a"].push(make_messages(1, 5, epoch="aaaaaaaa"))
+    await _take(subscriptions[0])
+    waiting = asyncio.create_task(subscriptions[0].next())
+    await turns()
+    hub._topics["a"].lost()
+    assert await in_time(waiting) is None
+    for subscription in subscriptions:
+        with pytest.raises(LogUnavailableError, match="has lost messages"):
+            await in_time(subscription.next())
+    assert [subscription.unaccounted for subscription in subscriptions] == [0, 0]
+    start = await _subscribe(hub, MessageId("aaaaaaaa", 5))
+    assert start.reconnection is ReconnectionOutcome.RESET
+    await hub.publish(Publication.now("a", [b"1"]))
+    assert hub.cursor_id(start.subscription) == MessageId(log.epoch, 0)
+    await _take(start.subscription)
+    assert hub.cursor_id(start.subscription) == MessageId(log.epoch, 1)
 
 
 async def test_every_append_is_timed_whether_it_succeeds_or_not(
@@ -439,8 +484,8 @@ async def test_a_page_of_topics_costs_its_own_size_however_many_there_are(
     seen: list[str] = []
     names, topics = log.names, log.topics
 
-    def noted_names(after: str, limit: int) -> list[str]:
-        found = names(after, limit)
+    async def noted_names(after: str, limit: int) -> list[str]:
+        found = await names(after, limit)
         seen.extend(found)
         return found
 

@@ -68,7 +68,7 @@ async def _take(subscription: Subscription) -> Step:
     """Take the next step as a session does: a batch counts as sent."""
     step = await in_time(subscription.next())
     if isinstance(step, Batch):
-        subscription.advance(step.count, step.last)
+        subscription.advance(step)
     assert subscription.unaccounted == 0
     return step
 
@@ -243,7 +243,7 @@ async def test_a_finite_replay_goes_on_from_the_log_when_its_messages_leave_the_
     step = await subscription.next()
     assert isinstance(step, Batch)
     # Only the first frame of the batch was handed over.
-    subscription.advance(1, 1)
+    subscription.advance(step, 0, 1)
     await _publish(hub, 4, 9)
     assert _data(await _take(subscription)) == [2, 3]
     assert await _take(subscription) == Finished()

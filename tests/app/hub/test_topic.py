@@ -19,7 +19,7 @@ from tests.waiting import turns
 if TYPE_CHECKING:
     from riptide.storage.memory import MemoryLog
 
-TERMS = Terms(after=0, until=None, policy=SlowConsumerPolicy.DISCONNECT)
+TERMS = Terms(0, None, SlowConsumerPolicy.DISCONNECT, "0a1b2c3d")
 
 
 def _topic(log: MemoryLog) -> Topic:
@@ -41,7 +41,7 @@ async def test_a_push_wakes_who_waits_and_one_that_brings_nothing_new_does_not(
     log: MemoryLog,
 ) -> None:
     topic = _topic(log)
-    topic.ring.advance_to(1)
+    topic.ring.advance_to(1, "0a1b2c3d")
     subscription = topic.subscribe(NDJSON, TERMS._replace(after=1))
     waiter = asyncio.create_task(subscription.next())
     await turns()

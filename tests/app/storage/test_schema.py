@@ -11,6 +11,7 @@ from riptide.storage.message_log import Retention
 from riptide.storage.schema import SCHEMA_VERSION, begin_life, find_fault
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_file import SqliteFile
+from tests.app.storage.appending import end_of
 from tests.app.storage.old_logs import OLD_EPOCH, OLD_SCHEMAS, make_old
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def test_the_ids_of_an_older_log_stay_those_of_its_messages(
     assert [str(message.id) for message in await log.read("a", 0)] == [
         f"{OLD_EPOCH}-{n}" for n in (1, 2, 3)
     ]
-    assert await log.end_of(OLD_EPOCH, "a") == 3
+    assert await end_of(log, OLD_EPOCH, "a") == 3
     await log.close()
 
 

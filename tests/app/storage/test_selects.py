@@ -12,7 +12,7 @@ from riptide.storage.message_log import READ_MESSAGES, Retention
 from riptide.storage.places import Places
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_file import SqliteFile
-from tests.app.storage.appending import append
+from tests.app.storage.appending import append, end_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -35,7 +35,7 @@ async def test_no_read_keeps_the_write_ahead_log_from_being_reused(
     await append(log, "a", *[b"1"] * READ_MESSAGES * 2)
     assert len(await log.read("a", 1)) < READ_MESSAGES
     await log.bounds("a")
-    await log.end_of(log.epoch, "a")
+    await end_of(log, log.epoch, "a")
     await log.topics(["a"])
     with contextlib.closing(SqliteFile(tmp_path).connect()) as connection:
         (is_held, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -15,7 +15,7 @@ from riptide.errors import LogUnavailableError
 from riptide.storage import log_watch, selects, sqlite_reader
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
-from tests.app.storage.appending import append
+from tests.app.storage.appending import append, end_of
 from tests.waiting import DEADLINE_S, eventually, in_time
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def test_bounds_positions_and_topics_are_answered_while_messages_are_read(
     reads = [asyncio.create_task(log.read("a", 0)) for _ in range(100)]
     try:
         assert await in_time(log.bounds("a")) == (1, 1)
-        assert await in_time(log.end_of(log.epoch, "a")) == 1
+        assert await in_time(end_of(log, log.epoch, "a")) == 1
         assert await in_time(log.topics(["a"])) == [("a", (1, 1), log.epoch)]
         assert not any(read.done() for read in reads)
     finally:

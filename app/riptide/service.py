@@ -170,8 +170,9 @@ def _make_admission(settings: Settings) -> Admission:
 
 
 def _show_gauges(service: Service) -> None:
-    """Let the metrics read the gauges, and a counter, from the parts that own them."""
+    """Let the metrics read the gauges, and some counters, from the parts that own them."""
     hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
+    damage = service.log.damage
     service.telemetry.observe(
         {
             catalog.CONNECTION_LIMIT: lambda: streams.limit,
@@ -180,6 +181,8 @@ def _show_gauges(service: Service) -> None:
             catalog.DRAINING: lambda: streams.draining,
             catalog.EVENT_LOOP_LAG: service.event_loop_monitor.lag_seconds,
             catalog.KEYS_AGE: service.gate.keys_age_s,
+            catalog.LOG_DAMAGED_MESSAGES: lambda: damage.unreadable_messages,
+            catalog.LOG_LOST_FRAMES: lambda: damage.lost_frames,
             catalog.LOG_RECORDS_DROPPED: dropped_lines,
             catalog.LOG_SIZE: service.log.size_bytes,
             catalog.MEMORY_USAGE: lambda: (

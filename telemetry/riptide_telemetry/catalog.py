@@ -374,6 +374,20 @@ LOG_APPEND_DURATION = MetricDefinition(
     _WAIT_BOUNDS,
 )
 LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.")
+LOG_DAMAGED_MESSAGES = MetricDefinition(
+    "riptide.log.damaged_messages",
+    Kind.COUNTER,
+    "{message}",
+    "Messages that were to be read from the log and are damaged, each time that they were to be "
+    "read. No consumer gets them.",
+)
+LOG_LOST_FRAMES = MetricDefinition(
+    "riptide.log.lost_frames",
+    Kind.COUNTER,
+    "{frame}",
+    "Pages of the write-ahead log that this start found behind damage. The messages on them are "
+    "lost; a log record says which, and a file keeps the pages.",
+)
 TOPICS = MetricDefinition(
     "riptide.topics", Kind.GAUGE, "{topic}", "Topics in memory: those with consumers."
 )

@@ -24,6 +24,7 @@ class Backlog:
         One call returns only a part of them if there are many (see ``MessageLog.read``).
 
         Raises:
+            DamagedMessagesError: the next messages are damaged.
             LogUnavailableError: the log cannot be read.
 
         """

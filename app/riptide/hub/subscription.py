@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from riptide.errors import DamagedMessagesError
 from riptide.hub.batch import Batch
 from riptide.hub.ground import Ground
 from riptide.slow_consumers import SlowConsumerPolicy
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from riptide.encoding.formats import Encoding
     from riptide.hub.backlog import Backlog
     from riptide.hub.ring import Ring
+    from riptide.message import Message
 
 
 class Taker(Protocol):
@@ -311,13 +313,21 @@ class Subscription:
 
     async def _read(self) -> Batch | Missed:
         began_ns = self._ring.now_ns()
-        messages = await self._backlog.read(self.cursor)
+        damaged: DamagedMessagesError | None = None
+        messages: list[Message] = []
+        try:
+            messages = await self._backlog.read(self.cursor)
+        except DamagedMessagesError as error:
+            damaged = error
         if self._ground is not None:
             # The log is slow while many consumers read it, for which none of them is to blame.
             self._ground.excuse(self._ring.now_ns() - began_ns)
         # The ring has the rest. Its tail may have moved while the log was read.
         end = min(self._step_end(), self._ring.tail - 1)
-        first = messages[0].sequence if messages else end + 1
+        if damaged is not None and damaged.first == self.cursor + 1:
+            return self.miss(min(damaged.last, end), DropReason.DAMAGED)
+        known = damaged.first if damaged is not None else end + 1
+        first = messages[0].sequence if messages else known
         if messages:
             self._next_is_no_older_than(messages[0].accepted_ns)
         if first > self.cursor + 1:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from riptide.storage.damage import Damage
 from riptide.storage.message_log import (
     READ_BYTES,
     READ_MESSAGES,
@@ -33,6 +34,8 @@ class MemoryLog:
 
     def __init__(self, retention: Retention) -> None:
         self.epoch = secrets.token_hex(4)
+        # Nothing checks memory; the counts stay 0.
+        self.damage = Damage()
         self._retention = retention
         # Only topics that have messages.
         self._messages: dict[str, deque[Message]] = {}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from riptide.message import Message
     from riptide.publication import Publication
+    from riptide.storage.damage import Damage
 
 READ_MESSAGES = 1000
 READ_BYTES = 1024 * 1024
@@ -69,10 +70,12 @@ class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
     ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever the log is opened. A
-    message keeps the epoch of the life in which it was published.
+    message keeps the epoch of the life in which it was published. ``damage`` is what was found to
+    be damaged since the log was opened.
     """
 
     epoch: str
+    damage: Damage
 
     async def open(self) -> None:
         """Make the log ready.
@@ -122,9 +125,12 @@ class MessageLog(Protocol):
         """Return the messages that follow sequence number ``after``, oldest first.
 
         At most ``READ_MESSAGES`` messages, and no more once ``READ_BYTES`` are reached; empty
-        when there are none.
+        when there are none. Messages before the first one have expired. The list ends before a
+        message that is damaged.
 
         Raises:
+            DamagedMessagesError: the next messages that have not expired are damaged; ``first`` to
+                ``last`` are never delivered, and what follows them can be read.
             LogUnavailableError: the log cannot be read.
 
         """

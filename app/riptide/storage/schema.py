@@ -27,7 +27,7 @@ PAGE_BYTES = 16 * 1024
 LIVES_KEPT = 1000
 # SQLite moves the content of the write-ahead log to the database when it has so many pages.
 AUTOCHECKPOINT_PAGES = 1000
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LIVES = """
 -- a row each time the log was opened, numbered in that order
 CREATE TABLE lives (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
@@ -49,13 +49,15 @@ SCHEMA = f"""
 CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
 
 -- accepted_at: Unix time in nanoseconds, payload: one line of JSON,
--- traceparent: of the publish (W3C Trace Context), NULL if it was not traced
+-- traceparent: of the publish (W3C Trace Context), NULL if it was not traced,
+-- checksum: see checksum.py, NULL if an older version wrote the message
 CREATE TABLE messages (
     topic_id INTEGER NOT NULL REFERENCES topics (id),
     sequence INTEGER NOT NULL,
     accepted_at INTEGER NOT NULL,
     payload BLOB NOT NULL,
     traceparent TEXT,
+    checksum INTEGER,
     PRIMARY KEY (topic_id, sequence)
 ) WITHOUT ROWID;
 {LIVES};
@@ -71,6 +73,7 @@ MIGRATIONS = {
         "DROP TABLE log",
     ),
     3: (FORGETTINGS,),
+    4: ("ALTER TABLE messages ADD COLUMN checksum INTEGER",),
 }
 
 

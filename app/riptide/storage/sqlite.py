@@ -7,12 +7,14 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
-from riptide.errors import LogUnavailableError
+from riptide.errors import DamagedMessagesError, LogUnavailableError
 from riptide.message import Acceptance, Message
+from riptide.storage.damage import Damage
 from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic
+from riptide.storage.message_log import Bounds, ListedTopic
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
+from riptide.storage.whole_messages import find_earliest, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,7 @@ class SqliteLog:
 
     def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
+        self.damage = Damage()
         self._file = SqliteFile(directory, retention.topics)
         self._writer = SqliteWriter(self._file, retention, faults)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
@@ -43,6 +46,7 @@ class SqliteLog:
     async def open(self) -> None:
         """Open or create the file, and start the writer."""
         self.epoch = await self._on_reader(self._file.open)
+        self.damage.lost_frames = self._file.lost_frames
         with self._file.explained():
             self._connection = await self._run_on_reader(self._file.connect)
             await self._run_on_reader(self._writer.start)
@@ -111,10 +115,9 @@ class SqliteLog:
         if row is None:
             return Bounds(earliest=1, head=0)
         topic_id, head = row
-        earliest = self._execute(
-            "SELECT min(sequence) FROM messages WHERE topic_id = ?", topic_id
-        ).fetchone()[0]
-        return Bounds(head + 1 if earliest is None else earliest, head)
+        if self._connection is None:
+            raise sqlite3.ProgrammingError("the log is not open")
+        return Bounds(find_earliest(self._connection, topic_id, head), head)
 
     def _select_topics(self, after: str, limit: int) -> list[ListedTopic]:
         rows = self._execute(
@@ -155,17 +158,18 @@ class SqliteLog:
         ).fetchall()
 
     def _select_messages(self, topic: str, after: int) -> list[Message]:
-        rows = self._execute(
-            "SELECT sequence, accepted_at, payload, traceparent FROM messages "
-            "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND sequence > ? "
-            "ORDER BY sequence LIMIT ?",
-            topic,
-            after,
-            READ_MESSAGES,
-        )
+        row = self._execute("SELECT id, head FROM topics WHERE name = ?", topic).fetchone()
+        if row is None or self._connection is None:
+            return []
+        topic_id, head = row
+        try:
+            rows = read_whole(self._connection, topic, topic_id, after, head)
+        except DamagedMessagesError as damaged:
+            self.damage.found(topic, damaged.first, damaged.last)
+            raise
         # Read after the messages, so that the life of each message is among them.
         epochs = self._select_epochs(topic, after)
-        messages, size = [], 0
+        messages = []
         # One offset between the two clocks for all messages, so that they stay in order.
         epoch_start = Acceptance.at(0)
         accepted = epoch_start
@@ -175,8 +179,5 @@ class SqliteLog:
             while len(epochs) > 1 and epochs[-2][0] <= sequence:
                 epochs.pop()
             epoch = epochs[-1][1]
-            messages.append(Message(epoch, sequence, accepted, payload, traceparent or ""))
-            size += len(payload)
-            if size >= READ_BYTES:
-                break
+            messages.append(Message(epoch, sequence, accepted, payload, traceparent))
         return messages

@@ -21,6 +21,7 @@ from riptide.storage.schema import (
     migrate,
     next_life,
 )
+from riptide.storage.wal_remains import report_remains
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +46,8 @@ class SqliteFile:
         self.room = DiskRoom(self._directory)
         # The numbers of the lives that the log remembers, by epoch; this life is the last.
         self.lives: dict[str, int] = {}
+        # Frames of the write-ahead log that were behind damage when the log was opened.
+        self.lost_frames = 0
         # False if the disk had no room for this life; the first append writes it then.
         self.life_is_kept = True
 
@@ -164,6 +167,7 @@ class SqliteFile:
                 fault = find_fault(connection)
                 if fault is not None:
                     raise self._corrupt(fault)
+                self.lost_frames = report_remains(connection, self.path)
                 # A backup that was copied here by hand is in another mode.
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)

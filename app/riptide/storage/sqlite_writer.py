@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
+from riptide.storage.checksum import checksum
 from riptide.storage.disk_room import is_full
 from riptide.storage.expired_messages import (
     delete_before,
@@ -334,11 +335,16 @@ def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
 
 
 def _insert(connection: sqlite3.Connection, publication: Publication, head: _Head) -> _Head:
-    accepted_at, traceparent = publication.accepted.unix_ns, publication.traceparent or None
+    topic_id, accepted_at = head.topic_id, publication.accepted.unix_ns
+    trace = publication.traceparent or None
     connection.executemany(
-        "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO messages (topic_id, sequence, accepted_at, payload, traceparent, checksum) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
         [
-            (head.topic_id, sequence, accepted_at, payload, traceparent)
+            (
+                *(topic_id, sequence, accepted_at, payload, trace),
+                checksum(topic_id, sequence, accepted_at, payload, trace),
+            )
             for sequence, payload in enumerate(publication.payloads, head.sequence + 1)
         ],
     )

@@ -49,6 +49,10 @@ CREATE TABLE beginnings (
 ) WITHOUT ROWID;
 """,
 )
+OLD_SCHEMAS[4] = (
+    OLD_SCHEMAS[3]
+    + "; CREATE TABLE forgettings (life INTEGER PRIMARY KEY, newest_topic_id INTEGER NOT NULL)"
+)
 OLD_EPOCH = "0a1b2c3d"
 FAR_FUTURE_NS = 10**19 // 2
 

@@ -23,9 +23,9 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     connection.executescript(
         """
         INSERT INTO topics VALUES (1, 'a', 5), (2, 'b', 7), (3, 'c', 2);
-        INSERT INTO messages VALUES (1, 2, 20, '0', NULL), (1, 3, 30, '0', NULL);
-        INSERT INTO messages VALUES (1, 4, 10, '0', NULL), (1, 5, 50, '0', NULL);
-        INSERT INTO messages VALUES (3, 2, 90, '0', NULL);
+        INSERT INTO messages VALUES (1, 2, 20, '0', NULL, NULL), (1, 3, 30, '0', NULL, NULL);
+        INSERT INTO messages VALUES (1, 4, 10, '0', NULL, NULL), (1, 5, 50, '0', NULL, NULL);
+        INSERT INTO messages VALUES (3, 2, 90, '0', NULL, NULL);
         INSERT INTO beginnings VALUES (1, 1, 1), (1, 3, 2), (1, 5, 3);
         """
     )

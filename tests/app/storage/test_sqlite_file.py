@@ -27,7 +27,8 @@ def _make(directory: Path) -> str:
     connection = file.connect()
     connection.execute("INSERT INTO topics VALUES (1, 'a', 1000)")
     connection.executemany(
-        "INSERT INTO messages VALUES (1, ?, 0, ?, NULL)", [(n, b"0" * 500) for n in range(1, 1001)]
+        "INSERT INTO messages VALUES (1, ?, 0, ?, NULL, NULL)",
+        [(n, b"0" * 500) for n in range(1, 1001)],
     )
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

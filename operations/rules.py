@@ -37,6 +37,8 @@ class Concern(StrEnum):
     MEMORY = "memory"
     PUBLISHES = "publishes"
     DROPS = "drops"
+    DAMAGE = "damage"
+    LOSS = "loss"
     LATENCY = "latency"
     SUCCESS = "success"
     DURATION = "duration"

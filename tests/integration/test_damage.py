@@ -63,6 +63,18 @@ async def test_a_damaged_message_is_a_gap_on_every_transport_and_the_stream_goes
     assert "topic orders, 3 to 4" in damaged.log
 
 
+def test_verify_names_the_damaged_messages_while_the_service_runs(damaged: Service) -> None:
+    verify = subprocess.run(
+        [RIPTIDE, "verify"],
+        env=os.environ | {"RIPTIDE_DATA_DIR": str(_database(damaged).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (verify.returncode, verify.stdout) == (1, "topic orders: messages 3 to 4 are damaged\n")
+    damaged.publish(TOPIC, "the service publishes on")
+
+
 def test_tail_tells_its_reader_of_damage(damaged: Service) -> None:
     tail = subprocess.run(
         [RIPTIDE, "tail", TOPIC, "--after", "earliest", "--until", "latest"],

@@ -13,6 +13,7 @@ from riptide.errors import BackupError
 from riptide.storage.data_directory import DataDirectory, adopt
 from riptide.storage.disk_room import is_in_use
 from riptide.storage.schema import find_fault
+from riptide.storage.verification import find_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +185,7 @@ def _take_turns(_status: int, _remaining: int, _total: int) -> None:
 def _finish(partial: Path, journal_mode: str) -> str | None:
     """Check the copy and sync it to the disk; return its fault, if it has one."""
     with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy:
-        fault = find_fault(copy)
+        fault = find_fault(copy) or next(find_damage(copy, at_rest=True), None)
         if fault is None:
             copy.execute(f"PRAGMA journal_mode = {journal_mode}")
     _sync(partial)

@@ -82,6 +82,15 @@ def find_fault(connection: sqlite3.Connection) -> str | None:
 
     Reads the whole file.
     """
+    foreignness = find_foreignness(connection)
+    if foreignness is not None:
+        return foreignness
+    fault: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return None if fault == "ok" else fault
+
+
+def find_foreignness(connection: sqlite3.Connection) -> str | None:
+    """Return why a file is no log of this version or an older one; None if it says it is one."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application_id != APPLICATION_ID:
@@ -93,8 +102,7 @@ def find_fault(connection: sqlite3.Connection) -> str | None:
         )
     if version not in {*MIGRATIONS, SCHEMA_VERSION}:
         return f"schema version {version} where {SCHEMA_VERSION} was expected"
-    fault: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    return None if fault == "ok" else fault
+    return None
 
 
 def create(connection: sqlite3.Connection) -> None:

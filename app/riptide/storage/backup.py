@@ -47,7 +47,7 @@ def back_up(data_directory: Path, file: Path) -> int:
                 f"{file} exists, and is not overwritten: name a new file, or remove it"
             )
         with _partial(file) as partial:
-            _copy(f"{directory.database.absolute().as_uri()}?mode=rw", partial)
+            _copy(_uri_of_log(directory.database), partial)
             fault = _finish(partial, AT_REST)
             if fault is not None:
                 raise BackupError(
@@ -154,6 +154,16 @@ def _partial(file: Path) -> Iterator[Path]:
     finally:
         for suffix in ("", "-journal", "-wal", "-shm"):
             Path(f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def _uri_of_log(database: Path) -> str:
+    """Return the URI that opens a log that a service may be using."""
+    # If nobody uses the log, whoever closes it last deletes its write-ahead log. One that a crash
+    # has left is not ours to delete: the next start reports what is damaged in it. Without one,
+    # only a connection that may write takes the files away that it has put beside the database.
+    wal = Path(f"{database}-wal")
+    is_left = wal.exists() and wal.stat().st_size > 0
+    return f"{database.absolute().as_uri()}?mode={'ro' if is_left else 'rw'}"
 
 
 def _uri_at_rest(file: Path) -> str:

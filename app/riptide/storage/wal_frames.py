@@ -19,6 +19,7 @@ _FRAME = struct.Struct(">6I")
 # The last bit says in which byte order the checksums are made.
 _MAGIC, _BIG_ENDIAN = 0x377F0682, 1
 _WORD = 0xFFFFFFFF
+_SMALLEST_PAGE = 512
 
 
 class LeftFrames(NamedTuple):
@@ -48,8 +49,11 @@ def find_left_frames(wal: Path, valid_count: int) -> LeftFrames | None:
     """
     with wal.open("rb") as file:
         head = file.read(_HEADER.size)
-        if len(head) < _HEADER.size:
+        if not head:
             return None
+        if len(head) < _HEADER.size:
+            # Nothing is shorter than that unless its end is missing.
+            return LeftFrames(0, _SMALLEST_PAGE, [b""], 0, is_broken=True)
         header = _HEADER.unpack(head)
         order = ">" if header[0] & _BIG_ENDIAN else "<"
         header_is_whole = (
@@ -88,7 +92,9 @@ def _collect(  # noqa: PLR0913  # the parts of the header
     commits, is_broken = 0, not is_whole
     while frame := file.read(_FRAME.size + page_bytes):
         if len(frame) < _FRAME.size:
-            # Too little to tell whose it was.
+            # The end of the file is missing, of whatever frame this is the beginning.
+            pages += [*gap, b""]
+            is_broken = True
             break
         fields = _FRAME.unpack_from(frame)
         page = frame[_FRAME.size :]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.storage import wal_remains
+from riptide.storage.backup import back_up
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.wal_remains import kept_files
 from tests.app.storage.appending import append
@@ -117,4 +118,16 @@ async def test_remains_that_cannot_be_kept_are_said_all_the_same(
     log = await _opened(image)
     assert "they could not be kept (Operation not permitted)" in caplog.text
     assert kept_files(image) == []
+    await log.close()
+
+
+async def test_a_backup_after_a_crash_leaves_it_to_the_start_to_report_the_damage(
+    image: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wal = Wal(image / "riptide.db-wal")
+    flip(wal.path, wal.offset(wal.commits[-4]) + 500)
+    back_up(image, image.with_name("backup"))
+    log = await _opened(image)
+    assert log.damage.lost_frames > 0
+    assert "topic a: 4, 9 to 12" in caplog.text
     await log.close()

@@ -256,6 +256,25 @@ def _success_burn() -> tuple[Case, ...]:
     )
 
 
+def _log() -> tuple[Case, ...]:
+    name = "RiptideLogStalled"
+    return (
+        Case(
+            name,
+            "fires within a minute when a write to the log does not come to its end",
+            series(catalog.OLDEST_APPEND_AGE, "0x10 8+15x20"),
+            "12m",
+            (Firing(f"A write to the log of {HERE} has taken 23s."),),
+        ),
+        Case(
+            name,
+            "is quiet about a disk that is slow, and about one that hung for a moment",
+            series(catalog.OLDEST_APPEND_AGE, "0x10 4x10 8 0x20"),
+            "22m",
+        ),
+    )
+
+
 def _published(**per_minute: str) -> Series:
     """Return series of published messages by their outcome."""
     found: Series = {}
@@ -325,7 +344,7 @@ def _publishes() -> tuple[Case, ...]:
     )
 
 
-def _log() -> tuple[Case, ...]:
+def _damaged_log() -> tuple[Case, ...]:
     damaged, lost = "RiptideLogDamaged", "RiptideLogLostMessages"
     messages, frames = catalog.LOG_DAMAGED_MESSAGES, catalog.LOG_LOST_FRAMES
     long_ago, now = (named("process_start_time_seconds", f"{at}x60") for at in (-86400, 0))
@@ -906,6 +925,7 @@ CASES: Final = (
     *_latency_burn(),
     *_success_burn(),
     *_publishes(),
+    *_damaged_log(),
     *_log(),
     *_connections(),
     *_lag(),

@@ -62,6 +62,7 @@ BEYOND = {
     "RiptideKeysNotRead",
     "RiptideLogDamaged",
     "RiptideLogLostMessages",
+    "RiptideLogStalled",
     "RiptideMessagesUnaccounted",
     "RiptideOldestUndeliveredMessage",
     "RiptidePublishesFailing",

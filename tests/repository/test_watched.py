@@ -38,7 +38,9 @@ WATCHED = {
     "riptide.process.standard_error": {"Thread": "counts what it could not write"},
     "riptide.server.http_limits": {"call_later": ON_LOOP},
     "riptide.server.serving": {"call_soon_threadsafe": ON_LOOP, "create_task": ON_LOOP},
+    "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
+    "riptide.storage.self_check": {"Thread": "says that it did not come to its end"},
     "riptide.storage.sqlite": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_writer": {
         "Thread": "reports the fault, and refuses all appends",

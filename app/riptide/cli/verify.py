@@ -50,9 +50,9 @@ def verify(file: Path | None) -> int:
                 message_count += count
                 progress.advance(input_bytes=0, message_count=count)
 
-            for finding in find_damage(connection, advance, at_rest=file is not None):
+            for finding in find_damage(connection, None, advance, at_rest=file is not None):
                 finding_count += 1
-                write_stdout(f"{finding}\n".encode())
+                write_stdout(f"{finding.text}\n".encode())
     except Interrupted:
         raise Interrupted("interrupted: not all was checked") from None
     except (sqlite3.Error, OSError) as error:

@@ -30,8 +30,8 @@ RESERVE_BYTES: Final = AUTOCHECKPOINT_PAGES * PAGE_BYTES
 RESERVE_SHARE: Final = 16
 # A commit rewrites some pages of the tables and of the list of free pages as well.
 COMMIT_PAGES: Final = 8
-# A row takes up to a quarter more than its payload, or whole pages; at worst five times as much.
-ROW_FACTOR: Final = 5
+# What a message takes beside its payload, in the table of messages and in that of places.
+ROW_BYTES: Final = 80
 # With so much room, the disk is looked at only now and then: that takes 30 µs, and a commit 800 µs.
 PLENTY_BYTES: Final = 1024 * 1024 * 1024
 PLENTY_LASTS_S: Final = 0.1
@@ -143,8 +143,9 @@ def primary_code(error: sqlite3.Error) -> int:
 
 def _most_bytes(publication: Publication) -> int:
     """Return the most bytes that the rows of a publication take."""
-    size = publication.size_bytes()
-    return min(ROW_FACTOR * size, size * 5 // 4 + len(publication.payloads) * PAGE_BYTES)
+    # A page may have room for one message only, or the last page of a large message be empty.
+    size, count = publication.size_bytes(), len(publication.payloads)
+    return min(2 * size + count * ROW_BYTES, size * 5 // 4 + count * PAGE_BYTES)
 
 
 def _reserve_bytes(status: os.statvfs_result) -> int:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from riptide.errors import DamagedMessagesError, LogUnavailableError
 from riptide.message import Acceptance, Message
-from riptide.storage.damage import Damage
+from riptide.storage.damage import is_damage
 from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.message_log import Bounds, ListedTopic
+from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
+from riptide.storage.message_log import RETRY_AFTER_S, Bounds, ListedTopic
+from riptide.storage.self_check import SelfCheck
 from riptide.storage.sqlite_file import SqliteFile
-from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
-from riptide.storage.whole_messages import find_earliest, read_whole
+from riptide.storage.sqlite_writer import Append, SqliteWriter
+from riptide.storage.topic_ends import find_bounds
+from riptide.storage.topic_list import list_topics
+from riptide.storage.whole_messages import StoredTopic, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from riptide.process.faults import Faults
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
+
+logger = logging.getLogger("riptide.log")
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -37,22 +44,25 @@ class SqliteLog:
 
     def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
-        self.damage = Damage()
         self._file = SqliteFile(directory, retention.topics)
+        self.damage = self._file.damage
         self._writer = SqliteWriter(self._file, retention, faults)
+        self._self_check = SelfCheck(self._file, self._writer.places)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
+        self._read_watch = ThreadWatch("a read")
         self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
         """Open or create the file, and start the writer."""
         self.epoch = await self._on_reader(self._file.open)
-        self.damage.lost_frames = self._file.lost_frames
         with self._file.explained():
             self._connection = await self._run_on_reader(self._file.connect)
             await self._run_on_reader(self._writer.start)
+            await self._run_on_reader(self._self_check.start)
 
     async def close(self) -> None:
         """Commit the appends that wait, then close the file."""
+        await asyncio.to_thread(self._self_check.stop)
         await asyncio.to_thread(self._writer.stop)
         if self._connection is not None:
             await self._on_reader(self._connection.close)
@@ -87,9 +97,28 @@ class SqliteLog:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
 
+    async def watch(self) -> None:
+        """Read a little every few seconds, for nobody may come and find that reads fail."""
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL_S)
+            try:
+                await self._run_on_reader(self._probe)
+            except sqlite3.Error as error:
+                if self._read_watch.failure is None:
+                    logger.error("the message log cannot be read: %s", error)  # noqa: TRY400  # SQLite's text is all there is to know
+                self._read_watch.failure = f"it cannot be read: {error}"
+            else:
+                if self._read_watch.failure is not None:
+                    logger.info("the message log can be read again")
+                self._read_watch.failure = None
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append or other write under way has taken."""
+        return self._writer.oldest_append_age_s()
+
     def unavailable_reason(self) -> str | None:
-        """Return why the last commit failed, if that was a short time ago."""
-        return self._writer.failure()
+        """Return why the log cannot be written or read at the moment."""
+        return self._writer.failure() or self._read_watch.reason()
 
     async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         try:
@@ -103,79 +132,85 @@ class SqliteLog:
     async def _run_on_reader(
         self, function: Callable[[*Arguments], T], *arguments: *Arguments
     ) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, function, *arguments)
+        def watched() -> T:
+            with self._read_watch.busy():
+                return function(*arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, watched)
+
+    def _probe(self) -> None:
+        # The writer's last commit, a probe too, has emptied this connection's cache of pages.
+        for table in ("topics", "messages"):
+            try:
+                self._execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
+            except sqlite3.DatabaseError as error:
+                # The disk did give something, and the rest of the log is served.
+                if not is_damage(error):
+                    raise
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise sqlite3.ProgrammingError("the log is not open")
+        return self._connection
 
     def _execute(self, statement: str, *values: str | int) -> sqlite3.Cursor:
-        if self._connection is None:
-            raise sqlite3.ProgrammingError("the log is not open")
-        return self._connection.execute(statement, values)
+        return self._connected().execute(statement, values)
 
     def _select_bounds(self, topic: str) -> Bounds:
-        row = self._execute("SELECT id, head FROM topics WHERE name = ?", topic).fetchone()
+        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
         if row is None:
             return Bounds(earliest=1, head=0)
-        topic_id, head = row
-        if self._connection is None:
-            raise sqlite3.ProgrammingError("the log is not open")
-        return Bounds(find_earliest(self._connection, topic_id, head), head)
+        return find_bounds(self._connected(), row[0], self._writer.places.of(row[0]))
 
     def _select_topics(self, after: str, limit: int) -> list[ListedTopic]:
-        rows = self._execute(
-            "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id), "
-            "(SELECT epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = topics.id AND first <= head ORDER BY first DESC LIMIT 1) "
-            "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
-            after,
-            limit,
-        )
-        return [
-            ListedTopic(name, Bounds(head + 1 if earliest is None else earliest, head), epoch)
-            for name, head, earliest, epoch in rows
-        ]
+        return list_topics(self._connected(), self._writer.places, self.damage, after, limit)
 
     def _select_end(self, life: int, topic: str) -> int | None:
-        if self._connection is None:
-            raise sqlite3.ProgrammingError("the log is not open")
         # One statement sees the database as it is between two commits of the writer.
-        end, is_forgotten = self._connection.execute(
-            END_OF_LIFE, {"life": life, "topic": topic}
-        ).fetchone()
-        return None if is_forgotten else int(end)
+        values = {"life": life, "topic": topic}
+        end, is_forgotten = self._connected().execute(END_OF_LIFE, values).fetchone()
+        if is_forgotten:
+            return None
+        return self._select_bounds(topic).head if end is None else int(end)
 
-    def _select_epochs(self, topic: str, after: int) -> list[tuple[int, str]]:
+    def _select_epochs(self, topic_id: int, after: int) -> list[tuple[int, str]]:
         """Return the first sequence number and the epoch of each life in the topic, newest first.
 
         The last of them is the life of the message that follows ``after``.
         """
         return self._execute(
             "SELECT first, epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = (SELECT id FROM topics WHERE name = ?1) AND first >= coalesce("
-            "(SELECT max(first) FROM beginnings WHERE first <= ?2 "
-            "AND topic_id = (SELECT id FROM topics WHERE name = ?1)), 0) "
+            "WHERE topic_id = ?1 AND first >= coalesce("
+            "(SELECT max(first) FROM beginnings WHERE first <= ?2 AND topic_id = ?1), 0) "
             "ORDER BY first DESC",
-            topic,
+            topic_id,
             after + 1,
         ).fetchall()
 
     def _select_messages(self, topic: str, after: int) -> list[Message]:
-        row = self._execute("SELECT id, head FROM topics WHERE name = ?", topic).fetchone()
-        if row is None or self._connection is None:
+        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
+        if row is None:
             return []
-        topic_id, head = row
+        (topic_id,) = row
+        stored = StoredTopic(self._connected(), topic_id, self._writer.places.of(topic_id))
         try:
-            rows = read_whole(self._connection, topic, topic_id, after, head)
+            rows = read_whole(stored, topic, after)
         except DamagedMessagesError as damaged:
             self.damage.found(topic, damaged.first, damaged.last)
             raise
+        if not rows:
+            return []
         # Read after the messages, so that the life of each message is among them.
-        epochs = self._select_epochs(topic, after)
+        epochs = self._select_epochs(topic_id, after)
+        if not epochs:
+            self.damage.found_no_life(topic)
+            raise sqlite3.DatabaseError("it is damaged in which life its messages were published")
         messages = []
-        # One offset between the two clocks for all messages, so that they stay in order.
-        epoch_start = Acceptance.at(0)
-        accepted = epoch_start
+        # One difference between the two clocks for all messages, so that they stay in order.
+        now = accepted = Acceptance.now()
         for sequence, accepted_at, payload, traceparent in rows:
             if accepted_at != accepted.unix_ns:
-                accepted = Acceptance(accepted_at, epoch_start.monotonic_ns + accepted_at)
+                accepted = Acceptance.at(accepted_at, now)
             while len(epochs) > 1 and epochs[-2][0] <= sequence:
                 epochs.pop()
             epoch = epochs[-1][1]

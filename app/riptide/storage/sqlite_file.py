@@ -9,18 +9,22 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from riptide.errors import DataDirectoryError, LogCorruptError
+from riptide.storage.damage import Damage, is_damage
 from riptide.storage.data_directory import DataDirectory
 from riptide.storage.disk_room import DiskRoom, is_full, is_in_use, primary_code
 from riptide.storage.forgotten_topics import forget_topics
+from riptide.storage.places import Places
 from riptide.storage.schema import (
     AUTOCHECKPOINT_PAGES,
     PAGE_BYTES,
     begin_life,
     create,
-    find_fault,
+    find_obstacle,
     migrate,
     next_life,
 )
+from riptide.storage.unindexed_messages import load_places
+from riptide.storage.upgrade import upgrade
 from riptide.storage.wal_remains import report_remains
 
 if TYPE_CHECKING:
@@ -46,8 +50,8 @@ class SqliteFile:
         self.room = DiskRoom(self._directory)
         # The numbers of the lives that the log remembers, by epoch; this life is the last.
         self.lives: dict[str, int] = {}
-        # Frames of the write-ahead log that were behind damage when the log was opened.
-        self.lost_frames = 0
+        # What was found to be damaged since the log was opened.
+        self.damage = Damage()
         # False if the disk had no room for this life; the first append writes it then.
         self.life_is_kept = True
 
@@ -58,12 +62,13 @@ class SqliteFile:
 
         Raises:
             DataDirectoryError: the directory cannot be used.
-            LogCorruptError: the file is damaged or is no log; it is not changed.
+            LogCorruptError: the file is no log, or is damaged beyond messages that can be left
+                out; it is not changed.
 
         """
         self._directory.take()
         with self.explained():
-            self._directory.create_database()
+            self._directory.create(self.path)
             self._directory.close_to_others()
             self.lives = self._check_on_any_disk()
         return list(self.lives)[-1]
@@ -91,7 +96,7 @@ class SqliteFile:
             # SQLite's message about a damaged schema repeats the bytes that it found there.
             self.close()
             raise self._corrupt("its schema is not UTF-8") from None
-        except LogCorruptError:
+        except (LogCorruptError, DataDirectoryError):
             self.close()
             raise
 
@@ -161,22 +166,47 @@ class SqliteFile:
 
     def _check(self) -> dict[str, int]:
         with contextlib.closing(self.connect()) as connection:
-            if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
-                create(connection)
-            else:
-                fault = find_fault(connection)
-                if fault is not None:
-                    raise self._corrupt(fault)
-                self.lost_frames = report_remains(connection, self.path)
-                # A backup that was copied here by hand is in another mode.
-                connection.execute("PRAGMA journal_mode = WAL")
-                migrate(connection)
+            is_older = self._check_or_create(connection)
+        if is_older:
+            upgrade(self._directory)
+        with contextlib.closing(self.connect()) as connection:
             lives = self._begin_life(connection)
             if self.life_is_kept:
                 # A full disk may have no room for that, and the next life does it.
                 with contextlib.suppress(sqlite3.OperationalError):
-                    forget_topics(connection, max(lives.values()), self._topics_kept)
+                    self._tidy_up(connection, max(lives.values()))
             return lives
+
+    def _check_or_create(self, connection: sqlite3.Connection) -> bool:
+        """Check the file, or create its tables; return whether it is of an older version."""
+        if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
+            create(connection)
+            return False
+        obstacle = find_obstacle(connection)
+        if obstacle is not None:
+            raise self._corrupt(obstacle)
+        self.damage.lost_frames = report_remains(connection, self.path)
+        # A backup that was copied here by hand is in another mode.
+        connection.execute("PRAGMA journal_mode = WAL")
+        return migrate(connection)
+
+    def _tidy_up(self, connection: sqlite3.Connection, life: int) -> None:
+        """Bring the index up to date, and forget topics that have no messages.
+
+        Raises:
+            sqlite3.OperationalError: the disk is full.
+
+        """
+        places = Places()
+        load_places(places, connection, self.damage)
+        places.write_some(connection)
+        try:
+            forget_topics(connection, life, self._topics_kept)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            # Which topics have messages is not known.
+            logger.error("no topic is forgotten, since the log is damaged: %s", error)  # noqa: TRY400  # SQLite's text is all there is to know
 
     def _begin_life(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Begin a life, in the room of the reserve if there is no other, or without writing it."""
@@ -213,8 +243,8 @@ class SqliteFile:
     def _corrupt(self, fault: str) -> LogCorruptError:
         return LogCorruptError(
             f"{self.path} is damaged or is not a log of this version of Riptide ({fault}). "
-            "It was left as it is: restore it from a backup, or move it away together with its "
-            "-wal and -shm files to start with an empty log"
+            "It was left as it is: see what riptide verify finds, and restore it from a backup, or "
+            "move it away together with its -wal and -shm files to start with an empty log"
         )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from riptide.storage.data_directory import FILE_MODE, adopt
 from riptide.storage.page_records import messages_on
+from riptide.storage.schema import LAST_BY_TOPIC
 from riptide.storage.wal_frames import find_left_frames, frames_offset, header_bytes
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ KEPT_FILES = 8
 KEPT_BYTES = 64 * 1024 * 1024
 # Topics that one log record names.
 NAMED_TOPICS = 20
+_NOT_INDEXED = (
+    "SELECT topic_id, sequence FROM messages WHERE position > (SELECT indexed FROM progress)"
+)
 
 
 def report_remains(connection: sqlite3.Connection, database: Path) -> int:
@@ -102,15 +106,22 @@ def _not_in_log(
     connection: sqlite3.Connection, found: Iterable[FoundMessage]
 ) -> list[FoundMessage]:
     """Return the messages that the log does not have; those that have expired may be among them."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    table = "messages" if version <= LAST_BY_TOPIC else "places"
+    recent: set[tuple[int, int]] = set()
     missing = []
+    # Where the log itself is damaged, nobody can know.
+    with contextlib.suppress(sqlite3.DatabaseError):
+        if version > LAST_BY_TOPIC:
+            recent.update(connection.execute(_NOT_INDEXED))
     for message in sorted(found):
         row = None
-        # Where the log itself is damaged, nobody can know.
         with contextlib.suppress(sqlite3.DatabaseError):
             row = connection.execute(
-                "SELECT 1 FROM messages WHERE topic_id = ? AND sequence = ?", message[:2]
+                f"SELECT 1 FROM {table} WHERE topic_id = ? AND sequence = ?",  # noqa: S608  # two names
+                message[:2],
             ).fetchone()
-        if row is None:
+        if row is None and message[:2] not in recent:
             missing.append(message)
     return missing
 

@@ -26,6 +26,7 @@ async def make_crash_image(
     commits: int,
     per_commit: int = 2,
     topics: tuple[str, ...] = ("a",),
+    size: int = 200,
 ) -> None:
     """Commit messages to a log, and copy its files before it is closed."""
     log = SqliteLog(directory, FOR_EVER)
@@ -33,7 +34,8 @@ async def make_crash_image(
     for commit in range(commits):
         for topic in topics:
             first = 1 + commit * per_commit
-            await append(log, topic, *(payload(topic, first + n) for n in range(per_commit)))
+            payloads = (payload(topic, first + n, size) for n in range(per_commit))
+            await append(log, topic, *payloads)
     copy_log(directory, image)
     await log.close()
 

@@ -36,3 +36,16 @@ def break_page_with(file: Path, content: bytes) -> None:
     with file.open("r+b") as damaged:
         damaged.seek(start)
         damaged.write(b"\xff" * 8)
+
+
+def break_table(file: Path, table: str, leaf: int = 0) -> None:
+    """Make one of the pages unreadable that have the rows of a table, counted from the first."""
+    with sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True) as connection:
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        pages = connection.execute(
+            "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path", (table,)
+        ).fetchall()
+    connection.close()
+    with file.open("r+b") as damaged:
+        damaged.seek((pages[leaf][0] - 1) * page_bytes)
+        damaged.write(b"\xff" * 8)

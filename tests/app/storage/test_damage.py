@@ -22,7 +22,7 @@ def test_damaged_messages_are_counted_and_logged_with_their_topic_and_numbers(
     damage.found("orders", 5, 7)
     damage.found("orders", 5, 7)
     assert damage.unreadable_messages == 6
-    assert "topic orders, 5 to 7" in caplog.text
+    assert caplog.text.count("topic orders, 5 to 7") == 1
 
 
 async def test_a_log_counts_what_it_did_not_deliver(tmp_path: Path) -> None:
@@ -33,10 +33,12 @@ async def test_a_log_counts_what_it_did_not_deliver(tmp_path: Path) -> None:
     flip_in(tmp_path / "riptide.db", b'"second"', 3)
     log = SqliteLog(tmp_path, Retention(1000, 3600))
     await log.open()
+    # The check at the start has found it.
+    assert log.damage.unreadable_messages == 1
     assert [message.payload for message in await log.read("a", 0)] == [b'"first"']
     with pytest.raises(DamagedMessagesError) as error:
         await log.read("a", 1)
     assert (error.value.first, error.value.last) == (2, 2)
     assert [message.payload for message in await log.read("a", 2)] == [b'"third"']
-    assert log.damage.unreadable_messages == 1
+    assert log.damage.unreadable_messages == 2
     await log.close()

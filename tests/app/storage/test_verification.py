@@ -35,7 +35,7 @@ async def database(tmp_path: Path) -> Path:
 
 def _findings(database: Path, *, at_rest: bool = True) -> list[str]:
     with opened(database) as connection:
-        return list(find_damage(connection, at_rest=at_rest))
+        return [finding.text for finding in find_damage(connection, at_rest=at_rest)]
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def test_a_whole_log_has_no_findings_and_every_message_is_counted(
 ) -> None:
     counts: list[int] = []
     with opened(database) as connection:
-        assert list(find_damage(connection, counts.append, at_rest=at_rest)) == []
+        assert list(find_damage(connection, None, counts.append, at_rest=at_rest)) == []
     assert sum(counts) == 2 * COUNT
 
 
@@ -65,7 +65,7 @@ async def test_a_log_is_checked_while_it_is_written_to(database: Path) -> None:
         checked += count
 
     with opened(database) as connection:
-        findings = find_damage(connection, advance, at_rest=False)
+        findings = find_damage(connection, None, advance, at_rest=False)
         assert list(findings) == []
         # Nothing is held, so that the service can empty its write-ahead log.
         assert not connection.in_transaction

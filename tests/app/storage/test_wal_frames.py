@@ -36,7 +36,8 @@ class Wal:
 
 @pytest.fixture
 async def wal(tmp_path: Path) -> Wal:
-    await make_crash_image(tmp_path / "log", tmp_path / "image", COMMITS)
+    # A message takes more than a page, so that each commit has several frames.
+    await make_crash_image(tmp_path / "log", tmp_path / "image", COMMITS, size=5_000)
     return Wal(tmp_path / "image" / "riptide.db-wal")
 
 

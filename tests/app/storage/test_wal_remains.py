@@ -28,9 +28,12 @@ async def _opened(image: Path) -> SqliteLog:
 
 @pytest.fixture
 async def image(tmp_path: Path) -> Path:
-    """A crash image of a log with six commits of two messages to each of two topics."""
+    """A crash image of a log with six commits of two messages to each of two topics.
+
+    A message takes more than a page, so that each commit has several frames.
+    """
     image = tmp_path / "image"
-    await make_crash_image(tmp_path / "log", image, 6, topics=("a", "b"))
+    await make_crash_image(tmp_path / "log", image, 6, topics=("a", "b"), size=5_000)
     return image
 
 

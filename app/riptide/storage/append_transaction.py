@@ -14,7 +14,7 @@ from riptide.storage.transaction import synced
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
@@ -78,8 +78,10 @@ class AppendTransaction:
             return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
 
         self._file.room.require(publications, reusable_bytes)
+        # Within a transaction that has met a damaged page, SQLite writes nothing more.
+        found = self._find_heads(connection, publications)
         with synced(connection):
-            written = self._insert_all(connection, publications)
+            written = self._insert_all(connection, publications, found)
         self._remember(written)
         return written.firsts
 
@@ -90,8 +92,21 @@ class AppendTransaction:
                 name: head for name, head in self._heads.items() if head.topic_id in self._live
             }
 
-    def _insert_all(
+    def _find_heads(
         self, connection: sqlite3.Connection, publications: Sequence[Publication]
+    ) -> dict[str, _Head | None]:
+        """Find the heads of topics that are not known yet; None for topics that are new."""
+        topics = {publication.topic for publication in publications}
+        return {
+            topic: _find_head(connection, self._places, topic)
+            for topic in topics - self._heads.keys()
+        }
+
+    def _insert_all(
+        self,
+        connection: sqlite3.Connection,
+        publications: Sequence[Publication],
+        found: Mapping[str, _Head | None],
     ) -> _Written:
         if not self._life_is_kept:
             self._keep_life(connection)
@@ -103,7 +118,7 @@ class AppendTransaction:
         for publication in publications:
             topic = publication.topic
             known = heads.get(topic) or self._heads.get(topic)
-            head = known or _find_head(connection, self._places, topic)
+            head = known or found[topic]
             is_live = head is not None and (head.topic_id in self._live or head.topic_id in begun)
             if not is_live and len(self._live) + len(begun) >= self._retention.topics:
                 firsts.append(None)

@@ -26,6 +26,11 @@ AROUND_DAMAGE = 500
 # The newest messages, of which the first that is whole tells when the log was written last.
 _NEWEST = f"SELECT topic_id, sequence, {COLUMNS} FROM messages ORDER BY position DESC LIMIT 100"  # noqa: S608  # columns of our own
 
+_OLDEST = (
+    "SELECT places.sequence, accepted_at FROM places JOIN messages USING (position) "
+    "WHERE places.topic_id = ? ORDER BY places.sequence LIMIT 1"
+)
+
 
 def find_live_topics(connection: sqlite3.Connection, places: Places) -> Iterator[LiveTopic]:
     """Find the topics that have messages, from one to the next, whatever else is remembered.
@@ -142,14 +147,31 @@ def _first_around_damage(connection: sqlite3.Connection, topic: LiveTopic, oldes
 def delete_before(connection: sqlite3.Connection, topic_id: int, keep_from: int) -> Earliest | None:
     """Delete the messages before a sequence number; return the oldest one that is left.
 
-    The caller commits. Messages on pages that cannot be read stay in the file, but belong to no
-    topic any more.
+    The caller commits.
 
     Raises:
         sqlite3.Error: the transaction has to be undone.
 
     """
-    _delete_messages(connection, topic_id, keep_from)
+    connection.execute(
+        "DELETE FROM messages WHERE position IN "
+        "(SELECT position FROM places WHERE topic_id = ? AND sequence < ?)",
+        (topic_id, keep_from),
+    )
+    forget_before(connection, topic_id, keep_from)
+    row = connection.execute(_OLDEST, (topic_id,)).fetchone()
+    return row and Earliest(*row)
+
+
+def forget_before(connection: sqlite3.Connection, topic_id: int, keep_from: int) -> None:
+    """Let the messages before a sequence number belong to no topic any more.
+
+    Beside a page that cannot be read, no message can be deleted. The caller commits.
+
+    Raises:
+        sqlite3.Error: the transaction has to be undone.
+
+    """
     connection.execute(
         "DELETE FROM places WHERE topic_id = ? AND sequence < ?", (topic_id, keep_from)
     )
@@ -160,40 +182,12 @@ def delete_before(connection: sqlite3.Connection, topic_id: int, keep_from: int)
         "(SELECT max(first) FROM beginnings WHERE topic_id = ? AND first <= ?)",
         (topic_id, topic_id, keep_from),
     )
-    return _find_earliest(connection, topic_id)
 
 
-def _delete_messages(connection: sqlite3.Connection, topic_id: int, keep_from: int) -> None:
-    of_topic = "SELECT position FROM places WHERE topic_id = ? AND sequence < ?"
-    values = (topic_id, keep_from)
-    if _delete(connection, f"DELETE FROM messages WHERE position IN ({of_topic})", values):  # noqa: S608  # a query of our own
-        return
-    for position in connection.execute(of_topic, values).fetchall():
-        _delete(connection, "DELETE FROM messages WHERE position = ?", position)
-
-
-def _delete(connection: sqlite3.Connection, statement: str, values: Sequence[int]) -> bool:
-    """Delete something; undo that and return False if pages that it needs cannot be read."""
-    connection.execute("SAVEPOINT deletion")
-    is_done = True
+def find_earliest(connection: sqlite3.Connection, topic_id: int) -> Earliest | None:
+    """Return the oldest message of a topic; if it cannot be read, with the age of the next one."""
     try:
-        connection.execute(statement, values)
-    except sqlite3.DatabaseError as error:
-        if not is_damage(error):
-            raise
-        connection.execute("ROLLBACK TO deletion")
-        is_done = False
-    connection.execute("RELEASE deletion")
-    return is_done
-
-
-def _find_earliest(connection: sqlite3.Connection, topic_id: int) -> Earliest | None:
-    try:
-        row = connection.execute(
-            "SELECT places.sequence, accepted_at FROM places JOIN messages USING (position) "
-            "WHERE places.topic_id = ? ORDER BY places.sequence LIMIT 1",
-            (topic_id,),
-        ).fetchone()
+        row = connection.execute(_OLDEST, (topic_id,)).fetchone()
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise

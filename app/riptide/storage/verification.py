@@ -252,7 +252,11 @@ def _check_index(
             text = f"topic with id {topic_id}: its name is lost, with {count} messages"
             yield Finding(text, count)
         else:
-            yield Finding(f"topic {row[0]}: {count} messages are not in the index", count)
+            yield Finding(
+                f"topic {row[0]}: {count} messages are not in the index: they are lost, or have "
+                "expired and could not be deleted",
+                count,
+            )
 
 
 def _is_within(connection: sqlite3.Connection, topic_id: int, sequence: int) -> bool:

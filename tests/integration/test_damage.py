@@ -58,7 +58,8 @@ async def test_a_damaged_message_is_a_gap_on_every_transport_and_the_stream_goes
     async with transport.open(damaged, "other", until="latest") as consumer:
         assert [r["data"] for r in await consumer.rest() if "data" in r] == ["whole"]
     damaged.wait_for_metric(2, DROPPED, protocol=transport.name, reason="damaged")
-    damaged.wait_for_metric(2, "riptide_log_damaged_messages_total")
+    # The check at the start has found them, and so has a reader.
+    assert damaged.metric("riptide_log_damaged_messages_total") >= 4
     assert damaged.metric("riptide_streaming_messages_unaccounted") == 0
     assert "topic orders, 3 to 4" in damaged.log
 

@@ -23,7 +23,7 @@ from riptide.hub.fanout import FanOut
 from riptide.hub.hub import Hub
 from riptide.process import allocator, descriptors
 from riptide.server import tls, write_timeout
-from riptide.server.serving import _MetricsServer
+from riptide.server.side_server import SideServer
 from riptide.storage import sqlite, sqlite_writer
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_writer import SqliteWriter
@@ -53,7 +53,7 @@ PLACES: dict[ServicePart, tuple[Any, str]] = {
     ServicePart.CERTIFICATE_RENEWAL: (tls.Tls, "version"),
     ServicePart.DESCRIPTOR_WATCH: (descriptors, "_left"),
     ServicePart.MEMORY_TRIM: (allocator, "give_back"),
-    ServicePart.METRICS_SERVER: (_MetricsServer, "on_tick"),
+    ServicePart.METRICS_SERVER: (SideServer, "on_tick"),
     ServicePart.LOG_WRITER: (SqliteWriter, "_trim"),
     ServicePart.LOG_WATCH: (SqliteLog, "_probe"),
     ServicePart.APPEND_TIMEOUT: (Hub, "_refuse_overdue"),

@@ -179,6 +179,7 @@ def _show_gauges(service: Service) -> None:
     damage = service.log.damage
     service.telemetry.observe(
         {
+            catalog.APPEND_STALL: service.log.append_stall_s,
             catalog.CONNECTION_LIMIT: lambda: streams.limit,
             catalog.CONSUMER_LAG: hub.consumer_lag,
             catalog.CONSUMERS_BEHIND: lambda: streams.lags.at_least,

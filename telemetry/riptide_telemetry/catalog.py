@@ -379,13 +379,19 @@ OLDEST_APPEND_AGE = MetricDefinition(
     "s",
     "How long the oldest append or other write to the log that is under way has taken; 0 if none.",
 )
+APPEND_STALL = MetricDefinition(
+    "riptide.log.append_stall",
+    Kind.GAUGE,
+    "s",
+    "Longest time of the last minute in which appends waited and the log answered none of them.",
+)
 LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.")
 LOG_DAMAGED_MESSAGES = MetricDefinition(
     "riptide.log.damaged_messages",
     Kind.COUNTER,
     "{message}",
-    "Messages that were to be read from the log and are damaged, each time that they were to be "
-    "read. No consumer gets them.",
+    "Messages that were to be read from the log, for a consumer or by the check after a start, and "
+    "are damaged, each time that they were to be read. No consumer gets them.",
 )
 LOG_LOST_FRAMES = MetricDefinition(
     "riptide.log.lost_frames",

@@ -60,10 +60,11 @@ class SelfCheck:
         self._is_served = True
 
     def stop(self) -> None:
-        """End the check, whether or not it is done; blocks until then."""
+        """End the check, whether or not it is done; blocks until then, or for a moment."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            # A disk that hangs keeps the thread from ending.
+            self._thread.join(WAIT_S)
 
     def _run(self, connection: sqlite3.Connection) -> None:
         self._worked_since = time.monotonic()

@@ -39,10 +39,18 @@ Arguments = TypeVarTuple("Arguments")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
+# All that waits for the end of a sound disk's work takes less.
+STOP_PATIENCE_S = 15.0
+# The files of the log are looked at so often, besides before and after each commit.
+LOOK_INTERVAL_S = 1.0
 # What publishers are told, with the reason.
 NOT_KEPT = (
     "the message could not be kept ({}) and was not published; try again later, and tell the "
     "operator to look at the log's disk"
+)
+WRITTEN_ELSEWHERE = (
+    "the message was written to a file that is not in its place any more ({}): it is lost, unless "
+    "that file comes back; read the topic before you publish it again, and tell the operator"
 )
 
 # Errors of one topic's rows: its pages are damaged, or contradict each other.
@@ -97,11 +105,16 @@ class SqliteWriter:
         )
         self._thread.start()
 
-    def stop(self) -> None:
-        """Commit the appends that wait and end the thread; blocks until then."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
+    def stop(self) -> bool:
+        """Commit the appends that wait and end the thread; blocks until then.
+
+        Returns False if the disk hangs, and the thread with it, for ``STOP_PATIENCE_S``.
+        """
+        if self._thread is None:
+            return True
+        self._queue.put(None)
+        self._thread.join(STOP_PATIENCE_S)
+        return not self._thread.is_alive()
 
     def put(self, append: Append) -> None:
         """Queue an append for the next commit.
@@ -123,11 +136,16 @@ class SqliteWriter:
         The service is not ready meanwhile. It does not take a publisher to find that the log takes
         messages again: without appends, the thread commits a probe now and then.
         """
-        return self._ended or self._under_way.reason() or self._watch.reason()
+        files = self._file.files.displaced
+        return self._ended or files or self._under_way.reason() or self._watch.reason()
 
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append has waited, or other work of the thread has taken."""
         return max(self._under_way.age_s(), self._watch.age_s())
+
+    def append_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited for an answer."""
+        return self._under_way.longest_stall_s()
 
     def _run(self, connection: sqlite3.Connection) -> None:
         try:
@@ -139,6 +157,7 @@ class SqliteWriter:
             _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
             self._refuse_waiting(self._ended)
         finally:
+            self._file.files.look(connection)
             connection.close()
 
     def _work(self, connection: sqlite3.Connection) -> None:
@@ -146,14 +165,20 @@ class SqliteWriter:
         self._next_probe = next_trim + PROBE_INTERVAL_S
         running = True
         while running:
-            next_work = min(next_trim, self._next_probe)
-            running = self._wait_for_appends(next_work - time.monotonic())
+            wait_s = min(LOOK_INTERVAL_S, min(next_trim, self._next_probe) - time.monotonic())
+            running = self._wait_for_appends(wait_s)
             with self._watch.busy():
+                displaced = self._file.files.look(connection)
                 if self._taken:
-                    self._commit(connection, self._taken)
+                    if displaced is None:
+                        self._commit(connection, self._taken)
+                    else:
+                        _call_on_loop(self._taken, _refuse, NOT_KEPT.format(displaced))
                     self._under_way.end(len(self._taken))
                     self._taken = []
-                elif time.monotonic() >= self._next_probe:
+                if displaced is not None:
+                    continue
+                if time.monotonic() >= self._next_probe:
                     self._commit(connection, [])
                 if self.places.are_many():
                     self._write_places(connection, Step(self._appends_wait))
@@ -214,7 +239,11 @@ class SqliteWriter:
                 logger.info("the message log takes messages again")
             self._watch.failure = None
             self._trimming.lacks_room = False
-            _call_on_loop(appends, _acknowledge, firsts, self._retention)
+            displaced = self._file.files.look(connection)
+            if displaced is None:
+                _call_on_loop(appends, _acknowledge, firsts, self._retention)
+            else:
+                _call_on_loop(appends, _refuse, WRITTEN_ELSEWHERE.format(displaced))
         self._next_probe = time.monotonic() + PROBE_INTERVAL_S
 
     def _write_on_any_disk(

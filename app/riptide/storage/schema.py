@@ -103,7 +103,7 @@ def find_fault(connection: sqlite3.Connection) -> str | None:
     return None if fault == "ok" else fault
 
 
-def find_obstacle(connection: sqlite3.Connection) -> str | None:
+def find_obstacle(connection: sqlite3.Connection, database: Path) -> str | None:
     """Return why a log cannot be served, or None if it can be.
 
     Messages that are damaged are none: they are left out when they are read. So of the messages,
@@ -124,24 +124,22 @@ def find_obstacle(connection: sqlite3.Connection) -> str | None:
         if finding != "ok":
             return f"table {table}: {finding}"
     connection.execute("SELECT max(position) FROM messages").fetchone()
-    return _find_missing_pages(connection)
+    return _find_missing_pages(connection, database)
 
 
-def _find_missing_pages(connection: sqlite3.Connection) -> str | None:
+def _find_missing_pages(connection: sqlite3.Connection, database: Path) -> str | None:
     """Return that the file is too short, whatever pages its write-ahead log may still have."""
     pages, page_bytes = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
     )
-    path = connection.execute("SELECT file FROM pragma_database_list WHERE seq = 0").fetchone()[0]
-    there = _size(path) // page_bytes
-    if pages - there <= _size(f"{path}-wal") // page_bytes:
+    there = _size(database) // page_bytes
+    if pages - there <= _size(Path(f"{database}-wal")) // page_bytes:
         return None
     return f"{there} pages where {pages} were expected"
 
 
-def _size(path: str) -> int:
+def _size(file: Path) -> int:
     # Only its status: to open and close the file would give up SQLite's locks on it.
-    file = Path(path)
     return file.stat().st_size if file.exists() else 0
 
 

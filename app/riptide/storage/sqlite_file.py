@@ -204,7 +204,7 @@ class SqliteFile:
         if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
             create(connection)
             return False
-        obstacle = find_obstacle(connection)
+        obstacle = find_obstacle(connection, self.path)
         if obstacle is not None:
             raise self._corrupt(obstacle)
         self.damage.lost_frames = report_remains(connection, self.path)

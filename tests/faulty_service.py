@@ -23,6 +23,7 @@ from riptide.process import allocator, descriptors
 from riptide.server import tls, write_timeout
 from riptide.server.serving import _MetricsServer
 from riptide.storage import sqlite_writer
+from riptide.storage.checkpoints import Checkpoints
 from riptide.storage.sqlite_writer import SqliteWriter
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.patience import Patience
@@ -52,6 +53,7 @@ PLACES: dict[ServicePart, tuple[Any, str]] = {
     ServicePart.MEMORY_TRIM: (allocator, "give_back"),
     ServicePart.METRICS_SERVER: (_MetricsServer, "on_tick"),
     ServicePart.LOG_WRITER: (SqliteWriter, "_trim"),
+    ServicePart.LOG_CHECKPOINTS: (Checkpoints, "_look"),
     ServicePart.FAN_OUT: (FanOut, "_serve"),
     ServicePart.DRAIN: (StreamSession, "end"),
     ServicePart.CALLBACK: (sqlite_writer, "_acknowledge"),

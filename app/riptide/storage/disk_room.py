@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from riptide.storage.data_directory import FULL
-from riptide.storage.schema import AUTOCHECKPOINT_PAGES, PAGE_BYTES
+from riptide.storage.schema import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from riptide.publication import Publication
     from riptide.storage.data_directory import DataDirectory
 
-# What the write-ahead log grows to before SQLite moves its content to the database.
-RESERVE_BYTES: Final = AUTOCHECKPOINT_PAGES * PAGE_BYTES
+# What the write-ahead log grows to at most before appends wait until its content is moved to the
+# database. Beyond that it grows only behind a reader, or while the disk fails.
+RESERVE_BYTES: Final = 64 * 1024 * 1024
 # On a small disk, the reserve is this part of the disk.
 RESERVE_SHARE: Final = 16
 # A commit rewrites some pages of the tables and of the list of free pages as well.

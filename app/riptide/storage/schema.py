@@ -25,8 +25,6 @@ PAGE_BYTES = 16 * 1024
 # Lives without messages are remembered if they are among so many of the newest, for consumers that
 # connected in one of them and received nothing.
 LIVES_KEPT = 1000
-# SQLite moves the content of the write-ahead log to the database when it has so many pages.
-AUTOCHECKPOINT_PAGES = 1000
 SCHEMA_VERSION = 4
 LIVES = """
 -- a row each time the log was opened, numbered in that order
@@ -97,6 +95,8 @@ def find_fault(connection: sqlite3.Connection) -> str | None:
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables in an empty file."""
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    # Only a database that begins like this can give free pages back without being locked for long.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     with connection:
         connection.execute("BEGIN IMMEDIATE")

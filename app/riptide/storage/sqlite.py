@@ -37,6 +37,7 @@ class SqliteLog:
         self.epoch = ""
         self._file = SqliteFile(directory, retention.topics)
         self._writer = SqliteWriter(self._file, retention, faults)
+        self.checkpoints = self._writer.checkpoints
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
         self._connection: sqlite3.Connection | None = None
 

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
-from riptide.storage.disk_room import is_full
+from riptide.storage.checkpoints import Checkpoints
+from riptide.storage.disk_room import is_full, is_in_use
 from riptide.storage.expired_messages import (
     delete_before,
     find_live_topics,
     first_to_keep,
 )
 from riptide.storage.forgotten_topics import create_topic
+from riptide.storage.free_space import FreeSpace
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
 from riptide.storage.schema import PAGE_BYTES
 from riptide_telemetry import ServicePart
@@ -87,6 +89,8 @@ class SqliteWriter:
         self, file: SqliteFile, retention: Retention, faults: Faults | None = None
     ) -> None:
         self._faults = faults or Faults()
+        self.checkpoints = Checkpoints(file, self._faults)
+        self.free_space = FreeSpace()
         # Why the thread takes no more appends, once that is so.
         self._ended: str | None = None
         self._failure: str | None = None
@@ -115,7 +119,7 @@ class SqliteWriter:
             sqlite3.Error: the file cannot be opened or read.
 
         """
-        connection = self._file.connect()
+        of_checkpoints, connection = self._file.connect(), self._file.connect()
         self._life = max(self._file.lives.values())
         self._life_is_kept = self._file.life_is_kept
         self._live = LiveTopics(self._retention, find_live_topics(connection))
@@ -123,12 +127,14 @@ class SqliteWriter:
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
         self._thread.start()
+        self.checkpoints.start(of_checkpoints)
 
     def stop(self) -> None:
         """Commit the appends that wait and end the thread; blocks until then."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
+            self.checkpoints.stop()
 
     def put(self, append: Append) -> None:
         """Queue an append for the next commit. If the thread has failed, refuse it."""
@@ -147,7 +153,7 @@ class SqliteWriter:
         if self._ended is not None:
             return self._ended
         recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
-        return self._failure if recently else None
+        return (self._failure if recently else None) or self.checkpoints.failure()
 
     def _run(self, connection: sqlite3.Connection) -> None:
         try:
@@ -168,8 +174,12 @@ class SqliteWriter:
             if self._taken:
                 self._commit(connection, self._taken)
                 self._taken = []
+                self.checkpoints.between_commits(connection)
             if time.monotonic() >= next_trim:
                 more = self._trim(connection)
+                vacuumed = not more and self._give_back(connection)
+                self.checkpoints.between_commits(connection, vacuumed=vacuumed)
+                more |= vacuumed
                 next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
 
     def _wait_for_appends(self, timeout: float) -> bool:
@@ -201,13 +211,14 @@ class SqliteWriter:
         try:
             written = self._write_on_any_disk(connection, appends)
         except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
-            self._failure = str(error)
+            reason = _reason(error)
+            self._failure = reason
             self._failed_at = time.monotonic()
             self._lacks_room = is_full(error)
-            logger.error("the message log refused %d appends: %s", len(appends), error)  # noqa: TRY400  # SQLite's text is all there is to know
+            logger.error("the message log refused %d appends: %s", len(appends), reason)  # noqa: TRY400  # SQLite's text is all there is to know
             if not isinstance(error, sqlite3.Error | OSError):
                 self._faults.report(ServicePart.LOG_WRITER, error)
-            _call_on_loop(appends, _refuse, NOT_KEPT.format(error))
+            _call_on_loop(appends, _refuse, NOT_KEPT.format(reason))
         else:
             self._failure = None
             self._lacks_room = False
@@ -226,6 +237,7 @@ class SqliteWriter:
         def reusable_bytes() -> int:
             return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
 
+        self.checkpoints.require_bound()
         self._file.room.require([append.publication for append in appends], reusable_bytes)
         with connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -270,6 +282,7 @@ class SqliteWriter:
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages; return whether more are left."""
         try:
+            self.checkpoints.require_bound()
             if self._lacks_room:
                 self._file.make_room(connection)
             more = self._delete_expired(connection)
@@ -282,9 +295,20 @@ class SqliteWriter:
             self._lacks_room = is_full(error)
             if self._lacks_room and self._find_room():
                 return True
-            logger.warning("expired messages could not be deleted: %s", error)
+            logger.warning("expired messages could not be deleted: %s", _reason(error))
             return False
         return more
+
+    def _give_back(self, connection: sqlite3.Connection) -> bool:
+        """Give some room that deletions have left to the disk; return whether there may be more."""
+        # Pages are given back by way of the write-ahead log, which must not grow for that.
+        if self._lacks_room or self.checkpoints.is_held_back():
+            return False
+        try:
+            return self.free_space.give_back(connection)
+        except sqlite3.Error as error:
+            logger.warning("free room in the database could not be given back: %s", _reason(error))
+            return False
 
     def _forget_heads(self) -> None:
         """Leave the heads of topics without messages to the database, once they are many."""
@@ -317,6 +341,12 @@ class SqliteWriter:
         """Write this life, for which the disk had no room when the log was opened."""
         epoch = next(e for e, number in self._file.lives.items() if number == self._life)
         connection.execute("INSERT INTO lives VALUES (?, ?)", (self._life, epoch))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, sqlite3.Error) and is_in_use(error):
+        return "another program has locked the log; find that program and end it"
+    return str(error)
 
 
 def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:

@@ -41,6 +41,8 @@ PATIENCE_MS: Final = 10
 MOST_BYTES: Final = 256 * MEGABYTE
 # A failure that has lasted so long makes the service unready.
 FAILURE_LASTS_S: Final = 10.0
+# Our own readers are quicker than this.
+HELD_AFTER_S: Final = 0.1
 REPEAT_RECORD_S: Final = 60.0
 
 
@@ -74,8 +76,8 @@ class Checkpoints:
         self._unmoved_since: float | None = None
         self._failure: str | None = None
         self._failing_since = 0.0
-        # True while a reader needs what is in the write-ahead log.
-        self._is_held = False
+        # Since when a reader needs what is in the write-ahead log.
+        self._held_since: float | None = None
         self._recorded: str | None = None
         self._recorded_at = 0.0
         self.failure_count = 0
@@ -124,7 +126,9 @@ class Checkpoints:
 
     def is_held_back(self) -> bool:
         """Return whether the last checkpoint failed, or could not move everything."""
-        return self._is_held or self._failure is not None
+        since = self._held_since
+        is_held = since is not None and time.monotonic() - since >= HELD_AFTER_S
+        return is_held or self._failure is not None
 
     def require_bound(self) -> None:
         """Check that the write-ahead log may grow.
@@ -220,9 +224,11 @@ class Checkpoints:
         if self._failure is not None:
             self._failure, self._recorded = None, None
             logger.info("the write-ahead log is moved to the database again")
-        self._is_held = not is_whole
-        wal = self._file.room.wal_bytes()
-        if self._is_held and wal > self._bound:
+        if is_whole:
+            self._held_since = None
+        elif self._held_since is None:
+            self._held_since = time.monotonic()
+        if self.is_held_back() and self._file.room.wal_bytes() > self._bound:
             self._record(logging.WARNING, f"the write-ahead log is large: {self._reason()}")
 
     def _record(self, level: int, text: str) -> None:

@@ -50,8 +50,9 @@ class FreeSpace:
             return False
         began = time.monotonic()
         step = min(surplus, self._step_pages)
-        # Each row of the result is a page that was given back.
-        connection.execute(f"PRAGMA incremental_vacuum({step})").fetchall()
+        # SQLite gives back a page for each row of the result, and ``execute`` would stop at the
+        # first, because the rows have no columns.
+        connection.executescript(f"PRAGMA incremental_vacuum({step})")
         self._adapt(time.monotonic() - began)
         return True
 

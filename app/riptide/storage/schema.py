@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,9 +74,25 @@ MIGRATIONS = {
 
 
 def find_fault(connection: sqlite3.Connection) -> str | None:
-    """Return why a file is no log that this version can use, or None if it is one.
+    """Return why a file is no whole log that this version can use, or None if it is one.
 
     Reads the whole file.
+    """
+    fault = find_visible_fault(connection)
+    if fault is None:
+        fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return None if fault == "ok" else fault
+
+
+def find_visible_fault(connection: sqlite3.Connection) -> str | None:
+    """Return why a file is no log that this version can use, or None if it seems to be one.
+
+    However large the file is, only its header, its schema and the ends of each table and index are
+    read. Damage in between is found when it is read.
+
+    Raises:
+        sqlite3.DatabaseError: what was read is damaged.
+
     """
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -88,8 +105,46 @@ def find_fault(connection: sqlite3.Connection) -> str | None:
         )
     if version not in {*MIGRATIONS, SCHEMA_VERSION}:
         return f"schema version {version} where {SCHEMA_VERSION} was expected"
-    fault: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    return None if fault == "ok" else fault
+    _read_ends(connection)
+    return _find_missing_pages(connection)
+
+
+def _find_missing_pages(connection: sqlite3.Connection) -> str | None:
+    """Return that the file is too short, whatever pages its write-ahead log may still have."""
+    pages, page_bytes = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
+    path = connection.execute("SELECT file FROM pragma_database_list WHERE seq = 0").fetchone()[0]
+    there = _size(path) // page_bytes
+    if pages - there <= _size(f"{path}-wal") // page_bytes:
+        return None
+    return f"{there} pages where {pages} were expected"
+
+
+def _size(path: str) -> int:
+    # Only its status: to open and close the file would give up SQLite's locks on it.
+    file = Path(path)
+    return file.stat().st_size if file.exists() else 0
+
+
+def _read_ends(connection: sqlite3.Connection) -> None:
+    """Read the first and the last row of each table, and of each index."""
+    for kind, name, table in connection.execute(
+        "SELECT type, name, tbl_name FROM sqlite_schema WHERE rootpage > 0"
+    ).fetchall():
+        if kind == "index":
+            by, query = f'INDEXED BY "{name}"', "SELECT name FROM pragma_index_info(?)"
+        else:
+            by, query = (
+                "NOT INDEXED",
+                "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk",
+            )
+        columns = [column for (column,) in connection.execute(query, (name,))] or ["rowid"]
+        for direction in ("ASC", "DESC"):
+            order = ", ".join(f'"{column}" {direction}' for column in columns)
+            connection.execute(
+                f'SELECT * FROM "{table}" {by} ORDER BY {order} LIMIT 1'  # noqa: S608  # names of the file's own schema
+            ).fetchall()
 
 
 def create(connection: sqlite3.Connection) -> None:

@@ -23,7 +23,7 @@ from riptide.storage.schema import (
     PAGE_BYTES,
     begin_life,
     create,
-    find_fault,
+    find_visible_fault,
     migrate,
     next_life,
 )
@@ -204,7 +204,7 @@ class SqliteFile:
             if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
                 create(connection)
             else:
-                fault = find_fault(connection)
+                fault = find_visible_fault(connection)
                 if fault is not None:
                     raise self._corrupt(fault)
                 # A backup that was copied here by hand is in another mode.

@@ -34,8 +34,12 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def running(arguments: Sequence[str], environment: dict[str, str]) -> Iterator[Server]:
+def running(
+    arguments: Sequence[str], environment: dict[str, str], python: Path = Path(sys.executable)
+) -> Iterator[Server]:
     """Run a Python program within this context, from when it says on standard error that it serves.
+
+    ``python`` may be that of another version of the service.
 
     Raises:
         RuntimeError: the program did not start in time.
@@ -50,7 +54,7 @@ def running(arguments: Sequence[str], environment: dict[str, str]) -> Iterator[S
         log = Path(directory, "log")
         with log.open("wb") as stderr, machine.pinned_to(machine.server_cores()):
             process = subprocess.Popen(  # noqa: S603  # a program of this repository
-                [sys.executable, *arguments],
+                [python, *arguments],
                 env=inherited | environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CRITICAL_AFTER_S: Final = 300
 PUBLISHES_FAIL_AFTER_S: Final = 60
+LOG_STALLED_AFTER_S: Final = 30
 WARNING_AFTER_S: Final = 600
 INFO_AFTER_S: Final = 900
 
@@ -120,6 +121,16 @@ def _publishes(pace: Pace) -> tuple[Alert, ...]:
             "Messages cannot be published: the log does not take them.",
             f"{_PERCENT} of the messages that publishers sent to {_PROCESS} in the last 5 minutes "
             "were refused with an error of the service.",
+        ),
+        # Also where nobody publishes: the log writes a probe now and then.
+        Alert(
+            "RiptideLogStalled",
+            Severity.CRITICAL,
+            Concern.STALL,
+            LOG_STALLED_AFTER_S,
+            f"riptide_log_oldest_append_age_seconds > {thresholds.APPEND_AGE:g}",
+            "The log's disk does not answer: publishers wait, and then are refused.",
+            f"A write to the log of {_PROCESS} has taken {{{{ $value | humanizeDuration }}}}.",
         ),
     )
 

@@ -36,6 +36,7 @@ class Concern(StrEnum):
     ERRORS = "errors"
     MEMORY = "memory"
     PUBLISHES = "publishes"
+    STALL = "stall"
     DROPS = "drops"
     LATENCY = "latency"
     SUCCESS = "success"

@@ -13,6 +13,9 @@ ERROR_RATE_WARNING: Final = 0.05
 ERROR_RATE_CRITICAL: Final = 0.10
 PUBLISH_FAILURE_RATE: Final = 0.01
 """The share of messages that the service fails to keep, of those that it should have kept."""
+APPEND_AGE: Final = 5.0
+"""Seconds after which an append that is under way makes the process not ready
+(`riptide.storage.log_watch`)."""
 MESSAGE_DROP_RATE_WARNING: Final = 0.10
 MESSAGE_DROP_RATE_CRITICAL: Final = 0.20
 DELIVERY_SUCCESS_RATE: Final = 0.90

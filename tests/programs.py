@@ -18,7 +18,7 @@ def require(program: str) -> str:
     Without it the test is skipped, or fails where ``RIPTIDE_TEST_SKIPS=forbidden`` says that
     everything has been installed (as in continuous integration).
     """
-    return shutil.which(program) or _missing(
+    return shutil.which(program) or missing(
         f"{program} is not installed: run scripts/install-system as root"
     )
 
@@ -27,33 +27,34 @@ def require_collector() -> str:
     """Return the path of an OpenTelemetry Collector: ours if it has been built, or any."""
     ours = _built("otelcol-riptide")
     others = (shutil.which(name) for name in ("otelcol-contrib", "otelcol"))
-    return next(filter(None, (ours, *others)), None) or _missing(
+    return next(filter(None, (ours, *others)), None) or missing(
         "there is no OpenTelemetry Collector: run make collector where Go is"
     )
 
 
 def require_prometheus_3() -> str:
     """Return the path of the Prometheus that is built with the Collector."""
-    return _built("prometheus3") or _missing("there is no Prometheus 3: run make collector")
+    return _built("prometheus3") or missing("there is no Prometheus 3: run make collector")
 
 
 def require_promtool_3() -> str:
     """Return the path of the promtool of Prometheus 3, which is built with the Collector."""
-    return _built("promtool3") or _missing("there is no promtool 3: run make collector")
+    return _built("promtool3") or missing("there is no promtool 3: run make collector")
 
 
 def require_namespaces(*kinds: str) -> str:
     """Return the path of ``unshare``, if this user may have namespaces of these kinds."""
     unshare = require("unshare")
     done = subprocess.run([unshare, *kinds, "true"], capture_output=True, check=False)
-    return unshare if done.returncode == 0 else _missing("namespaces of processes need root")
+    return unshare if done.returncode == 0 else missing("namespaces of processes need root")
 
 
 def _built(name: str) -> str | None:
     return shutil.which(name, path=str(Path(sys.executable).parent))
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
+    """Skip the test, or fail where everything has been installed."""
     if os.environ.get("RIPTIDE_TEST_SKIPS") == "forbidden":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -50,12 +50,24 @@ class Service:
         return (self.directory / "log").read_text()
 
     @property
+    def serves(self) -> bool:
+        """Whether the process has said that it serves."""
+        return self._serving() is not None
+
+    @property
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
 
     def start(self) -> Self:
         """Start the process and wait until it serves."""
+        self.begin()
+        match = wait_until(self._serving, lambda: f"the service serves: {self.log}")
+        self.url = match[1]
+        return self
+
+    def begin(self) -> None:
+        """Start the process and wait for nothing."""
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -67,9 +79,6 @@ class Service:
             for name, value in self.settings.items()
         }
         self.process = self._spawn(environment)
-        match = wait_until(self._serving, lambda: f"the service serves: {self.log}")
-        self.url = match[1]
-        return self
 
     def _spawn(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.directory / "log").open("wb") as log:

@@ -7,7 +7,8 @@ RiptideError
 │   ├── LogCorruptError
 │   ├── AddressError
 │   ├── ExposedError
-│   └── KeyFileError
+│   ├── KeyFileError
+│   └── ThreadLimitError
 ├── FaultError                     the service ended because of a bug; one line, exit code 1
 ├── BackupError                    a backup cannot be made or restored; one line, exit code 1
 └── ProblemError                   an HTTP response: RFC 9457 problem details
@@ -82,6 +83,10 @@ class ExposedError(StartError):
 
 class KeyFileError(StartError):
     """A file of keys, of a token or of a certificate cannot be used."""
+
+
+class ThreadLimitError(StartError):
+    """The system does not allow the threads that the service needs."""
 
 
 class FaultError(RiptideError):

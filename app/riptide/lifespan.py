@@ -53,6 +53,8 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
             ServicePart.KEY_REFRESH: service.gate.run,
             ServicePart.MEMORY_TRIM: give_back_regularly,
             ServicePart.DESCRIPTOR_WATCH: descriptors.watch,
+            ServicePart.LOG_WATCH: service.log.watch,
+            ServicePart.APPEND_TIMEOUT: service.hub.refuse_overdue,
         }
         await stack.enter_async_context(beside(service.faults, background))
         # Under our own server the drain is over before this; under another server it runs here.

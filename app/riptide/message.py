@@ -95,9 +95,13 @@ class Acceptance(NamedTuple):
         return cls(time.time_ns(), time.monotonic_ns())
 
     @classmethod
-    def at(cls, unix_ns: int) -> Acceptance:
-        """Return a moment of Unix time, converted by the present difference of the two clocks."""
-        return cls(unix_ns, time.monotonic_ns() - (time.time_ns() - unix_ns))
+    def at(cls, unix_ns: int, now: Acceptance | None = None) -> Acceptance:
+        """Return a past moment of Unix time, converted by the difference of the clocks ``now``.
+
+        A moment from beyond now, of a clock that was ahead or that has been set back, is now.
+        """
+        now = now or cls.now()
+        return cls(unix_ns, now.monotonic_ns - max(0, now.unix_ns - unix_ns))
 
 
 class Message:

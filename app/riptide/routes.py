@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute, request_response
 
 from riptide.access.operators import OperatorsOnly
-from riptide.endpoints.health import Readiness, live
+from riptide.endpoints.health import live
 from riptide.endpoints.metrics import Metrics, Targets, misdirected
 from riptide.endpoints.openapi import openapi
 from riptide.endpoints.page import Page
@@ -78,13 +78,12 @@ def operator_routes(service: Service) -> list[BaseRoute]:
     """
     shares_port = service.metrics_targets is not None
     metrics = misdirected if shares_port else Metrics(service.telemetry).metrics
-    readiness = Readiness(service.streams, service.log, service.telemetry, service.faults)
     guards = _guards(service)
     return [
         _plain(service, "/metrics", metrics, guards),
         _plain(service, "/metrics/targets", Targets(service.metrics_targets).targets, guards),
         _plain(service, "/healthz/live", live, guards),
-        _plain(service, "/healthz/ready", readiness.ready, guards),
+        _plain(service, "/healthz/ready", service.readiness.ready, guards),
     ]
 
 

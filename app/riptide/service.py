@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from riptide.access.build import make_gate
 from riptide.access.operators import read_token
 from riptide.admission.admission import Admission, Limits
+from riptide.endpoints.health import Readiness
 from riptide.errors import InvalidSettingsError
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
@@ -60,6 +61,7 @@ class Service:
     heartbeat: Heartbeat
     drain: Drain
     faults: Faults
+    readiness: Readiness
     operators_token: bytes | None = None
     metrics_targets: MetricsTargets | None = None
 
@@ -78,7 +80,10 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
     telemetry = _start_telemetry(settings)
     lifecycle = telemetry.lifecycle
     faults = Faults(lifecycle)
-    log = _make_log(settings, faults)
+    retention = Retention(
+        settings.retention_messages, settings.retention_seconds, settings.max_topics
+    )
+    log = _make_log(settings, retention, faults)
     hub = Hub(
         log,
         lifecycle,
@@ -102,13 +107,14 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
         retry_s=settings.retry_seconds,
         admission=admission,
     )
+    gate = make_gate(settings, lifecycle)
     service = Service(
         settings=settings,
         telemetry=telemetry,
         event_loop_monitor=EventLoopMonitor(telemetry.metrics.window.advance),
         log=log,
         hub=hub,
-        gate=make_gate(settings, lifecycle),
+        gate=gate,
         ingest=ingest,
         streams=streams,
         heartbeat=Heartbeat(
@@ -119,6 +125,7 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
         ),
         drain=Drain(streams, settings.drain_seconds, faults),
         faults=faults,
+        readiness=Readiness(streams, log, telemetry, faults, gate, retention.clock),
         operators_token=operators_token,
         metrics_targets=metrics_targets,
     )
@@ -148,10 +155,7 @@ def _start_telemetry(settings: Settings) -> Telemetry:
         raise InvalidSettingsError(str(error)) from error
 
 
-def _make_log(settings: Settings, faults: Faults) -> MessageLog:
-    retention = Retention(
-        settings.retention_messages, settings.retention_seconds, settings.max_topics
-    )
+def _make_log(settings: Settings, retention: Retention, faults: Faults) -> MessageLog:
     if settings.log == "memory":
         return MemoryLog(retention)
     return SqliteLog(settings.data_dir, retention, faults)
@@ -185,6 +189,7 @@ def _show_gauges(service: Service) -> None:
             catalog.MEMORY_USAGE: lambda: (
                 hub.memory_bytes() + streams.memory_bytes() + bodies.held_bytes
             ),
+            catalog.OLDEST_APPEND_AGE: service.log.oldest_append_age_s,
             catalog.OLDEST_UNDELIVERED_AGE: lambda: streams.lags.largest_s,
             catalog.QUEUED_MESSAGES: hub.queued_messages,
             catalog.TOPICS: hub.topic_count,

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.endurance``: puts a service under churn, storms or restarts."""
+"""``python -m benchmarks.endurance``: puts a service under stress of one kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import report
-from benchmarks.endurance import churn, restart, storm
+from benchmarks.endurance import churn, faults, restart, storm
 
 if TYPE_CHECKING:
     from benchmarks.figures import Result
@@ -42,6 +42,23 @@ def storm_command(consumers: int, storms: int) -> None:
 def restart_command(consumers: int, restarts: int) -> None:
     """Restart the service while clients publish and read."""
     _show(restart.run(restart.Plan(consumers, restarts)))
+
+
+@main.command("faults")
+@click.option("--rounds", type=int, default=5, show_default=True, help="Of each kind of fault.")
+@click.option("--seconds", type=float, default=8, show_default=True, help="A fault's longest time.")
+@click.option("--seed", type=int, default=0, help="Repeats a run; its seed is printed first.")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice([*faults.KINDS]),
+    multiple=True,
+    default=[*faults.KINDS],
+    help="Only this kind of fault; may be given several times.  [default: all]",
+)
+def faults_command(rounds: int, seconds: float, seed: int, kinds: tuple[str, ...]) -> None:
+    """Publish while the disk fails and the service is killed, and check what was promised."""
+    _show(faults.run(faults.Plan(rounds, seconds, seed, kinds), progress=True))
 
 
 def _show(result: Result) -> None:

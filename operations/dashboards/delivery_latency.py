@@ -127,6 +127,13 @@ def _causes() -> list[Panel]:
             ),
         ),
         graph(
+            "Oldest Append under Way",
+            "How long the oldest append or other write to the log has taken that is under way.",
+            "s",
+            Query(whole(catalog.OLDEST_APPEND_AGE), "{{instance}}"),
+            limits=Limits(warning=thresholds.APPEND_AGE),
+        ),
+        graph(
             "Event Loop Lag",
             "Largest delay of a timer on the event loop: every consumer waits that much longer.",
             "s",

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import itertools
 import signal
+import sqlite3
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final
@@ -230,6 +231,22 @@ async def freeze(stage: Stage) -> None:
     finally:
         stage.service.send(signal.SIGCONT)
     await _forever()
+
+
+def locking_the_log(directory: str) -> Act:
+    """Return the act of another program that locks the log's file, so that no write gets through.
+
+    ``directory`` is that of the log's data, in the service's own. Nobody publishes: the process
+    has to find it by itself.
+    """
+
+    async def act(stage: Stage) -> None:
+        path = stage.service.directory / directory / "riptide.db"
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await _forever()
+
+    return act
 
 
 async def crash_again_and_again(stage: Stage) -> None:

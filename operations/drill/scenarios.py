@@ -42,6 +42,7 @@ def scenarios() -> tuple[Scenario, ...]:
         *_process(),
         *_access(),
         exports(),
+        stalled_log(),
         full_disk(),
     )
 
@@ -394,6 +395,21 @@ def full_disk() -> Scenario:
             ),
         ),
         {"log": "sqlite", "data_dir": DATA_DIRECTORY, "retention_messages": 1_000_000},
+    )
+
+
+def stalled_log() -> Scenario:
+    """Return the scenario in which the log's writes do not come to their end."""
+    return Scenario(
+        "stall",
+        (
+            _step(
+                "another program locks the log's file and keeps it locked",
+                causes.locking_the_log(DATA_DIRECTORY),
+                "RiptideLogStalled",
+            ),
+        ),
+        {"log": "sqlite", "data_dir": DATA_DIRECTORY},
     )
 
 

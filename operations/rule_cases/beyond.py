@@ -256,6 +256,25 @@ def _success_burn() -> tuple[Case, ...]:
     )
 
 
+def _log() -> tuple[Case, ...]:
+    name = "RiptideLogStalled"
+    return (
+        Case(
+            name,
+            "fires within a minute when a write to the log does not come to its end",
+            series(catalog.OLDEST_APPEND_AGE, "0x10 8+15x20"),
+            "12m",
+            (Firing(f"A write to the log of {HERE} has taken 23s."),),
+        ),
+        Case(
+            name,
+            "is quiet about a disk that is slow, and about one that hung for a moment",
+            series(catalog.OLDEST_APPEND_AGE, "0x10 4x10 8 0x20"),
+            "22m",
+        ),
+    )
+
+
 def _published(**per_minute: str) -> Series:
     """Return series of published messages by their outcome."""
     found: Series = {}
@@ -852,6 +871,7 @@ CASES: Final = (
     *_latency_burn(),
     *_success_burn(),
     *_publishes(),
+    *_log(),
     *_connections(),
     *_lag(),
     *_rejections(),

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 class MessageBatch:
     """``count`` messages of ``size_bytes`` bytes in all.
 
-    ``accepted_ns`` says when each message was accepted, on the monotonic clock, oldest first; it is
-    empty if that is unknown. One message may stand for all in exemplars and spans: ``trace`` is the
-    span that published it, None if it is not sampled, and ``traced`` is its position in
-    ``accepted_ns``.
+    ``accepted_ns`` says when each message was accepted, on the monotonic clock, in the order of the
+    messages; it is empty if that is unknown. One message may stand for all in exemplars and spans:
+    ``trace`` is the span that published it, None if it is not sampled, and ``traced`` is its
+    position in ``accepted_ns``.
 
     Applications may derive classes with more attributes.
     """

@@ -373,6 +373,12 @@ LOG_APPEND_DURATION = MetricDefinition(
     (),
     _WAIT_BOUNDS,
 )
+OLDEST_APPEND_AGE = MetricDefinition(
+    "riptide.log.oldest_append_age",
+    Kind.GAUGE,
+    "s",
+    "How long the oldest append or other write to the log that is under way has taken; 0 if none.",
+)
 LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.")
 TOPICS = MetricDefinition(
     "riptide.topics", Kind.GAUGE, "{topic}", "Topics in memory: those with consumers."

@@ -99,6 +99,8 @@ class ServicePart(ClosedSet):
     METRICS_SERVER = "metrics_server"
     LOG_WRITER = "log_writer"
     LOG_CHECKPOINTS = "log_checkpoints"
+    LOG_WATCH = "log_watch"
+    APPEND_TIMEOUT = "append_timeout"
     FAN_OUT = "fan_out"
     DRAIN = "drain"
     CALLBACK = "callback"

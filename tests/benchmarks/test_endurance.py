@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from benchmarks.endurance import churn, restart, storm
+from benchmarks.endurance import churn, faults, restart, storm
 from benchmarks.endurance.account import Account, Ledger
+from benchmarks.endurance.promises import Promises, Verdict
 from benchmarks.endurance.publishing import Publisher
 from benchmarks.endurance.wire import FrameRecords, client_frame, records_of
 from benchmarks.service import HOST
 from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET
 from tests.app.messages import make_messages
+from tests.programs import require
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from benchmarks.figures import Result
     from riptide.encoding.formats import Encoding
 
-# In so short a warm-up the heap becomes steady only if the machine has the time to fill it.
-PLAN = churn.Plan(clients=30, seconds=6, warm_up_s=4, warm_up_messages=4_000, rest_s=0)
+# In so short a warm-up the heap becomes steady only if the machine has the time to fill it, also
+# with the index of the newest messages.
+PLAN = churn.Plan(clients=30, seconds=6, warm_up_s=4, warm_up_messages=6_000, rest_s=0)
 EPOCH = "0" * 8
 
 
@@ -53,6 +57,24 @@ def test_after_a_storm_every_consumer_has_all_messages_once() -> None:
     result = storm.run(storm.Plan(consumers=90, storms=2, calm_s=0.5))
     assert _value(result, "resumed") >= 180
     assert set(_missed_bars(result)) <= {"until all had resumed"}
+
+
+def test_on_a_bad_disk_nothing_is_lost_and_nothing_comes_that_was_refused() -> None:
+    require("cc")
+    # A round goes on as soon as the service is not ready.
+    plan = faults.Plan(rounds=2, seconds=DEADLINE_S, seed=15, kinds=("writes fail",))
+    result = faults.run(plan)
+    assert _value(result, "messages acknowledged") > 0
+    assert result.parameters["seed"] == 15
+    assert _value(result, "writes fail: rounds") == 2
+    assert _missed_bars(result) == []
+
+
+def test_broken_promises_are_noticed() -> None:
+    promises = Promises("a")
+    promises.acknowledged, promises.refused = [1, 2, 3, 4], [5, 6, 7]
+    assert promises.judge([1, 2, 3, 4, 8]) == Verdict(4, 0, 0, 0)
+    assert promises.judge([1, 3, 3, 7, 6]) == Verdict(4, 2, 2, 1)
 
 
 async def test_a_publisher_ends_once_what_is_on_its_way_is_answered() -> None:

@@ -108,7 +108,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Restored:
 
     connection = sqlite3.connect(directory / "backup")
     kept = dict(connection.execute("SELECT sequence, payload FROM messages").fetchall())
-    (head,) = connection.execute("SELECT head FROM topics").fetchone()
+    head = max(kept)
     connection.close()
     assert sorted(kept) == list(range(1, head + 1))
     assert {sequence: orjson.loads(kept[sequence]) for sequence in before} == before

@@ -60,6 +60,7 @@ BEYOND = {
     "RiptideIndicatorAbsent",
     "RiptideFault",
     "RiptideKeysNotRead",
+    "RiptideLogStalled",
     "RiptideMessagesUnaccounted",
     "RiptideOldestUndeliveredMessage",
     "RiptidePublishesFailing",

@@ -38,6 +38,7 @@ WATCHED = {
     "riptide.process.standard_error": {"Thread": "counts what it could not write"},
     "riptide.server.http_limits": {"call_later": ON_LOOP},
     "riptide.server.serving": {"call_soon_threadsafe": ON_LOOP, "create_task": ON_LOOP},
+    "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
     "riptide.storage.sqlite": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_writer": {

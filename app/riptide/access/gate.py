@@ -66,6 +66,10 @@ class Gate:
         """Return for how long a source of keys has not been read; 0 if no tokens are required."""
         return 0.0 if self._verifier is None else self._verifier.keyring.age_s()
 
+    def keys_missing(self) -> str | None:
+        """Return that a source of keys has never been read, so that its tokens are refused."""
+        return None if self._verifier is None else self._verifier.keyring.missing()
+
     async def admit_consumer(self, scope: Scope, protocol: StreamProtocol, topic: str) -> Identity:
         """Return the identity of a client that wants to read the topic.
 

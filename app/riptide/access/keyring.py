@@ -75,6 +75,13 @@ class Keyring:
         now = self._clock()
         return max((now - fresh_at for fresh_at in self._fresh_at.values()), default=0.0)
 
+    def missing(self) -> str | None:
+        """Return which sources have not been read yet; None if all have."""
+        names = [source.name for source in self._sources if source.name not in self._keys]
+        if not names:
+            return None
+        return f"{', '.join(names)} could not be read since the start, and is tried again"
+
     async def run(self) -> None:
         """Read the keys at intervals until cancelled, so that new and removed keys take effect."""
         while True:

@@ -8,9 +8,13 @@ import orjson
 from starlette.responses import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
+    from riptide.access.gate import Gate
     from riptide.process.faults import Faults
+    from riptide.storage.clock import ExpiryClock
     from riptide.storage.message_log import MessageLog
     from riptide.streaming.streams import Streams
     from riptide_telemetry import Telemetry
@@ -22,30 +26,46 @@ async def live(request: Request) -> Response:  # noqa: ARG001  # Starlette's sig
 
 
 class Readiness:
-    """The readiness of this process: whether to send it traffic."""
+    """The readiness of this process: whether to send it traffic.
 
-    def __init__(
-        self, streams: Streams, log: MessageLog, telemetry: Telemetry, faults: Faults
+    ``shown`` has more that is shown and does not decide, by name: functions of a text each.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # each is a part of its own
+        self,
+        streams: Streams,
+        log: MessageLog,
+        telemetry: Telemetry,
+        faults: Faults,
+        gate: Gate,
+        clock: ExpiryClock,
     ) -> None:
         self._streams = streams
         self._log = log
-        self._telemetry = telemetry
         self._faults = faults
+        self._gate = gate
+        self.shown: dict[str, Callable[[], str]] = {
+            "connections": lambda: f"{len(streams.sessions)} of {streams.limit}",
+            "clock": lambda: clock.doubt() or "ok",
+            # Streams still work while an export fails.
+            **{
+                f"{signal}_export": health.describe
+                for signal, health in telemetry.export_health.items()
+            },
+        }
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
-        """Answer 200 while new streams are accepted and the log takes messages, 503 otherwise."""
+        """Answer 200 while clients can publish and read, 503 otherwise, and say why."""
         streams, failure = self._streams, self._log.unavailable_reason()
-        fault = self._faults.first
-        exports = self._telemetry.export_health.items()
+        fault, missing = self._faults.first, self._gate.keys_missing()
         checks = {
             "draining": "yes" if streams.draining else "no",
             "fault": "none" if fault is None else f"{fault} failed: the process drains and ends",
             "log": "ok" if failure is None else f"failing: {failure}",
-            "connections": f"{len(streams.sessions)} of {streams.limit}",
-            # Shown only: a failing export does not make the process unready, as streams still work.
-            **{f"{signal}_export": health.describe() for signal, health in exports},
+            "keys": "ok" if missing is None else f"missing: {missing}",
+            **{name: describe() for name, describe in self.shown.items()},
         }
-        ok = failure is None and fault is None and not streams.draining
+        ok = failure is None and fault is None and missing is None and not streams.draining
         return _answer({"status": "ready" if ok else "not ready", **checks}, ok=ok)
 
 

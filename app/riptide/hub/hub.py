@@ -6,13 +6,15 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from riptide.errors import LogUnavailableError
 from riptide.hub.backlog import Backlog
 from riptide.hub.ring import Ring
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
-from riptide.message import Edge, MessageId
+from riptide.message import NANOSECONDS, Edge, MessageId
 from riptide.process.faults import Faults
 from riptide.slow_consumers import policy_for
+from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
 from riptide_telemetry import DropReason, ReconnectionOutcome, ServicePart
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from riptide.storage.message_log import Bounds, ListedTopic, MessageLog
     from riptide_telemetry import Lifecycle
 
+# A publisher whose append takes longer is told that nobody knows what becomes of it. If another
+# program has locked the log, SQLite gives up after 10 s, and that answer is a better one.
+APPEND_TIMEOUT_S = 15.0
+CHECK_INTERVAL_S = 1.0
 # Topic names read from the log at once. More would delay replays, which share the log's reader.
 LISTED_AT_ONCE = 1000
 
@@ -89,6 +95,8 @@ class Hub:
         # The number of subscriptions to each topic that are being made: they keep it in memory.
         self._pinned: dict[str, int] = {}
         self._pending_bytes = 0
+        # The publishers that wait, in the order of their appends.
+        self._receipts: dict[asyncio.Future[Receipt], Publication] = {}
 
     async def publish(self, publication: Publication) -> Receipt:
         """Keep the payloads, all or none, and fan them out to the topic's consumers.
@@ -97,7 +105,8 @@ class Hub:
 
         Raises:
             TopicLimitError: too many other topics have messages; nothing was kept.
-            LogUnavailableError: nothing was kept, and nothing was sent to consumers.
+            LogUnavailableError: nothing was kept, and nothing was sent to consumers; or the log has
+                not answered for ``APPEND_TIMEOUT_S``, and the error says so.
 
         """
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -108,16 +117,17 @@ class Hub:
             # This is a callback of the log's future and not a coroutine, because callbacks run in
             # the order of sequence numbers and cannot be cancelled.
             self._pending_bytes -= size
+            self._receipts.pop(receipt, None)
             waited_ns = time.monotonic_ns() - publication.accepted.monotonic_ns
             self._lifecycle.log_appended(waited_ns / 1e9)
             error = appended.exception()
             if error is not None:
-                if not receipt.cancelled():
+                if not receipt.done():
                     receipt.set_exception(error)
                 return
             first = appended.result()
             # The publisher's answer is scheduled before the fan-out is.
-            if not receipt.cancelled():
+            if not receipt.done():
                 last = first + len(publication.payloads) - 1
                 epoch = self._log.epoch
                 receipt.set_result(Receipt(MessageId(epoch, first), MessageId(epoch, last)))
@@ -126,8 +136,35 @@ class Hub:
             except Exception as fault:  # noqa: BLE001  # consumers miss messages that the log has
                 self._faults.report(ServicePart.FAN_OUT, fault)
 
-        self._log.append(publication).add_done_callback(deliver)
+        appended = self._log.append(publication)
+        self._receipts[receipt] = publication
+        appended.add_done_callback(deliver)
         return await receipt
+
+    async def refuse_overdue(self) -> None:
+        """Answer publishers for whom the log takes too long, until cancelled.
+
+        Their appends go on, and what is kept in the end is sent to consumers.
+        """
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            self._refuse_overdue(time.monotonic_ns())
+
+    def _refuse_overdue(self, now_ns: int) -> None:
+        # By the log's own clock: if only the event loop was slow, the answers are on their way.
+        if self._log.oldest_append_age_s() <= APPEND_TIMEOUT_S:
+            return
+        overdue = []
+        for receipt, publication in self._receipts.items():
+            if now_ns - publication.accepted.monotonic_ns < APPEND_TIMEOUT_S * NANOSECONDS:
+                break
+            overdue.append(receipt)
+        reason = f"the log has not answered for {APPEND_TIMEOUT_S:.0f} s"
+        for receipt in overdue:
+            del self._receipts[receipt]
+            if not receipt.done():
+                detail = OUTCOME_UNKNOWN.format(reason)
+                receipt.set_exception(LogUnavailableError(detail, retry_after=RETRY_AFTER_S))
 
     async def subscribe(self, name: str, encoding: Encoding, wanted: StreamRange) -> Start:
         """Begin a subscription. A finite one ends at the topic's present head.

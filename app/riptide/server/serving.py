@@ -18,6 +18,7 @@ from riptide.process import hangup
 from riptide.process.background import beside
 from riptide.server.http_limits import LimitedConfig, RequestLimits
 from riptide.server.protocols import StreamingHttpProtocol, StreamingWebSocketProtocol
+from riptide.server.threads import closed_without_threads, started_threads
 from riptide.server.tls import CertificateState, follow_renewals
 from riptide.server.write_timeout import enforce_write_timeout
 from riptide_telemetry import ServicePart, catalog
@@ -147,7 +148,8 @@ def serve(
     """Serve until a signal ends it; ``make_metrics_app`` on ``metrics_listener``, if it is given.
 
     Raises:
-        StartError: the data directory, the log in it or the certificate cannot be used.
+        StartError: the data directory, the log in it or the certificate cannot be used, or the
+            system allows too few threads.
         FaultError: the process drained because of a fault of its own.
 
     """
@@ -158,7 +160,11 @@ def serve(
     if metrics_listener is not None:
         metrics_config = _configure(make_metrics_app(service), limits, tls)
         metrics = _MetricsServer(metrics_config, metrics_listener)
-    with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with (
+        listener,
+        closed_without_threads(),
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+    ):
         runner.run(_run(service, server, listener, metrics, tls))
     if service.faults.first is not None:
         raise FaultError(
@@ -177,14 +183,15 @@ async def _run(
     servers = [each for each in (server, metrics) if each is not None]
     leave_soon = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, server.leave)
     background = _background(service, servers, tls)
-    async with lifespan(service), beside(service.faults, background):
-        service.faults.at_first(leave_soon)
-        if metrics is None:
-            await server.serve(sockets=[listener])
-            return
-        async with beside(service.faults, {ServicePart.METRICS_SERVER: metrics.run_beside}):
-            await server.serve(sockets=[listener])
-            await metrics.finish()
+    with started_threads():
+        async with lifespan(service), beside(service.faults, background):
+            service.faults.at_first(leave_soon)
+            if metrics is None:
+                await server.serve(sockets=[listener])
+                return
+            async with beside(service.faults, {ServicePart.METRICS_SERVER: metrics.run_beside}):
+                await server.serve(sockets=[listener])
+                await metrics.finish()
 
 
 def _background(
@@ -209,6 +216,7 @@ def _background(
                 catalog.CERTIFICATE_REFUSED: lambda: certificate.refused,
             }
         )
+        service.readiness.shown["certificate"] = certificate.describe
         background[ServicePart.CERTIFICATE_RENEWAL] = functools.partial(
             follow_renewals, tls, contexts, certificate
         )

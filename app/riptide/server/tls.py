@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,6 +71,14 @@ class CertificateState:
 
     expires_at: float
     refused: bool = False
+
+    def describe(self) -> str:
+        """Return the state in a few words, for the readiness check."""
+        left_s = self.expires_at - time.time()
+        if left_s <= 0:
+            return f"expired {-left_s:.0f} s ago: renew it"
+        renewal = "; the renewed one cannot be served" if self.refused else ""
+        return f"ok: expires in {left_s / 86_400:.1f} days{renewal}"
 
     @classmethod
     def at_the_start(cls, tls: Tls) -> CertificateState:

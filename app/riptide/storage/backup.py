@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from riptide.errors import BackupError
-from riptide.storage.data_directory import DataDirectory, adopt
+from riptide.storage.data_directory import DataDirectory, adopt, sync
 from riptide.storage.disk_room import is_in_use
 from riptide.storage.schema import find_fault
 
@@ -187,7 +187,7 @@ def _finish(partial: Path, journal_mode: str) -> str | None:
         fault = find_fault(copy)
         if fault is None:
             copy.execute(f"PRAGMA journal_mode = {journal_mode}")
-    _sync(partial)
+    sync(partial)
     return fault
 
 
@@ -202,28 +202,15 @@ def _name(partial: Path, file: Path) -> None:
         if os.path.lexists(file):
             raise BackupError(f"{file} has come to exist, and is not overwritten") from None
         partial.rename(file)
-    _sync(file.parent)
+    sync(file.parent)
 
 
 def _take_place_of_log(partial: Path, directory: DataDirectory) -> None:
-    # SQLite would apply the old write-ahead log to the new database, so it has to go first. Before
-    # that, its content is written into the old database, if that can be read: should this process
-    # be killed before the last step, the old log is still whole.
+    # The old write-ahead log goes first. Before that, its content is written into the old database,
+    # if that can be read: should this process be killed before the last step, the old log is whole.
     with (
         contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
         contextlib.closing(sqlite3.connect(directory.database, isolation_level=None)) as old,
     ):
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    for leftover in directory.beside_database():
-        leftover.unlink(missing_ok=True)
-    _sync(directory.path)
-    partial.replace(directory.database)
-    _sync(directory.path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    directory.replace_database(partial)

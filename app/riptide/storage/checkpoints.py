@@ -99,13 +99,13 @@ class Checkpoints:
         if self._thread is not None:
             self._thread.join()
 
-    def between_commits(self, connection: sqlite3.Connection, *, vacuumed: bool = False) -> None:
+    def between_commits(self, connection: sqlite3.Connection, *, gave_back: bool = False) -> None:
         """Note what the writer has committed, and do the last of a checkpoint if it is due.
 
         Only the writer calls this, with its connection.
         """
         changes = connection.total_changes
-        if changes != self._changes or vacuumed:
+        if changes != self._changes or gave_back:
             self._changes = changes
             self._commits += 1
             if self._unmoved_since is None:
@@ -140,6 +140,10 @@ class Checkpoints:
         reason = self._beyond_bound()
         if reason is not None:
             raise WalFullError(reason)
+
+    def is_beyond_bound(self) -> bool:
+        """Return whether the write-ahead log may not grow."""
+        return self._beyond_bound() is not None
 
     def failure(self) -> str | None:
         """Return why the service is not ready: messages are refused, or a failure lasts."""

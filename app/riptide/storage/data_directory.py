@@ -96,8 +96,8 @@ class DataDirectory:
         if self._lock is not None:
             os.ftruncate(self._lock, 0)
 
-    def create_database(self) -> None:
-        """Create an empty database if there is none, with our mode.
+    def create(self, file: Path) -> None:
+        """Create an empty file in the directory if it is missing, with our mode.
 
         SQLite gives the files that it puts beside a database the mode and the owner of the latter.
 
@@ -106,7 +106,21 @@ class DataDirectory:
 
         """
         with contextlib.suppress(FileExistsError):
-            os.close(self._open(self.database, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+            os.close(self._open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+
+    def replace_database(self, file: Path) -> None:
+        """Let a file of the directory, which is on the disk, take the place of the database.
+
+        Raises:
+            OSError: the database could not be replaced.
+
+        """
+        # SQLite would apply the old write-ahead log to the new database, so it has to go first.
+        for leftover in self.beside_database():
+            leftover.unlink(missing_ok=True)
+        sync(self.path)
+        file.replace(self.database)
+        sync(self.path)
 
     def close_to_others(self) -> None:
         """Take from other users the access that an older version or a copy by hand left them.
@@ -144,3 +158,12 @@ def adopt(path: Path) -> None:
     if os.geteuid() == 0:
         owner = path.absolute().parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -31,8 +31,8 @@ RESERVE_BYTES: Final = 64 * 1024 * 1024
 RESERVE_SHARE: Final = 16
 # A commit rewrites some pages of the tables and of the list of free pages as well.
 COMMIT_PAGES: Final = 8
-# A row takes up to a quarter more than its payload, or whole pages; at worst five times as much.
-ROW_FACTOR: Final = 5
+# What a message takes beside its payload, in the table of messages and in that of places.
+ROW_BYTES: Final = 80
 # With so much room, the disk is looked at only now and then: that takes 30 µs, and a commit 800 µs.
 PLENTY_BYTES: Final = 1024 * 1024 * 1024
 PLENTY_LASTS_S: Final = 0.1
@@ -137,6 +137,13 @@ def is_in_use(error: sqlite3.Error) -> bool:
     return primary_code(error) in _IN_USE
 
 
+def explain(error: Exception) -> str:
+    """Return why the log failed, for publishers and operators."""
+    if isinstance(error, sqlite3.Error) and is_in_use(error):
+        return "another program has locked the log; find that program and end it"
+    return str(error)
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """Return SQLite's code of the error without its details; 0 if it is not SQLite's own."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -144,8 +151,9 @@ def primary_code(error: sqlite3.Error) -> int:
 
 def _most_bytes(publication: Publication) -> int:
     """Return the most bytes that the rows of a publication take."""
-    size = publication.size_bytes()
-    return min(ROW_FACTOR * size, size * 5 // 4 + len(publication.payloads) * PAGE_BYTES)
+    # A page may have room for one message only, or the last page of a large message be empty.
+    size, count = publication.size_bytes(), len(publication.payloads)
+    return min(2 * size + count * ROW_BYTES, size * 5 // 4 + count * PAGE_BYTES)
 
 
 def _reserve_bytes(status: os.statvfs_result) -> int:

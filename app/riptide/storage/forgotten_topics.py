@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 # Topics that are forgotten in one transaction, so that it fits into the room of a full disk.
 FORGOTTEN_AT_ONCE = 10_000
 
-# The value of end_of for a topic that is younger than a life, or was forgotten since.
+# Where a topic ended in a life, NULL if no later life has messages of it, so that its head tells;
+# and whether it is younger than the life, or was forgotten since.
 END_OF_LIFE = """
 SELECT
-    coalesce(
-        (SELECT min(first) - 1 FROM beginnings WHERE topic_id = topics.id AND life > :life),
-        head,
-        0
-    ),
+    (SELECT min(first) - 1 FROM beginnings WHERE topic_id = topics.id AND life > :life),
     EXISTS (
         SELECT 1 FROM forgettings
         WHERE life > :life AND (topics.id IS NULL OR topics.id > newest_topic_id)
@@ -65,7 +62,7 @@ def _find_forgettable(connection: sqlite3.Connection, kept: int) -> list[tuple[i
     (known,) = connection.execute("SELECT count(*) FROM topics").fetchone()
     if known <= kept:
         return []
-    empty = "FROM topics WHERE NOT EXISTS (SELECT 1 FROM messages WHERE topic_id = topics.id)"
+    empty = "FROM topics WHERE NOT EXISTS (SELECT 1 FROM places WHERE topic_id = topics.id)"
     (empty_count,) = connection.execute(f"SELECT count(*) {empty}").fetchone()
     return connection.execute(
         f"SELECT id {empty} ORDER BY "  # noqa: S608  # words of our own

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from riptide.message import NANOSECONDS
 from riptide.storage.message_log import (
     READ_BYTES,
     READ_MESSAGES,
@@ -34,8 +35,8 @@ class MemoryLog:
     def __init__(self, retention: Retention) -> None:
         self.epoch = secrets.token_hex(4)
         self._retention = retention
-        # Only topics that have messages.
-        self._messages: dict[str, deque[Message]] = {}
+        # Only topics that have messages. With each message, when it came, on the monotonic clock.
+        self._messages: dict[str, deque[tuple[int, Message]]] = {}
         self._heads: dict[str, int] = {}
         self._bytes = 0
         self._next_sweep = 0.0
@@ -56,7 +57,8 @@ class MemoryLog:
             return future
         first = self._heads.get(topic, 0) + 1
         messages = publication.messages(self.epoch, first)
-        self._messages.setdefault(topic, deque()).extend(messages)
+        came_ns = self._retention.clock.monotonic_ns()
+        self._messages.setdefault(topic, deque()).extend((came_ns, each) for each in messages)
         self._bytes += publication.size_bytes()
         self._heads[topic] = first + len(messages) - 1
         self._expire(topic)
@@ -67,7 +69,7 @@ class MemoryLog:
         """Return which messages of the topic there are."""
         head = self._heads.get(topic, 0)
         messages = self._expire(topic)
-        return Bounds(messages[0].sequence if messages else head + 1, head)
+        return Bounds(messages[0][1].sequence if messages else head + 1, head)
 
     async def end_of(self, epoch: str, topic: str) -> int | None:
         """Return the topic's head for this life, and None for all others."""
@@ -78,9 +80,9 @@ class MemoryLog:
         messages = self._expire(topic)
         if not messages:
             return []
-        start = max(0, after + 1 - messages[0].sequence)
+        start = max(0, after + 1 - messages[0][1].sequence)
         found, size = [], 0
-        for message in itertools.islice(messages, start, start + READ_MESSAGES):
+        for _, message in itertools.islice(messages, start, start + READ_MESSAGES):
             found.append(message)
             size += len(message.payload)
             if size >= READ_BYTES:
@@ -95,6 +97,13 @@ class MemoryLog:
     def size_bytes(self) -> int:
         """Return the bytes of all payloads."""
         return self._bytes
+
+    async def watch(self) -> None:
+        """Return: memory can always be read."""
+
+    def oldest_append_age_s(self) -> float:
+        """Return 0: an append is done at once."""
+        return 0.0
 
     def unavailable_reason(self) -> str | None:
         """Return None: memory is always available."""
@@ -111,16 +120,21 @@ class MemoryLog:
                 self._expire(topic)
         return len(self._messages) < self._retention.topics
 
-    def _expire(self, topic: str) -> Sequence[Message]:
+    def _expire(self, topic: str) -> Sequence[tuple[int, Message]]:
         """Forget what retention no longer covers, and return what is left."""
         messages = self._messages.get(topic)
         if messages is None:
             return ()
         oldest = self._retention.oldest_kept()
-        while messages and (
-            len(messages) > self._retention.messages or messages[0].accepted_at < oldest
-        ):
-            self._bytes -= len(messages.popleft().payload)
+        # A clock that is set back must not keep messages longer.
+        came_first = self._retention.clock.monotonic_ns() - self._retention.seconds * NANOSECONDS
+        while messages:
+            came_ns, message = messages[0]
+            is_young = message.accepted_at >= oldest and came_ns >= came_first
+            if is_young and len(messages) <= self._retention.messages:
+                break
+            messages.popleft()
+            self._bytes -= len(message.payload)
         if not messages:
             del self._messages[topic]
         return messages

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from riptide.errors import TopicLimitError
 from riptide.message import NANOSECONDS
+from riptide.storage.clock import ExpiryClock
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 READ_MESSAGES = 1000
 READ_BYTES = 1024 * 1024
 TOPIC_RETRY_AFTER_S = 60
+RETRY_AFTER_S = 5
+# What publishers are told, with the reason.
+OUTCOME_UNKNOWN = (
+    "the message may have been kept or not ({}): read the topic before you publish it again, and "
+    "tell the operator to look at the service's log records"
+)
 
 
 class Bounds(NamedTuple):
@@ -37,20 +44,26 @@ class ListedTopic(NamedTuple):
     epoch: str
 
 
-class Retention(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Retention:
     """What a log keeps of each topic: at most ``messages``, none older than ``seconds``.
 
     At most ``topics`` may have messages, and as many are remembered without messages after a
-    restart, because a client can make up any number of names.
+    restart, because a client can make up any number of names. ``clock`` tells the age of messages.
     """
 
     messages: int
     seconds: float
     topics: int = 10_000
+    clock: ExpiryClock = field(default_factory=ExpiryClock, compare=False)
 
     def oldest_kept(self) -> int:
         """Return the Unix time in nanoseconds before which messages have expired."""
-        return int(max(0.0, time.time() - self.seconds) * NANOSECONDS)
+        return int(max(0.0, self.clock.now_ns() - self.seconds * NANOSECONDS))
+
+    def continue_from(self, newest_at: int) -> None:
+        """Take the time of a log's newest message into account, when the log is opened."""
+        self.clock.continue_from(newest_at, self.seconds * NANOSECONDS)
 
     def no_more_topics(self) -> TopicLimitError:
         """Return the error of an append that would give one topic too many its messages."""
@@ -143,5 +156,14 @@ class MessageLog(Protocol):
     def size_bytes(self) -> int:
         """Return the size of the log in bytes."""
 
+    async def watch(self) -> None:
+        """Find out again and again whether the log can be read, until cancelled."""
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append or other write under way has taken, in seconds.
+
+        0 if there is none. A slow event loop makes no append older.
+        """
+
     def unavailable_reason(self) -> str | None:
-        """Return why the log takes no messages at the moment, or None if it takes them."""
+        """Return why the log cannot be written or read at the moment, or None if it can."""

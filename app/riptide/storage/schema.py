@@ -8,7 +8,6 @@ another life: so the ids of lost messages are never mistaken for those of new on
 
 from __future__ import annotations
 
-import logging
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import sqlite3
 
-logger = logging.getLogger("riptide.log")
-
 # "Rptd", which tells a log from other SQLite databases (SQLite file format, 1.3).
 APPLICATION_ID = 0x52707464
-# A row of more than a quarter of a page continues on overflow pages (SQLite file format, 1.6). A
-# row of 1.5 kB took 4.7 kB on disk with the default pages of 4 kB, and takes 1.9 kB with these.
-PAGE_BYTES = 16 * 1024
+# A message of 1 kB takes 1.04 kB with these pages, and its commit writes one of them; larger pages
+# would have each commit of a small message write more.
+PAGE_BYTES = 4 * 1024
 # Lives without messages are remembered if they are among so many of the newest, for consumers that
 # connected in one of them and received nothing.
 LIVES_KEPT = 1000
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LIVES = """
 -- a row each time the log was opened, numbered in that order
 CREATE TABLE lives (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
@@ -44,22 +41,39 @@ FORGETTINGS = """
 CREATE TABLE forgettings (life INTEGER PRIMARY KEY, newest_topic_id INTEGER NOT NULL)
 """
 SCHEMA = f"""
--- head: the sequence number of the topic's newest message, kept or expired
+-- head: the sequence number of the topic's newest message, kept or expired, up to the position in
+-- the table progress
 CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL);
 
--- accepted_at: Unix time in nanoseconds, payload: one line of JSON,
--- traceparent: of the publish (W3C Trace Context), NULL if it was not traced
+-- in the order of commits, accepted_at: Unix time in nanoseconds, checksum: see checksum.py,
+-- payload: one line of JSON, traceparent: of the publish (W3C Trace Context), NULL if not traced
 CREATE TABLE messages (
+    position INTEGER PRIMARY KEY,
     topic_id INTEGER NOT NULL REFERENCES topics (id),
     sequence INTEGER NOT NULL,
     accepted_at INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
     payload BLOB NOT NULL,
-    traceparent TEXT,
+    traceparent TEXT
+);
+
+-- where the messages of each topic are, size: bytes of the payload
+CREATE TABLE places (
+    topic_id INTEGER NOT NULL REFERENCES topics (id),
+    sequence INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    size INTEGER NOT NULL,
     PRIMARY KEY (topic_id, sequence)
 ) WITHOUT ROWID;
+
+-- one row: messages up to this position are in the table places
+CREATE TABLE progress (indexed INTEGER NOT NULL);
 {LIVES};
 {FORGETTINGS}"""
-# The statements that turn the schema of a version into that of the next; no message is changed.
+# The last version whose messages lay in the order of topics; see upgrade.py.
+LAST_BY_TOPIC = 4
+# The statements that turn the schema of an older version into that of the next, up to that one; no
+# message is changed.
 MIGRATIONS = {
     1: ("ALTER TABLE messages ADD COLUMN traceparent TEXT",),
     # Version 2 had one epoch for all messages.
@@ -103,7 +117,7 @@ def find_visible_fault(connection: sqlite3.Connection) -> str | None:
             f"a newer version of Riptide wrote it: schema version {version}, where this one knows "
             f"those up to {SCHEMA_VERSION}"
         )
-    if version not in {*MIGRATIONS, SCHEMA_VERSION}:
+    if not 1 <= version <= SCHEMA_VERSION:
         return f"schema version {version} where {SCHEMA_VERSION} was expected"
     _read_ends(connection)
     return _find_missing_pages(connection)
@@ -149,30 +163,50 @@ def _read_ends(connection: sqlite3.Connection) -> None:
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables in an empty file."""
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    # Only a database that begins like this can give free pages back without being locked for long.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
+    lay_out(connection)
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in SCHEMA.split(";"):
-            connection.execute(statement)
+        create_tables(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a log of an older version up to this one, in one transaction."""
+def lay_out(connection: sqlite3.Connection) -> None:
+    """Say how a file without tables is to be laid out."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    # Only a database that begins like this can give free pages back without being locked for long.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables, without the marks of a log that is complete."""
+    for statement in SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO progress VALUES (0)")
+
+
+def migrate(connection: sqlite3.Connection) -> bool:
+    """Bring a log of an older version up to the last whose messages lie in the order of topics.
+
+    Return whether it is of that version, and so has to be copied into a file of this version.
+    """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == SCHEMA_VERSION:
-        return
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        for step in range(version, SCHEMA_VERSION):
-            for statement in MIGRATIONS[step]:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    logger.info("the log was brought from schema version %d to %d", version, SCHEMA_VERSION)
+    if version > LAST_BY_TOPIC:
+        return False
+    if version < LAST_BY_TOPIC:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for step in range(version, LAST_BY_TOPIC):
+                for statement in MIGRATIONS[step]:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {LAST_BY_TOPIC}")
+    return True
+
+
+def touch(connection: sqlite3.Connection) -> None:
+    """Write a page of the file as it is, so that the transaction has something to commit."""
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def begin_life(connection: sqlite3.Connection) -> dict[str, int]:

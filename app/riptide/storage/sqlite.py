@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
@@ -10,17 +11,27 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 from riptide.errors import LogUnavailableError
 from riptide.message import Acceptance, Message
 from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, Bounds, ListedTopic
+from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
+from riptide.storage.message_log import (
+    READ_BYTES,
+    READ_MESSAGES,
+    RETRY_AFTER_S,
+    Bounds,
+    ListedTopic,
+)
 from riptide.storage.sqlite_file import SqliteFile
-from riptide.storage.sqlite_writer import RETRY_AFTER_S, Append, SqliteWriter
+from riptide.storage.sqlite_writer import Append, SqliteWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from riptide.process.faults import Faults
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
+    from riptide.storage.places import Place
+
+logger = logging.getLogger("riptide.log")
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -39,6 +50,7 @@ class SqliteLog:
         self._writer = SqliteWriter(self._file, retention, faults)
         self.checkpoints = self._writer.checkpoints
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
+        self._read_watch = ThreadWatch("a read")
         self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
@@ -84,9 +96,28 @@ class SqliteLog:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
 
+    async def watch(self) -> None:
+        """Read a little every few seconds, for nobody may come and find that reads fail."""
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL_S)
+            try:
+                await self._run_on_reader(self._probe)
+            except sqlite3.Error as error:
+                if self._read_watch.failure is None:
+                    logger.error("the message log cannot be read: %s", error)  # noqa: TRY400  # SQLite's text is all there is to know
+                self._read_watch.failure = f"it cannot be read: {error}"
+            else:
+                if self._read_watch.failure is not None:
+                    logger.info("the message log can be read again")
+                self._read_watch.failure = None
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append or other write under way has taken."""
+        return self._writer.oldest_append_age_s()
+
     def unavailable_reason(self) -> str | None:
-        """Return why the last commit failed, if that was a short time ago."""
-        return self._writer.failure()
+        """Return why the log cannot be written or read at the moment."""
+        return self._writer.failure() or self._read_watch.reason()
 
     async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         try:
@@ -100,7 +131,16 @@ class SqliteLog:
     async def _run_on_reader(
         self, function: Callable[[*Arguments], T], *arguments: *Arguments
     ) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, function, *arguments)
+        def watched() -> T:
+            with self._read_watch.busy():
+                return function(*arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, watched)
+
+    def _probe(self) -> None:
+        # The writer's last commit, a probe too, has emptied this connection's cache of pages.
+        for table in ("topics", "messages"):
+            self._execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
 
     def _execute(self, statement: str, *values: str | int) -> sqlite3.Cursor:
         if self._connection is None:
@@ -108,27 +148,30 @@ class SqliteLog:
         return self._connection.execute(statement, values)
 
     def _select_bounds(self, topic: str) -> Bounds:
-        row = self._execute("SELECT id, head FROM topics WHERE name = ?", topic).fetchone()
+        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
         if row is None:
             return Bounds(earliest=1, head=0)
-        topic_id, head = row
-        earliest = self._execute(
-            "SELECT min(sequence) FROM messages WHERE topic_id = ?", topic_id
-        ).fetchone()[0]
-        return Bounds(head + 1 if earliest is None else earliest, head)
+        newest = self._writer.places.of(row[0])
+        earliest, head = self._execute(
+            "SELECT (SELECT min(sequence) FROM places WHERE topic_id = id), head "
+            "FROM topics WHERE id = ?",
+            row[0],
+        ).fetchone()
+        return _bounds(earliest, head, newest)
 
     def _select_topics(self, after: str, limit: int) -> list[ListedTopic]:
+        newest = self._writer.places.all()
         rows = self._execute(
-            "SELECT name, head, (SELECT min(sequence) FROM messages WHERE topic_id = topics.id), "
+            "SELECT id, name, head, (SELECT min(sequence) FROM places WHERE topic_id = topics.id), "
             "(SELECT epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = topics.id AND first <= head ORDER BY first DESC LIMIT 1) "
+            "WHERE topic_id = topics.id ORDER BY first DESC LIMIT 1) "
             "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
             after,
             limit,
         )
         return [
-            ListedTopic(name, Bounds(head + 1 if earliest is None else earliest, head), epoch)
-            for name, head, earliest, epoch in rows
+            ListedTopic(name, _bounds(earliest, head, newest.get(topic_id, ())), epoch)
+            for topic_id, name, head, earliest, epoch in rows
         ]
 
     def _select_end(self, life: int, topic: str) -> int | None:
@@ -138,46 +181,75 @@ class SqliteLog:
         end, is_forgotten = self._connection.execute(
             END_OF_LIFE, {"life": life, "topic": topic}
         ).fetchone()
-        return None if is_forgotten else int(end)
+        if is_forgotten:
+            return None
+        return self._select_bounds(topic).head if end is None else int(end)
 
-    def _select_epochs(self, topic: str, after: int) -> list[tuple[int, str]]:
+    def _select_epochs(self, topic_id: int, after: int) -> list[tuple[int, str]]:
         """Return the first sequence number and the epoch of each life in the topic, newest first.
 
         The last of them is the life of the message that follows ``after``.
         """
         return self._execute(
             "SELECT first, epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = (SELECT id FROM topics WHERE name = ?1) AND first >= coalesce("
-            "(SELECT max(first) FROM beginnings WHERE first <= ?2 "
-            "AND topic_id = (SELECT id FROM topics WHERE name = ?1)), 0) "
+            "WHERE topic_id = ?1 AND first >= coalesce("
+            "(SELECT max(first) FROM beginnings WHERE first <= ?2 AND topic_id = ?1), 0) "
             "ORDER BY first DESC",
-            topic,
+            topic_id,
             after + 1,
         ).fetchall()
 
     def _select_messages(self, topic: str, after: int) -> list[Message]:
-        rows = self._execute(
-            "SELECT sequence, accepted_at, payload, traceparent FROM messages "
-            "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND sequence > ? "
-            "ORDER BY sequence LIMIT ?",
-            topic,
-            after,
-            READ_MESSAGES,
-        )
-        # Read after the messages, so that the life of each message is among them.
-        epochs = self._select_epochs(topic, after)
+        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
+        if row is None:
+            return []
+        (topic_id,) = row
+        newest = self._writer.places.of(topic_id)
         messages, size = [], 0
-        # One offset between the two clocks for all messages, so that they stay in order.
-        epoch_start = Acceptance.at(0)
-        accepted = epoch_start
-        for sequence, accepted_at, payload, traceparent in rows:
+        # One difference between the two clocks for all messages, so that they stay in order.
+        now = accepted = Acceptance.now()
+        epochs: list[tuple[int, str]] = []
+        for sequence, accepted_at, payload, traceparent in self._rows(topic_id, after, newest):
             if accepted_at != accepted.unix_ns:
-                accepted = Acceptance(accepted_at, epoch_start.monotonic_ns + accepted_at)
+                accepted = Acceptance.at(accepted_at, now)
+            # Read after a message, so that its life is among them.
+            epochs = epochs or self._select_epochs(topic_id, after)
             while len(epochs) > 1 and epochs[-2][0] <= sequence:
                 epochs.pop()
             epoch = epochs[-1][1]
             messages.append(Message(epoch, sequence, accepted, payload, traceparent or ""))
             size += len(payload)
-            if size >= READ_BYTES:
+            if size >= READ_BYTES or len(messages) == READ_MESSAGES:
                 break
         return messages
+
+    def _rows(
+        self, topic_id: int, after: int, newest: Sequence[Place]
+    ) -> Iterator[tuple[int, int, bytes, str | None]]:
+        """Find the messages of a topic after a sequence number, by the index and behind it."""
+        indexed = self._execute(
+            "SELECT messages.sequence, accepted_at, payload, traceparent "
+            "FROM places JOIN messages USING (position) "
+            "WHERE places.topic_id = ? AND places.sequence > ? ORDER BY places.sequence",
+            topic_id,
+            after,
+        )
+        for row in indexed:
+            after = row[0]
+            yield row
+        for place in newest:
+            if place.sequence > after:
+                # It may have expired meanwhile.
+                yield from self._execute(
+                    "SELECT sequence, accepted_at, payload, traceparent FROM messages "
+                    "WHERE position = ?",
+                    place.position,
+                )
+
+
+def _bounds(earliest: int | None, head: int, newest: Sequence[Place]) -> Bounds:
+    """Return the bounds of a topic by the index and by what is not in it yet."""
+    if newest:
+        head = max(head, newest[-1].sequence)
+        earliest = newest[0].sequence if earliest is None else earliest
+    return Bounds(head + 1 if earliest is None else earliest, head)

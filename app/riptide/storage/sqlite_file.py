@@ -19,14 +19,18 @@ from riptide.storage.disk_room import (
     primary_code,
 )
 from riptide.storage.forgotten_topics import forget_topics
+from riptide.storage.places import Places
 from riptide.storage.schema import (
     PAGE_BYTES,
+    SCHEMA_VERSION,
     begin_life,
     create,
+    find_fault,
     find_visible_fault,
     migrate,
     next_life,
 )
+from riptide.storage.upgrade import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +78,7 @@ class SqliteFile:
         """
         self._directory.take()
         with self.explained():
-            self._directory.create_database()
+            self._directory.create(self.path)
             self._directory.close_to_others()
             self.lives = self._check_on_any_disk()
         return list(self.lives)[-1]
@@ -102,7 +106,7 @@ class SqliteFile:
             # SQLite's message about a damaged schema repeats the bytes that it found there.
             self.close()
             raise self._corrupt("its schema is not UTF-8") from None
-        except LogCorruptError:
+        except (LogCorruptError, DataDirectoryError):
             self.close()
             raise
 
@@ -197,25 +201,42 @@ class SqliteFile:
         return self._check()
 
     def _check(self) -> dict[str, int]:
-        with contextlib.closing(self.connect(START_PATIENCE_S)) as connection:
-            # Nobody else moves the write-ahead log yet.
-            pages = max(1, self.wal_limits()[0] // PAGE_BYTES)
-            connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
-            if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
-                create(connection)
-            else:
-                fault = find_visible_fault(connection)
-                if fault is not None:
-                    raise self._corrupt(fault)
-                # A backup that was copied here by hand is in another mode.
-                connection.execute("PRAGMA journal_mode = WAL")
-                migrate(connection)
+        with contextlib.closing(self._connect_to_start()) as connection:
+            is_older = self._check_or_create(connection)
+        if is_older:
+            upgrade(self._directory)
+        with contextlib.closing(self._connect_to_start()) as connection:
             lives = self._begin_life(connection)
             if self.life_is_kept:
                 # A full disk may have no room for that, and the next life does it.
                 with contextlib.suppress(sqlite3.OperationalError):
+                    places = Places()
+                    places.load(connection)
+                    places.write_some(connection)
                     forget_topics(connection, max(lives.values()), self._topics_kept)
             return lives
+
+    def _connect_to_start(self) -> sqlite3.Connection:
+        """Return a connection for the time in which nobody else moves the write-ahead log."""
+        connection = self.connect(START_PATIENCE_S)
+        pages = max(1, self.wal_limits()[0] // PAGE_BYTES)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+        return connection
+
+    def _check_or_create(self, connection: sqlite3.Connection) -> bool:
+        """Check the file, or create its tables; return whether it is of an older version."""
+        if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
+            create(connection)
+            return False
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        # Messages of older versions have no checksums: what is damaged would be given valid ones.
+        find = find_visible_fault if version == SCHEMA_VERSION else find_fault
+        fault = find(connection)
+        if fault is not None:
+            raise self._corrupt(fault)
+        # A backup that was copied here by hand is in another mode.
+        connection.execute("PRAGMA journal_mode = WAL")
+        return migrate(connection)
 
     def _begin_life(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Begin a life, in the room of the reserve if there is no other, or without writing it."""

@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
+from riptide.storage.append_transaction import AppendTransaction
 from riptide.storage.checkpoints import Checkpoints
-from riptide.storage.disk_room import is_full, is_in_use
-from riptide.storage.expired_messages import (
-    delete_before,
-    find_live_topics,
-    first_to_keep,
-)
-from riptide.storage.forgotten_topics import create_topic
+from riptide.storage.disk_room import explain, is_full, primary_code
+from riptide.storage.expired_messages import find_live_topics, find_newest
 from riptide.storage.free_space import FreeSpace
-from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
-from riptide.storage.schema import PAGE_BYTES
+from riptide.storage.live_topics import LiveTopics
+from riptide.storage.log_watch import PROBE_INTERVAL_S, AppendsUnderWay, ThreadWatch
+from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
+from riptide.storage.places import Places
+from riptide.storage.step import Step
+from riptide.storage.transaction import OutcomeUnknownError, may_be_of_one_topic
+from riptide.storage.trim import Trim
 from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
@@ -39,23 +40,14 @@ Arguments = TypeVarTuple("Arguments")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
-# Messages that are deleted from a topic in one transaction: few, so that appends wait little.
-TRIM_MESSAGES = 2_000
-# By so much fewer are deleted after each deletion that the disk had no room for.
-TRIM_DIVISOR = 10
-# Heads of topics without messages that are kept in memory, where they are found faster.
-HEADS_KEPT = 1_000
-RETRY_AFTER_S = 5
-FAILURE_LASTS_S = 30.0
 # What publishers are told, with the reason.
 NOT_KEPT = (
     "the message could not be kept ({}) and was not published; try again later, and tell the "
     "operator to look at the log's disk"
 )
-OUTCOME_UNKNOWN = (
-    "the message may have been kept or not ({}): read the topic before you publish it again, and "
-    "tell the operator to look at the service's log records"
-)
+
+# Errors of one topic's rows: its pages are damaged, or contradict each other.
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT})
 
 
 class Append(NamedTuple):
@@ -63,23 +55,6 @@ class Append(NamedTuple):
 
     publication: Publication
     done: asyncio.Future[int]
-
-
-class _Head(NamedTuple):
-    topic_id: int
-    sequence: int
-
-
-class _Written(NamedTuple):
-    """What a transaction writes.
-
-    These are the new heads of topics by name, the oldest messages of topics that had none by id,
-    and the first sequence number of each append; None for one to a topic too many.
-    """
-
-    heads: dict[str, _Head]
-    begun: dict[int, Earliest]
-    firsts: list[int | None]
 
 
 class SqliteWriter:
@@ -93,21 +68,14 @@ class SqliteWriter:
         self.free_space = FreeSpace()
         # Why the thread takes no more appends, once that is so.
         self._ended: str | None = None
-        self._failure: str | None = None
-        self._failed_at = 0.0
+        self._watch = ThreadWatch("a write")
+        self._under_way = AppendsUnderWay()
+        self._next_probe = 0.0
         self._file = file
         self._retention = retention
+        # For readers as well, which look there first.
+        self.places = Places()
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
-        # Only topics that were published to in this life of the log, and some that have no messages
-        # any more.
-        self._heads: dict[str, _Head] = {}
-        self._life = 0
-        self._life_is_kept = True
-        # Of topics that have no messages, only the sequence numbers are remembered.
-        self._live = LiveTopics(retention)
-        self._trim_messages = TRIM_MESSAGES
-        # True from a commit or a deletion that the disk had no room for until one that it had.
-        self._lacks_room = False
         self._thread: threading.Thread | None = None
         # Appends that the thread has taken from the queue and not answered yet.
         self._taken: list[Append] = []
@@ -120,9 +88,13 @@ class SqliteWriter:
 
         """
         of_checkpoints, connection = self._file.connect(), self._file.connect()
-        self._life = max(self._file.lives.values())
-        self._life_is_kept = self._file.life_is_kept
-        self._live = LiveTopics(self._retention, find_live_topics(connection))
+        self.places.load(connection)
+        newest_at = find_newest(connection)
+        if newest_at is not None:
+            self._retention.continue_from(newest_at)
+        live = LiveTopics(self._retention, find_live_topics(connection, self.places))
+        self._transaction = AppendTransaction(self._file, self._retention, live, self.places)
+        self._trimming = Trim(self._file, self._retention, live, self.places)
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
@@ -137,23 +109,31 @@ class SqliteWriter:
             self.checkpoints.stop()
 
     def put(self, append: Append) -> None:
-        """Queue an append for the next commit. If the thread has failed, refuse it."""
+        """Queue an append for the next commit.
+
+        If the thread has failed, or another append has waited too long, refuse it.
+        """
+        stalled = self._under_way.reason()
+        if stalled is not None:
+            _refuse([append], NOT_KEPT.format(stalled))
+            return
+        self._under_way.begin()
         self._queue.put(append)
         if self._ended is not None:
             self._refuse_waiting(self._ended)
 
     def failure(self) -> str | None:
-        """Return why the last commit failed, for ``FAILURE_LASTS_S`` after the failure.
+        """Return why the log takes no messages: that the thread failed, hangs, or failed to commit.
 
-        If the thread itself has failed, return that for ever.
-
-        The service is not ready meanwhile. If that lasted until the next commit, no publisher
-        might come and find that the disk has room again.
+        The service is not ready meanwhile. It does not take a publisher to find that the log takes
+        messages again: without appends, the thread commits a probe now and then.
         """
-        if self._ended is not None:
-            return self._ended
-        recently = time.monotonic() - self._failed_at < FAILURE_LASTS_S
-        return (self._failure if recently else None) or self.checkpoints.failure()
+        failure = self._ended or self._under_way.reason() or self._watch.reason()
+        return failure or self.checkpoints.failure()
+
+    def oldest_append_age_s(self) -> float:
+        """Return how long the oldest append has waited, or other work of the thread has taken."""
+        return max(self._under_way.age_s(), self._watch.age_s())
 
     def _run(self, connection: sqlite3.Connection) -> None:
         try:
@@ -161,26 +141,45 @@ class SqliteWriter:
         except BaseException as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
             self._ended = f"its writer failed ({type(error).__name__})"
             self._faults.report(ServicePart.LOG_WRITER, error)
+            self._under_way.end(len(self._taken))
             _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
             self._refuse_waiting(self._ended)
         finally:
             connection.close()
 
     def _work(self, connection: sqlite3.Connection) -> None:
-        next_trim = time.monotonic()
+        next_trim, trimming = time.monotonic(), False
+        self._next_probe = next_trim + PROBE_INTERVAL_S
         running = True
         while running:
-            running = self._wait_for_appends(next_trim - time.monotonic())
-            if self._taken:
-                self._commit(connection, self._taken)
-                self._taken = []
-                self.checkpoints.between_commits(connection)
-            if time.monotonic() >= next_trim:
-                more = self._trim(connection)
-                vacuumed = not more and self._give_back(connection)
-                self.checkpoints.between_commits(connection, vacuumed=vacuumed)
-                more |= vacuumed
-                next_trim = time.monotonic() + (0 if more else TRIM_INTERVAL_S)
+            next_work = min(next_trim, self._next_probe)
+            running = self._wait_for_appends(next_work - time.monotonic())
+            with self._watch.busy():
+                if self._taken:
+                    self._commit(connection, self._taken)
+                    self._under_way.end(len(self._taken))
+                    self._taken = []
+                elif time.monotonic() >= self._next_probe:
+                    self._commit(connection, [])
+                if self.places.are_many():
+                    self._write_places(connection, Step(self._appends_wait))
+                gave_back = False
+                if time.monotonic() >= next_trim:
+                    if not trimming:
+                        self._trimming.begin_round()
+                    trimming = self._trim(connection)
+                    gave_back = not trimming and self._give_back(connection)
+                    next_trim = time.monotonic() + (0 if trimming or gave_back else TRIM_INTERVAL_S)
+                self.checkpoints.between_commits(connection, gave_back=gave_back)
+        self._write_places(connection)
+
+    def _write_places(self, connection: sqlite3.Connection, step: Step | None = None) -> None:
+        # They are in memory as well, and what a crash takes from there is found again.
+        with contextlib.suppress(sqlite3.Error):
+            self.places.write_some(connection, step)
+
+    def _appends_wait(self) -> bool:
+        return not self._queue.empty()
 
     def _wait_for_appends(self, timeout: float) -> bool:
         """Take the appends that come before the timeout (seconds); return whether more may come."""
@@ -205,174 +204,85 @@ class SqliteWriter:
                 append = self._queue.get_nowait()
                 if append is not None:
                     waiting.append(append)
+        self._under_way.end(len(waiting))
         _call_on_loop(waiting, _refuse, NOT_KEPT.format(reason))
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
+        """Commit the appends; without any, a probe, which shows that the disk takes commits."""
         try:
-            written = self._write_on_any_disk(connection, appends)
+            firsts = self._write_on_any_disk(connection, [append.publication for append in appends])
         except Exception as error:  # noqa: BLE001  # whatever it was, publishers wait for an answer
-            reason = _reason(error)
-            self._failure = reason
-            self._failed_at = time.monotonic()
-            self._lacks_room = is_full(error)
-            logger.error("the message log refused %d appends: %s", len(appends), reason)  # noqa: TRY400  # SQLite's text is all there is to know
-            if not isinstance(error, sqlite3.Error | OSError):
-                self._faults.report(ServicePart.LOG_WRITER, error)
-            _call_on_loop(appends, _refuse, NOT_KEPT.format(reason))
+            topics = {append.publication.topic for append in appends}
+            if len(topics) > 1 and may_be_of_one_topic(error):
+                for topic in topics:
+                    self._commit(connection, [a for a in appends if a.publication.topic == topic])
+            else:
+                self._refuse_commit(appends, error)
         else:
-            self._failure = None
-            self._lacks_room = False
-            self._remember(written)
-            _call_on_loop(appends, _acknowledge, written.firsts, self._retention)
+            if self._watch.failure is not None:
+                logger.info("the message log takes messages again")
+            self._watch.failure = None
+            self._trimming.lacks_room = False
+            _call_on_loop(appends, _acknowledge, firsts, self._retention)
+        self._next_probe = time.monotonic() + PROBE_INTERVAL_S
 
-    def _write_on_any_disk(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
+    def _write_on_any_disk(
+        self, connection: sqlite3.Connection, publications: Sequence[Publication]
+    ) -> list[int | None]:
+        self.checkpoints.require_bound()
         try:
-            return self._write(connection, appends)
+            return self._transaction.write(connection, publications)
         except (sqlite3.Error, OSError) as error:
             if not is_full(error) or not self._file.make_room(connection):
                 raise
-        return self._write(connection, appends)
+        return self._transaction.write(connection, publications)
 
-    def _write(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
-        def reusable_bytes() -> int:
-            return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
-
-        self.checkpoints.require_bound()
-        self._file.room.require([append.publication for append in appends], reusable_bytes)
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            return self._insert_all(connection, appends)
-
-    def _insert_all(self, connection: sqlite3.Connection, appends: list[Append]) -> _Written:
-        if not self._life_is_kept:
-            self._keep_life(connection)
-        written = _Written({}, {}, [])
-        heads, begun, firsts = written
-        for publication, _done in appends:
-            topic = publication.topic
-            known = heads.get(topic) or self._heads.get(topic)
-            head = known or _find_head(connection, topic)
-            is_live = head is not None and (head.topic_id in self._live or head.topic_id in begun)
-            if not is_live and len(self._live) + len(begun) >= self._retention.topics:
-                firsts.append(None)
-                continue
-            head = head or _Head(create_topic(connection, topic), 0)
-            if known is None:
-                _begin(connection, head, self._life)
-            if not is_live:
-                begun[head.topic_id] = Earliest(head.sequence + 1, publication.accepted.unix_ns)
-            firsts.append(head.sequence + 1)
-            heads[topic] = _insert(connection, publication, head)
-        connection.executemany(
-            "UPDATE topics SET head = ? WHERE id = ?",
-            [(head.sequence, head.topic_id) for head in heads.values()],
-        )
-        return written
-
-    def _remember(self, written: _Written) -> None:
-        """Take over what a transaction has written, once it is committed."""
-        self._life_is_kept = True
-        self._heads |= written.heads
-        for topic_id, sequence in written.heads.values():
-            if topic_id in written.begun:
-                self._live.update(LiveTopic(topic_id, written.begun[topic_id], sequence))
-            else:
-                self._live.grow(topic_id, sequence)
+    def _refuse_commit(self, appends: list[Append], error: Exception) -> None:
+        reason, unknown = explain(error), isinstance(error, OutcomeUnknownError)
+        text = OUTCOME_UNKNOWN if unknown else NOT_KEPT
+        if appends and _is_damage(error):
+            logger.error(
+                "the log of topic %s is damaged, and %d appends to it were refused: %s",
+                appends[0].publication.topic,
+                len(appends),
+                reason,
+            )
+        else:
+            if appends:
+                logger.error("the message log refused %d appends: %s", len(appends), reason)
+            elif self._watch.failure is None:
+                logger.error("the message log takes no messages: %s", reason)
+            self._watch.failure = reason
+            self._trimming.lacks_room = is_full(error)
+        if not isinstance(error, sqlite3.Error | OSError | OutcomeUnknownError):
+            self._faults.report(ServicePart.LOG_WRITER, error)
+        _call_on_loop(appends, _refuse, text.format(reason))
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages; return whether more are left."""
-        try:
-            self.checkpoints.require_bound()
-            if self._lacks_room:
-                self._file.make_room(connection)
-            more = self._delete_expired(connection)
-            self._lacks_room = False
-            self._forget_heads()
-            if not more:
-                self._trim_messages = TRIM_MESSAGES
-                self._file.room.make_reserve()
-        except (sqlite3.Error, OSError) as error:
-            self._lacks_room = is_full(error)
-            if self._lacks_room and self._find_room():
-                return True
-            logger.warning("expired messages could not be deleted: %s", _reason(error))
+        if self.checkpoints.is_beyond_bound():
+            # Deletions, too, would let the write-ahead log grow.
             return False
+        more = self._trimming.step(connection, self._appends_wait)
+        if not more:
+            self._transaction.forget_heads()
         return more
 
     def _give_back(self, connection: sqlite3.Connection) -> bool:
         """Give some room that deletions have left to the disk; return whether there may be more."""
-        # Pages are given back by way of the write-ahead log, which must not grow for that.
-        if self._lacks_room or self.checkpoints.is_held_back():
+        # That, too, goes by way of the write-ahead log, which must not grow for it.
+        if self._trimming.lacks_room or self.checkpoints.is_held_back():
             return False
         try:
-            return self.free_space.give_back(connection)
+            return self.free_space.give_back(connection, Step(self._appends_wait))
         except sqlite3.Error as error:
-            logger.warning("free room in the database could not be given back: %s", _reason(error))
+            logger.warning("free room in the database could not be given back: %s", explain(error))
             return False
 
-    def _forget_heads(self) -> None:
-        """Leave the heads of topics without messages to the database, once they are many."""
-        if len(self._heads) > HEADS_KEPT + 2 * len(self._live):
-            self._heads = {
-                name: head for name, head in self._heads.items() if head.topic_id in self._live
-            }
 
-    def _find_room(self) -> bool:
-        """Prepare another attempt to delete, with more room or in less; False if there is none."""
-        if self._file.room.give_up_reserve():
-            return True
-        fewer = self._trim_messages // TRIM_DIVISOR
-        self._trim_messages = max(1, fewer)
-        return fewer > 0
-
-    def _delete_expired(self, connection: sqlite3.Connection) -> bool:
-        oldest = self._retention.oldest_kept()
-        more = False
-        for topic in self._live.due(oldest):
-            first_kept = self._retention.first_kept(topic.head)
-            keep_from = first_to_keep(connection, topic, first_kept, oldest)
-            step_end = topic.earliest.sequence + self._trim_messages
-            more |= step_end < keep_from
-            left = delete_before(connection, topic.topic_id, min(keep_from, step_end))
-            self._live.settle(topic, left)
-        return more
-
-    def _keep_life(self, connection: sqlite3.Connection) -> None:
-        """Write this life, for which the disk had no room when the log was opened."""
-        epoch = next(e for e, number in self._file.lives.items() if number == self._life)
-        connection.execute("INSERT INTO lives VALUES (?, ?)", (self._life, epoch))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, sqlite3.Error) and is_in_use(error):
-        return "another program has locked the log; find that program and end it"
-    return str(error)
-
-
-def _find_head(connection: sqlite3.Connection, topic: str) -> _Head | None:
-    row = connection.execute("SELECT id, head FROM topics WHERE name = ?", (topic,)).fetchone()
-    return row and _Head(*row)
-
-
-def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:
-    """Record that the topic's next messages are of this life, unless that is recorded."""
-    connection.execute(
-        "INSERT INTO beginnings SELECT ?1, ?2, ?3 "
-        "WHERE NOT EXISTS (SELECT 1 FROM beginnings WHERE topic_id = ?1 AND life = ?3)",
-        (head.topic_id, head.sequence + 1, life),
-    )
-
-
-def _insert(connection: sqlite3.Connection, publication: Publication, head: _Head) -> _Head:
-    accepted_at, traceparent = publication.accepted.unix_ns, publication.traceparent or None
-    connection.executemany(
-        "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
-        [
-            (head.topic_id, sequence, accepted_at, payload, traceparent)
-            for sequence, payload in enumerate(publication.payloads, head.sequence + 1)
-        ],
-    )
-    return _Head(head.topic_id, head.sequence + len(publication.payloads))
+def _is_damage(error: Exception) -> bool:
+    """Return whether an error is of one topic, while the log is well."""
+    return isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE
 
 
 def _call_on_loop(

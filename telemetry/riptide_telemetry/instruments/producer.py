@@ -41,7 +41,8 @@ class HistogramProducer:
 
     def produce(self) -> ScopeMetrics:
         """Return the histograms as they are now, cumulative since the start."""
-        now = time.time_ns()
+        # A clock that was set back must not end the interval before its start.
+        now = max(self._start_unix_ns, time.time_ns())
         metrics = [
             Metric(
                 name=definition.name,

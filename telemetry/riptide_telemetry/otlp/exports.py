@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,7 +30,6 @@ from riptide_telemetry.traces.span_tracing import LinkedSampler, SpanTracing
 from riptide_telemetry.traces.tracing import Tracing
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.metrics import MeterProvider
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     )
 
 # Time for the last exports of all signals, in parallel. A collector that hangs loses them.
+logger = logging.getLogger("riptide.export")
+
 SHUTDOWN_S = 5.0
 
 
@@ -175,14 +177,18 @@ class Exports:
         HTTP export that is still running at the deadline goes on in a daemon thread.
         """
         shutdowns, self._shutdowns = self._shutdowns, []
-        threads = [
-            threading.Thread(target=each.finish, name="riptide-export-end", daemon=True)
-            for each in shutdowns
-        ]
+        threads = []
         until = time.monotonic() + deadline_s
-        for thread in threads:
-            thread.start()
-        for thread, each in zip(threads, shutdowns, strict=True):
+        for each in shutdowns:
+            thread = threading.Thread(target=each.finish, name="riptide-export-end", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                logger.warning("what is left is not exported (%s)", error)
+                each.abort()
+            else:
+                threads.append((thread, each))
+        for thread, each in threads:
             thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
                 each.abort()

@@ -118,8 +118,8 @@ class StreamLifecycleManager(ServiceRecorder):
                     latency.observe_ns(age)
             elif (
                 type(accepted_ns) is Moments
-                and latency.low_ns < now - accepted_ns[-1]
-                and now - accepted_ns[0] <= latency.high_ns
+                and latency.low_ns < now - accepted_ns.newest
+                and now - accepted_ns.oldest <= latency.high_ns
             ):
                 latency.counts[latency.bucket] += count
                 latency.sum_ns += now * count - accepted_ns.total

@@ -19,13 +19,21 @@ NANOSECONDS = 1_000_000_000
 
 
 class Moments(list[int]):
-    """Moments in nanoseconds, oldest first. Their ``total`` is computed once for all consumers."""
+    """Moments in nanoseconds. What histograms need of them is computed once for all consumers.
 
-    __slots__ = ("total",)
+    Messages come in the order of their acceptance, but their moments need not: a clock may have
+    been set between them. ``in_order`` has the moments oldest first, and is None if the list itself
+    is in that order.
+    """
+
+    __slots__ = ("in_order", "newest", "oldest", "total")
 
     def __init__(self, moments: Iterable[int]) -> None:
         super().__init__(moments)
         self.total = sum(self)
+        in_order = sorted(self)
+        self.oldest, self.newest = (in_order[0], in_order[-1]) if in_order else (0, 0)
+        self.in_order = None if in_order == self else in_order
 
 
 class BucketHistogram:
@@ -70,7 +78,7 @@ class BucketHistogram:
         self.sum_ns += duration_ns
 
     def observe_ages(self, now_ns: int, moments_ns: Sequence[int]) -> None:
-        """Count the time that has passed since each of the moments, given oldest first.
+        """Count the time that has passed since each of the moments; 0 for one that is yet to come.
 
         For ``Moments`` the cost grows with the number of buckets that the ages fall into, not with
         the number of moments.
@@ -78,6 +86,8 @@ class BucketHistogram:
         count = len(moments_ns)
         if not count:
             return
+        total = _total(moments_ns)
+        moments_ns = _in_order(moments_ns)
         if moments_ns[-1] > now_ns:
             # A clock was set back.
             for moment in moments_ns:
@@ -94,17 +104,18 @@ class BucketHistogram:
             counts[bucket] += end - start
             start = end
             bucket -= 1
-        total = moments_ns.total if isinstance(moments_ns, Moments) else sum(moments_ns)
         self.sum_ns += now_ns * count - total
 
     def observe_all_ages(self, nows_ns: Sequence[int], moments_ns: Sequence[int]) -> None:
         """Count, at each of several times, the time that has passed since each of the moments.
 
-        Both are given oldest first. If all ages are in the bucket of the last observation, as they
-        mostly are, one addition counts them.
+        The times are given oldest first. If all ages are in the bucket of the last observation, as
+        they mostly are, one addition counts them.
         """
         if not nows_ns or not moments_ns:
             return
+        total = _total(moments_ns)
+        moments_ns = _in_order(moments_ns)
         youngest, oldest = nows_ns[0] - moments_ns[-1], nows_ns[-1] - moments_ns[0]
         if youngest < 0:
             # A clock was set back.
@@ -116,7 +127,6 @@ class BucketHistogram:
             self.counts[self.bucket] += times * count
         else:
             self._count_ages(nows_ns, moments_ns, youngest, oldest)
-        total = moments_ns.total if isinstance(moments_ns, Moments) else sum(moments_ns)
         self.sum_ns += sum(nows_ns) * count - total * times
 
     def _count_ages(
@@ -175,3 +185,14 @@ class BucketHistogram:
 
     def _find(self, duration_ns: int) -> int:
         return bisect_left(self._edges, duration_ns, 1, len(self._edges) - 1) - 1
+
+
+def _total(moments_ns: Sequence[int]) -> int:
+    return moments_ns.total if isinstance(moments_ns, Moments) else sum(moments_ns)
+
+
+def _in_order(moments_ns: Sequence[int]) -> Sequence[int]:
+    """Return the moments oldest first."""
+    if isinstance(moments_ns, Moments):
+        return moments_ns if moments_ns.in_order is None else moments_ns.in_order
+    return sorted(moments_ns)

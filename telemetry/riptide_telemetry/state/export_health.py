@@ -38,6 +38,7 @@ class ExportHealth:
         self.last_success = 0.0
         self.queue_size: Callable[[], int] = lambda: 0
         self._clock = clock
+        self._succeeded_at = -math.inf
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
         self._silent_until = -math.inf
@@ -50,7 +51,7 @@ class ExportHealth:
 
     def succeeded(self) -> None:
         """Record an export that was accepted, and log the first one after logged failures."""
-        self.last_success = time.time()
+        self.last_success, self._succeeded_at = time.time(), self._clock()
         with self._lock:
             failures, self._failures_in_a_row = self._failures_in_a_row, 0
             logged, self._failures_logged = self._failures_logged, False
@@ -85,4 +86,4 @@ class ExportHealth:
             return f"failing: {self._failures_in_a_row} in a row, {self.queue_size()} waiting"
         if not self.last_success:
             return "nothing exported yet"
-        return f"ok: last {time.time() - self.last_success:.0f} s ago"
+        return f"ok: last {self._clock() - self._succeeded_at:.0f} s ago"

@@ -177,3 +177,18 @@ async def test_a_source_that_fails_is_tried_again_soon_however_rarely_keys_are_r
     source.fault, source.keys = None, [TWO]
     await eventually(lambda: keyring._matching("ES256", "two"))
     running.cancel()
+
+
+async def test_a_source_is_missing_until_it_has_been_read_once() -> None:
+    away, there = Source(ONE), Source(TWO)
+    away.name, away.fault = "https://issuer", OSError("away")
+    keyring = Keyring([away, there], 60)
+    await keyring.open()
+    missing = "https://issuer could not be read since the start, and is tried again"
+    assert keyring.missing() == missing
+    away.fault = None
+    await keyring._read()
+    assert keyring.missing() is None
+    away.fault = OSError("away")
+    await keyring._read()
+    assert keyring.missing() is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from riptide.storage.clock import ExpiryClock
 from riptide_telemetry import ServicePart, Signal
 from tests.app.endpoints.answers import ask
 
@@ -62,3 +63,21 @@ async def test_exports_are_told_of_and_readiness_does_not_depend_on_them(
     assert answer.status == 200
     assert answer.json["traces_export"] == "failing: 1 in a row, 0 waiting"
     assert (answer.json["metrics_export"], answer.json["logs_export"]) == ("off", "off")
+
+
+async def test_keys_that_were_never_read_make_it_not_ready_and_are_named(
+    app: Starlette, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await ask(app, "GET", "/healthz/ready")).json["keys"] == "ok"
+    monkeypatch.setattr(service.gate, "keys_missing", lambda: "no answer")
+    answer = await ask(app, "GET", "/healthz/ready")
+    assert (answer.status, answer.json["keys"]) == (503, "missing: no answer")
+
+
+async def test_a_clock_that_is_in_doubt_is_told_of_and_readiness_does_not_depend_on_it(
+    app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await ask(app, "GET", "/healthz/ready")).json["clock"] == "ok"
+    monkeypatch.setattr(ExpiryClock, "doubt", lambda _: "the clock went ahead")
+    answer = await ask(app, "GET", "/healthz/ready")
+    assert (answer.status, answer.json["clock"]) == (200, "the clock went ahead")

@@ -25,7 +25,7 @@ from riptide.storage.sqlite import SqliteLog
 from riptide_telemetry import DropReason, ReconnectionOutcome
 from tests.app.held_log import HeldLog
 from tests.app.messages import published
-from tests.waiting import turns
+from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -397,3 +397,30 @@ async def test_topics_whose_messages_have_expired_are_not_listed(recorder: Recor
     await hub.publish(Publication.now("new", [b"1"]))
     found, _ = await hub.list_topics("", 10, lambda _: True)
     assert [state.name for state in found] == ["new"]
+
+
+async def test_a_publisher_whose_append_takes_too_long_is_told_that_nobody_knows(
+    held_hub: Hub, held_log: HeldLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(hub_module, "APPEND_TIMEOUT_S", 0.1)
+    start = await _subscribe(held_hub, Edge.LATEST)
+    checking = asyncio.create_task(held_hub.refuse_overdue())
+    publishing = asyncio.create_task(held_hub.publish(Publication.now("a", [b"1"])))
+    await asyncio.sleep(0.2)
+    # The event loop may have been slow; the log has no append under way.
+    assert not publishing.done()
+    monkeypatch.setattr(held_log, "oldest_append_age_s", lambda: 0.2)
+    with pytest.raises(LogUnavailableError, match=r"may have been kept or not \(the log has not"):
+        await in_time(publishing)
+    # A young append is not given up with an old one.
+    young = asyncio.create_task(held_hub.publish(Publication.now("a", [b"2"])))
+    await turns(3)
+    assert not young.done()
+    held_log.acknowledge()
+    assert (await young).first.sequence == 2
+    # What is kept in the end reaches the consumers.
+    batch = await start.subscription.next()
+    assert isinstance(batch, Batch)
+    assert (batch.after, batch.last) == (0, 2)
+    checking.cancel()

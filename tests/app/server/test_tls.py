@@ -179,3 +179,21 @@ def test_a_key_without_a_certificate_is_of_no_use(tmp_path: Path) -> None:
     assert tls_of(Settings(tls_certificate=certificate)) == Tls(certificate, None)
     with pytest.raises(KeyFileError, match="RIPTIDE_TLS_CERTIFICATE"):
         tls_of(Settings(tls_key=tmp_path / "key.pem"))
+
+
+@pytest.mark.parametrize(
+    ("left_s", "refused", "said"),
+    [
+        (129_600, False, "ok: expires in 1.5 days"),
+        (129_600, True, "ok: expires in 1.5 days; the renewed one cannot be served"),
+        (-60, True, "expired 60 s ago: renew it"),
+    ],
+)
+def test_readiness_shows_how_long_the_certificate_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+    left_s: float,
+    refused: bool,  # noqa: FBT001  # a parameter of the cases
+    said: str,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    assert CertificateState(1000.0 + left_s, refused).describe() == said

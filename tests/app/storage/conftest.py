@@ -10,12 +10,30 @@ import pytest
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
+from riptide.storage.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import sqlite3
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from riptide.storage.message_log import MessageLog
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[SqliteFile]:
+    """A new log's file, open."""
+    file = SqliteFile(tmp_path)
+    file.open()
+    yield file
+    file.close()
+
+
+@pytest.fixture
+def connection(file: SqliteFile) -> Iterator[sqlite3.Connection]:
+    """A connection to a new log, as its writer has one."""
+    with contextlib.closing(file.connect()) as connection:
+        yield connection
 
 
 class OpenLog(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 from riptide.storage.schema import APPLICATION_ID
@@ -49,6 +50,13 @@ CREATE TABLE beginnings (
 ) WITHOUT ROWID;
 """,
 )
+SCHEMA_4 = (
+    OLD_SCHEMAS[3]
+    + """;
+CREATE TABLE forgettings (life INTEGER PRIMARY KEY, newest_topic_id INTEGER NOT NULL)
+"""
+)
+OLD_SCHEMAS[4] = SCHEMA_4
 OLD_EPOCH = "0a1b2c3d"
 FAR_FUTURE_NS = 10**19 // 2
 
@@ -74,3 +82,56 @@ def make_old(directory: Path, version: int) -> SqliteFile:
     )
     connection.close()
     return file
+
+
+def large_payload(topic: int, sequence: int) -> bytes:
+    """Return a message of :func:`make_large`."""
+    return b'[%d,%d,"%s"]' % (topic, sequence, b"x" * (sequence % 300))
+
+
+def make_large(directory: Path, topic_count: int, messages_each: int) -> None:
+    """Make a log of version 4 with messages of three lives in topics 1, 2, 3, ...
+
+    They were published just now, to one topic after the other, and in each life a third of them.
+    Besides them there is a topic "expired", whose 500 messages are deleted.
+    """
+    directory.mkdir(exist_ok=True)
+    connection = sqlite3.connect(directory / "riptide.db", isolation_level=None)
+    connection.execute("PRAGMA page_size = 16384")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(SCHEMA_4)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 4")
+    connection.execute("BEGIN")
+    topics = range(1, topic_count + 1)
+    lives = [(life, f"{life:08x}") for life in (1, 2, 3)]
+    connection.executemany("INSERT INTO lives VALUES (?, ?)", lives)
+    connection.executemany(
+        "INSERT INTO topics VALUES (?, ?, ?)",
+        [
+            *((topic, str(topic), messages_each) for topic in topics),
+            (topic_count + 1, "expired", 500),
+        ],
+    )
+    connection.executemany(
+        "INSERT INTO beginnings VALUES (?, ?, ?)",
+        [
+            *(
+                (topic, 1 + (life - 1) * messages_each // 3, life)
+                for topic in topics
+                for life, _ in lives
+            ),
+            (topic_count + 1, 1, 1),
+        ],
+    )
+    now = time.time_ns()
+    connection.executemany(
+        "INSERT INTO messages VALUES (?, ?, ?, ?, NULL)",
+        (
+            (topic, sequence, now + sequence, large_payload(topic, sequence))
+            for topic in topics
+            for sequence in range(1, messages_each + 1)
+        ),
+    )
+    connection.execute("COMMIT")
+    connection.close()

@@ -6,7 +6,9 @@ import pytest
 
 from riptide.storage.expired_messages import delete_before, find_live_topics, first_to_keep
 from riptide.storage.live_topics import Earliest, LiveTopic
+from riptide.storage.places import Place, Places
 from riptide.storage.sqlite_file import SqliteFile
+from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,12 +25,11 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     connection.executescript(
         """
         INSERT INTO topics VALUES (1, 'a', 5), (2, 'b', 7), (3, 'c', 2);
-        INSERT INTO messages VALUES (1, 2, 20, '0', NULL), (1, 3, 30, '0', NULL);
-        INSERT INTO messages VALUES (1, 4, 10, '0', NULL), (1, 5, 50, '0', NULL);
-        INSERT INTO messages VALUES (3, 2, 90, '0', NULL);
         INSERT INTO beginnings VALUES (1, 1, 1), (1, 3, 2), (1, 5, 3);
         """
     )
+    for place in ((1, 2, 20), (1, 3, 30), (1, 4, 10), (3, 2, 90), (1, 5, 50)):
+        store(connection, *place)
     yield connection
     connection.close()
     file.close()
@@ -37,8 +38,24 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 def test_topics_with_messages_are_found_with_their_oldest_and_newest_message(
     connection: sqlite3.Connection,
 ) -> None:
-    assert list(find_live_topics(connection)) == [
+    assert list(find_live_topics(connection, Places())) == [
         LiveTopic(1, Earliest(2, 20), 5),
+        LiveTopic(3, Earliest(2, 90), 2),
+    ]
+
+
+def test_messages_that_are_not_in_the_index_yet_count_as_well(
+    connection: sqlite3.Connection,
+) -> None:
+    store(connection, 2, 8, 70)
+    connection.execute("DELETE FROM places WHERE topic_id = 2")
+    connection.execute("UPDATE progress SET indexed = 5")
+    places = Places()
+    places.load(connection)
+    places.add(1, [Place(6, 7, 1)])
+    assert sorted(find_live_topics(connection, places)) == [
+        LiveTopic(1, Earliest(2, 20), 6),
+        LiveTopic(2, Earliest(8, 70), 8),
         LiveTopic(3, Earliest(2, 90), 2),
     ]
 
@@ -50,7 +67,7 @@ def test_topics_with_messages_are_found_with_their_oldest_and_newest_message(
 def test_messages_are_kept_from_the_first_that_is_neither_too_old_nor_too_many(
     connection: sqlite3.Connection, first_by_count: int, oldest: int, kept: int
 ) -> None:
-    topic = next(find_live_topics(connection))
+    topic = next(find_live_topics(connection, Places()))
     assert first_to_keep(connection, topic, first_by_count, oldest) == kept
 
 

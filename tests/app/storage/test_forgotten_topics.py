@@ -11,7 +11,7 @@ from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
 from riptide.hub.stream_range import StreamRange
 from riptide.message import MessageId
-from riptide.storage import forgotten_topics, sqlite_writer
+from riptide.storage import append_transaction, forgotten_topics, sqlite_writer
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from riptide_telemetry import Lifecycle, ReconnectionOutcome
@@ -49,7 +49,7 @@ async def _life(directory: Path, topics: int = 1) -> AsyncIterator[SqliteLog]:
 async def _publish_and_expire(log: SqliteLog, topic: str, count: int = 1) -> None:
     """Publish messages that are expired at once, and wait until they are deleted."""
     await log.append(published(topic, [b"1"] * count, LONG_AGO_NS))
-    await eventually(lambda: len(log._writer._live) == 0)
+    await eventually(lambda: len(log._writer._trimming._live) == 0)
 
 
 async def _outcome(log: SqliteLog, topic: str, epoch: str, sequence: int) -> object:
@@ -112,7 +112,7 @@ async def test_a_topic_that_was_not_forgotten_is_as_well_known_as_before(tmp_pat
         await append(log, "a", b"1", b"2")
         for topic in ("b", "c", "d"):
             await log.append(published(topic, [b"1"], LONG_AGO_NS))
-            await eventually(lambda: len(log._writer._live) == 1)
+            await eventually(lambda: len(log._writer._trimming._live) == 1)
     async with _life(tmp_path, 2) as log:
         second = log.epoch
         assert _names(tmp_path) == ["a", "c", "d"]
@@ -145,11 +145,11 @@ async def test_ids_of_forgotten_topics_are_not_given_to_others(tmp_path: Path) -
 async def test_the_writer_holds_no_more_heads_in_memory_than_topics_that_have_messages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_writer, "HEADS_KEPT", 2)
+    monkeypatch.setattr(append_transaction, "HEADS_KEPT", 2)
     async with _life(tmp_path) as log:
         for number in range(20):
             await _publish_and_expire(log, f"topic-{number}")
-        await eventually(lambda: len(log._writer._heads) <= 2)
+        await eventually(lambda: len(log._writer._transaction._heads) <= 2)
         assert await append(log, "topic-0", b"1") == 2
         assert [m.epoch for m in await log.read("topic-0", 0)] == [log.epoch]
         assert await log.end_of(log.epoch, "topic-0") == 2

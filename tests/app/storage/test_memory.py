@@ -6,6 +6,7 @@ from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from tests.app.messages import published
 from tests.app.storage.appending import append
+from tests.app.storage.set_clock import SetClock
 
 
 async def test_an_append_is_done_at_once() -> None:
@@ -37,3 +38,16 @@ async def test_messages_expire_without_anybody_appending() -> None:
     assert await log.read("a", 0) == []
     assert await log.bounds("a") == (2, 1)
     assert log.size_bytes() == 0
+
+
+async def test_no_clock_that_is_set_deletes_messages_early_or_keeps_them_longer() -> None:
+    clock = SetClock()
+    log = MemoryLog(Retention(10, 60, clock=clock.expiry))
+    await log.append(published("a", [b"1"], clock.wall_ns))
+    clock.set_by(86_400)
+    assert len(await log.read("a", 0)) == 1
+    clock.set_by(-30 * 86_400)
+    clock.go_on(60)
+    assert len(await log.read("a", 0)) == 1
+    clock.go_on(1)
+    assert await log.read("a", 0) == []

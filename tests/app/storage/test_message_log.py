@@ -9,9 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from riptide.errors import TopicLimitError
-from riptide.message import Acceptance
+from riptide.message import NANOSECONDS, Acceptance
 from riptide.storage import sqlite_writer
 from riptide.storage.message_log import READ_BYTES, READ_MESSAGES
 from riptide.storage.sqlite import SqliteLog
@@ -183,6 +185,26 @@ def test_unix_time_is_placed_on_the_monotonic_clock() -> None:
     placed = Acceptance.at(time.time_ns()).monotonic_ns
     # The two clocks are read one after the other, and one of them may be adjusted.
     assert abs(placed - before) < 1_000_000_000
+
+
+@given(st.lists(st.integers(-(10**6), 10**6), max_size=8), st.integers(-(10**6), 10**6))
+def test_no_message_is_accepted_later_than_now_however_the_clock_was_set(
+    seconds_ago: list[int], unix_s: int
+) -> None:
+    now = Acceptance(unix_s * NANOSECONDS, 5 * NANOSECONDS)
+    for ago in seconds_ago:
+        placed = Acceptance.at(now.unix_ns - ago * NANOSECONDS, now)
+        assert placed == (now.unix_ns - ago * NANOSECONDS, (5 - max(0, ago)) * NANOSECONDS)
+
+
+async def test_a_message_from_beyond_now_has_no_age(open_log: OpenLog) -> None:
+    log = await open_log()
+    in_a_month = time.time_ns() + 30 * 86_400 * NANOSECONDS
+    await log.append(published("a", [b"0"], in_a_month))
+    (message,) = await log.read("a", 0)
+    # It keeps the time that its first consumers were told.
+    assert message.accepted_at == in_a_month
+    assert message.accepted_ns <= time.monotonic_ns()
 
 
 async def test_a_message_keeps_the_trace_of_its_publish(open_log: OpenLog) -> None:

@@ -14,6 +14,7 @@ import pytest
 from riptide.errors import DataDirectoryError, LogCorruptError, StartError
 from riptide.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from riptide.storage.sqlite_file import SqliteFile
+from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +27,10 @@ def _make(directory: Path) -> str:
     epoch = file.open()
     connection = file.connect()
     connection.execute("INSERT INTO topics VALUES (1, 'a', 1000)")
-    connection.executemany(
-        "INSERT INTO messages VALUES (1, ?, 0, ?, NULL)", [(n, b"0" * 500) for n in range(1, 1001)]
-    )
+    connection.execute("BEGIN")
+    for sequence in range(1, 1001):
+        store(connection, 1, sequence, payload=b"0" * 500)
+    connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     file.close()
@@ -138,7 +140,9 @@ def test_a_file_without_its_end_is_refused_though_its_write_ahead_log_has_the_la
     file = SqliteFile(tmp_path)
     with contextlib.closing(sqlite3.connect(file.path)) as connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("INSERT INTO messages VALUES (1, 1001, 0, ?, NULL)", (b"0" * 500,))
+        connection.execute(
+            "INSERT INTO messages VALUES (1001, 1, 1001, 0, 0, ?, NULL)", (b"0" * 500,)
+        )
         connection.commit()
         wal = tmp_path / "riptide.db-wal"
         left = file.path.read_bytes(), wal.read_bytes()
@@ -254,17 +258,19 @@ def test_the_size_counts_the_write_ahead_log(tmp_path: Path) -> None:
     file.close()
 
 
-def test_messages_of_a_few_kilobytes_take_little_more_than_their_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "factor"), [(200, 1.35), (1_000, 1.15), (3_000, 1.45)])
+def test_messages_take_little_more_than_their_size(
+    tmp_path: Path, size: int, factor: float
+) -> None:
     file = SqliteFile(tmp_path)
     file.open()
     connection = file.connect()
-    payload = b"x" * 3_000
     connection.execute("INSERT INTO topics VALUES (1, 'a', 1000)")
-    connection.executemany(
-        "INSERT INTO messages (topic_id, sequence, accepted_at, payload) VALUES (1, ?, 0, ?)",
-        [(sequence, payload) for sequence in range(1, 1001)],
-    )
+    connection.execute("BEGIN")
+    for sequence in range(1, 3001):
+        store(connection, 1, sequence, payload=b"x" * size)
+    connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
-    assert file.size_bytes() < 1.25 * 1000 * len(payload)
+    assert file.size_bytes() < factor * 3000 * size
     file.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -9,19 +10,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import LogUnavailableError, TopicLimitError
+from riptide.message import NANOSECONDS
 from riptide.process.faults import Faults
-from riptide.storage import sqlite_writer
+from riptide.storage import append_transaction, log_watch, sqlite_writer, trim
+from riptide.storage.disk_room import DiskFullError
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite_file import PATIENCE_S, SqliteFile
 from riptide.storage.sqlite_writer import Append, SqliteWriter
 from riptide_telemetry import ServicePart
 from tests.app.messages import published
+from tests.app.storage.set_clock import SetClock
 from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+MONTH_NS = 30 * 86_400 * NANOSECONDS
 RETENTION = Retention(100_000, 3600)
 BIG = b'"' + b"x" * 100_000 + b'"'
 
@@ -62,6 +67,12 @@ def _append(
     return Append(published(topic, payloads, accepted_at), done)
 
 
+def _commits(file: TightFile) -> int:
+    """Return how many transactions there were with messages in them."""
+    transactions = "\n".join(file.statements).split("BEGIN IMMEDIATE")
+    return sum("INSERT INTO messages" in transaction for transaction in transactions)
+
+
 def _sequences(file: SqliteFile) -> list[int]:
     with _reading(file) as connection:
         return [n for (n,) in connection.execute("SELECT sequence FROM messages ORDER BY 1")]
@@ -76,7 +87,7 @@ async def test_all_appends_that_wait_share_one_transaction(file: TightFile) -> N
     firsts = await asyncio.gather(*(append.done for append in appends))
     writer.stop()
     assert firsts == [n // 3 + 1 for n in range(50)]
-    assert sum(statement.startswith("BEGIN") for statement in file.statements) == 1
+    assert _commits(file) == 1
 
 
 async def test_a_transaction_ends_at_so_many_messages(
@@ -91,7 +102,7 @@ async def test_a_transaction_ends_at_so_many_messages(
     firsts = await asyncio.gather(*(append.done for append in appends))
     writer.stop()
     assert firsts == [1, 5, 9, 13, 17, 21]
-    assert sum(statement.startswith("BEGIN") for statement in file.statements) == 2
+    assert _commits(file) == 2
 
 
 async def test_a_full_disk_refuses_everything_of_the_commit_and_leaves_no_hole_behind(
@@ -161,7 +172,7 @@ async def test_stopping_commits_what_waits_and_stopping_again_does_nothing(
 async def test_retention_is_kept_in_steps_between_which_appends_get_through(
     file: TightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_writer, "TRIM_MESSAGES", 10)
+    monkeypatch.setattr(trim, "TRIM_MESSAGES", 10)
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
     writer = SqliteWriter(file, Retention(5, 3600))
     append = _append("a", [b"0"] * 101)
@@ -178,13 +189,14 @@ async def test_a_trim_with_nothing_due_reads_no_topic_however_many_there_are(
     file: TightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    monkeypatch.setattr(sqlite_writer, "PROBE_INTERVAL_S", 3600)
     trims = 0
-    trim = SqliteWriter._trim
+    trim_once = SqliteWriter._trim
 
     def counted(writer: SqliteWriter, connection: sqlite3.Connection) -> bool:
         nonlocal trims
         trims += 1
-        return trim(writer, connection)
+        return trim_once(writer, connection)
 
     monkeypatch.setattr(SqliteWriter, "_trim", counted)
     with _reading(file) as remembered:
@@ -224,6 +236,94 @@ async def test_only_what_is_too_old_expires_even_when_the_clock_went_back(
     writer.stop()
 
 
+@contextlib.contextmanager
+def _writing(
+    file: SqliteFile, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SqliteWriter]:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    writer = SqliteWriter(file, retention)
+    writer.start()
+    try:
+        yield writer
+    finally:
+        writer.stop()
+
+
+async def _put(writer: SqliteWriter, accepted_at: int) -> None:
+    append = _append("a", accepted_at=accepted_at)
+    writer.put(append)
+    await append.done
+
+
+async def test_a_message_from_beyond_now_holds_up_no_retention_after_a_restart(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    retention = Retention(1000, 60, clock=clock.expiry)
+    with _writing(file, retention, monkeypatch) as writer:
+        for ahead_ns in (MONTH_NS, MONTH_NS, 0):
+            await _put(writer, clock.wall_ns + ahead_ns)
+    with _writing(file, retention, monkeypatch) as writer:
+        clock.go_on(55)
+        await _put(writer, clock.wall_ns)
+        clock.go_on(6)
+        await eventually(lambda: _sequences(file) == [4])
+        clock.go_on(55)
+        await eventually(lambda: _sequences(file) == [])
+
+
+async def test_messages_of_a_clock_that_is_set_back_hold_up_no_retention(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    with _writing(file, Retention(1000, 60, clock=clock.expiry), monkeypatch) as writer:
+        for _ in range(2):
+            await _put(writer, clock.wall_ns)
+        clock.set_by(-30 * 86_400)
+        await eventually(lambda: clock.expiry.times_set_back)
+        await _put(writer, clock.wall_ns)
+        clock.go_on(59)
+        await _put(writer, clock.wall_ns)
+        assert _sequences(file) == [1, 2, 3, 4]
+        clock.go_on(2)
+        await eventually(lambda: _sequences(file) == [4])
+
+
+async def test_a_clock_that_steps_forward_deletes_nothing_until_it_is_believed(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    with _writing(file, Retention(1000, 60, clock=clock.expiry), monkeypatch) as writer:
+        await _put(writer, clock.wall_ns)
+        clock.go_on(10)
+        await _put(writer, clock.wall_ns)
+        clock.set_by(86_400)
+        await eventually(clock.expiry.doubt)
+        await _put(writer, clock.wall_ns)
+        # Time goes on meanwhile: the first message expires in it, and the others do not.
+        clock.go_on(55)
+        await eventually(lambda: _sequences(file) == [2, 3])
+        clock.go_on(3600)
+        await eventually(lambda: _sequences(file) == [])
+
+
+async def test_a_log_is_not_deleted_by_a_clock_that_is_far_ahead_at_the_start(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    retention = Retention(2, 60, clock=clock.expiry)
+    with _writing(file, Retention(2, 60 * 86_400, clock=clock.expiry), monkeypatch) as writer:
+        await _put(writer, clock.wall_ns - MONTH_NS)
+    with _writing(file, retention, monkeypatch) as writer:
+        # What is too many goes on being deleted.
+        for _ in range(3):
+            await _put(writer, clock.wall_ns - MONTH_NS)
+        await eventually(lambda: _sequences(file) == [3, 4])
+        assert clock.expiry.doubt() is not None
+        clock.go_on(3600)
+        await eventually(lambda: _sequences(file) == [])
+
+
 async def test_a_failed_deletion_does_not_end_the_writer(
     file: TightFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -249,20 +349,73 @@ async def test_a_failed_deletion_does_not_end_the_writer(
     writer.stop()
 
 
-async def test_a_failure_is_forgotten_after_a_moment_so_that_publishers_come_back(
+async def test_the_log_finds_by_itself_that_it_takes_messages_again(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(sqlite_writer, "PROBE_INTERVAL_S", 0.01)
+    full = pytest.MonkeyPatch()
+    full.setattr(file.room, "require", _no_room)
+    with _writing(file, RETENTION, monkeypatch) as writer:
+        # Nobody publishes.
+        await eventually(lambda: "the disk is full" in (writer.failure() or ""))
+        full.undo()
+        await eventually(lambda: writer.failure() is None)
+    told = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert told == ["the message log takes no messages", "the message log takes messages again"]
+
+
+def _no_room(*_: object) -> None:
+    raise DiskFullError(0)
+
+
+async def test_a_probe_reaches_the_disk(file: TightFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _writing(file, RETENTION, monkeypatch) as writer:
+        await _put(writer, time.time_ns())
+        before = file.room.wal_bytes()
+        monkeypatch.setattr(sqlite_writer, "PROBE_INTERVAL_S", 0.01)
+        await _put(writer, time.time_ns())
+        kept = _sequences(file)
+        await eventually(lambda: file.room.wal_bytes() > 2 * before)
+        assert _sequences(file) == kept == [1, 2]
+
+
+async def test_an_append_that_waits_too_long_is_told_and_others_are_refused_at_once(
     file: TightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.max_pages = 1
-    writer = SqliteWriter(file, RETENTION)
-    writer.start()
-    append = _append("a", [BIG])
-    writer.put(append)
-    with pytest.raises(LogUnavailableError):
-        await append.done
-    writer.stop()
-    assert "full" in (writer.failure() or "")
-    monkeypatch.setattr(sqlite_writer, "FAILURE_LASTS_S", 0)
-    assert writer.failure() is None
+    monkeypatch.setattr(log_watch, "LIMIT_S", 0.2)
+    with _writing(file, RETENTION, monkeypatch) as writer:
+        await eventually(lambda: (writer.failure(), writer.oldest_append_age_s()) == (None, 0))
+        with _reading(file) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = _append("a")
+            writer.put(waiting)
+            await eventually(lambda: writer.oldest_append_age_s() > 0.2)
+            assert (writer.failure() or "").startswith("an append has waited ")
+            refused = _append("a")
+            writer.put(refused)
+            with pytest.raises(LogUnavailableError, match="was not published"):
+                await refused.done
+            assert not waiting.done.done()
+            other.rollback()
+        assert await in_time(waiting.done) == 1
+        await eventually(lambda: writer.failure() is None)
+        await _put(writer, time.time_ns())
+        await eventually(lambda: writer.oldest_append_age_s() == 0)
+    assert _sequences(file) == [1, 2]
+
+
+async def test_a_disk_that_hangs_is_told_without_any_publisher(
+    file: TightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_watch, "LIMIT_S", 0.2)
+    monkeypatch.setattr(sqlite_writer, "PROBE_INTERVAL_S", 0.01)
+    with _reading(file) as other, _writing(file, RETENTION, monkeypatch) as writer:
+        other.execute("BEGIN IMMEDIATE")
+        await eventually(lambda: (writer.failure() or "").startswith("a write has taken "))
+        assert writer.oldest_append_age_s() > 0.2
+        other.rollback()
+        await eventually(lambda: writer.failure() is None)
 
 
 async def test_topics_that_have_messages_still_count_after_a_restart(file: TightFile) -> None:
@@ -326,7 +479,7 @@ async def test_a_fault_in_a_transaction_undoes_it_and_the_thread_goes_on(
     writer = SqliteWriter(file, RETENTION, faults)
     writer.start()
     with monkeypatch.context() as patched:
-        patched.setattr(sqlite_writer, "_insert", _broken)
+        patched.setattr(append_transaction, "_insert", _broken)
         failing = _append("a")
         writer.put(failing)
         with pytest.raises(LogUnavailableError, match="was not published"):
@@ -337,3 +490,64 @@ async def test_a_fault_in_a_transaction_undoes_it_and_the_thread_goes_on(
     assert await in_time(good.done) == 1
     writer.stop()
     assert _sequences(file) == [1]
+
+
+async def _written_together(
+    file: TightFile, writer: SqliteWriter, appends: Sequence[Append]
+) -> None:
+    """Let appends wait until they are written in one transaction."""
+    with _reading(file) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        first = _append("first")
+        writer.put(first)
+        await eventually(writer._queue.empty)
+        for append in appends:
+            writer.put(append)
+        blocker.rollback()
+    await in_time(first.done)
+
+
+async def test_a_damaged_topic_refuses_its_own_appends_and_no_other_of_the_commit(
+    file: TightFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    for topic in ("a", "b"):
+        append = _append(topic)
+        writer.put(append)
+        await in_time(append.done)
+    with _reading(file) as vandal:
+        vandal.execute(
+            "CREATE TRIGGER damage BEFORE INSERT ON messages WHEN new.topic_id = 2 "
+            "BEGIN SELECT RAISE(ABORT, 'a damaged page'); END"
+        )
+    healthy, damaged, new = _append("a", [b"0"] * 2), _append("b"), _append("c")
+    await _written_together(file, writer, [healthy, damaged, new])
+    assert await in_time(healthy.done) == 2
+    assert await in_time(new.done) == 1
+    with pytest.raises(LogUnavailableError, match=r"a damaged page.*was not published"):
+        await in_time(damaged.done)
+    # The log takes messages, so the process stays ready.
+    assert writer.failure() is None
+    assert "topic b is damaged" in caplog.text
+    writer.stop()
+
+
+async def test_a_head_that_is_lower_than_the_messages_of_its_topic_is_not_believed(
+    file: TightFile,
+) -> None:
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    append = _append("a", [b"0"] * 5)
+    writer.put(append)
+    await in_time(append.done)
+    writer.stop()
+    with _reading(file) as vandal:
+        vandal.execute("UPDATE topics SET head = 2")
+        vandal.commit()
+    writer = SqliteWriter(file, RETENTION)
+    writer.start()
+    append = _append("a")
+    writer.put(append)
+    assert await in_time(append.done) == 6
+    writer.stop()

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext
 
 from riptide_telemetry import MessageBatch, catalog
@@ -23,6 +25,7 @@ from riptide_telemetry.testing import ManualClock
 if TYPE_CHECKING:
     from riptide_telemetry.testing import InMemoryTelemetry
 
+NANOSECONDS = 1_000_000_000
 DURATION = "riptide_streaming_connection_duration_seconds"
 LATENCY = "riptide_streaming_delivery_latency_seconds"
 
@@ -260,7 +263,7 @@ def test_batches_of_all_sizes_and_ages_are_observed_message_by_message() -> None
     lifecycle.connection_established("a", StreamProtocol.SSE)
     clock.advance(1000)
     expected = BucketHistogram(catalog.DELIVERY_LATENCY.bounds)
-    for ages in ([5], [7, 6], [7, 6], [300, 7, 6], [2_000_000, 40], [41, 40, 40], [5]):
+    for ages in ([5], [7, 6], [7, 6], [300, 7, 6], [6, 300, 7], [2_000_000, 40], [41, 40, 40], [5]):
         moments = Moments(clock.ns() - age * 1_000_000 for age in ages)
         lifecycle.items_sent("a", MessageBatch(len(ages), 10, moments), Source.LIVE)
         for age in ages:
@@ -268,6 +271,31 @@ def test_batches_of_all_sizes_and_ages_are_observed_message_by_message() -> None
     assert metrics.sse.live_latency.counts == expected.counts
     assert metrics.sse.live_latency.sum_ns == expected.sum_ns
     assert metrics.sse.sent == expected.count
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(-9_000, 9_000), min_size=1, max_size=4), st.booleans()),
+        max_size=20,
+    )
+)
+def test_no_latency_is_negative_and_no_sum_falls_however_clocks_were_set(
+    batches: list[tuple[list[int], bool]],
+) -> None:
+    metrics, clock = StreamingMetrics(), ManualClock()
+    lifecycle = StreamLifecycleManager(metrics, clock.ns)
+    lifecycle.connection_established("a", StreamProtocol.SSE)
+    clock.advance(10_000)
+    expected = 0
+    for ages, by_fan_out in batches:
+        moments = Moments(clock.ns() - age * NANOSECONDS for age in ages)
+        batch = MessageBatch(len(ages), 10, moments)
+        if by_fan_out:
+            lifecycle.items_fanned_out(StreamProtocol.SSE, "", batch, [clock.ns()])
+        else:
+            lifecycle.items_sent("a", batch, Source.LIVE)
+        expected += sum(max(0, age) for age in ages) * NANOSECONDS
+        assert metrics.sse.live_latency.sum_ns == expected
 
 
 def test_one_message_is_recorded_as_a_batch_of_one() -> None:

@@ -41,6 +41,17 @@ def test_it_counts_failures_and_remembers_the_last_success() -> None:
     assert health.describe().startswith("ok: last ")
 
 
+def test_the_age_of_a_success_does_not_follow_a_clock_that_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = ManualClock()
+    health = make(clock)
+    health.succeeded()
+    clock.advance(7)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert health.describe() == "ok: last 7 s ago"
+
+
 def test_failures_are_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
     health = make(clock)

@@ -1,0 +1,80 @@
+"""What the log's threads are doing, since when, and what went wrong last.
+
+A thread that waits for the disk cannot report it, so others look from outside. Ages count from the
+moments that the threads themselves have noted: a slow event loop makes no log look slow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# A commit takes milliseconds, and on a disk that is overloaded a second.
+LIMIT_S = 5.0
+# How often each thread proves that the disk takes, or gives, what it should.
+PROBE_INTERVAL_S = 5.0
+
+
+class ThreadWatch:
+    """A thread of the log. It alone writes, and any thread may look."""
+
+    def __init__(self, work: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """``work`` names what the thread does, for people."""
+        self.failure: str | None = None
+        """Why the last work failed, None if it did not."""
+        self._work = work
+        self._clock = clock
+        self._busy_since: float | None = None
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Note that the thread works within this context."""
+        self._busy_since = self._clock()
+        try:
+            yield
+        finally:
+            self._busy_since = None
+
+    def age_s(self) -> float:
+        """Return how long the present work has taken; 0 if the thread waits for work."""
+        since = self._busy_since
+        return 0.0 if since is None else self._clock() - since
+
+    def reason(self) -> str | None:
+        """Return why the thread's work cannot be relied on at the moment; None if it can."""
+        age_s = self.age_s()
+        return f"{self._work} has taken {age_s:.0f} s" if age_s > LIMIT_S else self.failure
+
+
+class AppendsUnderWay:
+    """The appends that wait for an answer, oldest first. They are answered in that order."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: deque[float] = deque()
+
+    def begin(self) -> None:
+        """Note an append."""
+        self._since.append(self._clock())
+
+    def end(self, count: int) -> None:
+        """Note that the oldest so many appends are answered."""
+        for _ in range(count):
+            self._since.popleft()
+
+    def age_s(self) -> float:
+        """Return how long the oldest append has waited; 0 if there is none."""
+        try:
+            return self._clock() - self._since[0]
+        except IndexError:
+            return 0.0
+
+    def reason(self) -> str | None:
+        """Return that the oldest append has waited too long; None if it has not."""
+        age_s = self.age_s()
+        return f"an append has waited {age_s:.0f} s" if age_s > LIMIT_S else None

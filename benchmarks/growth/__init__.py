@@ -1,0 +1,1 @@
+"""What the log costs as it grows: run ``python -m benchmarks.growth``."""

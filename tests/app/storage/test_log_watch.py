@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from riptide.storage.log_watch import LIMIT_S, AppendsUnderWay, ThreadWatch
+from riptide_telemetry.testing import ManualClock
+
+
+def test_work_that_takes_too_long_is_a_reason_as_long_as_it_lasts() -> None:
+    clock = ManualClock()
+    watch = ThreadWatch("a read", clock.seconds)
+    with watch.busy():
+        clock.advance(LIMIT_S)
+        assert (watch.age_s(), watch.reason()) == (LIMIT_S, None)
+        clock.advance(1)
+        assert watch.reason() == "a read has taken 6 s"
+    assert (watch.age_s(), watch.reason()) == (0, None)
+
+
+def test_a_failure_is_a_reason_until_it_is_taken_back() -> None:
+    watch = ThreadWatch("a read")
+    watch.failure = "disk I/O error"
+    assert watch.reason() == "disk I/O error"
+    watch.failure = None
+    assert watch.reason() is None
+
+
+def test_the_age_is_that_of_the_oldest_append_that_is_not_answered() -> None:
+    clock = ManualClock()
+    appends = AppendsUnderWay(clock.seconds)
+    assert (appends.age_s(), appends.reason()) == (0, None)
+    for _ in range(3):
+        appends.begin()
+        clock.advance(2)
+    assert appends.reason() == "an append has waited 6 s"
+    appends.end(2)
+    assert (appends.age_s(), appends.reason()) == (2, None)
+    appends.end(1)
+    assert appends.age_s() == 0

@@ -262,6 +262,8 @@ class Hub:
     def _deliver(self, publication: Publication, first: int) -> None:
         topic = self._topics.get(publication.topic)
         if topic is not None:
+            if first > topic.ring.head + 1:
+                topic.read_from_log()
             # If there are more payloads than the ring holds, only the newest become messages. The
             # ring is emptied first, because its sequence numbers have no gap.
             skip_count = max(0, len(publication.payloads) - self._limits.messages)

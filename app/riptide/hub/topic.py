@@ -47,6 +47,15 @@ class Topic:
         if self.ring.push(messages):
             self._fan_out.start()
 
+    def read_from_log(self) -> None:
+        """Have all consumers read from the log what the ring does not get.
+
+        The log may have kept messages whose publisher was told that it may not have.
+        """
+        self.ring.clear()
+        for subscription in self.subscriptions:
+            subscription.rejoin_from_log()
+
     def behind(self) -> list[Subscription]:
         """Return the subscriptions that may have something queued. Any thread may call this."""
         return self._fan_out.not_waiting(self.subscriptions)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from riptide.errors import BackupError
 from riptide.storage.data_directory import DataDirectory, adopt, sync
 from riptide.storage.disk_room import is_in_use
+from riptide.storage.file_lock import SERVED, is_locked
+from riptide.storage.partial_files import delete_leftovers, partial_file
 from riptide.storage.schema import find_fault
 
 if TYPE_CHECKING:
@@ -45,7 +46,14 @@ def back_up(data_directory: Path, file: Path) -> int:
             raise BackupError(
                 f"{file} exists, and is not overwritten: name a new file, or remove it"
             )
-        with _partial(file) as partial:
+        _refuse_files_apart(directory)
+        if not directory.database.stat().st_size:
+            raise BackupError(
+                f"{directory.database} is damaged, or is not the service's log (it is empty): "
+                "there is no backup of it"
+            )
+        delete_leftovers(directory.database.parent)
+        with partial_file(file) as partial:
             _copy(f"{directory.database.absolute().as_uri()}?mode=rw", partial)
             fault = _finish(partial, AT_REST)
             if fault is not None:
@@ -53,6 +61,8 @@ def back_up(data_directory: Path, file: Path) -> int:
                     f"{directory.database} is damaged or is not a log of this version of Riptide "
                     f"({fault}): there is no backup of it"
                 )
+            # The copy is of the files that were there when it began.
+            _refuse_files_apart(directory)
             _name(partial, file)
         return file.stat().st_size
 
@@ -81,15 +91,15 @@ def restore(file: Path, data_directory: Path, *, replace: bool) -> None:
 
 
 def _restore(file: Path, directory: DataDirectory, *, replace: bool) -> None:
-    there = directory.database.exists()
-    if there and directory.database.samefile(file):
+    there = directory.database.exists() or directory.lost_its_database()
+    if directory.database.exists() and directory.database.samefile(file):
         raise BackupError(f"{file} is the log of {directory.path} itself: name a backup of it")
     if there and not replace:
         raise BackupError(
             f"{directory.path} has a log already: back it up if you may want it again, and say "
             "--replace to delete it; or set RIPTIDE_DATA_DIR to another directory"
         )
-    with _partial(directory.database) as partial:
+    with partial_file(directory.database) as partial:
         _copy(_uri_at_rest(file), partial)
         fault = _finish(partial, IN_USE)
         if fault is not None:
@@ -112,6 +122,30 @@ def _refuse_directory_of_workers(directory: DataDirectory) -> None:
             f"RIPTIDE_DATA_DIR to one after the other ({directory.path / workers[0]} is the first "
             f"of {len(workers)})"
         )
+
+
+def _refuse_files_apart(directory: DataDirectory) -> None:
+    """Refuse files of which only some are those that a running service writes to.
+
+    A copy of them would lack messages that the service has acknowledged.
+    """
+    wal, index = directory.beside_database()
+    files = (directory.database, wal, index)
+    served = [file for file in (*files, directory.lock_file) if is_locked(file, SERVED)]
+    strange = [file for file in files if file not in served]
+    if not served or not strange:
+        return
+    if strange == [index] and not index.exists():
+        # Either its index is in memory, or the file was deleted.
+        raise BackupError(
+            f"{index} is missing: there is no backup until the service is restarted (a service "
+            "that was started on a full disk keeps its log locked until it is restarted with room "
+            "on the disk)"
+        )
+    raise BackupError(
+        f"{strange[0]} is not the file that the running service writes to: it was moved, "
+        "removed or replaced; see what /healthz/ready and the service's log records say of it"
+    )
 
 
 @contextlib.contextmanager
@@ -141,18 +175,6 @@ def _explained(failure: str) -> Iterator[None]:
         raise BackupError(
             f"{failure} (its schema is not UTF-8): nothing was changed; the file is damaged"
         ) from None
-
-
-@contextlib.contextmanager
-def _partial(file: Path) -> Iterator[Path]:
-    """Yield a new, empty file beside ``file``, and delete it at the end unless it was moved."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".partial", dir=file.parent)
-    os.close(descriptor)
-    try:
-        yield Path(name)
-    finally:
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            Path(f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def _uri_at_rest(file: Path) -> str:

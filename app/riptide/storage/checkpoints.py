@@ -183,6 +183,9 @@ class Checkpoints:
 
     def _look(self, connection: sqlite3.Connection) -> None:
         """Do a checkpoint if one is due, and rest after it."""
+        if self._file.files.displaced is not None:
+            # Another write-ahead log may lie beside the database, which this one must not change.
+            return
         is_large = self._file.room.wal_bytes() > self._limit
         if not is_large and self.unmoved_s() < MOVE_AFTER_S:
             return

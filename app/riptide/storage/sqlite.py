@@ -59,6 +59,7 @@ class SqliteLog:
         with self._file.explained():
             self._connection = await self._run_on_reader(self._file.connect)
             await self._run_on_reader(self._writer.start)
+            await self._run_on_reader(self._file.hold)
 
     async def close(self) -> None:
         """Commit the appends that wait, then close the file."""

@@ -19,6 +19,8 @@ from riptide.storage.disk_room import (
     primary_code,
 )
 from riptide.storage.forgotten_topics import forget_topics
+from riptide.storage.log_files import LogFiles
+from riptide.storage.partial_files import delete_leftovers
 from riptide.storage.places import Places
 from riptide.storage.schema import (
     PAGE_BYTES,
@@ -59,6 +61,7 @@ class SqliteFile:
         self._vfs = _INDEX_IN_FILE
         self.path = self._directory.database
         self.room = DiskRoom(self._directory)
+        self.files = LogFiles()
         # The numbers of the lives that the log remembers, by epoch; this life is the last.
         self.lives: dict[str, int] = {}
         # False if the disk had no room for this life; the first append writes it then.
@@ -77,8 +80,15 @@ class SqliteFile:
 
         """
         self._directory.take()
+        delete_leftovers(self.path.parent)
         with self.explained():
-            self._directory.create(self.path)
+            if self._directory.lost_its_database():
+                raise LogCorruptError(
+                    f"{self.path} is missing or empty, and the file {self.path.name}-wal beside it "
+                    "has messages: put the database that belongs to it back, restore a backup, or "
+                    "move the -wal file away to start with an empty log"
+                )
+            self._directory.create_database()
             self._directory.close_to_others()
             self.lives = self._check_on_any_disk()
         return list(self.lives)[-1]
@@ -128,6 +138,16 @@ class SqliteFile:
             connection.close()
             raise
         return connection
+
+    def hold(self) -> None:
+        """Watch the files from now on; SQLite has to have opened them all.
+
+        Raises:
+            OSError: a file is not there any more.
+
+        """
+        wal, index = self._directory.beside_database()
+        self.files.hold(self._directory, [wal, index] if self._vfs == _INDEX_IN_FILE else [wal])
 
     def make_room(self, connection: sqlite3.Connection) -> bool:
         """Move the write-ahead log to the database, and give its room back to the disk.
@@ -183,7 +203,8 @@ class SqliteFile:
         return total
 
     def close(self) -> None:
-        """Unlock the directory."""
+        """Unlock the directory, once all connections are closed."""
+        self.files.let_go()
         self._directory.let_go()
 
     def _check_on_any_disk(self) -> dict[str, int]:
@@ -205,6 +226,7 @@ class SqliteFile:
             is_older = self._check_or_create(connection)
         if is_older:
             upgrade(self._directory)
+            self._directory.lock_new_database()
         with contextlib.closing(self._connect_to_start()) as connection:
             lives = self._begin_life(connection)
             if self.life_is_kept:

@@ -40,10 +40,16 @@ Arguments = TypeVarTuple("Arguments")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
+# The files of the log are looked at so often, besides before and after each commit.
+LOOK_INTERVAL_S = 1.0
 # What publishers are told, with the reason.
 NOT_KEPT = (
     "the message could not be kept ({}) and was not published; try again later, and tell the "
     "operator to look at the log's disk"
+)
+WRITTEN_ELSEWHERE = (
+    "the message was written to a file that is not in its place any more ({}): it is lost, unless "
+    "that file comes back; read the topic before you publish it again, and tell the operator"
 )
 
 # Errors of one topic's rows: its pages are damaged, or contradict each other.
@@ -128,8 +134,8 @@ class SqliteWriter:
         The service is not ready meanwhile. It does not take a publisher to find that the log takes
         messages again: without appends, the thread commits a probe now and then.
         """
-        failure = self._ended or self._under_way.reason() or self._watch.reason()
-        return failure or self.checkpoints.failure()
+        failure = self._ended or self._file.files.displaced or self._under_way.reason()
+        return failure or self._watch.reason() or self.checkpoints.failure()
 
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append has waited, or other work of the thread has taken."""
@@ -145,6 +151,7 @@ class SqliteWriter:
             _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
             self._refuse_waiting(self._ended)
         finally:
+            self._file.files.look(connection)
             connection.close()
 
     def _work(self, connection: sqlite3.Connection) -> None:
@@ -152,14 +159,20 @@ class SqliteWriter:
         self._next_probe = next_trim + PROBE_INTERVAL_S
         running = True
         while running:
-            next_work = min(next_trim, self._next_probe)
-            running = self._wait_for_appends(next_work - time.monotonic())
+            wait_s = min(LOOK_INTERVAL_S, min(next_trim, self._next_probe) - time.monotonic())
+            running = self._wait_for_appends(wait_s)
             with self._watch.busy():
+                displaced = self._file.files.look(connection)
                 if self._taken:
-                    self._commit(connection, self._taken)
+                    if displaced is None:
+                        self._commit(connection, self._taken)
+                    else:
+                        _call_on_loop(self._taken, _refuse, NOT_KEPT.format(displaced))
                     self._under_way.end(len(self._taken))
                     self._taken = []
-                elif time.monotonic() >= self._next_probe:
+                if displaced is not None:
+                    continue
+                if time.monotonic() >= self._next_probe:
                     self._commit(connection, [])
                 if self.places.are_many():
                     self._write_places(connection, Step(self._appends_wait))
@@ -223,7 +236,11 @@ class SqliteWriter:
                 logger.info("the message log takes messages again")
             self._watch.failure = None
             self._trimming.lacks_room = False
-            _call_on_loop(appends, _acknowledge, firsts, self._retention)
+            displaced = self._file.files.look(connection)
+            if displaced is None:
+                _call_on_loop(appends, _acknowledge, firsts, self._retention)
+            else:
+                _call_on_loop(appends, _refuse, WRITTEN_ELSEWHERE.format(displaced))
         self._next_probe = time.monotonic() + PROBE_INTERVAL_S
 
     def _write_on_any_disk(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ def upgrade(directory: DataDirectory) -> None:
 
 
 def _copy_of(directory: DataDirectory) -> Path:
-    return directory.path / f"{directory.database.name}.upgrade"
+    return directory.database.with_name(f"{directory.database.name}.upgrade")
 
 
 def _empty_wal(connection: sqlite3.Connection) -> None:
@@ -76,7 +77,7 @@ def _empty_wal(connection: sqlite3.Connection) -> None:
 
 def _require_room(directory: DataDirectory) -> None:
     """Check that the disk has room for the copy, of which a part may be there already."""
-    status = directory.disk()
+    status = os.statvfs(directory.database.parent)
     free = status.f_bavail * status.f_frsize
     there = sum(_size(Path(f"{_copy_of(directory)}{suffix}")) for suffix in ("", "-wal"))
     size = directory.database.stat().st_size

@@ -31,12 +31,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from riptide.hub.hub import Start
+    from riptide.hub.subscription import Subscription
     from riptide.message import Position
     from tests.app.recorder import Recorder
 
 
 async def _subscribe(hub: Hub, position: Position, topic: str = "a") -> Start:
     return await hub.subscribe(topic, NDJSON, StreamRange(position))
+
+
+async def _take(subscription: Subscription) -> bytes:
+    """Take a batch as a session does, and return its frames."""
+    while True:
+        step = await in_time(subscription.next())
+        if isinstance(step, Batch):
+            subscription.advance(step.count, step.last)
+            return b"".join(step.frames)
+        assert step is None, "nothing was missed"
 
 
 @pytest.fixture
@@ -96,6 +107,31 @@ async def test_nobody_is_sent_what_the_log_has_not_acknowledged(
     await turns()
     assert start.subscription.queued == 0
     assert held_hub.memory_bytes() == 0
+
+
+@pytest.mark.parametrize("is_waiting", [True, False])
+async def test_a_message_that_was_refused_and_kept_all_the_same_comes_in_its_turn(
+    held_hub: Hub, held_log: HeldLog, *, is_waiting: bool
+) -> None:
+    """Its publisher was told that it may have been kept; the ring never gets it."""
+    subscription = (await _subscribe(held_hub, Edge.EARLIEST)).subscription
+    first = asyncio.create_task(held_hub.publish(Publication.now("a", [b"1"])))
+    await turns()
+    held_log.acknowledge()
+    await first
+    got = [] if is_waiting else [await _take(subscription)]
+    waiting = asyncio.create_task(subscription.next())
+    await turns()
+    for payload in (b"2", b"3"):
+        publishing = asyncio.create_task(held_hub.publish(Publication.now("a", [payload])))
+        await turns()
+        held_log.acknowledge() if payload == b"3" else held_log.refuse()
+        await asyncio.gather(publishing, return_exceptions=True)
+    waiting.cancel()
+    while subscription.queued:
+        got.append(await _take(subscription))
+    assert b"".join(got).count(b"data") == 3
+    assert subscription.sent == 3
 
 
 @pytest.mark.parametrize("fate", ["acknowledge", "refuse"])

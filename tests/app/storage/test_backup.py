@@ -428,3 +428,101 @@ async def test_what_root_restores_is_its_service_s(tmp_path: Path) -> None:
     restore(tmp_path / "copy", tmp_path / "new", replace=False)
     for name in _names(tmp_path / "new"):
         assert (tmp_path / "new" / name).stat().st_uid == NOBODY
+
+
+def _unlink(file: Path) -> None:
+    file.unlink()
+
+
+def _replace(file: Path) -> None:
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("lock_file", ["there", "deleted"])
+@pytest.mark.parametrize("deed", [_unlink, _replace], ids=lambda deed: deed.__name__[1:])
+@pytest.mark.parametrize("name", ["riptide.db", "riptide.db-wal", "riptide.db-shm"])
+async def test_files_that_the_service_does_not_write_to_are_not_backed_up(
+    tmp_path: Path, name: str, deed: Callable[[Path], None], lock_file: str
+) -> None:
+    """A copy of them would lack what was acknowledged, or be none of one moment."""
+    async with _opened(tmp_path / "data") as log:
+        await append(log, "a", b"1")
+        deed(tmp_path / "data" / name)
+        if lock_file == "deleted":
+            (tmp_path / "data" / "riptide.lock").unlink()
+        before = _names(tmp_path / "data")
+        with pytest.raises(BackupError, match=r"no log in|is not the file that|is missing"):
+            back_up(tmp_path / "data", tmp_path / "copy")
+        assert _names(tmp_path / "data") == before
+    assert _names(tmp_path) == {"data"}
+
+
+async def test_files_that_are_taken_away_during_a_backup_are_not_backed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = tmp_path / "data" / "riptide.db-wal"
+    async with _opened(tmp_path / "data") as log:
+        await append(log, "a", b"1")
+        monkeypatch.setattr(backup, "_take_turns", lambda *_: wal.unlink(missing_ok=True))
+        with pytest.raises(BackupError, match="is not the file that"):
+            back_up(tmp_path / "data", tmp_path / "copy")
+    assert _names(tmp_path) == {"data"}
+
+
+async def test_a_log_without_its_lock_file_is_backed_up_as_ever(tmp_path: Path) -> None:
+    async with _opened(tmp_path / "data") as log:
+        await append(log, "a", b"1")
+        (tmp_path / "data" / "riptide.lock").unlink()
+        back_up(tmp_path / "data", tmp_path / "copy")
+        await append(log, "a", b"2")
+    restore(tmp_path / "copy", tmp_path / "new", replace=False)
+    assert await _payloads(tmp_path / "new") == [b"1"]
+
+
+async def test_nothing_is_restored_under_a_service_whose_lock_file_was_deleted(
+    tmp_path: Path,
+) -> None:
+    await _make(tmp_path / "data", b"1")
+    back_up(tmp_path / "data", tmp_path / "copy")
+    async with _opened(tmp_path / "data") as log:
+        (tmp_path / "data" / "riptide.lock").unlink()
+        with pytest.raises(DataDirectoryError, match="in use"):
+            restore(tmp_path / "copy", tmp_path / "data", replace=True)
+        await append(log, "a", b"2")
+    assert await _payloads(tmp_path / "data") == [b"1", b"2"]
+
+
+async def test_a_write_ahead_log_without_its_database_is_replaced_only_when_that_is_said(
+    tmp_path: Path,
+) -> None:
+    await _make(tmp_path / "data", b"1")
+    back_up(tmp_path / "data", tmp_path / "copy")
+    (tmp_path / "old").mkdir()
+    wal = tmp_path / "old" / "riptide.db-wal"
+    async with _opened(tmp_path / "data") as log:
+        await append(log, "a", b"2")
+        shutil.copy(tmp_path / "data" / "riptide.db-wal", wal)
+    with pytest.raises(BackupError, match=r"has a log already.*--replace"):
+        restore(tmp_path / "copy", tmp_path / "old", replace=False)
+    assert wal.stat().st_size > 0
+    restore(tmp_path / "copy", tmp_path / "old", replace=True)
+    assert await _payloads(tmp_path / "old") == [b"1"]
+
+
+@pytest.mark.parametrize("next_use", ["start", "backup", "restore"])
+async def test_what_a_killed_restore_left_in_a_data_directory_is_deleted_by_its_next_use(
+    tmp_path: Path, next_use: str
+) -> None:
+    await _make(tmp_path / "data", b"1")
+    back_up(tmp_path / "data", tmp_path / "copy")
+    for name in (".riptide.db.abcdefgh.partial", ".riptide.db.abcdefgh.partial-journal"):
+        shutil.copy(tmp_path / "copy", tmp_path / "data" / name)
+    if next_use == "start":
+        await _make(tmp_path / "data", b"2")
+    elif next_use == "backup":
+        back_up(tmp_path / "data", tmp_path / "another")
+    else:
+        restore(tmp_path / "copy", tmp_path / "data", replace=True)
+    assert _names(tmp_path / "data") == {"riptide.db", "riptide.lock"}

@@ -181,7 +181,7 @@ async def test_a_checkpoint_that_fails_is_logged_once_counted_and_shown_and_heal
             assert log.checkpoints.unmoved_s() > 0
             filler.unlink()
             await eventually(lambda: log.unavailable_reason() is None)
-            assert "moved to the database again" in caplog.text
+            await eventually(lambda: "moved to the database again" in caplog.text)
             assert await append(log, "a", b"1") == 2
 
 

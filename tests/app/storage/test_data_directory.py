@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.errors import DataDirectoryError
+from riptide.errors import DataDirectoryError, LogCorruptError
 from riptide.storage.data_directory import DataDirectory
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
@@ -101,6 +101,58 @@ def test_a_directory_is_taken_by_one_at_a_time(tmp_path: Path) -> None:
     second.take()
     second.let_go()
     second.let_go()
+
+
+@pytest.mark.parametrize("way", ["the lock file deleted", "replaced", "hard link", "link"])
+def test_a_database_is_taken_by_one_at_a_time_whatever_leads_to_it(
+    tmp_path: Path, way: str
+) -> None:
+    """The lock is on the database itself."""
+    first, path = DataDirectory(tmp_path / "data"), tmp_path / "data"
+    first.take()
+    first.create_database()
+    if way == "the lock file deleted":
+        first.lock_file.unlink()
+    elif way == "replaced":
+        first.lock_file.rename(tmp_path / "riptide.lock")
+        first.lock_file.touch()
+    else:
+        path = tmp_path / "other"
+        path.mkdir()
+        entry = path / "riptide.db"
+        entry.hardlink_to(first.database) if way == "hard link" else entry.symlink_to(
+            first.database
+        )
+    second = DataDirectory(path)
+    with pytest.raises(DataDirectoryError, match="in use by another Riptide process"):
+        second.take()
+    first.let_go()
+    second.take()
+    second.let_go()
+
+
+@pytest.mark.parametrize("database", ["missing", "empty"])
+async def test_a_write_ahead_log_without_its_database_is_not_deleted_but_told(
+    tmp_path: Path, database: str
+) -> None:
+    """SQLite deletes one that lies beside an empty database, whatever is in it."""
+    log = SqliteLog(tmp_path / "data", Retention(1000, 3600))
+    await log.open()
+    await append(log, "a", b"1")
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path / "data", killed)
+    await log.close()
+    aside = (killed / "riptide.db").rename(tmp_path / "aside")
+    if database == "empty":
+        (killed / "riptide.db").touch()
+    for _ in range(2):
+        with pytest.raises(LogCorruptError, match="-wal beside it has messages"):
+            await SqliteLog(killed, Retention(1000, 3600)).open()
+    aside.replace(killed / "riptide.db")
+    log = SqliteLog(killed, Retention(1000, 3600))
+    await log.open()
+    assert [message.payload for message in await log.read("a", 0)] == [b"1"]
+    await log.close()
 
 
 def test_a_directory_that_went_away_meanwhile_harms_nobody(tmp_path: Path) -> None:

@@ -115,6 +115,23 @@ async def test_a_copy_of_a_log_that_was_used_since_is_begun_anew(
     await log.close()
 
 
+async def test_a_log_behind_a_link_is_upgraded_where_it_is_and_is_locked_as_before(
+    tmp_path: Path,
+) -> None:
+    real, data = tmp_path / "real", tmp_path / "data"
+    _make_old(real)
+    data.mkdir()
+    (data / "riptide.db").symlink_to(real / "riptide.db")
+    log = SqliteLog(data, Retention(1000, 3600))
+    await log.open()
+    assert (data / "riptide.db").is_symlink()
+    with pytest.raises(DataDirectoryError, match="in use by another Riptide process"):
+        await SqliteLog(real, Retention(1000, 3600)).open()
+    assert log.unavailable_reason() is None
+    await log.close()
+    await _check_all_there(real)
+
+
 async def test_a_log_that_somebody_reads_is_not_replaced_while_they_do(tmp_path: Path) -> None:
     _make_old(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / "riptide.db")) as old:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from tests.faulty_disk import ServiceOnFaultyDisk
 
-GONE = pytest.mark.xfail(strict=True, reason="the files written to are to be those at the path")
-
 
 def _move_directory(data: Path) -> None:
     data.rename(data.with_name("elsewhere"))
@@ -45,7 +43,6 @@ def _replace_database(data: Path) -> None:
     copy.rename(data / DATABASE)
 
 
-@GONE
 @pytest.mark.parametrize(
     "lose",
     [
@@ -69,7 +66,6 @@ def test_nothing_is_acknowledged_once_the_files_are_gone(
     assert not record.publish(service)
 
 
-@pytest.mark.xfail(strict=True, reason="the database itself is to be locked")
 def test_a_second_service_cannot_use_the_log_though_the_lock_file_is_deleted(
     service: ServiceOnFaultyDisk,
 ) -> None:

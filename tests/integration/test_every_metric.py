@@ -121,6 +121,8 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
             assert service.process is not None
             for _ in range(50):
                 service.publish(topic, *["x" * 1000] * 500)
+        # The log keeps fewer messages of a topic than were published.
+        receiver.wait_for(lambda: service.metric(catalog.LOG_FREE_SIZE.prometheus_name))
         scrape()
         service.process.send_signal(signal.SIGTERM)
         service.wait_for_metric(1, catalog.DRAINING.prometheus_name)

@@ -80,7 +80,6 @@ class Checkpoints:
         self._held_since: float | None = None
         self._recorded: str | None = None
         self._recorded_at = 0.0
-        self.failure_count = 0
 
     def start(self, connection: sqlite3.Connection) -> None:
         """Start the thread, which closes its connection in the end."""
@@ -152,8 +151,8 @@ class Checkpoints:
             return f"its write-ahead log cannot be moved to the database: {failure}"
         return self._beyond_bound()
 
-    def unmoved_s(self) -> float:
-        """Return for how long something has waited to be moved to the database; 0 if nothing."""
+    def age_s(self) -> float:
+        """Return how long ago the last checkpoint that moved all began; 0 if all is moved since."""
         since = self._unmoved_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -187,7 +186,7 @@ class Checkpoints:
             # Another write-ahead log may lie beside the database, which this one must not change.
             return
         is_large = self._file.room.wal_bytes() > self._limit
-        if not is_large and self.unmoved_s() < MOVE_AFTER_S:
+        if not is_large and self.age_s() < MOVE_AFTER_S:
             return
         began = time.monotonic()
         try:
@@ -220,7 +219,6 @@ class Checkpoints:
         if self._failure is None:
             self._failing_since = time.monotonic()
         self._failure = str(error)
-        self.failure_count += 1
         self._record(
             logging.ERROR,
             f"the write-ahead log cannot be moved to the database ({error}): look at the disk of "

@@ -97,6 +97,18 @@ class SqliteLog:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
 
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        return self._file.room.wal_bytes()
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the database were free when the writer last looked."""
+        return self._writer.free_space.free_bytes
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log."""
+        return self.checkpoints.age_s()
+
     async def watch(self) -> None:
         """Read a little every few seconds, for nobody may come and find that reads fail."""
         while True:

@@ -40,6 +40,7 @@ WATCHED = {
     "riptide.server.serving": {"call_soon_threadsafe": ON_LOOP, "create_task": ON_LOOP},
     "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
+    "riptide.storage.checkpoints": {"Thread": "reports the fault"},
     "riptide.storage.sqlite": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_writer": {
         "Thread": "reports the fault, and refuses all appends",

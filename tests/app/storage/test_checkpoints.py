@@ -210,6 +210,7 @@ async def test_room_of_expired_messages_is_given_back_to_the_disk_while_messages
         for _ in range(2):
             await append(log, "a", *[PAYLOAD] * 150)
         await eventually(lambda: database.stat().st_size > 16 * MEGABYTE)
+        assert log.free_bytes() == 0
         monkeypatch.setattr(Retention, "first_kept", lambda _, head: head)
         last = await append(log, "a", b"1")
 
@@ -220,4 +221,5 @@ async def test_room_of_expired_messages_is_given_back_to_the_disk_while_messages
                 await asyncio.sleep(0.01)
 
         await asyncio.wait_for(shrunk(), 60)
+        await eventually(lambda: log.free_bytes() > 0)
         assert [m.sequence for m in await log.read("a", last - 1)] == [last]

@@ -23,7 +23,7 @@ from riptide.hub.fanout import FanOut
 from riptide.hub.hub import Hub
 from riptide.process import allocator, descriptors
 from riptide.server import tls, write_timeout
-from riptide.server.serving import _MetricsServer
+from riptide.server.side_server import SideServer
 from riptide.storage import sqlite, sqlite_writer
 from riptide.storage.checkpoints import Checkpoints
 from riptide.storage.sqlite import SqliteLog
@@ -54,7 +54,7 @@ PLACES: dict[ServicePart, tuple[Any, str]] = {
     ServicePart.CERTIFICATE_RENEWAL: (tls.Tls, "version"),
     ServicePart.DESCRIPTOR_WATCH: (descriptors, "_left"),
     ServicePart.MEMORY_TRIM: (allocator, "give_back"),
-    ServicePart.METRICS_SERVER: (_MetricsServer, "on_tick"),
+    ServicePart.METRICS_SERVER: (SideServer, "on_tick"),
     ServicePart.LOG_WRITER: (SqliteWriter, "_trim"),
     ServicePart.LOG_CHECKPOINTS: (Checkpoints, "_look"),
     ServicePart.LOG_WATCH: (SqliteLog, "_probe"),

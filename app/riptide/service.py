@@ -178,6 +178,7 @@ def _show_gauges(service: Service) -> None:
     hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
     service.telemetry.observe(
         {
+            catalog.APPEND_STALL: service.log.append_stall_s,
             catalog.CHECKPOINT_AGE: service.log.checkpoint_age_s,
             catalog.CONNECTION_LIMIT: lambda: streams.limit,
             catalog.CONSUMER_LAG: hub.consumer_lag,

@@ -127,10 +127,12 @@ def _causes() -> list[Panel]:
             ),
         ),
         graph(
-            "Oldest Append under Way",
-            "How long the oldest append or other write to the log has taken that is under way.",
+            "Log Stalls",
+            "How long the oldest append or other write to the log has taken that is under way, and "
+            "the longest time of the last minute in which appends waited and none was answered.",
             "s",
-            Query(whole(catalog.OLDEST_APPEND_AGE), "{{instance}}"),
+            Query(whole(catalog.OLDEST_APPEND_AGE), "{{instance}} under way"),
+            Query(whole(catalog.APPEND_STALL), "{{instance}} longest"),
             limits=Limits(warning=thresholds.APPEND_AGE),
         ),
         graph(

@@ -379,6 +379,12 @@ OLDEST_APPEND_AGE = MetricDefinition(
     "s",
     "How long the oldest append or other write to the log that is under way has taken; 0 if none.",
 )
+APPEND_STALL = MetricDefinition(
+    "riptide.log.append_stall",
+    Kind.GAUGE,
+    "s",
+    "Longest time of the last minute in which appends waited and the log answered none of them.",
+)
 LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.")
 LOG_WAL_SIZE = MetricDefinition(
     "riptide.log.wal_size",

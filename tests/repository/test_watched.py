@@ -37,7 +37,12 @@ WATCHED = {
     },
     "riptide.process.standard_error": {"Thread": "counts what it could not write"},
     "riptide.server.http_limits": {"call_later": ON_LOOP},
-    "riptide.server.serving": {"call_soon_threadsafe": ON_LOOP, "create_task": ON_LOOP},
+    "riptide.server.opening": {"create_task": "the start awaits it"},
+    "riptide.server.serving": {
+        "call_later": ON_LOOP,
+        "call_soon_threadsafe": ON_LOOP,
+        "create_task": ON_LOOP,
+    },
     "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
     "riptide.storage.checkpoints": {"Thread": "reports the fault"},

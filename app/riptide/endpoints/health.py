@@ -25,6 +25,11 @@ async def live(request: Request) -> Response:  # noqa: ARG001  # Starlette's sig
     return _answer({"status": "live"}, ok=True)
 
 
+def not_ready(reason: str) -> Response:
+    """Return the answer of a process whose log is not open: ``reason`` says why."""
+    return _answer({"status": "not ready", "log": f"failing: {reason}"}, ok=False)
+
+
 class Readiness:
     """The readiness of this process: whether to send it traffic.
 

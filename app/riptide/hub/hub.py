@@ -18,7 +18,7 @@ from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
 from riptide_telemetry import DropReason, ReconnectionOutcome, ServicePart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from riptide.encoding.formats import Encoding
     from riptide.hub.ring import RingLimits
@@ -159,8 +159,14 @@ class Hub:
             if now_ns - publication.accepted.monotonic_ns < APPEND_TIMEOUT_S * NANOSECONDS:
                 break
             overdue.append(receipt)
-        reason = f"the log has not answered for {APPEND_TIMEOUT_S:.0f} s"
-        for receipt in overdue:
+        self._refuse(overdue, f"the log has not answered for {APPEND_TIMEOUT_S:.0f} s")
+
+    def refuse_waiting(self) -> None:
+        """Answer all publishers that wait for the log, because the process ends."""
+        self._refuse(list(self._receipts), "the service ends before its log has answered")
+
+    def _refuse(self, receipts: Iterable[asyncio.Future[Receipt]], reason: str) -> None:
+        for receipt in receipts:
             del self._receipts[receipt]
             if not receipt.done():
                 detail = OUTCOME_UNKNOWN.format(reason)

@@ -17,7 +17,9 @@ from riptide.main import make_app, make_metrics_app
 from riptide.process import hangup
 from riptide.process.background import beside
 from riptide.server.http_limits import LimitedConfig, RequestLimits
+from riptide.server.opening import answering_while_opening, opening_app
 from riptide.server.protocols import StreamingHttpProtocol, StreamingWebSocketProtocol
+from riptide.server.side_server import SideServer
 from riptide.server.threads import closed_without_threads, started_threads
 from riptide.server.tls import CertificateState, follow_renewals
 from riptide.server.write_timeout import enforce_write_timeout
@@ -25,10 +27,10 @@ from riptide_telemetry import ServicePart, catalog
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Sequence
     from types import FrameType
 
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from riptide.server.tls import Tls
     from riptide.service import Service
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 # A hello is short, and clients have no reason to send any other frame.
 MAX_FRAME_BYTES = 64 * 1024
 PING_INTERVAL_S = 20.0
-# Time that requests other than streams have to end, after the drain.
-GRACE_S = 1
+# After the drain, publishes that wait for the log are answered after so long, ...
+LAST_ANSWERS_S = 1.0
+# ... and uvicorn cancels the requests that have not ended after so long.
+GRACE_S = 2
 
 
 class DrainingServer(uvicorn.Server):
@@ -56,12 +60,14 @@ class DrainingServer(uvicorn.Server):
         config: uvicorn.Config,
         drain: Drain,
         on_started: Callable[[], None],
+        answer_waiting: Callable[[], None] = lambda: None,
         only_drain: Collection[int] = (signal.SIGHUP,),
     ) -> None:
         super().__init__(config)
         self._only_drain = only_drain
         self._drain = drain
         self._on_started = on_started
+        self._answer_waiting = answer_waiting
         self._leaving: asyncio.Task[None] | None = None
         self._signalled = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,6 +77,12 @@ class DrainingServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the requests under way end, and answer those in time that wait for the log."""
+        answering = asyncio.get_running_loop().call_later(LAST_ANSWERS_S, self._answer_waiting)
+        await super().shutdown(sockets)
+        answering.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -105,39 +117,6 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
 
-class _MetricsServer(uvicorn.Server):
-    """The server of the metrics port, beside the main server, which handles the signals."""
-
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
-        super().__init__(config)
-        self.listener = listener
-        self._finished = asyncio.Event()
-
-    async def run_beside(self) -> None:
-        """Serve until ``finish`` is called.
-
-        Raises:
-            RuntimeError: the server ended before.
-
-        """
-        try:
-            await self.serve(sockets=[self.listener])
-        finally:
-            self._finished.set()
-        if not self.should_exit:
-            raise RuntimeError("the server of metrics and health has ended")
-
-    async def finish(self) -> None:
-        """Let the requests under way end, and stop serving."""
-        self.should_exit = True
-        await self._finished.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave the signals alone."""
-        yield
-
-
 def serve(
     service: Service,
     listener: socket.socket,
@@ -155,11 +134,13 @@ def serve(
     """
     limits = _limits_of(service)
     config = _configure(make_app(service), limits, tls)
-    server = DrainingServer(config, service.drain, on_started, _only_drain(service))
+    server = DrainingServer(
+        config, service.drain, on_started, service.hub.refuse_waiting, _only_drain(service)
+    )
     metrics = None
     if metrics_listener is not None:
         metrics_config = _configure(make_metrics_app(service), limits, tls)
-        metrics = _MetricsServer(metrics_config, metrics_listener)
+        metrics = SideServer(metrics_config, metrics_listener)
     with (
         listener,
         closed_without_threads(),
@@ -177,14 +158,17 @@ async def _run(
     service: Service,
     server: DrainingServer,
     listener: socket.socket,
-    metrics: _MetricsServer | None,
+    metrics: SideServer | None,
     tls: Tls | None,
 ) -> None:
     servers = [each for each in (server, metrics) if each is not None]
     leave_soon = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, server.leave)
     background = _background(service, servers, tls)
+    listeners = [listener] if metrics is None else [listener, metrics.listener]
+    opening_config = _configure(opening_app, _limits_of(service), tls)
+    opening = [SideServer(opening_config, each.dup()) for each in listeners]
     with started_threads():
-        async with lifespan(service), beside(service.faults, background):
+        async with _opened(service, opening), beside(service.faults, background):
             service.faults.at_first(leave_soon)
             if metrics is None:
                 await server.serve(sockets=[listener])
@@ -192,6 +176,14 @@ async def _run(
             async with beside(service.faults, {ServicePart.METRICS_SERVER: metrics.run_beside}):
                 await server.serve(sockets=[listener])
                 await metrics.finish()
+
+
+@contextlib.asynccontextmanager
+async def _opened(service: Service, opening: Sequence[SideServer]) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        async with answering_while_opening(opening):
+            await stack.enter_async_context(lifespan(service))
+        yield
 
 
 def _background(
@@ -240,7 +232,7 @@ def _limits_of(service: Service) -> RequestLimits:
     )
 
 
-def _configure(app: Starlette, limits: RequestLimits, tls: Tls | None = None) -> uvicorn.Config:
+def _configure(app: ASGIApp, limits: RequestLimits, tls: Tls | None = None) -> uvicorn.Config:
     config = LimitedConfig(
         app,
         limits,

@@ -91,12 +91,17 @@ class Checkpoints:
         )
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread; blocks until then. SQLite moves what is left when the file is closed."""
+    def stop(self, patience_s: float) -> bool:
+        """End the thread; return False if that takes longer than ``patience_s``.
+
+        SQLite moves what is left when the file is closed.
+        """
         self._stopping.set()
         self._due.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._thread is None:
+            return True
+        self._thread.join(max(0.0, patience_s))
+        return not self._thread.is_alive()
 
     def between_commits(self, connection: sqlite3.Connection, *, gave_back: bool = False) -> None:
         """Note what the writer has committed, and do the last of a checkpoint if it is due.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # A commit takes milliseconds, and on a disk that is overloaded a second.
 LIMIT_S = 5.0
+# How long a stall is remembered: longer than the time between two scrapes.
+MEMORY_S = 60.0
 # How often each thread proves that the disk takes, or gives, what it should.
 PROBE_INTERVAL_S = 5.0
 
@@ -57,6 +59,9 @@ class AppendsUnderWay:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: deque[float] = deque()
+        self._answered_at = clock()
+        # The stalls that were the longest since they ended, with that moment: the longest first.
+        self._stalls: deque[tuple[float, float]] = deque()
 
     def begin(self) -> None:
         """Note an append."""
@@ -64,6 +69,8 @@ class AppendsUnderWay:
 
     def end(self, count: int) -> None:
         """Note that the oldest so many appends are answered."""
+        if count:
+            self._note_stall(self._stall_s())
         for _ in range(count):
             self._since.popleft()
 
@@ -73,6 +80,26 @@ class AppendsUnderWay:
             return self._clock() - self._since[0]
         except IndexError:
             return 0.0
+
+    def longest_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited and none was answered.
+
+        A wait that has not ended yet counts.
+        """
+        oldest = self._clock() - MEMORY_S
+        return max(self._stall_s(), *(s for s, ended in self._stalls.copy() if ended >= oldest), 0)
+
+    def _stall_s(self) -> float:
+        """Return how long appends have waited since the last answer; 0 if there are none."""
+        return min(self.age_s(), self._clock() - self._answered_at)
+
+    def _note_stall(self, stall_s: float) -> None:
+        now = self._answered_at = self._clock()
+        while self._stalls and self._stalls[-1][0] <= stall_s:
+            self._stalls.pop()
+        self._stalls.append((stall_s, now))
+        while self._stalls[0][1] < now - MEMORY_S:
+            self._stalls.popleft()
 
     def reason(self) -> str | None:
         """Return that the oldest append has waited too long; None if it has not."""

@@ -113,6 +113,10 @@ class MemoryLog:
     async def watch(self) -> None:
         """Return: memory can always be read."""
 
+    def append_stall_s(self) -> float:
+        """Return 0: nothing waits for memory."""
+        return 0.0
+
     def oldest_append_age_s(self) -> float:
         """Return 0: an append is done at once."""
         return 0.0

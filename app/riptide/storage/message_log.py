@@ -177,5 +177,11 @@ class MessageLog(Protocol):
         0 if there is none. A slow event loop makes no append older.
         """
 
+    def append_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited and none was answered.
+
+        In seconds. A wait that has not ended yet counts.
+        """
+
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment, or None if it can."""

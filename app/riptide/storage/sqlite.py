@@ -62,8 +62,16 @@ class SqliteLog:
             await self._run_on_reader(self._file.hold)
 
     async def close(self) -> None:
-        """Commit the appends that wait, then close the file."""
-        await asyncio.to_thread(self._writer.stop)
+        """Commit the appends that wait, then close the file.
+
+        If the disk hangs, return all the same, with the directory locked until the process ends.
+        """
+        if not await asyncio.to_thread(self._writer.stop):
+            logger.error(
+                "the log's disk hangs: the process ends without waiting for it any longer. What "
+                "was acknowledged is kept; what waits may be kept or not"
+            )
+            return
         if self._connection is not None:
             await self._on_reader(self._connection.close)
             self._connection = None
@@ -127,6 +135,10 @@ class SqliteLog:
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append or other write under way has taken."""
         return self._writer.oldest_append_age_s()
+
+    def append_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited for an answer."""
+        return self._writer.append_stall_s()
 
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment."""

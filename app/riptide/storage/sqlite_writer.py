@@ -40,6 +40,8 @@ Arguments = TypeVarTuple("Arguments")
 
 COMMIT_MESSAGES = 10_000
 TRIM_INTERVAL_S = 5.0
+# All that waits for the end of a sound disk's work takes less.
+STOP_PATIENCE_S = 15.0
 # The files of the log are looked at so often, besides before and after each commit.
 LOOK_INTERVAL_S = 1.0
 # What publishers are told, with the reason.
@@ -104,15 +106,22 @@ class SqliteWriter:
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
-        self._thread.start()
         self.checkpoints.start(of_checkpoints)
+        self._thread.start()
 
-    def stop(self) -> None:
-        """Commit the appends that wait and end the thread; blocks until then."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self.checkpoints.stop()
+    def stop(self) -> bool:
+        """Commit the appends that wait and end the threads; blocks until then.
+
+        Returns False if the disk hangs, and a thread with it, for ``STOP_PATIENCE_S``.
+        """
+        if self._thread is None:
+            return True
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        self._queue.put(None)
+        self._thread.join(STOP_PATIENCE_S)
+        if self._thread.is_alive():
+            return False
+        return self.checkpoints.stop(deadline - time.monotonic())
 
     def put(self, append: Append) -> None:
         """Queue an append for the next commit.
@@ -140,6 +149,10 @@ class SqliteWriter:
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append has waited, or other work of the thread has taken."""
         return max(self._under_way.age_s(), self._watch.age_s())
+
+    def append_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited for an answer."""
+        return self._under_way.longest_stall_s()
 
     def _run(self, connection: sqlite3.Connection) -> None:
         try:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from riptide.storage.log_watch import LIMIT_S, AppendsUnderWay, ThreadWatch
+from riptide.storage.log_watch import LIMIT_S, MEMORY_S, AppendsUnderWay, ThreadWatch
 from riptide_telemetry.testing import ManualClock
 
 
@@ -35,3 +35,34 @@ def test_the_age_is_that_of_the_oldest_append_that_is_not_answered() -> None:
     assert (appends.age_s(), appends.reason()) == (2, None)
     appends.end(1)
     assert appends.age_s() == 0
+
+
+def test_a_stall_is_the_time_in_which_appends_wait_and_none_is_answered() -> None:
+    clock = ManualClock()
+    appends = AppendsUnderWay(clock.seconds)
+    clock.advance(100)
+    assert appends.longest_stall_s() == 0
+    for _ in range(3):
+        appends.begin()
+        clock.advance(1)
+    assert appends.longest_stall_s() == 3
+    appends.end(1)
+    clock.advance(2)
+    appends.end(2)
+    clock.advance(20)
+    assert appends.longest_stall_s() == 3
+
+
+def test_a_stall_is_remembered_for_a_minute_and_the_next_longest_after_it() -> None:
+    clock = ManualClock()
+    appends = AppendsUnderWay(clock.seconds)
+    for stall_s in (5, 1, 3, 2):
+        appends.begin()
+        clock.advance(stall_s)
+        appends.end(1)
+    clock.advance(MEMORY_S - 6)
+    assert appends.longest_stall_s() == 5
+    clock.advance(1)
+    assert appends.longest_stall_s() == 3
+    clock.advance(6)
+    assert appends.longest_stall_s() == 0

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -182,6 +183,29 @@ async def test_a_checkpoint_that_fails_is_logged_once_and_shown_and_heals_by_its
             await eventually(lambda: log.unavailable_reason() is None)
             await eventually(lambda: "moved to the database again" in caplog.text)
             assert await append(log, "a", b"1") == 2
+
+
+async def test_a_log_is_closed_without_waiting_for_ever_for_a_checkpoint_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoints, "MOVE_AFTER_S", 0.0)
+    monkeypatch.setattr(sqlite_writer, "STOP_PATIENCE_S", 0.5)
+    hangs = threading.Event()
+    comes_back = threading.Event()
+
+    def hang(*_: object) -> bool:
+        hangs.set()
+        return comes_back.wait()
+
+    log = SqliteLog(tmp_path, ALL)
+    await log.open()
+    monkeypatch.setattr(log._file, "checkpoint", hang)
+    await append(log, "a", b"1")
+    await eventually(hangs.is_set)
+    await log.close()
+    assert "the log's disk hangs" in caplog.text
+    comes_back.set()
+    await log.close()
 
 
 async def test_a_write_lock_of_another_process_refuses_messages_within_a_second_and_says_why(

@@ -13,7 +13,7 @@ import errno
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from riptide.storage.data_directory import FULL
 from riptide.storage.schema import PAGE_BYTES
@@ -56,6 +56,13 @@ class DiskFullError(OSError):
         return f"the disk is full: {self._free_bytes} bytes are free, and the log needs more"
 
 
+class DatabaseSize(NamedTuple):
+    """What deletions have left free in the database, and its size once all commits are in it."""
+
+    reusable_bytes: int
+    bytes: int
+
+
 class DiskRoom:
     """The room for a log's files in its directory, and the reserve of it."""
 
@@ -85,11 +92,9 @@ class DiskRoom:
         return there
 
     def require(
-        self, publications: Sequence[Publication], reusable_bytes: Callable[[], int]
+        self, publications: Sequence[Publication], database: Callable[[], DatabaseSize]
     ) -> None:
         """Check that a commit leaves the log the room to move it to the database and to delete.
-
-        ``reusable_bytes`` counts what deletions have left free in the database.
 
         Raises:
             DiskFullError: it would not.
@@ -103,18 +108,22 @@ class DiskRoom:
         if not reserve:
             return
         wal = self.wal_bytes()
-        # A backup or a slow reader lets the write-ahead log grow, and all of it has to be moved.
-        kept_free = max(0, reserve - self._directory.reserved_bytes()) + max(0, wal - reserve)
+        kept_free = max(0, reserve - self._directory.reserved_bytes())
         size = sum(map(_most_bytes, publications)) + COMMIT_PAGES * PAGE_BYTES
-        if free >= kept_free + size + size + reserve:
-            if free >= kept_free + PLENTY_BYTES:
+        # All of the write-ahead log may have to be moved to the end of the database.
+        if free >= kept_free + wal + size + size + reserve:
+            if free >= kept_free + wal + PLENTY_BYTES:
                 self._plenty_until = now + PLENTY_LASTS_S
             return
+        reusable, database_bytes = database()
+        # In this order: a checkpoint that is under way makes the one smaller, and then the other.
+        unmoved = max(0, database_bytes - self._directory.database.stat().st_size)
+        free = _free_bytes(self._directory.disk())
         # A database that grows must leave the write-ahead log its room, with which messages can be
         # published again once others have been deleted.
-        growth = max(0, size - reusable_bytes())
+        growth = max(0, size - reusable)
         room_of_wal = reserve if growth else 0
-        if free + min(wal, reserve) < kept_free + size + growth + room_of_wal:
+        if free + min(wal, reserve) < kept_free + unmoved + size + growth + room_of_wal:
             raise DiskFullError(free)
 
     def wal_bytes(self) -> int:

@@ -26,8 +26,10 @@ class FreeSpace:
         self.free_bytes = 0
         self._changes: int | None = None
 
-    def give_back(self, connection: sqlite3.Connection, step: Step) -> bool:
+    def give_back(self, connection: sqlite3.Connection, step: Step, most_bytes: int) -> bool:
         """Give free pages back until the step is over; return whether any were.
+
+        ``most_bytes`` is the most that this may add to the write-ahead log.
 
         The file becomes shorter when the next checkpoint is complete.
 
@@ -48,7 +50,7 @@ class FreeSpace:
             self._changes = connection.total_changes
             return False
         with unsynced(connection):
-            for _ in range(surplus):
+            for _ in range(min(surplus, most_bytes // page_bytes)):
                 connection.execute("PRAGMA incremental_vacuum(1)")
                 if step.is_over():
                     break

@@ -304,7 +304,9 @@ class SqliteWriter:
         if self._trimming.lacks_room or self.checkpoints.is_held_back():
             return False
         try:
-            return self.free_space.give_back(connection, Step(self._appends_wait))
+            return self.free_space.give_back(
+                connection, Step(self._appends_wait), self._file.wal_limits()[0]
+            )
         except sqlite3.Error as error:
             logger.warning("free room in the database could not be given back: %s", explain(error))
             return False

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MESSAGE_PAGES = 16
 PAYLOAD = b"x" * (MESSAGE_PAGES * (PAGE_BYTES - 4))
 MESSAGES, LEFT = 40, 4
+MOST_BYTES = 1024 * PAGE_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +56,8 @@ def test_the_file_becomes_shorter_and_the_messages_at_its_end_are_kept(
     _fill(connection)
     _expire(connection)
     space = FreeSpace()
-    assert space.give_back(connection, _step())
-    assert not space.give_back(connection, _step())
+    assert space.give_back(connection, _step(), MOST_BYTES)
+    assert not space.give_back(connection, _step(), MOST_BYTES)
     file.checkpoint(connection, "TRUNCATE")
     assert file.path.stat().st_size < 2 * LEFT * len(PAYLOAD)
     rows = connection.execute("SELECT sequence, payload FROM messages ORDER BY position").fetchall()
@@ -68,7 +69,7 @@ def test_some_free_pages_stay_for_the_next_messages(connection: sqlite3.Connecti
     _fill(connection)
     _expire(connection)
     space = FreeSpace()
-    while space.give_back(connection, _step()):
+    while space.give_back(connection, _step(), MOST_BYTES):
         pass
     kept = _pages(connection, "freelist")
     assert kept == free_space.KEPT_BYTES // PAGE_BYTES
@@ -87,15 +88,25 @@ def test_a_step_that_is_over_leaves_the_rest_to_the_next(
     space = FreeSpace()
     before = _pages(connection, "freelist")
     for given_back in (1, 2, 3):
-        assert space.give_back(connection, _step())
+        assert space.give_back(connection, _step(), MOST_BYTES)
         assert _pages(connection, "freelist") == before - given_back
+
+
+def test_no_more_pages_are_given_back_at_once_than_the_write_ahead_log_has_room_for(
+    connection: sqlite3.Connection,
+) -> None:
+    _fill(connection)
+    _expire(connection)
+    before = _pages(connection, "freelist")
+    assert FreeSpace().give_back(connection, _step(), 3 * PAGE_BYTES)
+    assert _pages(connection, "freelist") == before - 3
 
 
 def test_where_nothing_was_deleted_nothing_is_given_back(connection: sqlite3.Connection) -> None:
     space = FreeSpace()
-    assert not space.give_back(connection, _step())
+    assert not space.give_back(connection, _step(), MOST_BYTES)
     _fill(connection)
-    assert not space.give_back(connection, _step())
+    assert not space.give_back(connection, _step(), MOST_BYTES)
     assert space.free_bytes == 0
 
 
@@ -108,6 +119,6 @@ def test_a_file_that_was_not_laid_out_for_it_keeps_its_size_and_says_what_is_fre
         _expire(connection)
         before = _pages(connection, "page")
         space = FreeSpace()
-        assert not space.give_back(connection, _step())
+        assert not space.give_back(connection, _step(), MOST_BYTES)
         assert _pages(connection, "page") == before
         assert space.free_bytes >= (MESSAGES - LEFT) * len(PAYLOAD)

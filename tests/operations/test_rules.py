@@ -63,6 +63,7 @@ BEYOND = {
     "RiptideLogDamaged",
     "RiptideLogLostMessages",
     "RiptideLogStalled",
+    "RiptideCheckpointOverdue",
     "RiptideMessagesUnaccounted",
     "RiptideOldestUndeliveredMessage",
     "RiptidePublishesFailing",

@@ -23,8 +23,6 @@ PAGE_BYTES = 4 * 1024
 # Lives without messages are remembered if they are among so many of the newest, for consumers that
 # connected in one of them and received nothing.
 LIVES_KEPT = 1000
-# SQLite moves the content of the write-ahead log to the database when it has so many pages.
-AUTOCHECKPOINT_PAGES = 4000
 SCHEMA_VERSION = 5
 # The tables that say whose messages are whose. They are small beside that of the messages.
 SMALL_TABLES = ("topics", "lives", "beginnings", "forgettings", "progress")
@@ -92,7 +90,7 @@ MIGRATIONS = {
 
 
 def find_fault(connection: sqlite3.Connection) -> str | None:
-    """Return why a file is no log that this version can use, or None if it is one.
+    """Return why a file is no whole log that this version can use, or None if it is one.
 
     Reads the whole file.
     """
@@ -161,13 +159,20 @@ def find_foreignness(connection: sqlite3.Connection) -> str | None:
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables in an empty file."""
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    lay_out(connection)
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         create_tables(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def lay_out(connection: sqlite3.Connection) -> None:
+    """Say how a file without tables is to be laid out."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    # Only a database that begins like this can give free pages back without being locked for long.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

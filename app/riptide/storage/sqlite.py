@@ -48,6 +48,7 @@ class SqliteLog:
         self.damage = self._file.damage
         self._writer = SqliteWriter(self._file, retention, faults)
         self._self_check = SelfCheck(self._file, self._writer.places)
+        self.checkpoints = self._writer.checkpoints
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
         self._read_watch = ThreadWatch("a read")
         self._connection: sqlite3.Connection | None = None
@@ -105,6 +106,18 @@ class SqliteLog:
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        return self._file.room.wal_bytes()
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the database were free when the writer last looked."""
+        return self._writer.free_space.free_bytes
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log."""
+        return self.checkpoints.age_s()
 
     async def watch(self) -> None:
         """Read a little every few seconds, for nobody may come and find that reads fail."""

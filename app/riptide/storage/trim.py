@@ -7,7 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from riptide.storage.damage import is_damage
-from riptide.storage.disk_room import is_full
+from riptide.storage.disk_room import explain, is_full
 from riptide.storage.expired_messages import (
     delete_before,
     find_earliest,
@@ -76,7 +76,7 @@ class Trim:
             self.lacks_room = is_full(error)
             if self.lacks_room and self._find_room():
                 return True
-            logger.warning("expired messages could not be deleted: %s", error)
+            logger.warning("expired messages could not be deleted: %s", explain(error))
             return False
         return more
 

@@ -216,8 +216,12 @@ async def test_those_who_judge_images_notice_what_is_altered_or_lost(
     assert sum(verdict.altered + verdict.unreported for verdict in verdicts) > 0
 
 
-def _trusting(_topic_id: int, row: Sequence[Any]) -> whole_messages.WholeMessage:
-    sequence, accepted_at, payload, trace, _ = row
+def _trusting(
+    _topic_id: int, sequence: int, row: Sequence[Any]
+) -> whole_messages.WholeMessage | None:
+    accepted_at, payload, trace, _ = row
+    if payload is None:
+        return None
     return whole_messages.WholeMessage(
         sequence, accepted_at, payload, "" if trace is None else trace.decode("latin-1")
     )

@@ -36,6 +36,7 @@ WATCHED = {
         "create_task": "hands the error to those who wait for the read",
     },
     "riptide.hub.right_of_way": {"call_later": ON_LOOP, "call_soon": ON_LOOP},
+    "riptide.hub.turns": {"call_soon": ON_LOOP},
     "riptide.lifespan": {"call_soon_threadsafe": ON_LOOP},
     "riptide.process.background": {
         "create_task": "the callback below reports its end",

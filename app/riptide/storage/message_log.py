@@ -162,7 +162,7 @@ class MessageLog(Protocol):
         """
 
     async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
-        """Return the topics of these names, in this order, without those that have no messages.
+        """Return those of these topics that have messages; the names are in order.
 
         Raises:
             LogUnavailableError: the log cannot be read.

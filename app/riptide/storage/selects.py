@@ -58,21 +58,22 @@ def select_topics(
     connection: sqlite3.Connection, places: Places, names: Sequence[str]
 ) -> list[ListedTopic]:
     """Return the topics of these names that have messages."""
-    found = []
-    for name in names:
-        bounds = select_bounds(connection, places, name)
-        if not bounds.is_empty():
-            found.append(ListedTopic(name, bounds, _select_newest_epoch(connection, name)))
-    return found
-
-
-def _select_newest_epoch(connection: sqlite3.Connection, topic: str) -> str:
-    (epoch,) = connection.execute(
-        "SELECT epoch FROM beginnings JOIN lives ON number = life "
-        "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) ORDER BY first DESC LIMIT 1",
-        (topic,),
-    ).fetchone()
-    return str(epoch)
+    wanted = f"WHERE name IN ({', '.join('?' * len(names))})"
+    ids = connection.execute(f"SELECT id FROM topics {wanted}", names)  # noqa: S608  # question marks
+    newest = {topic_id: places.of(topic_id) for (topic_id,) in ids}
+    rows = connection.execute(
+        "SELECT id, name, head, (SELECT min(sequence) FROM places WHERE topic_id = topics.id), "  # noqa: S608  # as above
+        "(SELECT epoch FROM beginnings JOIN lives ON number = life "
+        f"WHERE topic_id = topics.id ORDER BY first DESC LIMIT 1) FROM topics {wanted} "
+        "ORDER BY name",
+        names,
+    )
+    listed = [
+        ListedTopic(name, _bounds(earliest, head, newest[topic_id]), epoch)
+        for topic_id, name, head, earliest, epoch in rows
+        if topic_id in newest
+    ]
+    return [topic for topic in listed if not topic.bounds.is_empty()]
 
 
 def select_end(connection: sqlite3.Connection, places: Places, life: int, topic: str) -> int | None:

@@ -25,7 +25,7 @@ TERMS = Terms(after=0, until=None, policy=SlowConsumerPolicy.DISCONNECT)
 def _topic(log: MemoryLog) -> Topic:
     return Topic(
         Ring(RingLimits(10, 100_000)),
-        Backlog(LogReads(log, RightOfWay()), Turns(RightOfWay()), "a"),
+        Backlog(LogReads(log, RightOfWay()), Turns(), "a"),
         Lifecycle(),
     )
 

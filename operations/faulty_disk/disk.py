@@ -112,6 +112,7 @@ class _Table(ctypes.Structure):
 
     _fields_ = (
         ("size", ctypes.c_uint64),
+        ("clock_step_s", ctypes.c_int64),
         ("directory", ctypes.c_char * DIRECTORY_BYTES),
         ("rules", _Rule * RULES),
         ("files", _File * FILES),
@@ -179,6 +180,10 @@ class FaultyDisk:
         # Last: from now on the shim reads the others.
         rule.active = 1
         return Disturbance(rule)
+
+    def step_clock(self, seconds: int) -> None:
+        """Let the wall clock of the programs be so much ahead of the machine's, or behind it."""
+        self._table.clock_step_s = seconds
 
     def heal(self) -> None:
         """End all faults."""

@@ -387,6 +387,25 @@ APPEND_STALL = MetricDefinition(
     "Longest time of the last minute in which appends waited and the log answered none of them.",
 )
 LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.")
+LOG_WAL_SIZE = MetricDefinition(
+    "riptide.log.wal_size",
+    Kind.GAUGE,
+    "By",
+    "Bytes of the log's write-ahead log, which are part of what the log takes.",
+)
+LOG_FREE_SIZE = MetricDefinition(
+    "riptide.log.free_size",
+    Kind.GAUGE,
+    "By",
+    "Bytes in the log's database that deletions have left free; new messages take them first.",
+)
+CHECKPOINT_AGE = MetricDefinition(
+    "riptide.log.checkpoint_age",
+    Kind.GAUGE,
+    "s",
+    "Time since the last checkpoint that moved all of the write-ahead log to the database; 0 if "
+    "nothing was committed since.",
+)
 TOPICS = MetricDefinition(
     "riptide.topics", Kind.GAUGE, "{topic}", "Topics in memory: those with consumers."
 )

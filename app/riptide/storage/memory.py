@@ -105,6 +105,18 @@ class MemoryLog:
         """Return the bytes of all payloads."""
         return self._bytes
 
+    def wal_bytes(self) -> int:
+        """Return 0: there is none in memory."""
+        return 0
+
+    def free_bytes(self) -> int:
+        """Return 0: what is deleted is gone."""
+        return 0
+
+    def checkpoint_age_s(self) -> float:
+        """Return 0: nothing waits."""
+        return 0.0
+
     async def watch(self) -> None:
         """Return: memory can always be read."""
 

@@ -172,6 +172,18 @@ class MessageLog(Protocol):
     def size_bytes(self) -> int:
         """Return the size of the log in bytes."""
 
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log, which is a part of the log."""
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the log deletions have left free for new messages."""
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log; 0 if nothing.
+
+        Counts from the last checkpoint that moved all.
+        """
+
     async def watch(self) -> None:
         """Find out again and again whether the log can be read, until cancelled."""
 

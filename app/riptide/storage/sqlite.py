@@ -34,6 +34,7 @@ class SqliteLog:
         self.epoch = ""
         self._file = SqliteFile(directory, retention.topics)
         self._writer = SqliteWriter(self._file, retention, faults)
+        self.checkpoints = self._writer.checkpoints
         self._reader = SqliteReader(self._file, self._writer.places)
 
     async def open(self) -> None:
@@ -90,6 +91,18 @@ class SqliteLog:
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        return self._file.room.wal_bytes()
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the database were free when the writer last looked."""
+        return self._writer.free_space.free_bytes
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log."""
+        return self.checkpoints.age_s()
 
     async def watch(self) -> None:
         """Read a little every few seconds, for nobody may come and find that reads fail."""

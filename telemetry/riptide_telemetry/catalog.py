@@ -151,7 +151,8 @@ MEMORY_USAGE = MetricDefinition(
     "riptide.streaming.memory_usage",
     Kind.GAUGE,
     "By",
-    "Bytes that streaming holds: rings, messages on their way to the log, write buffers, sessions.",
+    "Bytes that streaming holds: rings, messages on their way to the log and read from it for "
+    "consumers that catch up, write buffers, sessions.",
 )
 
 # Derived gauges, over the same 5 minutes as the error rate.

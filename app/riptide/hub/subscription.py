@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from riptide.errors import DamagedMessagesError
-from riptide.hub.batch import Batch
 from riptide.hub.ground import Ground
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import DropReason, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from riptide.encoding.formats import Encoding
     from riptide.hub.backlog import Backlog
+    from riptide.hub.batch import Batch
     from riptide.hub.ring import Ring
-    from riptide.message import Message
+
+
+T = TypeVar("T")
+
+# A consumer that is behind by more messages takes turns with the others that are. Less is written
+# as quickly as a turn is given.
+FEW_MESSAGES = 64
 
 
 class Taker(Protocol):
@@ -169,6 +177,8 @@ class Subscription:
         ring = self._ring
         if self.until is not None and self.cursor >= self.until:
             return Finished()
+        if self.queued > FEW_MESSAGES and self.cursor + 1 >= ring.tail:
+            await self._wait_for_service(self._backlog.take_turn(self.queued))
         if self.cursor >= ring.head:
             if self.until is None:
                 self._reach_the_head()
@@ -312,27 +322,36 @@ class Subscription:
         return too_far and not self._ground.gained and ring.tail <= ring.head
 
     async def _read(self) -> Batch | Missed:
-        began_ns = self._ring.now_ns()
-        damaged: DamagedMessagesError | None = None
-        messages: list[Message] = []
+        # The log has, or had, all messages up to here.
+        in_log = min(self._step_end(), self._ring.tail - 1)
         try:
-            messages = await self._backlog.read(self.cursor)
-        except DamagedMessagesError as error:
-            damaged = error
-        if self._ground is not None:
-            # The log is slow while many consumers read it, for which none of them is to blame.
-            self._ground.excuse(self._ring.now_ns() - began_ns)
+            chunk = await self._wait_for_service(self._backlog.read(self.cursor, self.queued))
+        except DamagedMessagesError as damaged:
+            return self._miss_damaged(damaged)
+        if chunk is None:
+            return self.miss(in_log, DropReason.EXPIRED)
         # The ring has the rest. Its tail may have moved while the log was read.
         end = min(self._step_end(), self._ring.tail - 1)
-        if damaged is not None and damaged.first == self.cursor + 1:
+        self._next_is_no_older_than(chunk.first_accepted_ns)
+        if chunk.first > self.cursor + 1:
+            return self.miss(min(chunk.first - 1, end), DropReason.EXPIRED)
+        return chunk.batch(self.encoding, end)
+
+    def _miss_damaged(self, damaged: DamagedMessagesError) -> Missed:
+        """Pass over damaged messages, or those before them, which have expired."""
+        end = min(self._step_end(), self._ring.tail - 1)
+        if damaged.first == self.cursor + 1:
             return self.miss(min(damaged.last, end), DropReason.DAMAGED)
-        known = damaged.first if damaged is not None else end + 1
-        first = messages[0].sequence if messages else known
-        if messages:
-            self._next_is_no_older_than(messages[0].accepted_ns)
-        if first > self.cursor + 1:
-            return self.miss(min(first - 1, end), DropReason.EXPIRED)
-        return Batch(self.encoding, [m for m in messages if m.sequence <= end])
+        return self.miss(min(damaged.first - 1, end), DropReason.EXPIRED)
+
+    async def _wait_for_service(self, service: Awaitable[T]) -> T:
+        """Await what takes long while many consumers catch up, for which none is to blame."""
+        began_ns = self._ring.now_ns()
+        try:
+            return await service
+        finally:
+            if self._ground is not None:
+                self._ground.excuse(self._ring.now_ns() - began_ns)
 
     def _oldest_owed(self) -> int:
         """Return the lowest sequence number that the consumer may still be given."""

@@ -146,9 +146,9 @@ class AppendTransaction:
         for topic_id, places in written.places:
             self._places.add(topic_id, places)
         self._heads |= written.heads
-        for topic_id, sequence in written.heads.values():
+        for name, (topic_id, sequence) in written.heads.items():
             if topic_id in written.begun:
-                self._live.update(LiveTopic(topic_id, written.begun[topic_id], sequence))
+                self._live.update(LiveTopic(topic_id, name, written.begun[topic_id], sequence))
             else:
                 self._live.grow(topic_id, sequence)
 

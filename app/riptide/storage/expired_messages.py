@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.storage.damage import is_damage
 from riptide.storage.live_topics import Earliest, LiveTopic
@@ -42,51 +42,60 @@ def find_live_topics(connection: sqlite3.Connection, places: Places) -> Iterator
         row = _next_live(connection, topic_id)
         if row is None:
             break
-        topic_id, sequence, head, accepted_at = row
+        topic_id, name, sequence, head, accepted_at = row
         found.add(topic_id)
         if sequence is None or head is None or accepted_at is None:
-            yield from _look_closely(connection, topic_id, places.of(topic_id))
+            yield from _look_closely(connection, topic_id, name, places.of(topic_id))
         else:
             newest = max(head, places.head(topic_id))
-            yield LiveTopic(topic_id, Earliest(sequence, accepted_at), newest)
+            yield LiveTopic(topic_id, name or "", Earliest(sequence, accepted_at), newest)
     for topic_id in places.topics() - found:
-        yield from _look_closely(connection, topic_id, places.of(topic_id))
+        row = connection.execute("SELECT name FROM topics WHERE id = ?", (topic_id,)).fetchone()
+        name = None if row is None else row[0]
+        yield from _look_closely(connection, topic_id, name, places.of(topic_id))
 
 
-def _next_live(
-    connection: sqlite3.Connection, topic_id: int
-) -> tuple[int, int | None, int | None, int | None] | None:
-    """Return the next topic with its first place, its head, and the time of the message there.
+class _Row(NamedTuple):
+    """A topic with its first place, its head, and the time of the message there, or None."""
 
-    What cannot be told is None. In a part of the index that cannot be read, any topic may have
-    messages.
+    topic_id: int
+    name: str | None
+    sequence: int | None = None
+    head: int | None = None
+    accepted_at: int | None = None
+
+
+def _next_live(connection: sqlite3.Connection, topic_id: int) -> _Row | None:
+    """Return the next topic that has messages.
+
+    In a part of the index that cannot be read, any topic may have some.
     """
-    row: tuple[int, int | None, int | None, int | None] | None
     try:
         row = connection.execute(
-            "SELECT topic_id, sequence, (SELECT head FROM topics WHERE id = topic_id), "
+            "SELECT topic_id, name, sequence, head, "
             "(SELECT accepted_at FROM messages WHERE messages.position = places.position) "
-            "FROM places WHERE topic_id > ? ORDER BY topic_id, sequence LIMIT 1",
+            "FROM places LEFT JOIN topics ON id = topic_id "
+            "WHERE topic_id > ? ORDER BY topic_id, sequence LIMIT 1",
             (topic_id,),
         ).fetchone()
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
-    else:
-        return row
-    (known,) = connection.execute("SELECT min(id) FROM topics WHERE id > ?", (topic_id,)).fetchone()
-    return None if known is None else (known, None, None, None)
+        row = connection.execute(
+            "SELECT id, name FROM topics WHERE id > ? ORDER BY id LIMIT 1", (topic_id,)
+        ).fetchone()
+    return row and _Row(*row)
 
 
 def _look_closely(
-    connection: sqlite3.Connection, topic_id: int, newest: Sequence[Place] = ()
+    connection: sqlite3.Connection, topic_id: int, name: str | None, newest: Sequence[Place] = ()
 ) -> Iterator[LiveTopic]:
     """Yield the topic if it has messages, with the age of those that can be read."""
     earliest, head = find_bounds(connection, topic_id, newest)
     if earliest <= head:
         whole = StoredTopic(connection, topic_id, newest).next_whole(earliest, head)
         accepted_at = time.time_ns() if whole is None else whole.accepted_at
-        yield LiveTopic(topic_id, Earliest(earliest, accepted_at), head)
+        yield LiveTopic(topic_id, name or "", Earliest(earliest, accepted_at), head)
 
 
 def find_newest(connection: sqlite3.Connection) -> int | None:
@@ -191,6 +200,6 @@ def find_earliest(connection: sqlite3.Connection, topic_id: int) -> Earliest | N
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
-        found = next(_look_closely(connection, topic_id), None)
+        found = next(_look_closely(connection, topic_id, None), None)
         return None if found is None else found.earliest
     return row and Earliest(*row)

@@ -1,38 +1,27 @@
-"""The log in SQLite: one thread writes, another reads, neither is the event loop's."""
+"""The log in SQLite: threads of its own write and read, never the event loop's."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING
 
-from riptide.errors import DamagedMessagesError, LogUnavailableError
-from riptide.message import Acceptance, Message
-from riptide.storage.damage import is_damage
-from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
-from riptide.storage.message_log import RETRY_AFTER_S, Bounds, ListedTopic
 from riptide.storage.self_check import SelfCheck
 from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.sqlite_reader import SqliteReader
 from riptide.storage.sqlite_writer import Append, SqliteWriter
-from riptide.storage.topic_ends import find_bounds
-from riptide.storage.topic_list import list_topics
-from riptide.storage.whole_messages import StoredTopic, read_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from riptide.message import Message
     from riptide.process.faults import Faults
     from riptide.publication import Publication
-    from riptide.storage.message_log import Retention
+    from riptide.storage.message_log import Bounds, ListedTopic, Retention
 
 logger = logging.getLogger("riptide.log")
-
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
 
 
 class SqliteLog:
@@ -49,18 +38,18 @@ class SqliteLog:
         self._writer = SqliteWriter(self._file, retention, faults)
         self._self_check = SelfCheck(self._file, self._writer.places)
         self.checkpoints = self._writer.checkpoints
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
-        self._read_watch = ThreadWatch("a read")
-        self._connection: sqlite3.Connection | None = None
+        self._reader = SqliteReader(self._file, self._writer.places)
 
     async def open(self) -> None:
         """Open or create the file, and start the writer."""
-        self.epoch = await self._on_reader(self._file.open)
-        with self._file.explained():
-            self._connection = await self._run_on_reader(self._file.connect)
-            await self._run_on_reader(self._writer.start)
-            await self._run_on_reader(self._self_check.start)
-            await self._run_on_reader(self._file.hold)
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, thread_name_prefix="riptide-log-opener") as opener:
+            self.epoch = await loop.run_in_executor(opener, self._file.open)
+            with self._file.explained():
+                await self._reader.open()
+                await loop.run_in_executor(opener, self._writer.start)
+                await loop.run_in_executor(opener, self._self_check.start)
+                await loop.run_in_executor(opener, self._file.hold)
 
     async def close(self) -> None:
         """Commit the appends that wait, then close the file.
@@ -74,10 +63,7 @@ class SqliteLog:
                 "was acknowledged is kept; what waits may be kept or not"
             )
             return
-        if self._connection is not None:
-            await self._on_reader(self._connection.close)
-            self._connection = None
-        self._reader.shutdown()
+        await self._reader.close()
         self._file.close()
 
     def append(self, publication: Publication) -> asyncio.Future[int]:
@@ -88,20 +74,24 @@ class SqliteLog:
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic there are."""
-        return await self._on_reader(self._select_bounds, topic)
+        return await self._reader.bounds(topic)
 
     async def end_of(self, epoch: str, topic: str) -> int | None:
         """Return where the topic ended in a life of the log."""
         life = self._file.lives.get(epoch)
-        return None if life is None else await self._on_reader(self._select_end, life, topic)
+        return None if life is None else await self._reader.end_of(life, topic)
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
-        return await self._on_reader(self._select_messages, topic, after)
+        return await self._reader.read(topic, after)
 
-    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
-        """Return the topics whose names come after ``after``."""
-        return await self._on_reader(self._select_topics, after, limit)
+    def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of topics with messages that come after ``after``."""
+        return self._writer.names.after(after, limit)
+
+    async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
+        """Return the topics of these names that have messages."""
+        return await self._reader.topics(names)
 
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""
@@ -121,18 +111,7 @@ class SqliteLog:
 
     async def watch(self) -> None:
         """Read a little every few seconds, for nobody may come and find that reads fail."""
-        while True:
-            await asyncio.sleep(PROBE_INTERVAL_S)
-            try:
-                await self._run_on_reader(self._probe)
-            except sqlite3.Error as error:
-                if self._read_watch.failure is None:
-                    logger.error("the message log cannot be read: %s", error)  # noqa: TRY400  # SQLite's text is all there is to know
-                self._read_watch.failure = f"it cannot be read: {error}"
-            else:
-                if self._read_watch.failure is not None:
-                    logger.info("the message log can be read again")
-                self._read_watch.failure = None
+        await self._reader.watch()
 
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append or other write under way has taken."""
@@ -144,101 +123,4 @@ class SqliteLog:
 
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment."""
-        return self._writer.failure() or self._read_watch.reason()
-
-    async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        try:
-            return await self._run_on_reader(function, *arguments)
-        except sqlite3.Error as error:
-            raise LogUnavailableError(
-                f"the message log cannot be read ({error}); try again later",
-                retry_after=RETRY_AFTER_S,
-            ) from error
-
-    async def _run_on_reader(
-        self, function: Callable[[*Arguments], T], *arguments: *Arguments
-    ) -> T:
-        def watched() -> T:
-            with self._read_watch.busy():
-                return function(*arguments)
-
-        return await asyncio.get_running_loop().run_in_executor(self._reader, watched)
-
-    def _probe(self) -> None:
-        # The writer's last commit, a probe too, has emptied this connection's cache of pages.
-        for table in ("topics", "messages"):
-            try:
-                self._execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
-            except sqlite3.DatabaseError as error:
-                # The disk did give something, and the rest of the log is served.
-                if not is_damage(error):
-                    raise
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise sqlite3.ProgrammingError("the log is not open")
-        return self._connection
-
-    def _execute(self, statement: str, *values: str | int) -> sqlite3.Cursor:
-        return self._connected().execute(statement, values)
-
-    def _select_bounds(self, topic: str) -> Bounds:
-        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
-        if row is None:
-            return Bounds(earliest=1, head=0)
-        return find_bounds(self._connected(), row[0], self._writer.places.of(row[0]))
-
-    def _select_topics(self, after: str, limit: int) -> list[ListedTopic]:
-        return list_topics(self._connected(), self._writer.places, self.damage, after, limit)
-
-    def _select_end(self, life: int, topic: str) -> int | None:
-        # One statement sees the database as it is between two commits of the writer.
-        values = {"life": life, "topic": topic}
-        end, is_forgotten = self._connected().execute(END_OF_LIFE, values).fetchone()
-        if is_forgotten:
-            return None
-        return self._select_bounds(topic).head if end is None else int(end)
-
-    def _select_epochs(self, topic_id: int, after: int) -> list[tuple[int, str]]:
-        """Return the first sequence number and the epoch of each life in the topic, newest first.
-
-        The last of them is the life of the message that follows ``after``.
-        """
-        return self._execute(
-            "SELECT first, epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = ?1 AND first >= coalesce("
-            "(SELECT max(first) FROM beginnings WHERE first <= ?2 AND topic_id = ?1), 0) "
-            "ORDER BY first DESC",
-            topic_id,
-            after + 1,
-        ).fetchall()
-
-    def _select_messages(self, topic: str, after: int) -> list[Message]:
-        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
-        if row is None:
-            return []
-        (topic_id,) = row
-        stored = StoredTopic(self._connected(), topic_id, self._writer.places.of(topic_id))
-        try:
-            rows = read_whole(stored, topic, after)
-        except DamagedMessagesError as damaged:
-            self.damage.found(topic, damaged.first, damaged.last)
-            raise
-        if not rows:
-            return []
-        # Read after the messages, so that the life of each message is among them.
-        epochs = self._select_epochs(topic_id, after)
-        if not epochs:
-            self.damage.found_no_life(topic)
-            raise sqlite3.DatabaseError("it is damaged in which life its messages were published")
-        messages = []
-        # One difference between the two clocks for all messages, so that they stay in order.
-        now = accepted = Acceptance.now()
-        for sequence, accepted_at, payload, traceparent in rows:
-            if accepted_at != accepted.unix_ns:
-                accepted = Acceptance.at(accepted_at, now)
-            while len(epochs) > 1 and epochs[-2][0] <= sequence:
-                epochs.pop()
-            epoch = epochs[-1][1]
-            messages.append(Message(epoch, sequence, accepted, payload, traceparent))
-        return messages
+        return self._writer.failure() or self._reader.failure()

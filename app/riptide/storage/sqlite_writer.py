@@ -22,6 +22,7 @@ from riptide.storage.log_watch import PROBE_INTERVAL_S, AppendsUnderWay, ThreadW
 from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
 from riptide.storage.places import Places
 from riptide.storage.step import Step
+from riptide.storage.topic_names import TopicNames
 from riptide.storage.transaction import OutcomeUnknownError, may_be_of_one_topic
 from riptide.storage.trim import Trim
 from riptide.storage.unindexed_messages import load_places
@@ -84,6 +85,8 @@ class SqliteWriter:
         self._retention = retention
         # For readers as well, which look there first.
         self.places = Places()
+        # Of the topics that have messages; for all threads as well.
+        self.names = TopicNames()
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         # Appends that the thread has taken from the queue and not answered yet.
@@ -102,6 +105,7 @@ class SqliteWriter:
         if newest_at is not None:
             self._retention.continue_from(newest_at)
         live = LiveTopics(self._retention, find_live_topics(connection, self.places))
+        self.names = live.names
         self._transaction = AppendTransaction(self._file, self._retention, live, self.places)
         self._trimming = Trim(self._file, self._retention, live, self.places)
         self._thread = threading.Thread(

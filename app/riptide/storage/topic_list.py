@@ -20,45 +20,52 @@ _EPOCH = (
     "WHERE topic_id = topics.id ORDER BY first DESC LIMIT 1)"
 )
 _EARLIEST = "(SELECT min(sequence) FROM places WHERE topic_id = topics.id)"
-_SOME = "FROM topics WHERE name > ? ORDER BY name LIMIT ?"
-# That of a topic which is not shown.
-_NO_MESSAGES = Bounds(1, 0)
 
 
 def list_topics(
-    connection: sqlite3.Connection, places: Places, damage: Damage, after: str, limit: int
+    connection: sqlite3.Connection, places: Places, damage: Damage, names: Sequence[str]
 ) -> list[ListedTopic]:
-    """Return the topics whose names come after ``after``, at most ``limit``.
+    """Return the topics of these names that have messages.
 
-    A topic of which the life of the newest message cannot be told has no messages here.
+    One of which the life of the newest message cannot be told is left out.
 
     Raises:
         sqlite3.Error: not even names can be read.
 
     """
-    newest = places.all()  # before the file, see Places
+    wanted = f"FROM topics WHERE name IN ({', '.join('?' * len(names))})"
+    ids = connection.execute(f"SELECT id {wanted}", names)
+    newest = {topic_id: places.of(topic_id) for (topic_id,) in ids}
     try:
         rows = connection.execute(
-            f"SELECT id, name, head, {_EARLIEST}, {_EPOCH} {_SOME}",  # queries of our own
-            (after, limit),
+            f"SELECT id, name, head, {_EARLIEST}, {_EPOCH} {wanted} ORDER BY name", names
         ).fetchall()
+        found = [
+            (name, _bounds(earliest, head, newest[topic_id]), epoch)
+            for topic_id, name, head, earliest, epoch in rows
+            if topic_id in newest
+        ]
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
-    else:
-        return [
-            _listed(name, _bounds(earliest, head, newest.get(topic_id, ())), epoch, damage)
-            for topic_id, name, head, earliest, epoch in rows
+        rows = connection.execute(f"SELECT id, name {wanted} ORDER BY name", names).fetchall()
+        found = [
+            (
+                name,
+                find_bounds(connection, topic_id, newest.get(topic_id, ())),
+                _epoch_of(connection, topic_id),
+            )
+            for topic_id, name in rows
         ]
-    return [
-        _listed(
-            name,
-            find_bounds(connection, topic_id, newest.get(topic_id, ())),
-            _epoch_of(connection, topic_id),
-            damage,
-        )
-        for topic_id, name in connection.execute(f"SELECT id, name {_SOME}", (after, limit))
-    ]
+    listed = []
+    for name, bounds, epoch in found:
+        if bounds.is_empty():
+            continue
+        if epoch is None:
+            damage.found_no_life(name)
+        else:
+            listed.append(ListedTopic(name, bounds, epoch))
+    return listed
 
 
 def _bounds(earliest: int | None, head: int, newest: Sequence[Place]) -> Bounds:
@@ -80,10 +87,3 @@ def _epoch_of(connection: sqlite3.Connection, topic_id: int) -> str | None:
             raise
         return None
     return None if epoch is None else str(epoch)
-
-
-def _listed(name: str, bounds: Bounds, epoch: str | None, damage: Damage) -> ListedTopic:
-    if epoch is None:
-        damage.found_no_life(name)
-        return ListedTopic(name, _NO_MESSAGES, "")
-    return ListedTopic(name, bounds, epoch)

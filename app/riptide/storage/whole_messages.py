@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from riptide.errors import DamagedMessagesError
 from riptide.storage.checksum import checksum
 from riptide.storage.damage import is_damage
-from riptide.storage.message_log import READ_BYTES, READ_MESSAGES
+from riptide.storage.message_log import READ_MESSAGES, read_ends
 from riptide.storage.topic_ends import find_head
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _read_stretch(topic: StoredTopic, after: int) -> list[WholeMessage]:
                 break
             messages.append(message)
             size += len(message.payload)
-            if size >= READ_BYTES or len(messages) == READ_MESSAGES:
+            if read_ends(message.sequence, size):
                 break
     return messages
 

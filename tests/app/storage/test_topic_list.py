@@ -32,7 +32,7 @@ async def test_a_page_that_cannot_be_read_hides_no_topic(log_directory: Path, ta
     break_table(log_directory / "riptide.db", table, 1)
     log = SqliteLog(log_directory, Retention(1000, 3600))
     await log.open()
-    listed = await log.topics("", 1000)
+    listed = await log.topics(NAMES)
     assert [topic.name for topic in listed] == NAMES
     assert {topic.bounds for topic in listed} == {(1, 2)}
     assert log.damage.unreadable_messages > 0
@@ -47,9 +47,8 @@ async def test_a_topic_whose_ids_cannot_be_told_is_said_to_be_damaged_and_hides_
     break_table(log_directory / "riptide.db", "beginnings", 1)
     # A commit, after which nothing that was read before counts.
     await append(log, NAMES[0], b"3")
-    listed = await log.topics("", 1000)
-    assert [topic.name for topic in listed] == NAMES
-    hidden = [topic for topic in listed if topic.bounds == (1, 0)]
+    listed = await log.topics(NAMES)
+    hidden = {*NAMES} - {topic.name for topic in listed}
     assert 0 < len(hidden) < len(NAMES)
-    assert f"the messages of topic {hidden[0].name} were published" in caplog.text
+    assert f"the messages of topic {min(hidden)} were published" in caplog.text
     await log.close()

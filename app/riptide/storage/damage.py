@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from typing import TYPE_CHECKING
 
 from riptide.storage.disk_room import primary_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger("riptide.log")
 
@@ -29,7 +33,12 @@ class Damage:
     opened; their messages are lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read_disk: Callable[[], object] = lambda: None) -> None:
+        """``read_disk`` raises an ``OSError`` if nothing of the file can be read at all.
+
+        SQLite calls a page malformed too if the disk fails to give it.
+        """
+        self._read_disk = read_disk
         self.unreadable_messages = 0
         self.lost_frames = 0
         self._lock = threading.Lock()
@@ -43,6 +52,18 @@ class Damage:
             last - first + 1,
         )
 
+    def require_disk(self) -> None:
+        """Check that the disk gives something of the file.
+
+        Raises:
+            sqlite3.OperationalError: it does not.
+
+        """
+        try:
+            self._read_disk()
+        except OSError as error:
+            raise sqlite3.OperationalError(f"the disk cannot be read: {error.strerror}") from error
+
     def found_no_life(self, topic: str) -> None:
         """Note that the ids of a topic's messages cannot be told, so that none is delivered."""
         self.note(f"it is damaged in which life the messages of topic {topic} were published", 1)
@@ -51,7 +72,12 @@ class Damage:
         """Note anything that is damaged, and how many messages cannot be delivered because of it.
 
         A finding is said the first time.
+
+        Raises:
+            sqlite3.OperationalError: the disk gives nothing, so nothing is known to be damaged.
+
         """
+        self.require_disk()
         with self._lock:
             self.unreadable_messages += message_count
             if finding in self._said:

@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from riptide.storage.places import Places
 
 
-def probe(connection: sqlite3.Connection) -> None:
+def probe(connection: sqlite3.Connection, damage: Damage) -> None:
     """Read a little from the file."""
     # The writer's last commit, a probe too, has emptied this connection's cache of pages.
     for table in ("topics", "messages"):
         try:
             connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
         except sqlite3.DatabaseError as error:
-            # The disk did give something, and the rest of the log is served.
             if not is_damage(error):
                 raise
+            # A page is damaged, while the rest of the log is served.
+            damage.require_disk()
 
 
 def _select_id(connection: sqlite3.Connection, topic: str) -> int | None:

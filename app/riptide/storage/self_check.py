@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING
 from riptide.storage.verification import find_damage
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from riptide.storage.places import Places
     from riptide.storage.sqlite_file import SqliteFile
 
@@ -72,6 +71,9 @@ class SelfCheck:
             with contextlib.closing(connection), contextlib.suppress(_StoppedError):
                 for finding in find_damage(connection, self._places, self._pause, at_rest=False):
                     self._file.damage.note(f"the log is damaged: {finding.text}", finding.messages)
+        except sqlite3.Error as error:
+            # Reads and writes meet the same error, and say it as well.
+            logger.error("the log could not be checked to its end: %s", error)  # noqa: TRY400  # SQLite's text is all there is to know
         except Exception:
             # The log is served all the same: each message is checked when it is read, too.
             logger.exception("the log could not be checked to its end")

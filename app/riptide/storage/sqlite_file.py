@@ -66,7 +66,7 @@ class SqliteFile:
         # The numbers of the lives that the log remembers, by epoch; this life is the last.
         self.lives: dict[str, int] = {}
         # What was found to be damaged since the log was opened.
-        self.damage = Damage()
+        self.damage = Damage(self._directory.read_a_little)
         # False if the disk had no room for this life; the first append writes it then.
         self.life_is_kept = True
         # SQLite refuses a checkpoint while another one is under way.

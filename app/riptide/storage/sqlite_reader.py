@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from riptide.message import Message
+    from riptide.storage.damage import Damage
     from riptide.storage.message_log import Bounds, ListedTopic
     from riptide.storage.places import Places
     from riptide.storage.sqlite_file import SqliteFile
@@ -81,7 +82,8 @@ class SqliteReader:
         """Let each thread read a little every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(PROBE_INTERVAL_S)
-            probes = (self._lookups.probe(), self._messages.probe())
+            damage = self._file.damage
+            probes = (self._lookups.probe(damage), self._messages.probe(damage))
             failure = next(filter(None, await asyncio.gather(*probes)), None)
             if failure is not None and self._failure is None:
                 logger.error("the message log cannot be read: %s", failure)
@@ -131,11 +133,11 @@ class _Connection:
                 retry_after=RETRY_AFTER_S,
             ) from error
 
-    async def probe(self) -> str | None:
+    async def probe(self, damage: Damage) -> str | None:
         """Return why nothing can be read; None if something can."""
         try:
             if self._connection is not None:
-                await self._on_thread(selects.probe, self._connection)
+                await self._on_thread(selects.probe, self._connection, damage)
         except sqlite3.Error as error:
             return str(error)
         return None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +25,18 @@ def test_damaged_messages_are_counted_and_logged_with_their_topic_and_numbers(
     damage.found("orders", 5, 7)
     assert damage.unreadable_messages == 6
     assert caplog.text.count("topic orders, 5 to 7") == 1
+
+
+def test_nothing_is_damaged_as_long_as_the_disk_gives_nothing_at_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def failing() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    damage = Damage(failing)
+    with pytest.raises(sqlite3.OperationalError, match="Input/output error"):
+        damage.found("orders", 5, 7)
+    assert (damage.unreadable_messages, caplog.text) == (0, "")
 
 
 async def test_a_log_counts_what_it_did_not_deliver(tmp_path: Path) -> None:

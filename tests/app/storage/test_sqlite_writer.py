@@ -213,7 +213,8 @@ async def test_a_trim_with_nothing_due_reads_no_topic_however_many_there_are(
     file.statements.clear()
     begun = trims
     await eventually(lambda: trims >= begun + 3)
-    assert file.statements == []
+    # How much of the file is free is looked at now and then.
+    assert [each for each in file.statements if not each.startswith("PRAGMA")] == []
     writer.stop()
 
 

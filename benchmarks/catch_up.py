@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import selectors
 import socket
 import statistics
@@ -35,7 +36,9 @@ QUIET_MESSAGES = 10
 # Messages of one publish; as many as one may have at the default limits.
 BATCH = 1000
 # Consumers that connect and have not been answered: a storm of connections is another benchmark's.
-CONNECTING = 20
+CONNECTING = 5
+# Of the process that catches up, so that it yields the core that it shares with what is measured.
+NICENESS = 15
 MESSAGE = b'{"sensor":"a-17","reading":21.75,"note":"%b","padding":"%b"}\n' % (MARK, b"x" * 60)
 
 
@@ -110,6 +113,8 @@ def _measure(load: Load) -> Measured:
         riptide(log="sqlite", data_dir=directory, max_connections=load.consumers + 100) as server,
     ):
         _fill(server.port, load)
+        # Otherwise the system writes it seconds later, and the syncs that are measured wait.
+        os.sync()
         calm = _watch(server.port, lambda: time.sleep(load.calm_s))
         before = machine.cpu_seconds(server.pid)
         took: list[float] = []
@@ -244,6 +249,7 @@ def _catching_up(port: int, load: Load) -> Iterator[Callable[[], float]]:
 
 def _read_backlogs(port: int, load: Load, result: Connection) -> None:
     """Read until each consumer has all messages of its topic; send how long that took."""
+    os.nice(NICENESS)
     missing = load.consumers * load.messages
     numbers = iter(range(load.consumers))
     unanswered: set[socket.socket] = set()

@@ -112,6 +112,7 @@ class _Table(ctypes.Structure):
 
     _fields_ = (
         ("size", ctypes.c_uint64),
+        ("clock_step_s", ctypes.c_int64),
         ("directory", ctypes.c_char * DIRECTORY_BYTES),
         ("rules", _Rule * RULES),
         ("files", _File * FILES),
@@ -180,6 +181,10 @@ class FaultyDisk:
         rule.active = 1
         return Disturbance(rule)
 
+    def step_clock(self, seconds: int) -> None:
+        """Let the wall clock of the programs be so much ahead of the machine's, or behind it."""
+        self._table.clock_step_s = seconds
+
     def heal(self) -> None:
         """End all faults."""
         for rule in self._table.rules:
@@ -204,6 +209,11 @@ class FaultyDisk:
         return sum(file.bytes_written for file in self._table.files)
 
 
+def find_compiler() -> str | None:
+    """Return the path of a C compiler, if there is one."""
+    return next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
 def build(directory: Path) -> Path:
     """Compile the shim into a directory, and return the library.
 
@@ -211,7 +221,7 @@ def build(directory: Path) -> Path:
         FaultyDiskError: there is no compiler, or it fails.
 
     """
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    compiler = find_compiler()
     if compiler is None:
         raise FaultyDiskError("a faulty disk needs a C compiler: install gcc or clang")
     library = directory / "faulty_disk.so"

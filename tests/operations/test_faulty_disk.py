@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,6 +176,14 @@ def test_calls_and_bytes_of_each_file_are_counted(disk: FaultyDisk) -> None:
     assert wal.calls[Call.SYNC] >= 10
     assert wal.bytes_written >= 10 * 4096
     assert disk.bytes_written() >= wal.bytes_written + disk.traffic(DATABASE).bytes_written
+
+
+def test_the_wall_clock_is_wrong_by_what_is_said_and_no_other_clock(disk: FaultyDisk) -> None:
+    program = "import time; print(int(time.time()), int(time.monotonic()))"
+    disk.step_clock(86_400)
+    wall, monotonic = map(int, _output(disk, program)[0].split())
+    assert wall - time.time() == pytest.approx(86_400, abs=60)
+    assert monotonic == pytest.approx(time.monotonic(), abs=60)
 
 
 def test_without_a_compiler_the_reason_is_said(

@@ -36,6 +36,7 @@ WATCHED = {
         "create_task": "hands the error to those who wait for the read",
     },
     "riptide.hub.right_of_way": {"call_later": ON_LOOP, "call_soon": ON_LOOP},
+    "riptide.hub.turns": {"call_soon": ON_LOOP},
     "riptide.lifespan": {"call_soon_threadsafe": ON_LOOP},
     "riptide.process.background": {
         "create_task": "the callback below reports its end",
@@ -51,6 +52,8 @@ WATCHED = {
     },
     "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
+    "riptide.storage.checkpoints": {"Thread": "reports the fault"},
+    "riptide.storage.self_check": {"Thread": "says that it did not come to its end"},
     "riptide.storage.sqlite": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_reader": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_writer": {

@@ -30,19 +30,20 @@ class Backlog:
     async def read(self, after: int, behind: int) -> Chunk | None:
         """Return the messages that follow sequence number ``after``; None if there are none.
 
-        One call returns only a part of them if there are many (see ``MessageLog.read``). It returns
-        when it is the consumer's turn, as ``take_turn`` does; ``behind`` is the number of messages
+        One call returns only a part of them if there are many (see ``MessageLog.read``), and when
+        it is the consumer's turn to encode and write them. ``behind`` is the number of messages
         that the consumer has not been given.
 
         Raises:
+            DamagedMessagesError: the next messages are damaged.
             LogUnavailableError: the log cannot be read.
 
         """
         short = behind <= READ_MESSAGES
         chunk = await self._reads.read(self.topic, after, short=short)
-        await self._turns.take(self.topic, short=short)
+        await self._reads.turns.take(self.topic, short=short)
         return chunk
 
     def take_turn(self, behind: int) -> Awaitable[None]:
-        """Return what to await until the consumer may encode and write many messages."""
+        """Return what to await until the consumer may encode and write much of the ring."""
         return self._turns.take(self.topic, short=behind <= READ_MESSAGES)

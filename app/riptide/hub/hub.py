@@ -89,7 +89,8 @@ class Hub:
         self._faults = faults or Faults()
         self._right_of_way = RightOfWay()
         self._reads = LogReads(log, self._right_of_way)
-        self._turns = Turns(self._right_of_way)
+        # Of consumers of rings, which live messages need not wait for: they are some themselves.
+        self._turns = Turns()
         self._topics: dict[str, Topic] = {}
         # The number of subscriptions to each topic that are being made: they keep it in memory.
         self._pinned: dict[str, int] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.hub.chunk import Chunk
 from riptide.hub.fair_queue import FairQueue
+from riptide.hub.turns import Turns
 
 if TYPE_CHECKING:
     from riptide.hub.right_of_way import RightOfWay
@@ -56,6 +57,8 @@ class LogReads:
     def __init__(self, log: MessageLog, right_of_way: RightOfWay) -> None:
         self._log = log
         self._right_of_way = right_of_way
+        self.turns = Turns(right_of_way.call)
+        """The turns of consumers to which something was read."""
         self._waiting: FairQueue[_Read] = FairQueue()
         self._reads: dict[Place, _Read] = {}
         self._under_way: set[asyncio.Task[None]] = set()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from riptide.hub.fair_queue import FairQueue
 
 if TYPE_CHECKING:
-    from riptide.hub.right_of_way import RightOfWay
+    from collections.abc import Callable
 
 
 class Turns:
@@ -18,8 +18,9 @@ class Turns:
     turn of the event loop, live messages and new connections would wait for the last of them.
     """
 
-    def __init__(self, right_of_way: RightOfWay) -> None:
-        self._right_of_way = right_of_way
+    def __init__(self, call: Callable[[Callable[[], None]], object] | None = None) -> None:
+        """``call`` calls a function in a later turn of the event loop; by default in the next."""
+        self._call = call
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
         self._scheduled = False
 
@@ -33,7 +34,8 @@ class Turns:
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._right_of_way.call(self._give)
+            call = self._call or asyncio.get_running_loop().call_soon
+            call(self._give)
 
     def _give(self) -> None:
         self._scheduled = False

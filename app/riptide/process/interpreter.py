@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S = 0.0005
 # A stream has 91 objects that the garbage collector visits, and none of them is garbage. While
 # 5,000 streams connected and read 1,000 messages each, collections at Python's default thresholds
-# (700, 10, 10) took up to 233 ms and 700 ms in all; at (5,000, 10, 50) up to 18 ms and 122 ms in
-# all, since an object waited with 50,000 others for its second visit; at these up to 7 ms and
-# 108 ms in all. A read of messages alone makes fewer objects than the first threshold.
-COLLECTOR_THRESHOLDS = (10_000, 0, 150)
+# (700, 10, 10) took up to 233 ms and 700 ms in all; at (5,000, 10, 50) up to 18 ms and 120 ms in
+# all, since objects waited for their second visit until there were 50,000; at these up to 3 ms and
+# 80 ms in all. A read of messages alone makes fewer objects than the first threshold.
+COLLECTOR_THRESHOLDS = (5_000, 0, 300)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from riptide.message import NANOSECONDS
+from riptide.storage.damage import Damage
 from riptide.storage.feeds import Feeds
 from riptide.storage.message_log import (
     Bounds,
@@ -37,6 +38,8 @@ class MemoryLog:
 
     def __init__(self, retention: Retention) -> None:
         self.epoch = secrets.token_hex(4)
+        # Nothing checks memory; the counts stay 0.
+        self.damage = Damage()
         self._retention = retention
         # Only topics that have messages. With each message, when it came, on the monotonic clock.
         self._messages: dict[str, deque[tuple[int, Message]]] = {}
@@ -112,6 +115,18 @@ class MemoryLog:
     def size_bytes(self) -> int:
         """Return the bytes of all payloads."""
         return self._bytes
+
+    def wal_bytes(self) -> int:
+        """Return 0: there is none in memory."""
+        return 0
+
+    def free_bytes(self) -> int:
+        """Return 0: what is deleted is gone."""
+        return 0
+
+    def checkpoint_age_s(self) -> float:
+        """Return 0: nothing waits."""
+        return 0.0
 
     async def watch(self) -> None:
         """Return: memory can always be read."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from riptide.message import Message, MessageId, Receipt
     from riptide.publication import Publication
+    from riptide.storage.damage import Damage
 
 # One read ends at the next multiple of so many sequence numbers: then consumers that began at
 # different places soon read at the same ones.
@@ -138,8 +139,11 @@ class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
     An epoch names a life of the log: 8 hexadecimal digits, new whenever the log is opened. A
-    message keeps the epoch of the life in which it was published.
+    message keeps the epoch of the life in which it was published. ``damage`` is what was found to
+    be damaged since the log was opened.
     """
+
+    damage: Damage
 
     async def open(self) -> None:
         """Make the log ready.
@@ -204,9 +208,12 @@ class MessageLog(Protocol):
         """Return the messages that follow sequence number ``after``, oldest first.
 
         The list ends at a number that ``READ_MESSAGES`` divides, or once ``READ_BYTES`` are
-        reached. It is empty when there are none.
+        reached, or before a message that is damaged. It is empty when there are none. Messages
+        before the first one have expired.
 
         Raises:
+            DamagedMessagesError: the next messages that have not expired are damaged; ``first`` to
+                ``last`` are never delivered, and what follows them can be read.
             LogUnavailableError: the log cannot be read.
 
         """
@@ -222,7 +229,7 @@ class MessageLog(Protocol):
         """
 
     async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
-        """Return the topics of these names, in this order, without those that have no messages.
+        """Return those of these topics that have messages; the names are in order.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -231,6 +238,18 @@ class MessageLog(Protocol):
 
     def size_bytes(self) -> int:
         """Return the size of the log in bytes."""
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log, which is a part of the log."""
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the log deletions have left free for new messages."""
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log; 0 if nothing.
+
+        Counts from the last checkpoint that moved all.
+        """
 
     async def watch(self) -> None:
         """Find out again and again whether the log can be read, until cancelled."""

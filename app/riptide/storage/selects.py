@@ -6,26 +6,34 @@ leaves a statement open: that would keep the write-ahead log from being reused.
 
 from __future__ import annotations
 
-import contextlib
+import sqlite3
 from typing import TYPE_CHECKING
 
+from riptide.errors import DamagedMessagesError
 from riptide.message import Acceptance, Message
+from riptide.storage.damage import is_damage
 from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.message_log import Bounds, IdState, ListedTopic, id_state, read_ends
+from riptide.storage.message_log import Bounds, IdState, id_state
+from riptide.storage.topic_ends import find_bounds
+from riptide.storage.whole_messages import StoredTopic, read_whole
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Generator, Sequence
-
     from riptide.message import MessageId
-    from riptide.storage.places import Place, Places
+    from riptide.storage.damage import Damage
+    from riptide.storage.places import Places
 
 
-def probe(connection: sqlite3.Connection) -> None:
+def probe(connection: sqlite3.Connection, damage: Damage) -> None:
     """Read a little from the file."""
     # The writer's last commit, a probe too, has emptied this connection's cache of pages.
     for table in ("topics", "messages"):
-        connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
+        try:
+            connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            # A page is damaged, while the rest of the log is served.
+            damage.require_disk()
 
 
 def _select_id(connection: sqlite3.Connection, topic: str) -> int | None:
@@ -38,42 +46,7 @@ def select_bounds(connection: sqlite3.Connection, places: Places, topic: str) ->
     topic_id = _select_id(connection, topic)
     if topic_id is None:
         return Bounds(earliest=1, head=0)
-    newest = places.of(topic_id)
-    earliest, head = connection.execute(
-        "SELECT (SELECT min(sequence) FROM places WHERE topic_id = id), head "
-        "FROM topics WHERE id = ?",
-        (topic_id,),
-    ).fetchone()
-    return _bounds(earliest, head, newest)
-
-
-def _bounds(earliest: int | None, head: int, newest: Sequence[Place]) -> Bounds:
-    """Return the bounds of a topic by the index and by what is not in it yet."""
-    if newest:
-        head = max(head, newest[-1].sequence)
-        earliest = newest[0].sequence if earliest is None else earliest
-    return Bounds(head + 1 if earliest is None else earliest, head)
-
-
-def select_topics(
-    connection: sqlite3.Connection, places: Places, names: Sequence[str]
-) -> list[ListedTopic]:
-    """Return the topics of these names that have messages."""
-    found = (select_topic(connection, places, name, "") for name in names)
-    return [topic for topic in found if not topic.bounds.is_empty()]
-
-
-def select_topic(
-    connection: sqlite3.Connection, places: Places, name: str, epoch: str
-) -> ListedTopic:
-    """Return a topic, with ``epoch`` if no message of it is remembered."""
-    bounds = select_bounds(connection, places, name)
-    newest = connection.execute(
-        "SELECT epoch FROM beginnings JOIN lives ON number = life "
-        "WHERE topic_id = (SELECT id FROM topics WHERE name = ?) ORDER BY first DESC LIMIT 1",
-        (name,),
-    ).fetchone()
-    return ListedTopic(name, bounds, epoch if newest is None else str(newest[0]))
+    return find_bounds(connection, topic_id, places.of(topic_id))
 
 
 def select_id_state(
@@ -108,53 +81,38 @@ def _select_epochs(
 
 
 def select_messages(
-    connection: sqlite3.Connection, places: Places, topic: str, after: int
+    connection: sqlite3.Connection, places: Places, damage: Damage, topic: str, after: int
 ) -> list[Message]:
-    """Return the messages of the topic that follow ``after``, as many as one read has."""
+    """Return the messages of the topic that follow ``after``, as many as one read has.
+
+    Raises:
+        DamagedMessagesError: the next ones are damaged.
+
+    """
     topic_id = _select_id(connection, topic)
     if topic_id is None:
         return []
-    kept, size = [], 0
-    with contextlib.closing(_rows(connection, topic_id, after, places.of(topic_id))) as rows:
-        for row in rows:
-            kept.append(row)
-            size += len(row[2])
-            if read_ends(row[0], size):
-                break
+    stored = StoredTopic(connection, topic_id, places.of(topic_id))
+    try:
+        rows = read_whole(stored, topic, after)
+    except DamagedMessagesError as damaged:
+        damage.found(topic, damaged.first, damaged.last)
+        raise
+    if not rows:
+        return []
     # Read after the messages, so that the life of each message is among them.
     epochs = _select_epochs(connection, topic_id, after)
+    if not epochs:
+        damage.found_no_life(topic)
+        raise sqlite3.DatabaseError("it is damaged in which life its messages were published")
     messages = []
     # One difference between the two clocks for all messages, so that they stay in order.
     now = accepted = Acceptance.now()
-    for sequence, accepted_at, payload, traceparent in kept:
+    for sequence, accepted_at, payload, traceparent in rows:
         if accepted_at != accepted.unix_ns:
             accepted = Acceptance.at(accepted_at, now)
         while len(epochs) > 1 and epochs[-2][0] <= sequence:
             epochs.pop()
         epoch = epochs[-1][1]
-        messages.append(Message(epoch, sequence, accepted, payload, traceparent or ""))
+        messages.append(Message(epoch, sequence, accepted, payload, traceparent))
     return messages
-
-
-def _rows(
-    connection: sqlite3.Connection, topic_id: int, after: int, newest: Sequence[Place]
-) -> Generator[tuple[int, int, bytes, str | None]]:
-    """Find the messages of a topic after a sequence number, by the index and behind it."""
-    indexed = connection.execute(
-        "SELECT messages.sequence, accepted_at, payload, traceparent "
-        "FROM places JOIN messages USING (position) "
-        "WHERE places.topic_id = ? AND places.sequence > ? ORDER BY places.sequence",
-        (topic_id, after),
-    )
-    with contextlib.closing(indexed):
-        for row in indexed:
-            after = row[0]
-            yield row
-    for place in newest:
-        if place.sequence > after:
-            # It may have expired meanwhile.
-            yield from connection.execute(
-                "SELECT sequence, accepted_at, payload, traceparent FROM messages "
-                "WHERE position = ?",
-                (place.position,),
-            ).fetchall()

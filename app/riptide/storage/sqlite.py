@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from riptide.storage.feeds import Feeds
 from riptide.storage.message_log import IdState
+from riptide.storage.self_check import SelfCheck
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_reader import SqliteReader
 from riptide.storage.sqlite_writer import Append, SqliteWriter
@@ -35,8 +36,11 @@ class SqliteLog:
     def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
         self._file = SqliteFile(directory, retention.topics)
+        self.damage = self._file.damage
         self._feeds = Feeds()
         self._writer = SqliteWriter(self._file, retention, self._feeds, faults)
+        self._self_check = SelfCheck(self._file, self._writer.places)
+        self.checkpoints = self._writer.checkpoints
         self._reader = SqliteReader(self._file, self._writer.places)
 
     async def open(self) -> None:
@@ -47,6 +51,7 @@ class SqliteLog:
             with self._file.explained():
                 await self._reader.open()
                 await loop.run_in_executor(opener, self._writer.start)
+                await loop.run_in_executor(opener, self._self_check.start)
                 await loop.run_in_executor(opener, self._file.hold)
 
     async def close(self) -> None:
@@ -54,6 +59,7 @@ class SqliteLog:
 
         If the disk hangs, return all the same, with the directory locked until the process ends.
         """
+        await asyncio.to_thread(self._self_check.stop)
         if not await asyncio.to_thread(self._writer.stop):
             logger.error(
                 "the log's disk hangs: the process ends without waiting for it any longer. What "
@@ -104,6 +110,18 @@ class SqliteLog:
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        return self._file.room.wal_bytes()
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the database were free when the writer last looked."""
+        return self._writer.free_space.free_bytes
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log."""
+        return self.checkpoints.age_s()
 
     async def watch(self) -> None:
         """Read a little every few seconds, for nobody may come and find that reads fail."""

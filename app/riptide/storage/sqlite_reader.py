@@ -12,11 +12,13 @@ from riptide.errors import LogUnavailableError
 from riptide.storage import selects
 from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
 from riptide.storage.message_log import RETRY_AFTER_S
+from riptide.storage.topic_list import find_topic, list_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from riptide.message import Message, MessageId
+    from riptide.storage.damage import Damage
     from riptide.storage.message_log import Bounds, IdState, ListedTopic
     from riptide.storage.places import Places
     from riptide.storage.sqlite_file import SqliteFile
@@ -64,7 +66,7 @@ class SqliteReader:
 
     async def topic(self, name: str, epoch: str) -> ListedTopic:
         """Return the bounds of a topic and its newest epoch, or ``epoch`` if it has had none."""
-        return await self._lookups.run(selects.select_topic, self._places, name, epoch)
+        return await self._lookups.run(find_topic, self._places, name, epoch)
 
     async def place(self, life: int, topic: str, position: MessageId) -> IdState:
         """Return what is known of an id of a life, which is given by its number."""
@@ -72,17 +74,20 @@ class SqliteReader:
 
     async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
         """Return the topics of these names that have messages."""
-        return await self._lookups.run(selects.select_topics, self._places, names)
+        return await self._lookups.run(list_topics, self._places, self._file.damage, names)
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
-        return await self._messages.run(selects.select_messages, self._places, topic, after)
+        return await self._messages.run(
+            selects.select_messages, self._places, self._file.damage, topic, after
+        )
 
     async def watch(self) -> None:
         """Let each thread read a little every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(PROBE_INTERVAL_S)
-            probes = (self._lookups.probe(), self._messages.probe())
+            damage = self._file.damage
+            probes = (self._lookups.probe(damage), self._messages.probe(damage))
             failure = next(filter(None, await asyncio.gather(*probes)), None)
             if failure is not None and self._failure is None:
                 logger.error("the message log cannot be read: %s", failure)
@@ -132,11 +137,11 @@ class _Connection:
                 retry_after=RETRY_AFTER_S,
             ) from error
 
-    async def probe(self) -> str | None:
+    async def probe(self, damage: Damage) -> str | None:
         """Return why nothing can be read; None if something can."""
         try:
             if self._connection is not None:
-                await self._on_thread(selects.probe, self._connection)
+                await self._on_thread(selects.probe, self._connection, damage)
         except sqlite3.Error as error:
             return str(error)
         return None

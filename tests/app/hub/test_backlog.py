@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def test_a_backlog_reads_its_own_topic_from_the_log(log: MemoryLog) -> None:
     await log.append(published("a", [b"1", b"2"]))
     await log.append(published("b", [b"3"]))
-    backlog = Backlog(LogReads(log, RightOfWay()), Turns(RightOfWay()), "a")
+    backlog = Backlog(LogReads(log, RightOfWay()), Turns(), "a")
     assert backlog.topic == "a"
     for after in (0, 1):
         chunk = await backlog.read(after, 2 - after)

@@ -37,7 +37,7 @@ def _topic(
 ) -> Topic:
     return Topic(
         Ring(limits),
-        Backlog(LogReads(log, RightOfWay()), Turns(RightOfWay()), "a"),
+        Backlog(LogReads(log, RightOfWay()), Turns(), "a"),
         lifecycle or Lifecycle(),
         faults,
     )

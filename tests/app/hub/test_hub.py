@@ -13,6 +13,7 @@ import pytest
 from riptide.encoding.formats import NDJSON
 from riptide.errors import LogUnavailableError
 from riptide.hub import hub as hub_module
+from riptide.hub import right_of_way
 from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
@@ -438,6 +439,32 @@ async def test_a_topic_without_consumers_holds_no_message_even_before_it_is_coll
         assert topic() is None
     finally:
         gc.enable()
+
+
+async def test_replays_wait_for_messages_that_are_being_published_and_live_consumers_do_not(
+    held_log: HeldLog, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(right_of_way, "PATIENCE_S", 3600)
+    hub = Hub(held_log, recorder.lifecycle, RingLimits(100, 100_000))
+    old = asyncio.create_task(hub.publish(Publication.now("b", [b"1"] * 100)))
+    await turns()
+    held_log.acknowledge()
+    live = (await _subscribe(hub, Edge.LATEST)).subscription
+    replay = (await _subscribe(hub, Edge.EARLIEST, "b")).subscription
+    many = asyncio.create_task(hub.publish(Publication.now("a", [b"1"] * 100)))
+    await turns()
+    held_log.acknowledge()
+    await in_time(asyncio.gather(old, many))
+    waiting = asyncio.create_task(hub.publish(Publication.now("a", [b"1"])))
+    await turns()
+    replaying = asyncio.create_task(replay.next())
+    batch = await in_time(live.next())
+    assert isinstance(batch, Batch)
+    assert batch.count == 100
+    await turns()
+    assert not replaying.done()
+    held_log.acknowledge()
+    await in_time(asyncio.gather(waiting, replaying))
 
 
 async def test_topics_are_listed_with_what_is_kept_and_who_reads_them(

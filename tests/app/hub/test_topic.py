@@ -25,7 +25,7 @@ TERMS = Terms(0, None, SlowConsumerPolicy.DISCONNECT, "0a1b2c3d")
 def _topic(log: MemoryLog) -> Topic:
     return Topic(
         Ring(RingLimits(10, 100_000)),
-        Backlog(LogReads(log, RightOfWay()), Turns(RightOfWay()), "a"),
+        Backlog(LogReads(log, RightOfWay()), Turns(), "a"),
         Lifecycle(),
     )
 

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import asyncio
 
-from riptide.hub.right_of_way import RightOfWay
 from riptide.hub.turns import Turns
 from tests.waiting import in_time
 from tests.waiting import turns as run_ready
 
 
 async def test_other_work_of_the_event_loop_comes_between_any_two_turns() -> None:
-    turns = Turns(RightOfWay())
+    turns = Turns()
     happened: list[str] = []
 
     async def catch_up() -> None:
@@ -28,7 +27,7 @@ async def test_other_work_of_the_event_loop_comes_between_any_two_turns() -> Non
 
 
 async def test_a_task_that_was_cancelled_leaves_its_turn_to_the_next_one() -> None:
-    turns = Turns(RightOfWay())
+    turns = Turns()
     first, second = (turns.take("a", short=False) for _ in range(2))
     first.cancel()
     await in_time(second)
@@ -36,7 +35,7 @@ async def test_a_task_that_was_cancelled_leaves_its_turn_to_the_next_one() -> No
 
 
 async def test_a_newcomer_to_another_topic_does_not_wait_for_all_who_catch_up() -> None:
-    turns = Turns(RightOfWay())
+    turns = Turns()
     order: list[str] = []
 
     async def take(topic: str, *, short: bool) -> None:

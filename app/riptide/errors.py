@@ -104,6 +104,7 @@ class DamagedMessagesError(RiptideError):
 
     def __init__(self, topic: str, first: int, last: int) -> None:
         super().__init__(f"messages {first} to {last} of topic {topic} are damaged")
+        self.topic = topic
         self.first = first
         self.last = last
 

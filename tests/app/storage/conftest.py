@@ -11,6 +11,7 @@ from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_file import SqliteFile
+from tests.app.storage.shared.sharing import shared
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,7 +45,7 @@ class OpenLog(Protocol):
     ) -> MessageLog: ...
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "shared memory", "shared sqlite"])
 async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenLog]:
     async with contextlib.AsyncExitStack() as stack:
 
@@ -54,11 +55,13 @@ async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
             retention = Retention(messages, seconds, topics)
             log: MessageLog = (
                 MemoryLog(retention)
-                if request.param == "memory"
+                if request.param.endswith("memory")
                 else SqliteLog(tmp_path / "data", retention)
             )
             await log.open()
             stack.push_async_callback(log.close)
+            if request.param.startswith("shared"):
+                return await stack.enter_async_context(shared(log, tmp_path / "log.socket"))
             return log
 
         yield open_one

@@ -1,0 +1,87 @@
+"""One end of the connection between a worker and the log's process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from riptide.storage.shared.frames import FrameReader, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from riptide.storage.shared.frames import OfLog, OfWorker
+
+# Whoever has so much to read yet is cut off.
+LIMIT_BYTES = 64 * 1024 * 1024
+
+
+class Link(asyncio.Protocol):
+    """Sends frames together that are sent in one turn of the event loop.
+
+    ``receive`` is called with the body of each frame, and ``lost`` once the connection has ended.
+    """
+
+    def __init__(
+        self, receive: Callable[[memoryview], None], lost: Callable[[], None] = lambda: None
+    ) -> None:
+        self._receive = receive
+        self._lost = lost
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._has_ended = False
+        self._outgoing: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send what was to be sent before."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a stream socket
+        self._transport = transport
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass frames on."""
+        for body in self._reader.feed(data):
+            self._receive(body)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """Tell the owner."""
+        self._has_ended = True
+        self._transport = None
+        self._outgoing.clear()
+        self._lost()
+
+    def send(self, frame: OfWorker | OfLog) -> None:
+        """Send a frame soon."""
+        self.send_encoded(encode(frame))
+
+    def send_encoded(self, frame: bytes) -> None:
+        """Send a frame that is behind its length already."""
+        if self._has_ended:
+            return
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(frame)
+
+    def waiting_bytes(self) -> int:
+        """Return how much the other end has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        """End the connection, once what was sent is on its way."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _flush(self) -> None:
+        if self._transport is None:
+            return
+        outgoing, self._outgoing = self._outgoing, []
+        if outgoing and not self._transport.is_closing():
+            self._transport.write(b"".join(outgoing))
+            if self.waiting_bytes() > LIMIT_BYTES:
+                self._transport.abort()

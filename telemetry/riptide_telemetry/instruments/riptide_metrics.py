@@ -12,6 +12,7 @@ from opentelemetry.metrics import Observation
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import Kind
 from riptide_telemetry.instruments.producer import HistogramProducer
+from riptide_telemetry.state.ratios import RATIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from riptide_telemetry.state.bucket_histogram import BucketHistogram
     from riptide_telemetry.state.export_health import ExportHealth
     from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+    from riptide_telemetry.state.ratios import Ratios
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
     Series = Iterable[tuple[Mapping[str, str], float]]
@@ -98,19 +100,22 @@ class RiptideMetrics:
         self._export_health = export_health
         self._failing: set[MetricDefinition] = set()
         self._gauges: dict[MetricDefinition, Gauge] = {
-            catalog.ERROR_RATE: metrics.error_rate,
-            catalog.HEALTH_RATIO: metrics.health_ratio,
-            catalog.DELIVERY_RATIO: metrics.delivery_ratio,
-            catalog.RECONNECTION_RATE: metrics.reconnection_rate,
-            catalog.ITEMS_PER_CONNECTION: metrics.average_items_per_connection,
+            **{definition: _reading(metrics, ratio) for definition, ratio in RATIOS.items()},
             catalog.MESSAGES_UNACCOUNTED: lambda: metrics.unaccounted,
         }
         self.producer = HistogramProducer(self._histograms())
-        for definition in catalog.CATALOG:
-            if definition is catalog.BUILD_INFO:
-                _register(meter, definition, lambda: [({"version": version}, 1)])
-            elif definition.kind is not Kind.HISTOGRAM:
-                _register(meter, definition, self._observer(definition))
+        self._observers: dict[MetricDefinition, Observe] = {
+            definition: self._observer(definition)
+            for definition in catalog.CATALOG
+            if definition.kind is not Kind.HISTOGRAM
+        }
+        self._observers[catalog.BUILD_INFO] = lambda: [({"version": version}, 1)]
+        for definition, observe in self._observers.items():
+            _register(meter, definition, observe)
+
+    def observe_now(self, definition: MetricDefinition) -> Series:
+        """Return the series of a metric that is no histogram; none if it could not be read."""
+        return self._observers[definition]()
 
     def observe(self, gauges: Mapping[MetricDefinition, Gauge]) -> None:
         """Read each gauge from its function from now on. A gauge without a function is 0.
@@ -195,6 +200,10 @@ class RiptideMetrics:
     def _protocols(self) -> Iterator[tuple[dict[str, str], ProtocolMetrics]]:
         for protocol, metrics in self._metrics.by_protocol.items():
             yield {"protocol": str(protocol)}, metrics
+
+
+def _reading(metrics: StreamingMetrics, ratio: Callable[[Ratios], float]) -> Gauge:
+    return lambda: ratio(metrics.ratios())
 
 
 def _part(value: float | Mapping[str, float], labels: Mapping[str, str]) -> float:

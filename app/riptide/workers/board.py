@@ -60,14 +60,24 @@ def make_board(slots: int) -> Board:
         StartError: the system gives no memory that can be shared.
 
     """
+    return Board(share_memory(slots * NUMBERS_A_SLOT * NUMBER))
+
+
+def share_memory(size: int) -> int:
+    """Return the descriptor of so many bytes, all 0. Processes that inherit it share them.
+
+    Raises:
+        StartError: the system gives no memory that can be shared.
+
+    """
     try:
         descriptor = _unnamed_file()
-        os.truncate(descriptor, slots * NUMBERS_A_SLOT * NUMBER)
-        return Board(descriptor)
+        os.truncate(descriptor, size)
     except OSError as error:
         raise StartError(
             f"cannot share memory among workers ({error.strerror}): use one worker"
         ) from None
+    return descriptor
 
 
 def _unnamed_file() -> int:

@@ -13,7 +13,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
-from riptide.workers.board import share_memory
+from riptide.workers.shared_memory import make_shared_memory
 from riptide_telemetry import Snapshot, merged, remaining
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def make_metrics_memory(slots: int) -> MetricsMemory:
         StartError: the system gives no memory that can be shared.
 
     """
-    return MetricsMemory(share_memory((1 + slots) * PLACE_BYTES))
+    return MetricsMemory(make_shared_memory((1 + slots) * PLACE_BYTES))
 
 
 def _parted(text: bytes) -> tuple[int, Snapshot]:

@@ -84,7 +84,7 @@ def test_ratios_are_computed_from_all_counts_and_never_averaged() -> None:
     # A process that has ended counts within the window: all its connections have closed.
     parts.append(remaining(_snapshot(ended), 0.0))
     from_the_start = busy.merged(lambda: parts)
-    from_the_start._registry._clock = lambda: 0.0  # type: ignore[attr-defined]
+    from_the_start._registry._clock = lambda: 0.0  # type: ignore[attr-defined]  # the collector's own
     whole = _families(from_the_start.render().body)
     assert _value(whole, "riptide_streaming_error_rate") == 0.005
     assert _value(whole, "riptide_streaming_active_connections", protocol="sse") == 100

@@ -24,7 +24,7 @@ class SharedSnapshots(Protocol):
     def is_successor(self) -> bool:
         """Whether this worker replaces another one, whose counts are there."""
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: bytes) -> None:
         """Let the other workers know this worker's snapshot."""
 
     def all(self) -> Iterable[Snapshot]:

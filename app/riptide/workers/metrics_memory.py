@@ -107,14 +107,14 @@ class MetricsMemory:
         """Return how many lives of the slot have ended and were counted."""
         return self._read_ended()[0][slot]
 
-    def show(self, slot: int, life: int, snapshot: Snapshot) -> None:
+    def show(self, slot: int, life: int, snapshot: bytes) -> None:
         """Let everybody know the snapshot of the slot's worker.
 
         Raises:
             ValueError: it is too large.
 
         """
-        self._slots[slot].write(NUMBER.pack(life) + snapshot.encode())
+        self._slots[slot].write(NUMBER.pack(life) + snapshot)
 
     def end(self, slot: int) -> None:
         """Keep what the slot's worker has counted, which has ended. Only the supervisor may.
@@ -173,7 +173,7 @@ class WorkerMetrics:
         """Whether the slot had a worker before this one."""
         return self._life > 1
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: bytes) -> None:
         """Let everybody know this worker's snapshot."""
         self._memory.show(self._slot, self._life, snapshot)
 

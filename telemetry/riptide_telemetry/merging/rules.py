@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from riptide_telemetry.catalog import ACTIVE_CONNECTIONS, CATALOG, Merge
 from riptide_telemetry.merging.snapshot import Buckets, Snapshot
@@ -26,7 +26,8 @@ RULES: Final[Mapping[str, Merge]] = {
     **{definition.name: definition.merge for definition in CATALOG},
     **PROCESS_RULES,
 }
-_COMBINE: Final[Mapping[Merge, Callable[[float, float], float]]] = {
+N = TypeVar("N", int, float)
+_COMBINE: Final[Mapping[Merge, Callable[..., Any]]] = {
     Merge.TOTAL: lambda one, other: one + other,
     Merge.SUM: lambda one, other: one + other,
     Merge.MAX: max,
@@ -38,13 +39,8 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
     """Return the snapshots as one. Metrics that this version does not know are left out."""
     whole = Snapshot()
     for each in snapshots:
-        for name, series in each.numbers.items():
-            combine = _COMBINE.get(RULES.get(name, Merge.RATIO))
-            if combine is None:
-                continue
-            numbers = whole.numbers.setdefault(name, {})
-            for labels, number in series.items():
-                numbers[labels] = combine(numbers[labels], number) if labels in numbers else number
+        _merge(whole.counts, each.counts)
+        _merge(whole.gauges, each.gauges)
         for name, histograms in each.histograms.items():
             buckets = whole.histograms.setdefault(name, {})
             for labels, histogram in histograms.items():
@@ -64,19 +60,19 @@ def remaining(last: Snapshot, now_s: float) -> Snapshot:
     These are the numbers that never fall. Its connections have closed. ``now_s`` is the time of the
     monotonic clock, which all processes of a machine share.
     """
-    numbers = {
-        name: series for name, series in last.numbers.items() if RULES.get(name) is Merge.TOTAL
+    counts = {
+        name: series for name, series in last.counts.items() if RULES.get(name) is Merge.TOTAL
     }
     ended_windows = {
-        until: counts for until, counts in last.ended_windows.items() if int(until) > now_s
+        until: window for until, window in last.ended_windows.items() if int(until) > now_s
     }
     if any(last.window):
         # Windows that end within the same step are kept as one.
         until = str(math.ceil((now_s + WINDOW_S) / STEP_S) * int(STEP_S))
         closed = last.window.closed + active_connections(last)
-        counts = last.window._replace(closed=closed)
-        ended_windows[until] = _sum([ended_windows.get(until, Totals()), counts])
-    return Snapshot(numbers, last.histograms, Totals(), ended_windows)
+        window = last.window._replace(closed=closed)
+        ended_windows[until] = _sum([ended_windows.get(until, Totals()), window])
+    return Snapshot(counts, {}, last.histograms, Totals(), ended_windows)
 
 
 def recent(snapshot: Snapshot, now_s: float) -> Totals:
@@ -87,7 +83,17 @@ def recent(snapshot: Snapshot, now_s: float) -> Totals:
 
 def active_connections(snapshot: Snapshot) -> int:
     """Return how many connections are open."""
-    return int(sum(snapshot.numbers.get(ACTIVE_CONNECTIONS.name, {}).values()))
+    return sum(snapshot.counts.get(ACTIVE_CONNECTIONS.name, {}).values())
+
+
+def _merge(whole: dict[str, dict[str, N]], part: Mapping[str, Mapping[str, N]]) -> None:
+    for name, series in part.items():
+        combine = _COMBINE.get(RULES.get(name, Merge.RATIO))
+        if combine is None:
+            continue
+        numbers = whole.setdefault(name, {})
+        for labels, number in series.items():
+            numbers[labels] = combine(numbers[labels], number) if labels in numbers else number
 
 
 def _sum(counts: list[Totals]) -> Totals:

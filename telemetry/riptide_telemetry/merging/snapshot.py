@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from riptide_telemetry.state.sliding_window import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NANOSECONDS = 1_000_000_000
+END_OF_HEAD = b"\n"
 
 
 class Buckets(NamedTuple):
@@ -31,32 +39,79 @@ class Snapshot:
     the monotonic clock, in seconds, from which they are older than that.
     """
 
-    numbers: dict[str, dict[str, float]] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    gauges: dict[str, dict[str, float]] = field(default_factory=dict)
     histograms: dict[str, dict[str, Buckets]] = field(default_factory=dict)
     window: Totals = field(default_factory=Totals)
     ended_windows: dict[str, Totals] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Return the snapshot as bytes."""
-        parts = (self.numbers, self.histograms, self.window, self.ended_windows)
-        return json.dumps(parts, separators=(",", ":")).encode()
+        numbers = [count for series in self.counts.values() for count in series.values()]
+        for series in self.histograms.values():
+            for buckets in series.values():
+                numbers += [*buckets.counts, *divmod(buckets.sum_ns, NANOSECONDS)]
+        head = head_of(
+            {name: list(series) for name, series in self.counts.items()},
+            self.gauges,
+            self.histograms,
+            self.ended_windows,
+        )
+        return encoded(head, [*numbers, *self.window])
 
     @classmethod
-    def decode(cls, encoded: bytes) -> Snapshot:
+    def decode(cls, text: bytes) -> Snapshot:
         """Return the snapshot that was encoded."""
-        numbers, histograms, window, ended_windows = json.loads(encoded)
+        head, _, body = text.partition(END_OF_HEAD)
+        counts, gauges, histograms, ended_windows = json.loads(head)
+        numbers = iter(array("q", body))
         return cls(
-            numbers,
             {
-                name: {labels: Buckets(*buckets) for labels, buckets in series.items()}
+                name: dict(zip(labels, islice(numbers, len(labels)), strict=True))
+                for name, labels in counts.items()
+            },
+            gauges,
+            {
+                name: {
+                    labels: _buckets(list(islice(numbers, size + 2)), exemplars)
+                    for labels, (size, exemplars) in series.items()
+                }
                 for name, series in histograms.items()
             },
-            Totals(*window),
-            {until: Totals(*counts) for until, counts in ended_windows.items()},
+            Totals(*numbers),
+            {until: Totals(*window) for until, window in ended_windows.items()},
         )
 
 
-def written(labels: dict[str, str]) -> str:
+def head_of(
+    counts: Mapping[str, list[str]],
+    gauges: Mapping[str, Mapping[str, float]],
+    histograms: Mapping[str, Mapping[str, Buckets]],
+    ended_windows: Mapping[str, Totals] | None = None,
+) -> bytes:
+    """Return the first part of an encoded snapshot: all but the numbers that change all the time.
+
+    ``counts`` has the labels of each metric.
+    """
+    sizes: dict[str, Any] = {
+        name: {
+            labels: (len(buckets.counts), buckets.exemplars) for labels, buckets in series.items()
+        }
+        for name, series in histograms.items()
+    }
+    return json.dumps([counts, gauges, sizes, ended_windows or {}]).encode()
+
+
+def encoded(head: bytes, numbers: Iterable[int]) -> bytes:
+    """Return an encoded snapshot.
+
+    The numbers are those of the head, in its order (of a histogram its counts, and its sum as
+    seconds and nanoseconds), and then those of the window.
+    """
+    return head + END_OF_HEAD + array("q", numbers).tobytes()
+
+
+def written(labels: Mapping[str, str]) -> str:
     """Return the labels as a snapshot has them. No key and no value has a comma or ``=``."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
@@ -64,3 +119,8 @@ def written(labels: dict[str, str]) -> str:
 def read(labels: str) -> dict[str, str]:
     """Return the labels that were written so."""
     return dict(part.split("=", 1) for part in labels.split(",") if part)
+
+
+def _buckets(numbers: list[int], exemplars: dict[str, tuple[float, int, int, int]]) -> Buckets:
+    *counts, seconds, nanoseconds = numbers
+    return Buckets(counts, seconds * NANOSECONDS + nanoseconds, exemplars)

@@ -60,7 +60,7 @@ class MergedCollector(Collector):
     def collect(self) -> list[Family]:
         """Merge for one scrape."""
         whole = merged(self._read_all())
-        families: list[Family] = [*process_families(whole.numbers)]
+        families: list[Family] = [*process_families({**whole.gauges, **whole.counts})]
         families += PlatformCollector(registry=None).collect()
         if self._resource:
             families.append(target_info(self._resource))
@@ -68,6 +68,7 @@ class MergedCollector(Collector):
         return [*families, *(family for family in made if family is not None)]
 
     def _metrics(self, whole: Snapshot) -> Iterator[Metric]:
+        numbers_of: dict[str, Mapping[str, float]] = {**whole.gauges, **whole.counts}
         ratios = Ratios(recent(whole, self._clock()), active_connections(whole))
         for definition in CATALOG:
             if definition.kind is Kind.HISTOGRAM:
@@ -78,7 +79,7 @@ class MergedCollector(Collector):
                 # Nothing is recorded if there are no histograms, which always exist.
                 if whole.histograms:
                     yield _metric(definition, Gauge([_point("", ratio(ratios))]))
-            elif numbers := whole.numbers.get(definition.name):
+            elif numbers := numbers_of.get(definition.name):
                 points = [_point(labels, number) for labels, number in numbers.items()]
                 yield _metric(definition, _data(definition, points))
 

@@ -31,8 +31,8 @@ class Shared:
         self.is_successor = is_successor
         self.shown: list[Snapshot] = []
 
-    def show(self, snapshot: Snapshot) -> None:
-        self.shown.append(Snapshot.decode(snapshot.encode()))
+    def show(self, snapshot: bytes) -> None:
+        self.shown.append(Snapshot.decode(snapshot))
 
     def all(self) -> Iterator[Snapshot]:
         yield Snapshot({OPENED: {SSE: 100}})
@@ -45,14 +45,14 @@ def telemetry() -> Telemetry:
 
 
 def _shown(shared: Shared) -> float:
-    return shared.shown[-1].numbers[OPENED][SSE]
+    return shared.shown[-1].counts[OPENED][SSE]
 
 
 async def test_what_a_worker_counts_is_shared_soon(telemetry: Telemetry) -> None:
     shared = Shared()
     metrics = ServiceMetrics(telemetry, shared)
     await metrics.begin()
-    assert catalog.EVENT_LOOP_LAG.name in shared.shown[0].numbers, "gauges are there at once"
+    assert catalog.EVENT_LOOP_LAG.name in shared.shown[0].gauges, "gauges are there at once"
     running = asyncio.create_task(metrics.run())
     telemetry.metrics.record_connection(StreamProtocol.SSE)
     await eventually(lambda: _shown(shared) == 1)
@@ -107,7 +107,7 @@ async def test_a_successor_leaves_the_fault_to_the_counts_of_the_worker_that_met
     telemetry.lifecycle.part_failed(ServicePart.DRAIN)
     shared = Shared(is_successor=is_successor)
     await ServiceMetrics(telemetry, shared).begin()
-    assert shared.shown[-1].numbers[catalog.FAULTS.name]["part=drain"] == counted
+    assert shared.shown[-1].counts[catalog.FAULTS.name]["part=drain"] == counted
 
 
 async def test_a_worker_answers_for_all_and_shares_its_last_counts_at_its_end() -> None:

@@ -43,17 +43,17 @@ def memory() -> Iterator[MetricsMemory]:
     os.close(memory.descriptor)
 
 
-def _snapshot(sent: int, active: int = 1) -> Snapshot:
-    return Snapshot({SENT: {"": sent}, ACTIVE: {"": active}})
+def _snapshot(sent: int, active: int = 1) -> bytes:
+    return Snapshot({SENT: {"": sent}, ACTIVE: {"": active}}).encode()
 
 
 def _is_at_least(place: Place, version: int) -> bool:
     return place.version >= version
 
 
-def _sums(memory: MetricsMemory) -> tuple[float, float]:
-    numbers = merged(memory.all()).numbers
-    return numbers.get(SENT, {"": 0})[""], numbers.get(ACTIVE, {"": 0})[""]
+def _sums(memory: MetricsMemory) -> tuple[int, int]:
+    counts = merged(memory.all()).counts
+    return counts.get(SENT, {"": 0})[""], counts.get(ACTIVE, {"": 0})[""]
 
 
 def test_every_process_reads_what_each_has_shown_last(memory: MetricsMemory) -> None:
@@ -63,7 +63,7 @@ def test_every_process_reads_what_each_has_shown_last(memory: MetricsMemory) -> 
         worker.show(_snapshot(0))
         worker.show(_snapshot(number))
     for each in (memory.all(), *(worker.all() for worker in workers)):
-        assert merged(each) == merged(map(_snapshot, (1, 2, 3)))
+        assert merged(each) == merged(map(Snapshot.decode, map(_snapshot, (1, 2, 3))))
 
 
 def test_counts_of_a_worker_that_has_ended_stay_and_its_connections_go(
@@ -178,13 +178,12 @@ def test_the_largest_snapshot_takes_less_than_half_of_its_place() -> None:
         for edge in histogram._edges[1:]:
             histogram.observe_ns(edge)
             histogram.keep_exemplar(edge, trace)
-        histogram.counts = [10**15] * len(histogram.counts)
-        histogram.sum_ns = 10**24
-    telemetry.snapshots.read_gauges()
-    snapshot = telemetry.snapshots.take()
-    for series in snapshot.numbers.values():
+        histogram.counts = [2**60] * len(histogram.counts)
+        histogram.sum_ns = 2**90
+    snapshot = Snapshot.decode(telemetry.snapshots.take())
+    for series in snapshot.gauges.values():
         for labels in series:
-            series[labels] = 10**15
+            series[labels] = -1.2345678901234567e-300
     windows = {str(until): snapshot.window for until in range(60)}
     snapshot.ended_windows.update(windows)
     assert len(snapshot.encode()) + 1024 * 8 < CAPACITY / 2
@@ -203,7 +202,7 @@ def test_readers_and_ends_at_the_same_time_never_see_a_sum_fall(memory: MetricsM
 
     lives = threading.Thread(target=live_and_die)
     lives.start()
-    reader, seen = MetricsMemory(memory.descriptor), 0.0
+    reader, seen = MetricsMemory(memory.descriptor), 0
     while not over.is_set():
         now = _sums(reader)[0]
         assert now >= seen

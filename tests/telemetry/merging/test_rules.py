@@ -23,24 +23,21 @@ LATENCY = catalog.DELIVERY_LATENCY.name
 
 def test_each_number_is_merged_by_the_rule_of_its_metric_and_by_its_labels() -> None:
     one = Snapshot(
-        {
-            ACTIVE: {"protocol=sse": 3, "protocol=ndjson": 1},
-            SENT: {"protocol=sse": 10},
-            LAG: {"": 0.5},
-            EXPIRY: {"": 200},
-        }
+        {ACTIVE: {"protocol=sse": 3, "protocol=ndjson": 1}, SENT: {"protocol=sse": 10}},
+        {LAG: {"": 0.5}, EXPIRY: {"": 200}},
     )
     other = Snapshot(
-        {ACTIVE: {"protocol=sse": 4}, SENT: {"protocol=sse": 5}, LAG: {"": 0.1}, EXPIRY: {"": 100}}
+        {ACTIVE: {"protocol=sse": 4}, SENT: {"protocol=sse": 5}},
+        {LAG: {"": 0.1}, EXPIRY: {"": 100}},
     )
     for order in ([one, other], [other, one]):
-        assert merged(order).numbers == {
+        whole = merged(order)
+        assert whole.counts == {
             ACTIVE: {"protocol=sse": 7, "protocol=ndjson": 1},
             SENT: {"protocol=sse": 15},
-            LAG: {"": 0.5},
-            EXPIRY: {"": 100},
         }
-    assert one.numbers[ACTIVE]["protocol=sse"] == 3, "the parts stay as they were"
+        assert whole.gauges == {LAG: {"": 0.5}, EXPIRY: {"": 100}}
+    assert one.counts[ACTIVE]["protocol=sse"] == 3, "the parts stay as they were"
 
 
 def test_histograms_are_added_bucket_by_bucket_with_the_newest_exemplars() -> None:
@@ -54,21 +51,23 @@ def test_histograms_are_added_bucket_by_bucket_with_the_newest_exemplars() -> No
 
 
 def test_a_metric_or_buckets_of_another_version_are_left_out() -> None:
-    ours = Snapshot({SENT: {"": 1}}, {LATENCY: {"": Buckets([1, 1], 2, {})}})
-    theirs = Snapshot({"riptide.of_tomorrow": {"": 1}}, {LATENCY: {"": Buckets([9], 9, {})}})
+    ours = Snapshot({SENT: {"": 1}}, histograms={LATENCY: {"": Buckets([1, 1], 2, {})}})
+    new = {"riptide.of_tomorrow": {"": 1}}
+    theirs = Snapshot(new, {"riptide.of_then": {"": 0.5}}, {LATENCY: {"": Buckets([9], 9, {})}})
     whole = merged([ours, theirs])
-    assert whole.numbers == ours.numbers
+    assert (whole.counts, whole.gauges) == (ours.counts, {})
     assert whole.histograms == ours.histograms
 
 
 def test_what_remains_of_a_process_that_has_ended_are_the_numbers_that_never_fall() -> None:
-    numbers = {each.name: {"": 1.0} for each in catalog.CATALOG}
-    numbers |= {name: {"": 1.0} for name in PROCESS_RULES}
-    last = Snapshot(numbers, {LATENCY: {"": Buckets([1], 1, {})}})
+    counts = {each.name: {"": 1} for each in catalog.CATALOG}
+    counts |= {name: {"": 1} for name in PROCESS_RULES}
+    last = Snapshot(counts, {LAG: {"": 1.0}}, {LATENCY: {"": Buckets([1], 1, {})}})
     left = remaining(last, 0.0)
     assert left.histograms == last.histograms
     kept = {each.name for each in catalog.CATALOG if each.merge is catalog.Merge.TOTAL}
-    assert left.numbers.keys() == kept | {CPU}
+    assert left.counts.keys() == kept | {CPU}
+    assert left.gauges == {}
     assert not {ACTIVE, LAG, EXPIRY} & kept
 
 
@@ -87,8 +86,8 @@ def test_no_sum_falls_when_a_process_ends_however_the_parts_are_grouped() -> Non
 
 
 def test_the_window_of_a_process_that_has_ended_counts_for_five_minutes_more() -> None:
-    numbers: dict[str, dict[str, float]] = {ACTIVE: {"protocol=sse": 3, "protocol=ndjson": 1}}
-    last = Snapshot(numbers, window=Totals(opened=6, closed=2, errored=1, sent=40))
+    counts = {ACTIVE: {"protocol=sse": 3, "protocol=ndjson": 1}}
+    last = Snapshot(counts, window=Totals(opened=6, closed=2, errored=1, sent=40))
     left = remaining(last, 1000.0)
     assert active_connections(left) == 0
     # Its open connections have closed.

@@ -30,7 +30,7 @@ SSE = StreamProtocol.SSE
 
 def _snapshot(telemetry: Telemetry) -> Snapshot:
     telemetry.snapshots.read_gauges()
-    return Snapshot.decode(telemetry.snapshots.take().encode())
+    return Snapshot.decode(telemetry.snapshots.take())
 
 
 def _families(text: bytes) -> dict[str, Family]:

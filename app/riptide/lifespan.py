@@ -39,8 +39,7 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
         if service.service_metrics is not None:
-            # Only after everything has ended that counts.
-            stack.callback(service.service_metrics.share)
+            stack.callback(service.service_metrics.end)
         stack.enter_context(handled_by(telemetry.log_handler))
         await service.gate.open()
         await service.log.open()

@@ -42,6 +42,7 @@ class ServiceMetrics:
         self._snapshots = telemetry.snapshots
         self._shared = shared
         self._exposition = telemetry.merged(shared.all)
+        self._begun = False
 
     async def begin(self) -> None:
         """Share the first snapshot, before the worker serves."""
@@ -50,6 +51,13 @@ class ServiceMetrics:
             self._snapshots.leave_out_earlier_faults()
         await asyncio.to_thread(self._snapshots.read_gauges)
         self.share()
+        self._begun = True
+
+    def end(self) -> None:
+        """Share the last snapshot, after everything has ended that counts."""
+        # A start that has failed has nothing to share.
+        if self._begun:
+            self.share()
 
     async def run(self) -> None:
         """Share snapshots until cancelled."""

@@ -8,6 +8,7 @@ import pytest
 
 from riptide.endpoints import service_metrics
 from riptide.endpoints.service_metrics import ServiceMetrics
+from riptide.errors import StartError
 from riptide.main import make_app
 from riptide.service import make_service
 from riptide.settings.settings import Settings
@@ -17,6 +18,7 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from riptide_telemetry import Telemetry
 
@@ -119,6 +121,19 @@ async def test_a_worker_answers_for_all_and_shares_its_last_counts_at_its_end() 
         assert 'riptide_streaming_connections_opened_total{protocol="sse"} 100.0' in text
         service.telemetry.metrics.record_connection(StreamProtocol.SSE)
     assert _shown(shared) == 1
+
+
+async def test_a_worker_that_cannot_start_shares_nothing_and_says_only_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    shared = Shared()
+    service = make_service(Settings(data_dir=tmp_path / "file" / "data"), None, shared)
+    with pytest.raises(StartError):
+        async with make_app(service).router.lifespan_context(None):
+            pass
+    assert shared.shown == []
+    assert caplog.records == []
 
 
 async def test_a_worker_that_cannot_share_has_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

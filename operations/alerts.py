@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 CRITICAL_AFTER_S: Final = 300
 PUBLISHES_FAIL_AFTER_S: Final = 60
 LOG_STALLED_AFTER_S: Final = 30
+CHECKPOINT_OVERDUE_AFTER_S: Final = 60
 WARNING_AFTER_S: Final = 600
 INFO_AFTER_S: Final = 900
 
 _MIN_RESTART_WINDOW_S: Final = 60
+_MIN_CHECKPOINT_AGE_S: Final = 45
 _PROCESS: Final = "{{ $labels.instance }} of {{ $labels.job }}"
 _PERCENT: Final = "{{ $value | humanizePercentage }}"
 
@@ -101,11 +103,13 @@ def _memory() -> tuple[Alert, ...]:
 
 
 def _publishes(pace: Pace) -> tuple[Alert, ...]:
-    """Return the alert about messages that the service should have kept, and did not.
+    """Return the alerts about the log, above all that it does not keep what it should.
 
     Each process has a log, so one full disk must not hide among many processes.
     """
     failed, kept = "|".join(PUBLISH_FAILURES), PublishOutcome.ACCEPTED
+    # Checkpoints do not come faster at the pace of a drill.
+    checkpoint_age_s = max(pace.seconds(thresholds.CHECKPOINT_AGE), _MIN_CHECKPOINT_AGE_S)
 
     def rate(outcomes: str) -> str:
         published = f'riptide_streaming_messages_published_total{{outcome=~"{outcomes}"}}'
@@ -131,6 +135,16 @@ def _publishes(pace: Pace) -> tuple[Alert, ...]:
             f"riptide_log_oldest_append_age_seconds > {thresholds.APPEND_AGE:g}",
             "The log's disk does not answer: publishers wait, and then are refused.",
             f"A write to the log of {_PROCESS} has taken {{{{ $value | humanizeDuration }}}}.",
+        ),
+        Alert(
+            "RiptideCheckpointOverdue",
+            Severity.WARNING,
+            Concern.CHECKPOINTS,
+            CHECKPOINT_OVERDUE_AFTER_S,
+            f"riptide_log_checkpoint_age_seconds > {checkpoint_age_s:g}",
+            "The write-ahead log grows: the disk fails, or another program reads the log.",
+            f"The last whole checkpoint of the log of {_PROCESS} was "
+            "{{ $value | humanizeDuration }} ago.",
         ),
     )
 

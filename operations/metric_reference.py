@@ -112,6 +112,7 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
         "sum by (le) (rate(riptide_log_append_duration_seconds_bucket[5m])))"
     ),
     catalog.LOG_SIZE: "deriv(riptide_log_size_bytes[1h])",
+    catalog.LOG_FREE_SIZE: "riptide_log_free_size_bytes / riptide_log_size_bytes",
     catalog.CONNECTION_LIMIT: (
         "sum by (job, instance) (riptide_streaming_active_connections) / "
         "on (job, instance) riptide_connection_limit"

@@ -37,6 +37,7 @@ class Concern(StrEnum):
     MEMORY = "memory"
     PUBLISHES = "publishes"
     STALL = "stall"
+    CHECKPOINTS = "checkpoints"
     DROPS = "drops"
     LATENCY = "latency"
     SUCCESS = "success"

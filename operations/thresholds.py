@@ -16,6 +16,9 @@ PUBLISH_FAILURE_RATE: Final = 0.01
 APPEND_AGE: Final = 5.0
 """Seconds after which an append that is under way makes the process not ready
 (`riptide.storage.log_watch`)."""
+CHECKPOINT_AGE: Final = 300.0
+"""Seconds; a checkpoint is due after 30 (`riptide.storage.checkpoints`), and most backups of a log
+take less."""
 MESSAGE_DROP_RATE_WARNING: Final = 0.10
 MESSAGE_DROP_RATE_CRITICAL: Final = 0.20
 DELIVERY_SUCCESS_RATE: Final = 0.90

@@ -272,6 +272,19 @@ def _log() -> tuple[Case, ...]:
             series(catalog.OLDEST_APPEND_AGE, "0x10 4x10 8 0x20"),
             "22m",
         ),
+        Case(
+            "RiptideCheckpointOverdue",
+            "fires when the write-ahead log has not been moved to the database for six minutes",
+            series(catalog.CHECKPOINT_AGE, "0x10 0+60x20"),
+            "18m",
+            (Firing(f"The last whole checkpoint of the log of {HERE} was 7m 0s ago."),),
+        ),
+        Case(
+            "RiptideCheckpointOverdue",
+            "is quiet about a backup of four minutes, and about checkpoints that come in time",
+            series(catalog.CHECKPOINT_AGE, "0x5 30x5 0+60x4 0 30x20"),
+            "16m",
+        ),
     )
 
 

@@ -171,7 +171,8 @@ MEMORY_USAGE = MetricDefinition(
     "riptide.streaming.memory_usage",
     Kind.GAUGE,
     "By",
-    "Bytes that streaming holds: rings, messages on their way to the log, write buffers, sessions.",
+    "Bytes that streaming holds: rings, messages on their way to the log and read from it for "
+    "consumers that catch up, write buffers, sessions.",
     merge=Merge.SUM,
 )
 
@@ -421,6 +422,28 @@ APPEND_STALL = MetricDefinition(
 )
 LOG_SIZE = MetricDefinition(
     "riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.", merge=Merge.MAX
+)
+LOG_WAL_SIZE = MetricDefinition(
+    "riptide.log.wal_size",
+    Kind.GAUGE,
+    "By",
+    "Bytes of the log's write-ahead log, which are part of what the log takes.",
+    merge=Merge.MAX,
+)
+LOG_FREE_SIZE = MetricDefinition(
+    "riptide.log.free_size",
+    Kind.GAUGE,
+    "By",
+    "Bytes in the log's database that deletions have left free; new messages take them first.",
+    merge=Merge.MAX,
+)
+CHECKPOINT_AGE = MetricDefinition(
+    "riptide.log.checkpoint_age",
+    Kind.GAUGE,
+    "s",
+    "Time since the last checkpoint that moved all of the write-ahead log to the database; 0 if "
+    "nothing was committed since.",
+    merge=Merge.MAX,
 )
 TOPICS = MetricDefinition(
     "riptide.topics",

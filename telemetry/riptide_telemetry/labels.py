@@ -98,6 +98,7 @@ class ServicePart(ClosedSet):
     MEMORY_TRIM = "memory_trim"
     METRICS_SERVER = "metrics_server"
     LOG_WRITER = "log_writer"
+    LOG_CHECKPOINTS = "log_checkpoints"
     LOG_WATCH = "log_watch"
     APPEND_TIMEOUT = "append_timeout"
     FAN_OUT = "fan_out"

@@ -16,6 +16,7 @@ from benchmarks.endurance.publishing import Publisher
 from benchmarks.endurance.wire import FrameRecords, client_frame, records_of
 from benchmarks.service import HOST
 from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET
+from riptide.hub import log_reads
 from tests.app.messages import make_messages
 from tests.programs import require
 from tests.waiting import DEADLINE_S
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 # In so short a warm-up the heap becomes steady only if the machine has the time to fill it, also
 # with the index of the newest messages.
-PLAN = churn.Plan(clients=30, seconds=6, warm_up_s=4, warm_up_messages=6_000, rest_s=0)
+# What was read from the log is kept for consumers that come soon, and given up in the rest.
+PLAN = churn.Plan(
+    clients=30, seconds=6, warm_up_s=4, warm_up_messages=6_000, rest_s=log_reads.KEPT_S + 2
+)
 EPOCH = "0" * 8
 
 

@@ -134,10 +134,12 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
     }
     # They are to stay at 0. test_tls.py in tests/app/server has a renewed certificate refused,
     # test_faults.py beside this file has faults, log_faults has appends that wait, and
-    # test_standard_error.py a reader of standard error that stops.
+    # test_standard_error.py a reader of standard error that stops. Nothing expires here that would
+    # leave room free; test_checkpoints.py in tests/app/storage has that.
     assert never_fed == {
         catalog.MESSAGES_UNACCOUNTED.prometheus_name,
         catalog.FAULTS.prometheus_name,
+        catalog.LOG_FREE_SIZE.prometheus_name,
         catalog.LOG_RECORDS_DROPPED.prometheus_name,
         catalog.OLDEST_APPEND_AGE.prometheus_name,
         catalog.CERTIFICATE_REFUSED.prometheus_name,

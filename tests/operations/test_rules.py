@@ -61,6 +61,7 @@ BEYOND = {
     "RiptideFault",
     "RiptideKeysNotRead",
     "RiptideLogStalled",
+    "RiptideCheckpointOverdue",
     "RiptideMessagesUnaccounted",
     "RiptideOldestUndeliveredMessage",
     "RiptidePublishesFailing",

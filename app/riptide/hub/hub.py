@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.errors import LogUnavailableError
 from riptide.hub.backlog import Backlog
+from riptide.hub.log_reads import LogReads
+from riptide.hub.right_of_way import RightOfWay
 from riptide.hub.ring import Ring
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
+from riptide.hub.turns import Turns
 from riptide.message import NANOSECONDS, Edge, MessageId
 from riptide.process.faults import Faults
 from riptide.slow_consumers import policy_for
@@ -34,8 +38,8 @@ if TYPE_CHECKING:
 # program has locked the log, SQLite gives up after 10 s, and that answer is a better one.
 APPEND_TIMEOUT_S = 15.0
 CHECK_INTERVAL_S = 1.0
-# Topic names read from the log at once. More would delay replays, which share the log's reader.
-LISTED_AT_ONCE = 1000
+# Topics of a list that are looked up at once. New subscriptions wait for these.
+LISTED_AT_ONCE = 100
 
 
 class Receipt(NamedTuple):
@@ -91,6 +95,10 @@ class Hub:
         self._slow_consumers = slow_consumers
         self._clock_ns = clock_ns
         self._faults = faults or Faults()
+        self._right_of_way = RightOfWay()
+        self._reads = LogReads(log, self._right_of_way)
+        # Of consumers of rings, which live messages need not wait for: they are some themselves.
+        self._turns = Turns()
         self._topics: dict[str, Topic] = {}
         # The number of subscriptions to each topic that are being made: they keep it in memory.
         self._pinned: dict[str, int] = {}
@@ -118,6 +126,7 @@ class Hub:
             # the order of sequence numbers and cannot be cancelled.
             self._pending_bytes -= size
             self._receipts.pop(receipt, None)
+            self._right_of_way.give_back()
             waited_ns = time.monotonic_ns() - publication.accepted.monotonic_ns
             self._lifecycle.log_appended(waited_ns / 1e9)
             error = appended.exception()
@@ -137,6 +146,7 @@ class Hub:
                 self._faults.report(ServicePart.FAN_OUT, fault)
 
         appended = self._log.append(publication)
+        self._right_of_way.take()
         self._receipts[receipt] = publication
         appended.add_done_callback(deliver)
         return await receipt
@@ -182,7 +192,8 @@ class Hub:
         topic = self._topics.get(name)
         if topic is None:
             ring = Ring(self._limits, self._clock_ns)
-            topic = Topic(ring, Backlog(self._log, name), self._lifecycle, self._faults)
+            backlog = Backlog(self._reads, self._turns, name)
+            topic = Topic(ring, backlog, self._lifecycle, self._faults)
             self._topics[name] = topic
         self._pinned[name] = self._pinned.get(name, 0) + 1
         try:
@@ -208,19 +219,20 @@ class Hub:
 
         """
         found: list[TopicState] = []
-        while True:
-            step = await self._log.topics(after, LISTED_AT_ONCE)
-            for listed in step:
-                if listed.bounds.earliest > listed.bounds.head or not wanted(listed.name):
-                    continue
-                if len(found) == limit:
-                    return found, True
-                found.append(self._state_of(listed))
-            if len(step) < LISTED_AT_ONCE:
+        while len(found) <= limit:
+            names = self._log.names(after, LISTED_AT_ONCE)
+            if not names:
                 return found, False
-            after = step[-1].name
+            after, missing = names[-1], limit + 1 - len(found)
+            chosen = list(itertools.islice(filter(wanted, names), missing))
+            if len(chosen) == missing:
+                # The names behind may be needed, for these may have lost their messages by now.
+                after = chosen[-1]
+            if chosen:
+                found += map(self._state_of, await self._log.topics(chosen))
             # Let other tasks run, because any number of names in a row may be unwanted.
             await asyncio.sleep(0)
+        return found[:limit], True
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription. Its topic leaves memory with the last one."""
@@ -246,9 +258,9 @@ class Hub:
         return max(self._queues(), default=0)
 
     def memory_bytes(self) -> int:
-        """Return the bytes of all rings and of the payloads on their way into the log."""
+        """Return the bytes of all rings, of what was read, and of payloads not yet in the log."""
         rings = sum(topic.ring.memory_bytes() for topic in list(self._topics.values()))
-        return rings + self._pending_bytes
+        return rings + self._reads.memory_bytes() + self._pending_bytes
 
     def _state_of(self, listed: ListedTopic) -> TopicState:
         name, bounds, epoch = listed

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from riptide.hub.batch import Batch
 from riptide.hub.ground import Ground
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import DropReason, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from riptide.encoding.formats import Encoding
     from riptide.hub.backlog import Backlog
+    from riptide.hub.batch import Batch
     from riptide.hub.ring import Ring
+
+
+T = TypeVar("T")
+
+# A consumer that is behind by more messages takes turns with the others that are. Less is written
+# as quickly as a turn is given.
+FEW_MESSAGES = 64
 
 
 class Taker(Protocol):
@@ -167,6 +176,8 @@ class Subscription:
         ring = self._ring
         if self.until is not None and self.cursor >= self.until:
             return Finished()
+        if self.queued > FEW_MESSAGES and self.cursor + 1 >= ring.tail:
+            await self._wait_for_service(self._backlog.take_turn(self.queued))
         if self.cursor >= ring.head:
             if self.until is None:
                 self._reach_the_head()
@@ -310,19 +321,25 @@ class Subscription:
         return too_far and not self._ground.gained and ring.tail <= ring.head
 
     async def _read(self) -> Batch | Missed:
-        began_ns = self._ring.now_ns()
-        messages = await self._backlog.read(self.cursor)
-        if self._ground is not None:
-            # The log is slow while many consumers read it, for which none of them is to blame.
-            self._ground.excuse(self._ring.now_ns() - began_ns)
+        # The log has, or had, all messages up to here.
+        in_log = min(self._step_end(), self._ring.tail - 1)
+        chunk = await self._wait_for_service(self._backlog.read(self.cursor, self.queued))
+        if chunk is None:
+            return self.miss(in_log, DropReason.EXPIRED)
         # The ring has the rest. Its tail may have moved while the log was read.
         end = min(self._step_end(), self._ring.tail - 1)
-        first = messages[0].sequence if messages else end + 1
-        if messages:
-            self._next_is_no_older_than(messages[0].accepted_ns)
-        if first > self.cursor + 1:
-            return self.miss(min(first - 1, end), DropReason.EXPIRED)
-        return Batch(self.encoding, [m for m in messages if m.sequence <= end])
+        self._next_is_no_older_than(chunk.first_accepted_ns)
+        if chunk.first > self.cursor + 1:
+            return self.miss(min(chunk.first - 1, end), DropReason.EXPIRED)
+        return chunk.batch(self.encoding, end)
+
+    async def _wait_for_service(self, service: Awaitable[T]) -> T:
+        """Await what takes long while many consumers catch up, for which none is to blame."""
+        began_ns = self._ring.now_ns()
+        result = await service
+        if self._ground is not None:
+            self._ground.excuse(self._ring.now_ns() - began_ns)
+        return result
 
     def _oldest_owed(self) -> int:
         """Return the lowest sequence number that the consumer may still be given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.storage.checksum import checksum
+from riptide.storage.disk_room import DatabaseSize
 from riptide.storage.forgotten_topics import create_topic
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
 from riptide.storage.places import Place, Places
@@ -73,10 +74,14 @@ class AppendTransaction:
 
         """
 
-        def reusable_bytes() -> int:
-            return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
+        def size() -> DatabaseSize:
+            free, pages = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("freelist_count", "page_count")
+            )
+            return DatabaseSize(free * PAGE_BYTES, pages * PAGE_BYTES)
 
-        self._file.room.require(publications, reusable_bytes)
+        self._file.room.require(publications, size)
         with synced(connection):
             written = self._insert_all(connection, publications)
         self._remember(written)
@@ -125,9 +130,9 @@ class AppendTransaction:
         for topic_id, places in written.places:
             self._places.add(topic_id, places)
         self._heads |= written.heads
-        for topic_id, sequence in written.heads.values():
+        for name, (topic_id, sequence) in written.heads.items():
             if topic_id in written.begun:
-                self._live.update(LiveTopic(topic_id, written.begun[topic_id], sequence))
+                self._live.update(LiveTopic(topic_id, name, written.begun[topic_id], sequence))
             else:
                 self._live.grow(topic_id, sequence)
 

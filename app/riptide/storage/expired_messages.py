@@ -18,22 +18,27 @@ def find_live_topics(connection: sqlite3.Connection, places: Places) -> Iterator
     topic_id, found = 0, set()
     while True:
         row = connection.execute(
-            "SELECT topic_id, sequence, (SELECT head FROM topics WHERE id = topic_id), "
+            "SELECT topic_id, name, sequence, head, "
             "(SELECT accepted_at FROM messages WHERE messages.position = places.position) "
-            "FROM places WHERE topic_id > ? ORDER BY topic_id, sequence LIMIT 1",
+            "FROM places LEFT JOIN topics ON id = topic_id "
+            "WHERE topic_id > ? ORDER BY topic_id, sequence LIMIT 1",
             (topic_id,),
         ).fetchone()
         if row is None:
             break
-        topic_id, sequence, head, accepted_at = row
+        topic_id, name, sequence, head, accepted_at = row
         found.add(topic_id)
-        yield LiveTopic(topic_id, Earliest(sequence, accepted_at), max(head, places.head(topic_id)))
+        head = max(head, places.head(topic_id))
+        yield LiveTopic(topic_id, name, Earliest(sequence, accepted_at), head)
     for topic_id in places.topics() - found:
         oldest = places.of(topic_id)[0]
-        accepted_at = connection.execute(
-            "SELECT accepted_at FROM messages WHERE position = ?", (oldest.position,)
-        ).fetchone()[0]
-        yield LiveTopic(topic_id, Earliest(oldest.sequence, accepted_at), places.head(topic_id))
+        accepted_at, name = connection.execute(
+            "SELECT accepted_at, (SELECT name FROM topics WHERE id = topic_id) FROM messages "
+            "WHERE position = ?",
+            (oldest.position,),
+        ).fetchone()
+        earliest = Earliest(oldest.sequence, accepted_at)
+        yield LiveTopic(topic_id, name, earliest, places.head(topic_id))
 
 
 def find_newest(connection: sqlite3.Connection) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import secrets
 import time
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from riptide.message import NANOSECONDS
 from riptide.storage.message_log import (
-    READ_BYTES,
-    READ_MESSAGES,
     Bounds,
     ListedTopic,
     Retention,
+    read_ends,
 )
+from riptide.storage.topic_names import TopicNames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +36,7 @@ class MemoryLog:
         self._retention = retention
         # Only topics that have messages. With each message, when it came, on the monotonic clock.
         self._messages: dict[str, deque[tuple[int, Message]]] = {}
+        self._names = TopicNames()
         self._heads: dict[str, int] = {}
         self._bytes = 0
         self._next_sweep = 0.0
@@ -47,6 +47,7 @@ class MemoryLog:
     async def close(self) -> None:
         """Forget everything."""
         self._messages.clear()
+        self._names = TopicNames()
 
     def append(self, publication: Publication) -> asyncio.Future[int]:
         """Keep the payloads; the future is done at once."""
@@ -58,6 +59,8 @@ class MemoryLog:
         first = self._heads.get(topic, 0) + 1
         messages = publication.messages(self.epoch, first)
         came_ns = self._retention.clock.monotonic_ns()
+        if topic not in self._messages:
+            self._names.add(topic)
         self._messages.setdefault(topic, deque()).extend((came_ns, each) for each in messages)
         self._bytes += publication.size_bytes()
         self._heads[topic] = first + len(messages) - 1
@@ -82,21 +85,37 @@ class MemoryLog:
             return []
         start = max(0, after + 1 - messages[0][1].sequence)
         found, size = [], 0
-        for _, message in itertools.islice(messages, start, start + READ_MESSAGES):
+        for _, message in itertools.islice(messages, start, None):
             found.append(message)
             size += len(message.payload)
-            if size >= READ_BYTES:
+            if read_ends(message.sequence, size):
                 break
         return found
 
-    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
-        """Return the topics whose names come after ``after``."""
-        names = heapq.nsmallest(limit, (name for name in self._heads if name > after))
-        return [ListedTopic(name, await self.bounds(name), self.epoch) for name in names]
+    def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of topics with messages that come after ``after``."""
+        return self._names.after(after, limit)
+
+    async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
+        """Return the topics of these names that have messages."""
+        listed = [ListedTopic(name, await self.bounds(name), self.epoch) for name in names]
+        return [topic for topic in listed if not topic.bounds.is_empty()]
 
     def size_bytes(self) -> int:
         """Return the bytes of all payloads."""
         return self._bytes
+
+    def wal_bytes(self) -> int:
+        """Return 0: there is none in memory."""
+        return 0
+
+    def free_bytes(self) -> int:
+        """Return 0: what is deleted is gone."""
+        return 0
+
+    def checkpoint_age_s(self) -> float:
+        """Return 0: nothing waits."""
+        return 0.0
 
     async def watch(self) -> None:
         """Return: memory can always be read."""
@@ -141,4 +160,5 @@ class MemoryLog:
             self._bytes -= len(message.payload)
         if not messages:
             del self._messages[topic]
+            self._names.discard(topic)
         return messages

@@ -11,12 +11,16 @@ from riptide.storage.clock import ExpiryClock
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from riptide.message import Message
     from riptide.publication import Publication
 
-READ_MESSAGES = 1000
-READ_BYTES = 1024 * 1024
+# One read ends at the next multiple of so many sequence numbers: then consumers that began at
+# different places soon read at the same ones.
+READ_MESSAGES = 500
+# One read ends once its payloads have so many bytes, which is as much as is written at once.
+READ_BYTES = 256 * 1024
 TOPIC_RETRY_AFTER_S = 60
 RETRY_AFTER_S = 5
 # What publishers are told, with the reason.
@@ -35,6 +39,10 @@ class Bounds(NamedTuple):
     earliest: int
     head: int
 
+    def is_empty(self) -> bool:
+        """Return whether the log has no messages of the topic."""
+        return self.earliest > self.head
+
 
 class ListedTopic(NamedTuple):
     """A topic, the bounds of its messages, and the epoch of the newest one."""
@@ -42,6 +50,11 @@ class ListedTopic(NamedTuple):
     name: str
     bounds: Bounds
     epoch: str
+
+
+def read_ends(sequence: int, size: int) -> bool:
+    """Return whether a read ends with this message, when it has payloads of ``size`` bytes."""
+    return sequence % READ_MESSAGES == 0 or size >= READ_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +147,22 @@ class MessageLog(Protocol):
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow sequence number ``after``, oldest first.
 
-        At most ``READ_MESSAGES`` messages, and no more once ``READ_BYTES`` are reached; empty
-        when there are none.
+        The list ends at a number that ``READ_MESSAGES`` divides, or once ``READ_BYTES`` are
+        reached. It is empty when there are none.
 
         Raises:
             LogUnavailableError: the log cannot be read.
 
         """
 
-    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
-        """Return the topics whose names come after ``after``, in the order of names.
+    def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of topics with messages that come after ``after``, in order.
 
-        At most ``limit``. Topics whose messages have all expired are among them while the log
-        remembers their sequence numbers.
+        At most ``limit``. This takes as long as there are names in the answer.
+        """
+
+    async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
+        """Return those of these topics that have messages; the names are in order.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -155,6 +171,18 @@ class MessageLog(Protocol):
 
     def size_bytes(self) -> int:
         """Return the size of the log in bytes."""
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log, which is a part of the log."""
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the log deletions have left free for new messages."""
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log; 0 if nothing.
+
+        Counts from the last checkpoint that moved all.
+        """
 
     async def watch(self) -> None:
         """Find out again and again whether the log can be read, until cancelled."""

@@ -9,6 +9,7 @@ another life: so the ids of lost messages are never mistaken for those of new on
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ PAGE_BYTES = 4 * 1024
 # Lives without messages are remembered if they are among so many of the newest, for consumers that
 # connected in one of them and received nothing.
 LIVES_KEPT = 1000
-# SQLite moves the content of the write-ahead log to the database when it has so many pages.
-AUTOCHECKPOINT_PAGES = 4000
 SCHEMA_VERSION = 5
 LIVES = """
 -- a row each time the log was opened, numbered in that order
@@ -89,9 +88,25 @@ MIGRATIONS = {
 
 
 def find_fault(connection: sqlite3.Connection) -> str | None:
-    """Return why a file is no log that this version can use, or None if it is one.
+    """Return why a file is no whole log that this version can use, or None if it is one.
 
     Reads the whole file.
+    """
+    fault = find_visible_fault(connection)
+    if fault is None:
+        fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return None if fault == "ok" else fault
+
+
+def find_visible_fault(connection: sqlite3.Connection) -> str | None:
+    """Return why a file is no log that this version can use, or None if it seems to be one.
+
+    However large the file is, only its header, its schema and the ends of each table and index are
+    read. Damage in between is found when it is read.
+
+    Raises:
+        sqlite3.DatabaseError: what was read is damaged.
+
     """
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -104,19 +119,64 @@ def find_fault(connection: sqlite3.Connection) -> str | None:
         )
     if not 1 <= version <= SCHEMA_VERSION:
         return f"schema version {version} where {SCHEMA_VERSION} was expected"
-    fault: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    return None if fault == "ok" else fault
+    _read_ends(connection)
+    return _find_missing_pages(connection)
+
+
+def _find_missing_pages(connection: sqlite3.Connection) -> str | None:
+    """Return that the file is too short, whatever pages its write-ahead log may still have."""
+    pages, page_bytes = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
+    path = connection.execute("SELECT file FROM pragma_database_list WHERE seq = 0").fetchone()[0]
+    there = _size(path) // page_bytes
+    if pages - there <= _size(f"{path}-wal") // page_bytes:
+        return None
+    return f"{there} pages where {pages} were expected"
+
+
+def _size(path: str) -> int:
+    # Only its status: to open and close the file would give up SQLite's locks on it.
+    file = Path(path)
+    return file.stat().st_size if file.exists() else 0
+
+
+def _read_ends(connection: sqlite3.Connection) -> None:
+    """Read the first and the last row of each table, and of each index."""
+    for kind, name, table in connection.execute(
+        "SELECT type, name, tbl_name FROM sqlite_schema WHERE rootpage > 0"
+    ).fetchall():
+        if kind == "index":
+            by, query = f'INDEXED BY "{name}"', "SELECT name FROM pragma_index_info(?)"
+        else:
+            by, query = (
+                "NOT INDEXED",
+                "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk",
+            )
+        columns = [column for (column,) in connection.execute(query, (name,))] or ["rowid"]
+        for direction in ("ASC", "DESC"):
+            order = ", ".join(f'"{column}" {direction}' for column in columns)
+            connection.execute(
+                f'SELECT * FROM "{table}" {by} ORDER BY {order} LIMIT 1'  # noqa: S608  # names of the file's own schema
+            ).fetchall()
 
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables in an empty file."""
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    lay_out(connection)
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         create_tables(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def lay_out(connection: sqlite3.Connection) -> None:
+    """Say how a file without tables is to be laid out."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    # Only a database that begins like this can give free pages back without being locked for long.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

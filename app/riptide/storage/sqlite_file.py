@@ -6,21 +6,29 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from typing import TYPE_CHECKING
 
 from riptide.errors import DataDirectoryError, LogCorruptError
 from riptide.storage.data_directory import DataDirectory
-from riptide.storage.disk_room import DiskRoom, is_full, is_in_use, primary_code
+from riptide.storage.disk_room import (
+    RESERVE_BYTES,
+    DiskRoom,
+    is_full,
+    is_in_use,
+    primary_code,
+)
 from riptide.storage.forgotten_topics import forget_topics
 from riptide.storage.log_files import LogFiles
 from riptide.storage.partial_files import delete_leftovers
 from riptide.storage.places import Places
 from riptide.storage.schema import (
-    AUTOCHECKPOINT_PAGES,
     PAGE_BYTES,
+    SCHEMA_VERSION,
     begin_life,
     create,
     find_fault,
+    find_visible_fault,
     migrate,
     next_life,
 )
@@ -35,6 +43,12 @@ logger = logging.getLogger("riptide.log")
 # How SQLite's connections of one process share the index of the write-ahead log: in a file, which
 # other processes (a backup) share as well, or in memory, which takes no room on the disk.
 _INDEX_IN_FILE, _INDEX_IN_MEMORY = "unix", "unix-excl"
+# How long another program may lock the file: at the start, and before publishers are refused. A
+# publish may wait for the one before it, so it waits up to twice as long.
+START_PATIENCE_S = 10.0
+PATIENCE_S = 0.4
+# This part of the most that the write-ahead log may have is moved at once.
+PART_TO_MOVE = 4
 
 
 class SqliteFile:
@@ -52,6 +66,8 @@ class SqliteFile:
         self.lives: dict[str, int] = {}
         # False if the disk had no room for this life; the first append writes it then.
         self.life_is_kept = True
+        # SQLite refuses a checkpoint while another one is under way.
+        self._one_checkpoint = threading.Lock()
 
     def open(self) -> str:
         """Create what is missing, check what is there, and return the epoch of the new life.
@@ -104,12 +120,15 @@ class SqliteFile:
             self.close()
             raise
 
-    def connect(self) -> sqlite3.Connection:
-        """Return a connection in autocommit mode that any one thread may use."""
+    def connect(self, patience_s: float = PATIENCE_S) -> sqlite3.Connection:
+        """Return a connection in autocommit mode that any one thread may use.
+
+        It waits for ``patience_s`` while another program has locked the file.
+        """
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?vfs={self._vfs}",
             uri=True,
-            timeout=10,
+            timeout=patience_s,
             isolation_level=None,
             check_same_thread=False,
         )
@@ -141,14 +160,37 @@ class SqliteFile:
 
         """
         before = self.room.wal_bytes()
-        # SQLite would wait for the reader, and appends would wait with it.
-        (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
-        connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+        # SQLite could wait for the reader, and appends would wait with it.
+        self.checkpoint(connection, "TRUNCATE")
         return self.room.wal_bytes() < before
+
+    def checkpoint(self, connection: sqlite3.Connection, mode: str, patience_ms: int = 0) -> bool:
+        """Move the write-ahead log to the database; return whether all of it was moved.
+
+        ``patience_ms`` is how long the modes of SQLite that wait for readers do so.
+
+        Raises:
+            sqlite3.Error: it cannot be moved.
+
+        """
+        (before_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+        try:
+            with self._one_checkpoint:
+                is_busy, frames, moved = connection.execute(
+                    f"PRAGMA wal_checkpoint({mode})"
+                ).fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {before_ms}")
+        return not is_busy and bool(frames == moved)
+
+    def wal_limits(self) -> tuple[int, int]:
+        """Return the sizes of the write-ahead log to move it from, and to let appends wait at.
+
+        What has to be moved to the database has to fit into the reserve.
+        """
+        most = self.room.reserve_bytes() or RESERVE_BYTES
+        return most // PART_TO_MOVE, most
 
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""
@@ -180,12 +222,12 @@ class SqliteFile:
         return self._check()
 
     def _check(self) -> dict[str, int]:
-        with contextlib.closing(self.connect()) as connection:
+        with contextlib.closing(self._connect_to_start()) as connection:
             is_older = self._check_or_create(connection)
         if is_older:
             upgrade(self._directory)
             self._directory.lock_new_database()
-        with contextlib.closing(self.connect()) as connection:
+        with contextlib.closing(self._connect_to_start()) as connection:
             lives = self._begin_life(connection)
             if self.life_is_kept:
                 # A full disk may have no room for that, and the next life does it.
@@ -196,12 +238,22 @@ class SqliteFile:
                     forget_topics(connection, max(lives.values()), self._topics_kept)
             return lives
 
+    def _connect_to_start(self) -> sqlite3.Connection:
+        """Return a connection for the time in which nobody else moves the write-ahead log."""
+        connection = self.connect(START_PATIENCE_S)
+        pages = max(1, self.wal_limits()[0] // PAGE_BYTES)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+        return connection
+
     def _check_or_create(self, connection: sqlite3.Connection) -> bool:
         """Check the file, or create its tables; return whether it is of an older version."""
         if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
             create(connection)
             return False
-        fault = find_fault(connection)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        # Messages of older versions have no checksums: what is damaged would be given valid ones.
+        find = find_visible_fault if version == SCHEMA_VERSION else find_fault
+        fault = find(connection)
         if fault is not None:
             raise self._corrupt(fault)
         # A backup that was copied here by hand is in another mode.
@@ -234,11 +286,10 @@ class SqliteFile:
         # Some builds of SQLite would write zeros over all that is deleted, which takes as much room
         # in the write-ahead log as was deleted, and a full disk does not have that.
         connection.execute("PRAGMA secure_delete = FAST")
-        # What has to be moved to the database has to fit into the reserve.
-        reserve = self.room.reserve_bytes()
-        if reserve:
-            pages = max(1, min(AUTOCHECKPOINT_PAGES, reserve // PAGE_BYTES))
-            connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+        # ``Checkpoints`` moves the write-ahead log. When that begins anew, SQLite gives back to the
+        # disk what it had grown by meanwhile.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA journal_size_limit = {self.wal_limits()[0]}")
 
     def _corrupt(self, fault: str) -> LogCorruptError:
         return LogCorruptError(

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 from riptide.errors import LogUnavailableError
 from riptide.process.faults import Faults
 from riptide.storage.append_transaction import AppendTransaction
-from riptide.storage.disk_room import is_full, primary_code
+from riptide.storage.checkpoints import Checkpoints
+from riptide.storage.disk_room import explain, is_full, primary_code
 from riptide.storage.expired_messages import find_live_topics, find_newest
+from riptide.storage.free_space import FreeSpace
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.log_watch import PROBE_INTERVAL_S, AppendsUnderWay, ThreadWatch
 from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
 from riptide.storage.places import Places
 from riptide.storage.step import Step
+from riptide.storage.topic_names import TopicNames
 from riptide.storage.transaction import OutcomeUnknownError, may_be_of_one_topic
 from riptide.storage.trim import Trim
 from riptide_telemetry import ServicePart
@@ -70,6 +73,8 @@ class SqliteWriter:
         self, file: SqliteFile, retention: Retention, faults: Faults | None = None
     ) -> None:
         self._faults = faults or Faults()
+        self.checkpoints = Checkpoints(file, self._faults)
+        self.free_space = FreeSpace()
         # Why the thread takes no more appends, once that is so.
         self._ended: str | None = None
         self._watch = ThreadWatch("a write")
@@ -79,6 +84,8 @@ class SqliteWriter:
         self._retention = retention
         # For readers as well, which look there first.
         self.places = Places()
+        # Of the topics that have messages; for all threads as well.
+        self.names = TopicNames()
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         # Appends that the thread has taken from the queue and not answered yet.
@@ -91,29 +98,34 @@ class SqliteWriter:
             sqlite3.Error: the file cannot be opened or read.
 
         """
-        connection = self._file.connect()
+        of_checkpoints, connection = self._file.connect(), self._file.connect()
         self.places.load(connection)
         newest_at = find_newest(connection)
         if newest_at is not None:
             self._retention.continue_from(newest_at)
         live = LiveTopics(self._retention, find_live_topics(connection, self.places))
+        self.names = live.names
         self._transaction = AppendTransaction(self._file, self._retention, live, self.places)
         self._trimming = Trim(self._file, self._retention, live, self.places)
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
+        self.checkpoints.start(of_checkpoints)
         self._thread.start()
 
     def stop(self) -> bool:
-        """Commit the appends that wait and end the thread; blocks until then.
+        """Commit the appends that wait and end the threads; blocks until then.
 
-        Returns False if the disk hangs, and the thread with it, for ``STOP_PATIENCE_S``.
+        Returns False if the disk hangs, and a thread with it, for ``STOP_PATIENCE_S``.
         """
         if self._thread is None:
             return True
+        deadline = time.monotonic() + STOP_PATIENCE_S
         self._queue.put(None)
         self._thread.join(STOP_PATIENCE_S)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        return self.checkpoints.stop(deadline - time.monotonic())
 
     def put(self, append: Append) -> None:
         """Queue an append for the next commit.
@@ -135,8 +147,8 @@ class SqliteWriter:
         The service is not ready meanwhile. It does not take a publisher to find that the log takes
         messages again: without appends, the thread commits a probe now and then.
         """
-        files = self._file.files.displaced
-        return self._ended or files or self._under_way.reason() or self._watch.reason()
+        failure = self._ended or self._file.files.displaced or self._under_way.reason()
+        return failure or self._watch.reason() or self.checkpoints.failure()
 
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append has waited, or other work of the thread has taken."""
@@ -181,11 +193,14 @@ class SqliteWriter:
                     self._commit(connection, [])
                 if self.places.are_many():
                     self._write_places(connection, Step(self._appends_wait))
+                gave_back = False
                 if time.monotonic() >= next_trim:
                     if not trimming:
                         self._trimming.begin_round()
                     trimming = self._trim(connection)
-                    next_trim = time.monotonic() + (0 if trimming else TRIM_INTERVAL_S)
+                    gave_back = not trimming and self._give_back(connection)
+                    next_trim = time.monotonic() + (0 if trimming or gave_back else TRIM_INTERVAL_S)
+                self.checkpoints.between_commits(connection, gave_back=gave_back)
         self._write_places(connection)
 
     def _write_places(self, connection: sqlite3.Connection, step: Step | None = None) -> None:
@@ -248,6 +263,7 @@ class SqliteWriter:
     def _write_on_any_disk(
         self, connection: sqlite3.Connection, publications: Sequence[Publication]
     ) -> list[int | None]:
+        self.checkpoints.require_bound()
         try:
             return self._transaction.write(connection, publications)
         except (sqlite3.Error, OSError) as error:
@@ -256,32 +272,48 @@ class SqliteWriter:
         return self._transaction.write(connection, publications)
 
     def _refuse_commit(self, appends: list[Append], error: Exception) -> None:
-        unknown = isinstance(error, OutcomeUnknownError)
+        reason, unknown = explain(error), isinstance(error, OutcomeUnknownError)
         text = OUTCOME_UNKNOWN if unknown else NOT_KEPT
         if appends and _is_damage(error):
             logger.error(
                 "the log of topic %s is damaged, and %d appends to it were refused: %s",
                 appends[0].publication.topic,
                 len(appends),
-                error,
+                reason,
             )
         else:
             if appends:
-                logger.error("the message log refused %d appends: %s", len(appends), error)
+                logger.error("the message log refused %d appends: %s", len(appends), reason)
             elif self._watch.failure is None:
-                logger.error("the message log takes no messages: %s", error)
-            self._watch.failure = str(error)
+                logger.error("the message log takes no messages: %s", reason)
+            self._watch.failure = reason
             self._trimming.lacks_room = is_full(error)
         if not isinstance(error, sqlite3.Error | OSError | OutcomeUnknownError):
             self._faults.report(ServicePart.LOG_WRITER, error)
-        _call_on_loop(appends, _refuse, text.format(error))
+        _call_on_loop(appends, _refuse, text.format(reason))
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages; return whether more are left."""
+        if self.checkpoints.is_beyond_bound():
+            # Deletions, too, would let the write-ahead log grow.
+            return False
         more = self._trimming.step(connection, self._appends_wait)
         if not more:
             self._transaction.forget_heads()
         return more
+
+    def _give_back(self, connection: sqlite3.Connection) -> bool:
+        """Give some room that deletions have left to the disk; return whether there may be more."""
+        # That, too, goes by way of the write-ahead log, which must not grow for it.
+        if self._trimming.lacks_room or self.checkpoints.is_held_back():
+            return False
+        try:
+            return self.free_space.give_back(
+                connection, Step(self._appends_wait), self._file.wal_limits()[0]
+            )
+        except sqlite3.Error as error:
+            logger.warning("free room in the database could not be given back: %s", explain(error))
+            return False
 
 
 def _is_damage(error: Exception) -> bool:

@@ -6,7 +6,7 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
-from riptide.storage.disk_room import is_full
+from riptide.storage.disk_room import explain, is_full
 from riptide.storage.expired_messages import delete_before, first_to_keep
 from riptide.storage.step import Step
 from riptide.storage.transaction import may_be_of_one_topic, unsynced
@@ -70,7 +70,7 @@ class Trim:
             self.lacks_room = is_full(error)
             if self.lacks_room and self._find_room():
                 return True
-            logger.warning("expired messages could not be deleted: %s", error)
+            logger.warning("expired messages could not be deleted: %s", explain(error))
             return False
         return more
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from riptide.errors import DataDirectoryError
 from riptide.storage.checksum import checksum
 from riptide.storage.data_directory import sync
-from riptide.storage.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, create_tables
+from riptide.storage.schema import APPLICATION_ID, SCHEMA_VERSION, create_tables, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +49,7 @@ def upgrade(directory: DataDirectory) -> None:
         contextlib.closing(sqlite3.connect(old_path, isolation_level=None)) as old,
         contextlib.closing(sqlite3.connect(new_path, isolation_level=None)) as new,
     ):
-        new.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        new.execute("PRAGMA journal_mode = WAL")
+        lay_out(new)
         _begin(old, new)
         count = _copy_messages(old, new)
         with new:

@@ -9,9 +9,12 @@ from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
 from riptide.hub import fanout
 from riptide.hub.backlog import Backlog
 from riptide.hub.batch import Batch
+from riptide.hub.log_reads import LogReads
+from riptide.hub.right_of_way import RightOfWay
 from riptide.hub.ring import Ring, RingLimits
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
+from riptide.hub.turns import Turns
 from riptide.process.faults import Faults
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import Lifecycle, ServicePart, StreamProtocol
@@ -32,7 +35,12 @@ def _topic(
     lifecycle: Lifecycle | None = None,
     faults: Faults | None = None,
 ) -> Topic:
-    return Topic(Ring(limits), Backlog(log, "a"), lifecycle or Lifecycle(), faults)
+    return Topic(
+        Ring(limits),
+        Backlog(LogReads(log, RightOfWay()), Turns(), "a"),
+        lifecycle or Lifecycle(),
+        faults,
+    )
 
 
 def _subscribe(topic: Topic, policy: SlowConsumerPolicy) -> Subscription:

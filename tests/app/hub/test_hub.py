@@ -13,6 +13,7 @@ import pytest
 from riptide.encoding.formats import NDJSON
 from riptide.errors import LogUnavailableError
 from riptide.hub import hub as hub_module
+from riptide.hub import right_of_way
 from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
@@ -28,11 +29,13 @@ from tests.app.messages import published
 from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from riptide.hub.hub import Start
     from riptide.hub.subscription import Subscription
     from riptide.message import Position
+    from riptide.storage.message_log import ListedTopic
     from tests.app.recorder import Recorder
 
 
@@ -393,6 +396,32 @@ async def test_a_topic_without_consumers_holds_no_message_even_before_it_is_coll
         gc.enable()
 
 
+async def test_replays_wait_for_messages_that_are_being_published_and_live_consumers_do_not(
+    held_log: HeldLog, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(right_of_way, "PATIENCE_S", 3600)
+    hub = Hub(held_log, recorder.lifecycle, RingLimits(100, 100_000))
+    old = asyncio.create_task(hub.publish(Publication.now("b", [b"1"] * 100)))
+    await turns()
+    held_log.acknowledge()
+    live = (await _subscribe(hub, Edge.LATEST)).subscription
+    replay = (await _subscribe(hub, Edge.EARLIEST, "b")).subscription
+    many = asyncio.create_task(hub.publish(Publication.now("a", [b"1"] * 100)))
+    await turns()
+    held_log.acknowledge()
+    await in_time(asyncio.gather(old, many))
+    waiting = asyncio.create_task(hub.publish(Publication.now("a", [b"1"])))
+    await turns()
+    replaying = asyncio.create_task(replay.next())
+    batch = await in_time(live.next())
+    assert isinstance(batch, Batch)
+    assert batch.count == 100
+    await turns()
+    assert not replaying.done()
+    held_log.acknowledge()
+    await in_time(asyncio.gather(waiting, replaying))
+
+
 async def test_topics_are_listed_with_what_is_kept_and_who_reads_them(
     hub: Hub, log: MemoryLog
 ) -> None:
@@ -424,6 +453,34 @@ async def test_a_list_says_whether_there_is_more_of_what_is_wanted(
     assert await listed("", 3, "bfg") == (["b", "f", "g"], False)
     assert await listed("", 7, "abcdefg") == (list("abcdefg"), False)
     assert await listed("", 5, "x") == ([], False)
+
+
+async def test_a_page_of_topics_costs_its_own_size_however_many_there_are(
+    hub: Hub, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5_000):
+        log.append(published(f"{number:04}", [b"1"]))
+    for number in range(10, 4_990):
+        # The log remembers their numbers, and has no message of them.
+        log.append(published(f"{number:04}", [b"1"] * 1001, 0))
+    seen: list[str] = []
+    names, topics = log.names, log.topics
+
+    def noted_names(after: str, limit: int) -> list[str]:
+        found = names(after, limit)
+        seen.extend(found)
+        return found
+
+    async def noted_topics(names: Sequence[str]) -> list[ListedTopic]:
+        seen.extend(names)
+        return await topics(names)
+
+    monkeypatch.setattr(log, "names", noted_names)
+    monkeypatch.setattr(log, "topics", noted_topics)
+    found, more = await hub.list_topics("0005", 5, lambda _: True)
+    assert [state.name for state in found] == ["0006", "0007", "0008", "0009", "4990"]
+    assert more
+    assert len(seen) < 50
 
 
 async def test_topics_whose_messages_have_expired_are_not_listed(recorder: Recorder) -> None:

@@ -18,7 +18,7 @@ from riptide.hub.subscription import Finished, Missed, Overrun, Subscription
 from riptide.message import NANOSECONDS, Acceptance, Edge, MessageId
 from riptide.publication import Publication
 from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
-from riptide.storage import memory, sqlite
+from riptide.storage import message_log
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
@@ -41,8 +41,7 @@ Step = Batch | Missed | Overrun | Finished | None
 @pytest.fixture(autouse=True)
 def _one_message_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for messages of a megabyte."""
-    monkeypatch.setattr(memory, "READ_MESSAGES", 1)
-    monkeypatch.setattr(sqlite, "READ_MESSAGES", 1)
+    monkeypatch.setattr(message_log, "READ_MESSAGES", 1)
     monkeypatch.setattr(ring_module, "BATCH_BYTES", 1)
 
 

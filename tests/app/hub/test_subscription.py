@@ -294,6 +294,26 @@ async def test_pushes_during_a_read_are_neither_lost_nor_doubled(recorder: Recor
     assert _data(await _take(subscription)) == [6, 7]
 
 
+async def test_messages_that_come_while_expired_ones_are_read_are_not_taken_for_expired(
+    recorder: Recorder,
+) -> None:
+    log = HeldLog(Retention(1000, 3600))
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=1)
+    subscription = await _subscribe(hub, Edge.EARLIEST)
+    await _publish_through(log, hub, 1, 5)
+    log._messages.clear()
+    log.holding = True
+    reading = asyncio.create_task(_take(subscription))
+    await turns()
+    await _publish_through(log, hub, 6, 9)
+    log.holding = False
+    log.let_read()
+    assert await reading == Missed(4, DropReason.EXPIRED)
+    assert await _take(subscription) == Missed(1, DropReason.EXPIRED)
+    assert _data(await _take(subscription)) == [6, 7, 8]
+    assert _data(await _take(subscription)) == [9]
+
+
 async def test_commits_whose_push_comes_during_a_read_are_neither_lost_nor_doubled(
     recorder: Recorder,
 ) -> None:

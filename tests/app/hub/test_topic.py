@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 
 from riptide.encoding.formats import NDJSON
 from riptide.hub.backlog import Backlog
+from riptide.hub.log_reads import LogReads
+from riptide.hub.right_of_way import RightOfWay
 from riptide.hub.ring import Ring, RingLimits
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
+from riptide.hub.turns import Turns
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import Lifecycle
 from tests.app.messages import make_messages
@@ -20,7 +23,11 @@ TERMS = Terms(after=0, until=None, policy=SlowConsumerPolicy.DISCONNECT)
 
 
 def _topic(log: MemoryLog) -> Topic:
-    return Topic(Ring(RingLimits(10, 100_000)), Backlog(log, "a"), Lifecycle())
+    return Topic(
+        Ring(RingLimits(10, 100_000)),
+        Backlog(LogReads(log, RightOfWay()), Turns(), "a"),
+        Lifecycle(),
+    )
 
 
 async def test_a_topic_has_the_name_of_its_backlog_and_tells_it_to_its_subscriptions(

@@ -39,8 +39,8 @@ def test_topics_with_messages_are_found_with_their_oldest_and_newest_message(
     connection: sqlite3.Connection,
 ) -> None:
     assert list(find_live_topics(connection, Places())) == [
-        LiveTopic(1, Earliest(2, 20), 5),
-        LiveTopic(3, Earliest(2, 90), 2),
+        LiveTopic(1, "a", Earliest(2, 20), 5),
+        LiveTopic(3, "c", Earliest(2, 90), 2),
     ]
 
 
@@ -54,9 +54,9 @@ def test_messages_that_are_not_in_the_index_yet_count_as_well(
     places.load(connection)
     places.add(1, [Place(6, 7, 1)])
     assert sorted(find_live_topics(connection, places)) == [
-        LiveTopic(1, Earliest(2, 20), 6),
-        LiveTopic(2, Earliest(8, 70), 8),
-        LiveTopic(3, Earliest(2, 90), 2),
+        LiveTopic(1, "a", Earliest(2, 20), 6),
+        LiveTopic(2, "b", Earliest(8, 70), 8),
+        LiveTopic(3, "c", Earliest(2, 90), 2),
     ]
 
 

@@ -15,7 +15,7 @@ from riptide.process.faults import Faults
 from riptide.storage import append_transaction, log_watch, sqlite_writer, trim
 from riptide.storage.disk_room import DiskFullError
 from riptide.storage.message_log import Retention
-from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.sqlite_file import PATIENCE_S, SqliteFile
 from riptide.storage.sqlite_writer import Append, SqliteWriter
 from riptide_telemetry import ServicePart
 from tests.app.messages import published
@@ -37,8 +37,8 @@ class TightFile(SqliteFile):
     max_pages = 1_000_000
     statements: list[str]
 
-    def connect(self) -> sqlite3.Connection:
-        connection = super().connect()
+    def connect(self, patience_s: float = PATIENCE_S) -> sqlite3.Connection:
+        connection = super().connect(patience_s)
         connection.execute(f"PRAGMA max_page_count = {self.max_pages}")
         self.statements = []
         connection.set_trace_callback(self.statements.append)
@@ -208,7 +208,8 @@ async def test_a_trim_with_nothing_due_reads_no_topic_however_many_there_are(
     append = _append("a")
     writer.put(append)
     await append.done
-    await eventually(lambda: trims >= 1)
+    # A trim is over when the next one has begun.
+    await eventually(lambda: trims >= 2)
     file.statements.clear()
     begun = trims
     await eventually(lambda: trims >= begun + 3)

@@ -58,6 +58,13 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrade, "CHUNK_MESSAGES", 7)
 
 
+async def test_the_copy_can_give_room_back_to_the_disk_like_a_new_log(tmp_path: Path) -> None:
+    _make_old(tmp_path)
+    await _check_all_there(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "riptide.db")) as new:
+        assert new.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+
+
 async def test_a_copy_that_was_killed_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

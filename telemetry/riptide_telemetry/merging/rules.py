@@ -12,13 +12,13 @@ from riptide_telemetry.state.sliding_window import STEP_S, WINDOW_S, Totals
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-# The metrics of the process, which are not in the catalog. The service starts when the youngest
-# process does, so that ``changes()`` still counts restarts.
+# The metrics of the process, which are not in the catalog.
+START_TIME: Final = "process_start_time_seconds"
 PROCESS_RULES: Final[Mapping[str, Merge]] = {
     "process_cpu_nanoseconds": Merge.TOTAL,
     "process_virtual_memory_bytes": Merge.SUM,
     "process_resident_memory_bytes": Merge.SUM,
-    "process_start_time_seconds": Merge.MAX,
+    START_TIME: Merge.MAX,
     "process_open_fds": Merge.SUM,
     "process_max_fds": Merge.SUM,
 }
@@ -72,7 +72,9 @@ def remaining(last: Snapshot, now_s: float) -> Snapshot:
         closed = last.window.closed + active_connections(last)
         window = last.window._replace(closed=closed)
         ended_windows[until] = _sum([ended_windows.get(until, Totals()), window])
-    return Snapshot(counts, {}, last.histograms, Totals(), ended_windows)
+    # It changes once for each start, as that of one process does, and not at an end as well.
+    gauges = {name: series for name, series in last.gauges.items() if name == START_TIME}
+    return Snapshot(counts, gauges, last.histograms, Totals(), ended_windows)
 
 
 def recent(snapshot: Snapshot, now_s: float) -> Totals:

@@ -5,6 +5,7 @@ import random
 from riptide_telemetry import catalog
 from riptide_telemetry.merging.rules import (
     PROCESS_RULES,
+    START_TIME,
     active_connections,
     merged,
     recent,
@@ -62,12 +63,13 @@ def test_a_metric_or_buckets_of_another_version_are_left_out() -> None:
 def test_what_remains_of_a_process_that_has_ended_are_the_numbers_that_never_fall() -> None:
     counts = {each.name: {"": 1} for each in catalog.CATALOG}
     counts |= {name: {"": 1} for name in PROCESS_RULES}
-    last = Snapshot(counts, {LAG: {"": 1.0}}, {LATENCY: {"": Buckets([1], 1, {})}})
+    gauges = {LAG: {"": 1.0}, START_TIME: {"": 1234.5}}
+    last = Snapshot(counts, gauges, {LATENCY: {"": Buckets([1], 1, {})}})
     left = remaining(last, 0.0)
     assert left.histograms == last.histograms
     kept = {each.name for each in catalog.CATALOG if each.merge is catalog.Merge.TOTAL}
     assert left.counts.keys() == kept | {CPU}
-    assert left.gauges == {}
+    assert left.gauges == {START_TIME: {"": 1234.5}}
     assert not {ACTIVE, LAG, EXPIRY} & kept
 
 

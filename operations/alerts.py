@@ -39,6 +39,7 @@ def alerts(pace: Pace = REAL) -> tuple[Group, ...]:
         Group("riptide-errors", _errors()),
         Group("riptide-memory", _memory()),
         Group("riptide-publishes", _publishes(pace)),
+        Group("riptide-log", _log(pace)),
         Group("riptide-messages", _messages()),
         Group("riptide-connections", _connections(pace)),
         Group("riptide-access", _access(pace)),
@@ -145,6 +146,37 @@ def _publishes(pace: Pace) -> tuple[Alert, ...]:
             "The write-ahead log grows: the disk fails, or another program reads the log.",
             f"The last whole checkpoint of the log of {_PROCESS} was "
             "{{ $value | humanizeDuration }} ago.",
+        ),
+    )
+
+
+def _log(pace: Pace) -> tuple[Alert, ...]:
+    """Return the alerts about a disk that alters or loses what was written to it."""
+    shown = pace.seconds(thresholds.DAMAGE_SHOWN)
+    started = f"time() - process_start_time_seconds < {shown:g}"
+    return (
+        # Consumers may meet damage before the first scrape, and a rise of the counter is then not
+        # seen.
+        Alert(
+            "RiptideLogDamaged",
+            Severity.CRITICAL,
+            Concern.DAMAGE,
+            0,
+            f"increase(riptide_log_damaged_messages_total[{pace.window(recorded.RECENT)}]) > 0\n"
+            "or (\n  riptide_log_damaged_messages_total > 0\n"
+            f"  and on (job, instance) {started}\n)",
+            "Messages in the log are damaged, and consumers do not get them.",
+            f"{_PROCESS} has read damaged messages, {{{{ $value | humanize }}}} times.",
+            keep_s=INFO_AFTER_S,
+        ),
+        Alert(
+            "RiptideLogLostMessages",
+            Severity.CRITICAL,
+            Concern.LOSS,
+            0,
+            f"riptide_log_lost_frames_total > 0\nand on (job, instance) {started}",
+            "The write-ahead log was damaged: messages that were acknowledged may be lost.",
+            f"{_PROCESS} found {{{{ $value | humanize }}}} pages behind damage when it started.",
         ),
     )
 

@@ -39,6 +39,8 @@ class Concern(StrEnum):
     STALL = "stall"
     CHECKPOINTS = "checkpoints"
     DROPS = "drops"
+    DAMAGE = "damage"
+    LOSS = "loss"
     LATENCY = "latency"
     SUCCESS = "success"
     DURATION = "duration"

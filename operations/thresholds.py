@@ -53,6 +53,9 @@ RECONNECTS_STORM_PER_SECOND: Final = 1.0
 """Reconnections per second below which there is no storm, whatever the share."""
 EXPORT_SILENCE: Final = 180.0
 """Seconds without a successful export after which an alert fires."""
+DAMAGE_SHOWN: Final = 900.0
+"""Seconds for which an alert shows damage of the log after it was last met, or after the start that
+found it."""
 FAULT_SHOWN: Final = 900.0
 """Seconds for which a process shows the fault that ended the one before it."""
 REJECTED_CONNECTIONS: Final = 0.10

@@ -11,6 +11,7 @@ RiptideError
 │   └── ThreadLimitError
 ├── FaultError                     the service ended because of a bug; one line, exit code 1
 ├── BackupError                    a backup cannot be made or restored; one line, exit code 1
+├── DamagedMessagesError           messages of the log fail their check; consumers get a gap
 └── ProblemError                   an HTTP response: RFC 9457 problem details
     ├── InvalidTopicError          400
     ├── InvalidPositionError       400
@@ -94,6 +95,15 @@ class FaultError(RiptideError):
 
 class BackupError(RiptideError):
     """A backup cannot be made or restored; the log is as it was."""
+
+
+class DamagedMessagesError(RiptideError):
+    """Messages ``first`` to ``last`` of a topic are damaged, and are never delivered."""
+
+    def __init__(self, topic: str, first: int, last: int) -> None:
+        super().__init__(f"messages {first} to {last} of topic {topic} are damaged")
+        self.first = first
+        self.last = last
 
 
 class ProblemError(RiptideError):

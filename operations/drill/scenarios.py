@@ -10,7 +10,7 @@ import datetime as dt
 import sys
 from typing import TYPE_CHECKING, Final
 
-from operations.drill import causes
+from operations.drill import causes, damaged_log
 from operations.drill.credentials import KEY_FILE, foreign_token, public_keys, write_secret
 from operations.drill.full_disk import DATA_DIRECTORY, fill_the_disk
 from operations.drill.hanging_disk import hang_the_disk
@@ -43,6 +43,7 @@ def scenarios() -> tuple[Scenario, ...]:
         *_process(),
         *_access(),
         exports(),
+        damage(),
         hanging_disk(),
         _held_log(),
         full_disk(),
@@ -382,6 +383,26 @@ def _certificates() -> tuple[Scenario, ...]:
             _CERTIFICATE_FILES,
             prepare=causes.renew_certificate,
         ),
+    )
+
+
+def damage() -> Scenario:
+    """Return the scenario in which the disk alters the database, and then the write-ahead log."""
+    return Scenario(
+        "damage",
+        (
+            _step(
+                "a bit of a message is flipped in the database, and consumers read it",
+                damaged_log.flip_a_message,
+                "RiptideLogDamaged",
+            ),
+            _step(
+                "a bit is flipped in the write-ahead log of a process that was killed",
+                damaged_log.flip_the_write_ahead_log,
+                "RiptideLogLostMessages",
+            ),
+        ),
+        {"log": "sqlite", "data_dir": damaged_log.DATA_DIRECTORY},
     )
 
 

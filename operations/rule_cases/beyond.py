@@ -357,6 +357,60 @@ def _publishes() -> tuple[Case, ...]:
     )
 
 
+def _damaged_log() -> tuple[Case, ...]:
+    damaged, lost = "RiptideLogDamaged", "RiptideLogLostMessages"
+    messages, frames = catalog.LOG_DAMAGED_MESSAGES, catalog.LOG_LOST_FRAMES
+    long_ago, now = (named("process_start_time_seconds", f"{at}x60") for at in (-86400, 0))
+    return (
+        Case(
+            damaged,
+            "fires while consumers meet damaged messages",
+            {**series(messages, "0+4x60"), **long_ago},
+            "10m",
+            (Firing(f"{HERE} has read damaged messages, 20 times."),),
+        ),
+        Case(
+            damaged,
+            "fires when a consumer met damaged messages before the first scrape",
+            {**series(messages, "4x60"), **now},
+            "1m",
+            (Firing(f"{HERE} has read damaged messages, 4 times."),),
+        ),
+        Case(
+            damaged,
+            "is quiet when nobody has met damaged messages for half an hour",
+            {**series(messages, "0x10 4x50"), **long_ago},
+            "45m",
+        ),
+        Case(
+            damaged,
+            "is quiet about messages that consumers were too slow for",
+            {
+                **series(messages, "0x60"),
+                **series(catalog.MESSAGES_DROPPED, "0+9x60", protocol="sse", reason="conflated"),
+                **now,
+            },
+            "30m",
+        ),
+        Case(
+            lost,
+            "fires in the process that found damage in the write-ahead log when it started",
+            {**series(frames, "12x60"), **now},
+            "14m",
+            (Firing(f"{HERE} found 12 pages behind damage when it started."),),
+        ),
+        Case(
+            lost,
+            "is quiet when that process has served for a quarter of an hour",
+            {**series(frames, "12x60"), **now},
+            "16m",
+        ),
+        Case(
+            lost, "is quiet after a start that found none", {**series(frames, "0x60"), **now}, "5m"
+        ),
+    )
+
+
 def _connections() -> tuple[Case, ...]:
     limit, slow = "RiptideConnectionsNearLimit", "RiptideSlowConsumerDisconnects"
     of_ten = series(catalog.CONNECTION_LIMIT, "10x40")
@@ -884,6 +938,7 @@ CASES: Final = (
     *_latency_burn(),
     *_success_burn(),
     *_publishes(),
+    *_damaged_log(),
     *_log(),
     *_connections(),
     *_lag(),

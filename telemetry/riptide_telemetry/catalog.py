@@ -423,6 +423,20 @@ APPEND_STALL = MetricDefinition(
 LOG_SIZE = MetricDefinition(
     "riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.", merge=Merge.MAX
 )
+LOG_DAMAGED_MESSAGES = MetricDefinition(
+    "riptide.log.damaged_messages",
+    Kind.COUNTER,
+    "{message}",
+    "Messages that were to be read from the log, for a consumer or by the check after a start, and "
+    "are damaged, each time that they were to be read. No consumer gets them.",
+)
+LOG_LOST_FRAMES = MetricDefinition(
+    "riptide.log.lost_frames",
+    Kind.COUNTER,
+    "{frame}",
+    "Pages of the write-ahead log that this start found behind damage. The messages on them are "
+    "lost; a log record says which, and a file keeps the pages.",
+)
 LOG_WAL_SIZE = MetricDefinition(
     "riptide.log.wal_size",
     Kind.GAUGE,

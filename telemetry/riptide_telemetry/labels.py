@@ -68,6 +68,7 @@ class DropReason(ClosedSet):
     SLOW_CONSUMER = "slow_consumer"
     CONFLATED = "conflated"
     EXPIRED = "expired"
+    DAMAGED = "damaged"
 
 
 class RejectReason(ClosedSet):

@@ -60,6 +60,8 @@ BEYOND = {
     "RiptideIndicatorAbsent",
     "RiptideFault",
     "RiptideKeysNotRead",
+    "RiptideLogDamaged",
+    "RiptideLogLostMessages",
     "RiptideLogStalled",
     "RiptideCheckpointOverdue",
     "RiptideMessagesUnaccounted",

@@ -53,6 +53,7 @@ WATCHED = {
     "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
     "riptide.storage.checkpoints": {"Thread": "reports the fault"},
+    "riptide.storage.self_check": {"Thread": "says that it did not come to its end"},
     "riptide.storage.sqlite": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_reader": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_writer": {

@@ -35,6 +35,7 @@ class Backlog:
         that the consumer has not been given.
 
         Raises:
+            DamagedMessagesError: the next messages are damaged.
             LogUnavailableError: the log cannot be read.
 
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from riptide.errors import DamagedMessagesError
 from riptide.hub.ground import Ground
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import DropReason, Source
@@ -323,7 +324,10 @@ class Subscription:
     async def _read(self) -> Batch | Missed:
         # The log has, or had, all messages up to here.
         in_log = min(self._step_end(), self._ring.tail - 1)
-        chunk = await self._wait_for_service(self._backlog.read(self.cursor, self.queued))
+        try:
+            chunk = await self._wait_for_service(self._backlog.read(self.cursor, self.queued))
+        except DamagedMessagesError as damaged:
+            return self._miss_damaged(damaged)
         if chunk is None:
             return self.miss(in_log, DropReason.EXPIRED)
         # The ring has the rest. Its tail may have moved while the log was read.
@@ -333,13 +337,21 @@ class Subscription:
             return self.miss(min(chunk.first - 1, end), DropReason.EXPIRED)
         return chunk.batch(self.encoding, end)
 
+    def _miss_damaged(self, damaged: DamagedMessagesError) -> Missed:
+        """Pass over damaged messages, or those before them, which have expired."""
+        end = min(self._step_end(), self._ring.tail - 1)
+        if damaged.first == self.cursor + 1:
+            return self.miss(min(damaged.last, end), DropReason.DAMAGED)
+        return self.miss(min(damaged.first - 1, end), DropReason.EXPIRED)
+
     async def _wait_for_service(self, service: Awaitable[T]) -> T:
         """Await what takes long while many consumers catch up, for which none is to blame."""
         began_ns = self._ring.now_ns()
-        result = await service
-        if self._ground is not None:
-            self._ground.excuse(self._ring.now_ns() - began_ns)
-        return result
+        try:
+            return await service
+        finally:
+            if self._ground is not None:
+                self._ground.excuse(self._ring.now_ns() - began_ns)
 
     def _oldest_owed(self) -> int:
         """Return the lowest sequence number that the consumer may still be given."""

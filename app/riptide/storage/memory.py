@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from riptide.message import NANOSECONDS
+from riptide.storage.damage import Damage
 from riptide.storage.message_log import (
     Bounds,
     ListedTopic,
@@ -33,6 +34,8 @@ class MemoryLog:
 
     def __init__(self, retention: Retention) -> None:
         self.epoch = secrets.token_hex(4)
+        # Nothing checks memory; the counts stay 0.
+        self.damage = Damage()
         self._retention = retention
         # Only topics that have messages. With each message, when it came, on the monotonic clock.
         self._messages: dict[str, deque[tuple[int, Message]]] = {}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from riptide.message import Message
     from riptide.publication import Publication
+    from riptide.storage.damage import Damage
 
 # One read ends at the next multiple of so many sequence numbers: then consumers that began at
 # different places soon read at the same ones.
@@ -95,10 +96,12 @@ class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
     ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever the log is opened. A
-    message keeps the epoch of the life in which it was published.
+    message keeps the epoch of the life in which it was published. ``damage`` is what was found to
+    be damaged since the log was opened.
     """
 
     epoch: str
+    damage: Damage
 
     async def open(self) -> None:
         """Make the log ready.
@@ -148,9 +151,12 @@ class MessageLog(Protocol):
         """Return the messages that follow sequence number ``after``, oldest first.
 
         The list ends at a number that ``READ_MESSAGES`` divides, or once ``READ_BYTES`` are
-        reached. It is empty when there are none.
+        reached, or before a message that is damaged. It is empty when there are none. Messages
+        before the first one have expired.
 
         Raises:
+            DamagedMessagesError: the next messages that have not expired are damaged; ``first`` to
+                ``last`` are never delivered, and what follows them can be read.
             LogUnavailableError: the log cannot be read.
 
         """

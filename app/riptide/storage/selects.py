@@ -6,25 +6,32 @@ leaves a statement open: that would keep the write-ahead log from being reused.
 
 from __future__ import annotations
 
-import contextlib
+import sqlite3
 from typing import TYPE_CHECKING
 
+from riptide.errors import DamagedMessagesError
 from riptide.message import Acceptance, Message
+from riptide.storage.damage import is_damage
 from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.message_log import Bounds, ListedTopic, read_ends
+from riptide.storage.message_log import Bounds
+from riptide.storage.topic_ends import find_bounds
+from riptide.storage.whole_messages import StoredTopic, read_whole
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Generator, Sequence
-
-    from riptide.storage.places import Place, Places
+    from riptide.storage.damage import Damage
+    from riptide.storage.places import Places
 
 
 def probe(connection: sqlite3.Connection) -> None:
     """Read a little from the file."""
     # The writer's last commit, a probe too, has emptied this connection's cache of pages.
     for table in ("topics", "messages"):
-        connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
+        try:
+            connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
+        except sqlite3.DatabaseError as error:
+            # The disk did give something, and the rest of the log is served.
+            if not is_damage(error):
+                raise
 
 
 def _select_id(connection: sqlite3.Connection, topic: str) -> int | None:
@@ -37,43 +44,7 @@ def select_bounds(connection: sqlite3.Connection, places: Places, topic: str) ->
     topic_id = _select_id(connection, topic)
     if topic_id is None:
         return Bounds(earliest=1, head=0)
-    newest = places.of(topic_id)
-    earliest, head = connection.execute(
-        "SELECT (SELECT min(sequence) FROM places WHERE topic_id = id), head "
-        "FROM topics WHERE id = ?",
-        (topic_id,),
-    ).fetchone()
-    return _bounds(earliest, head, newest)
-
-
-def _bounds(earliest: int | None, head: int, newest: Sequence[Place]) -> Bounds:
-    """Return the bounds of a topic by the index and by what is not in it yet."""
-    if newest:
-        head = max(head, newest[-1].sequence)
-        earliest = newest[0].sequence if earliest is None else earliest
-    return Bounds(head + 1 if earliest is None else earliest, head)
-
-
-def select_topics(
-    connection: sqlite3.Connection, places: Places, names: Sequence[str]
-) -> list[ListedTopic]:
-    """Return the topics of these names that have messages."""
-    wanted = f"WHERE name IN ({', '.join('?' * len(names))})"
-    ids = connection.execute(f"SELECT id FROM topics {wanted}", names)  # noqa: S608  # question marks
-    newest = {topic_id: places.of(topic_id) for (topic_id,) in ids}
-    rows = connection.execute(
-        "SELECT id, name, head, (SELECT min(sequence) FROM places WHERE topic_id = topics.id), "  # noqa: S608  # as above
-        "(SELECT epoch FROM beginnings JOIN lives ON number = life "
-        f"WHERE topic_id = topics.id ORDER BY first DESC LIMIT 1) FROM topics {wanted} "
-        "ORDER BY name",
-        names,
-    )
-    listed = [
-        ListedTopic(name, _bounds(earliest, head, newest[topic_id]), epoch)
-        for topic_id, name, head, earliest, epoch in rows
-        if topic_id in newest
-    ]
-    return [topic for topic in listed if not topic.bounds.is_empty()]
+    return find_bounds(connection, topic_id, places.of(topic_id))
 
 
 def select_end(connection: sqlite3.Connection, places: Places, life: int, topic: str) -> int | None:
@@ -102,53 +73,38 @@ def _select_epochs(
 
 
 def select_messages(
-    connection: sqlite3.Connection, places: Places, topic: str, after: int
+    connection: sqlite3.Connection, places: Places, damage: Damage, topic: str, after: int
 ) -> list[Message]:
-    """Return the messages of the topic that follow ``after``, as many as one read has."""
+    """Return the messages of the topic that follow ``after``, as many as one read has.
+
+    Raises:
+        DamagedMessagesError: the next ones are damaged.
+
+    """
     topic_id = _select_id(connection, topic)
     if topic_id is None:
         return []
-    kept, size = [], 0
-    with contextlib.closing(_rows(connection, topic_id, after, places.of(topic_id))) as rows:
-        for row in rows:
-            kept.append(row)
-            size += len(row[2])
-            if read_ends(row[0], size):
-                break
+    stored = StoredTopic(connection, topic_id, places.of(topic_id))
+    try:
+        rows = read_whole(stored, topic, after)
+    except DamagedMessagesError as damaged:
+        damage.found(topic, damaged.first, damaged.last)
+        raise
+    if not rows:
+        return []
     # Read after the messages, so that the life of each message is among them.
     epochs = _select_epochs(connection, topic_id, after)
+    if not epochs:
+        damage.found_no_life(topic)
+        raise sqlite3.DatabaseError("it is damaged in which life its messages were published")
     messages = []
     # One difference between the two clocks for all messages, so that they stay in order.
     now = accepted = Acceptance.now()
-    for sequence, accepted_at, payload, traceparent in kept:
+    for sequence, accepted_at, payload, traceparent in rows:
         if accepted_at != accepted.unix_ns:
             accepted = Acceptance.at(accepted_at, now)
         while len(epochs) > 1 and epochs[-2][0] <= sequence:
             epochs.pop()
         epoch = epochs[-1][1]
-        messages.append(Message(epoch, sequence, accepted, payload, traceparent or ""))
+        messages.append(Message(epoch, sequence, accepted, payload, traceparent))
     return messages
-
-
-def _rows(
-    connection: sqlite3.Connection, topic_id: int, after: int, newest: Sequence[Place]
-) -> Generator[tuple[int, int, bytes, str | None]]:
-    """Find the messages of a topic after a sequence number, by the index and behind it."""
-    indexed = connection.execute(
-        "SELECT messages.sequence, accepted_at, payload, traceparent "
-        "FROM places JOIN messages USING (position) "
-        "WHERE places.topic_id = ? AND places.sequence > ? ORDER BY places.sequence",
-        (topic_id, after),
-    )
-    with contextlib.closing(indexed):
-        for row in indexed:
-            after = row[0]
-            yield row
-    for place in newest:
-        if place.sequence > after:
-            # It may have expired meanwhile.
-            yield from connection.execute(
-                "SELECT sequence, accepted_at, payload, traceparent FROM messages "
-                "WHERE position = ?",
-                (place.position,),
-            ).fetchall()

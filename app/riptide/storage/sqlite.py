@@ -7,6 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from riptide.storage.self_check import SelfCheck
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_reader import SqliteReader
 from riptide.storage.sqlite_writer import Append, SqliteWriter
@@ -33,7 +34,9 @@ class SqliteLog:
     def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
         self._file = SqliteFile(directory, retention.topics)
+        self.damage = self._file.damage
         self._writer = SqliteWriter(self._file, retention, faults)
+        self._self_check = SelfCheck(self._file, self._writer.places)
         self.checkpoints = self._writer.checkpoints
         self._reader = SqliteReader(self._file, self._writer.places)
 
@@ -45,6 +48,7 @@ class SqliteLog:
             with self._file.explained():
                 await self._reader.open()
                 await loop.run_in_executor(opener, self._writer.start)
+                await loop.run_in_executor(opener, self._self_check.start)
                 await loop.run_in_executor(opener, self._file.hold)
 
     async def close(self) -> None:
@@ -52,6 +56,7 @@ class SqliteLog:
 
         If the disk hangs, return all the same, with the directory locked until the process ends.
         """
+        await asyncio.to_thread(self._self_check.stop)
         if not await asyncio.to_thread(self._writer.stop):
             logger.error(
                 "the log's disk hangs: the process ends without waiting for it any longer. What "

@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from riptide.errors import DataDirectoryError, LogCorruptError
+from riptide.storage.damage import Damage, is_damage
 from riptide.storage.data_directory import DataDirectory
 from riptide.storage.disk_room import (
     RESERVE_BYTES,
@@ -24,15 +25,15 @@ from riptide.storage.partial_files import delete_leftovers
 from riptide.storage.places import Places
 from riptide.storage.schema import (
     PAGE_BYTES,
-    SCHEMA_VERSION,
     begin_life,
     create,
-    find_fault,
-    find_visible_fault,
+    find_obstacle,
     migrate,
     next_life,
 )
+from riptide.storage.unindexed_messages import load_places
 from riptide.storage.upgrade import upgrade
+from riptide.storage.wal_remains import report_remains
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,8 @@ class SqliteFile:
         self.files = LogFiles()
         # The numbers of the lives that the log remembers, by epoch; this life is the last.
         self.lives: dict[str, int] = {}
+        # What was found to be damaged since the log was opened.
+        self.damage = Damage()
         # False if the disk had no room for this life; the first append writes it then.
         self.life_is_kept = True
         # SQLite refuses a checkpoint while another one is under way.
@@ -76,7 +79,8 @@ class SqliteFile:
 
         Raises:
             DataDirectoryError: the directory cannot be used.
-            LogCorruptError: the file is damaged or is no log; it is not changed.
+            LogCorruptError: the file is no log, or is damaged beyond messages that can be left
+                out; it is not changed.
 
         """
         self._directory.take()
@@ -232,10 +236,7 @@ class SqliteFile:
             if self.life_is_kept:
                 # A full disk may have no room for that, and the next life does it.
                 with contextlib.suppress(sqlite3.OperationalError):
-                    places = Places()
-                    places.load(connection)
-                    places.write_some(connection)
-                    forget_topics(connection, max(lives.values()), self._topics_kept)
+                    self._tidy_up(connection, max(lives.values()))
             return lives
 
     def _connect_to_start(self) -> sqlite3.Connection:
@@ -250,15 +251,31 @@ class SqliteFile:
         if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
             create(connection)
             return False
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        # Messages of older versions have no checksums: what is damaged would be given valid ones.
-        find = find_visible_fault if version == SCHEMA_VERSION else find_fault
-        fault = find(connection)
-        if fault is not None:
-            raise self._corrupt(fault)
+        obstacle = find_obstacle(connection, self.path)
+        if obstacle is not None:
+            raise self._corrupt(obstacle)
+        self.damage.lost_frames = report_remains(connection, self.path)
         # A backup that was copied here by hand is in another mode.
         connection.execute("PRAGMA journal_mode = WAL")
         return migrate(connection)
+
+    def _tidy_up(self, connection: sqlite3.Connection, life: int) -> None:
+        """Bring the index up to date, and forget topics that have no messages.
+
+        Raises:
+            sqlite3.OperationalError: the disk is full.
+
+        """
+        places = Places()
+        load_places(places, connection, self.damage)
+        places.write_some(connection)
+        try:
+            forget_topics(connection, life, self._topics_kept)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            # Which topics have messages is not known.
+            logger.error("no topic is forgotten, since the log is damaged: %s", error)  # noqa: TRY400  # SQLite's text is all there is to know
 
     def _begin_life(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Begin a life, in the room of the reserve if there is no other, or without writing it."""
@@ -294,8 +311,8 @@ class SqliteFile:
     def _corrupt(self, fault: str) -> LogCorruptError:
         return LogCorruptError(
             f"{self.path} is damaged or is not a log of this version of Riptide ({fault}). "
-            "It was left as it is: restore it from a backup, or move it away together with its "
-            "-wal and -shm files to start with an empty log"
+            "It was left as it is: see what riptide verify finds, and restore it from a backup, or "
+            "move it away together with its -wal and -shm files to start with an empty log"
         )
 
 

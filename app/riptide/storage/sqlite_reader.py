@@ -12,6 +12,7 @@ from riptide.errors import LogUnavailableError
 from riptide.storage import selects
 from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
 from riptide.storage.message_log import RETRY_AFTER_S
+from riptide.storage.topic_list import list_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,11 +69,13 @@ class SqliteReader:
 
     async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
         """Return the topics of these names that have messages."""
-        return await self._lookups.run(selects.select_topics, self._places, names)
+        return await self._lookups.run(list_topics, self._places, self._file.damage, names)
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
-        return await self._messages.run(selects.select_messages, self._places, topic, after)
+        return await self._messages.run(
+            selects.select_messages, self._places, self._file.damage, topic, after
+        )
 
     async def watch(self) -> None:
         """Let each thread read a little every few seconds, until cancelled."""

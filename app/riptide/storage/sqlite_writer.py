@@ -25,6 +25,7 @@ from riptide.storage.step import Step
 from riptide.storage.topic_names import TopicNames
 from riptide.storage.transaction import OutcomeUnknownError, may_be_of_one_topic
 from riptide.storage.trim import Trim
+from riptide.storage.unindexed_messages import load_places
 from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class SqliteWriter:
 
         """
         of_checkpoints, connection = self._file.connect(), self._file.connect()
-        self.places.load(connection)
+        load_places(self.places, connection, self._file.damage)
         newest_at = find_newest(connection)
         if newest_at is not None:
             self._retention.continue_from(newest_at)

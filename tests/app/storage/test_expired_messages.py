@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from riptide.storage.damage import Damage
 from riptide.storage.expired_messages import delete_before, find_live_topics, first_to_keep
 from riptide.storage.live_topics import Earliest, LiveTopic
 from riptide.storage.places import Place, Places
 from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.unindexed_messages import load_places
 from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def test_messages_that_are_not_in_the_index_yet_count_as_well(
     connection.execute("DELETE FROM places WHERE topic_id = 2")
     connection.execute("UPDATE progress SET indexed = 5")
     places = Places()
-    places.load(connection)
+    load_places(places, connection, Damage())
     places.add(1, [Place(6, 7, 1)])
     assert sorted(find_live_topics(connection, places)) == [
         LiveTopic(1, "a", Earliest(2, 20), 6),

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.storage import selects
+from riptide.storage.damage import Damage
 from riptide.storage.message_log import READ_MESSAGES, Retention
 from riptide.storage.places import Places
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.topic_list import list_topics
 from tests.app.storage.appending import append
 
 if TYPE_CHECKING:
@@ -59,6 +60,6 @@ async def test_places_that_are_written_while_topics_are_listed_are_not_missed(
 
     with contextlib.closing(SqliteFile(tmp_path).connect()) as writing:
         reading = SqliteFile(tmp_path).connect()
-        assert selects.select_topics(reading, Written(), ["a"]) == [("a", (1, 2), log.epoch)]
+        assert list_topics(reading, Written(), Damage(), ["a"]) == [("a", (1, 2), log.epoch)]
         reading.close()
     assert [len(newest) for newest in looked] == [2]

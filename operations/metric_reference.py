@@ -29,6 +29,8 @@ All metrics of Riptide, as Prometheus reads them at `/metrics`. This page is gen
   message is not yet *received*: see [architecture.md](architecture.md).
 - Ratios have no unit and lie between 0 and 1. Do not average them over instances: sum numerators
   and denominators apart and divide the sums, as the examples do.
+- With several workers, `/metrics` on the shared port shows them as one process. "Workers" says how
+  a metric is merged ([workers.md](workers.md#one-metrics-for-all-workers)).
 - Besides these, `/metrics` has `target_info` (the service's resource attributes),
   `http_server_request_duration_seconds` and other metrics of the endpoints that do not stream, and
   the usual `process_` and `python_` metrics of the process.
@@ -163,6 +165,7 @@ def _section(definition: MetricDefinition) -> Iterator[str]:
     yield ""
     unit = _unit(definition)
     yield f"- {_type(definition)}, unit: {unit}; `{definition.name}` in OpenTelemetry"
+    yield f"- workers: {definition.merge.value}"
     for label in definition.labels:
         yield f"- label `{label.key}`: {_values(label)}"
     if definition.bounds:

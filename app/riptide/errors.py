@@ -27,7 +27,6 @@ RiptideError
     ├── RequestTimeoutError        408
     ├── TooLargeError              413
     ├── UnsupportedMediaTypeError  415
-    ├── MisdirectedError           421
     ├── UnknownHostError           421
     ├── UpgradeRequiredError       426, Upgrade
     ├── AddressLimitError          429, Retry-After
@@ -286,14 +285,6 @@ class UnsupportedMediaTypeError(ProblemError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     slug = "unsupported-media-type"
     title = "Unsupported media type"
-
-
-class MisdirectedError(ProblemError):
-    """One worker was asked for something that each worker has of its own."""
-
-    status = HTTPStatus.MISDIRECTED_REQUEST
-    slug = "misdirected"
-    title = "Ask each worker"
 
 
 class UnknownHostError(ProblemError):

@@ -38,6 +38,8 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
     streams.limit = descriptors.room_for(streams.limit)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
+        if service.service_metrics is not None:
+            stack.callback(service.service_metrics.end)
         stack.enter_context(handled_by(telemetry.log_handler))
         await service.gate.open()
         await service.log.open()
@@ -56,6 +58,9 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
             ServicePart.LOG_WATCH: service.log.watch,
             ServicePart.APPEND_TIMEOUT: service.hub.refuse_overdue,
         }
+        if service.service_metrics is not None:
+            await service.service_metrics.begin()
+            background[ServicePart.METRICS_SERVER] = service.service_metrics.run
         await stack.enter_async_context(beside(service.faults, background))
         # Under our own server the drain is over before this; under another server it runs here.
         stack.push_async_callback(service.drain.run)

@@ -10,7 +10,7 @@ from starlette.routing import Route, WebSocketRoute, request_response
 
 from riptide.access.operators import OperatorsOnly
 from riptide.endpoints.health import live
-from riptide.endpoints.metrics import Metrics, Targets, misdirected
+from riptide.endpoints.metrics import Metrics, Targets
 from riptide.endpoints.openapi import openapi
 from riptide.endpoints.page import Page
 from riptide.endpoints.publish import Publish
@@ -76,8 +76,7 @@ def operator_routes(service: Service) -> list[BaseRoute]:
 
     ``RIPTIDE_METRICS_PORT`` moves these routes to a port of their own.
     """
-    shares_port = service.metrics_targets is not None
-    metrics = misdirected if shares_port else Metrics(service.telemetry).metrics
+    metrics = Metrics(service.telemetry, service.service_metrics).metrics
     guards = _guards(service)
     return [
         _plain(service, "/metrics", metrics, guards),

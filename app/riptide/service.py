@@ -11,6 +11,7 @@ from riptide.access.build import make_gate
 from riptide.access.operators import read_token
 from riptide.admission.admission import Admission, Limits
 from riptide.endpoints.health import Readiness
+from riptide.endpoints.service_metrics import ServiceMetrics
 from riptide.errors import InvalidSettingsError
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
@@ -35,6 +36,7 @@ from riptide_telemetry import (
 if TYPE_CHECKING:
     from riptide.access.gate import Gate
     from riptide.endpoints.metrics_targets import MetricsTargets
+    from riptide.endpoints.service_metrics import SharedSnapshots
     from riptide.settings.settings import Settings
     from riptide.storage.message_log import MessageLog
     from riptide_telemetry import Telemetry
@@ -46,8 +48,9 @@ DISTRIBUTION = "riptide-streaming"
 class Service:
     """All parts of one process. Routes, lifespan and server take what they need from here.
 
-    ``metrics_targets`` is set in a worker, one of several that share a port. ``operators_token`` is
-    the token that metrics and health require, None if they require none.
+    ``metrics_targets`` and ``service_metrics`` are set in a worker, one of several that share a
+    port; the latter only if metrics can be scraped. ``operators_token`` is the token that metrics
+    and health require, None if they require none.
     """
 
     settings: Settings
@@ -64,9 +67,14 @@ class Service:
     readiness: Readiness
     operators_token: bytes | None = None
     metrics_targets: MetricsTargets | None = None
+    service_metrics: ServiceMetrics | None = None
 
 
-def make_service(settings: Settings, metrics_targets: MetricsTargets | None = None) -> Service:
+def make_service(
+    settings: Settings,
+    metrics_targets: MetricsTargets | None = None,
+    shared_snapshots: SharedSnapshots | None = None,
+) -> Service:
     """Put the parts together. Nothing is opened and nothing runs until the lifespan begins.
 
     Raises:
@@ -128,6 +136,11 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
         readiness=Readiness(streams, log, telemetry, faults, gate, retention.clock),
         operators_token=operators_token,
         metrics_targets=metrics_targets,
+        service_metrics=(
+            None
+            if shared_snapshots is None or telemetry.pushes_only
+            else ServiceMetrics(telemetry, shared_snapshots)
+        ),
     )
     _show_gauges(service)
     return service

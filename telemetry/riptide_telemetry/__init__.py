@@ -4,6 +4,7 @@ from riptide_telemetry import catalog
 from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.environment.kinds import InvalidTelemetryError
 from riptide_telemetry.event_loop import EventLoopMonitor
+from riptide_telemetry.instruments.snapshots import Snapshots
 from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
@@ -22,6 +23,8 @@ from riptide_telemetry.labels import (
 )
 from riptide_telemetry.labels import StreamProtocol as Protocol
 from riptide_telemetry.lifecycle import Lifecycle
+from riptide_telemetry.merging.rules import merged, remaining
+from riptide_telemetry.merging.snapshot import Snapshot
 from riptide_telemetry.middleware.asgi import StreamTelemetryMiddleware
 from riptide_telemetry.otlp.export_settings import read_export_settings
 from riptide_telemetry.otlp.log_export import log_trace
@@ -58,6 +61,8 @@ __all__ = [
     "Scrape",
     "ServicePart",
     "Signal",
+    "Snapshot",
+    "Snapshots",
     "Source",
     "StreamLifecycleManager",
     "StreamOutcome",
@@ -69,7 +74,9 @@ __all__ = [
     "TopicLabels",
     "catalog",
     "log_trace",
+    "merged",
     "read_export_settings",
+    "remaining",
     "sampled_trace",
     "start_telemetry",
 ]

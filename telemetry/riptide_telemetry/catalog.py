@@ -39,6 +39,21 @@ class Kind(Enum):
     HISTOGRAM = "histogram"
 
 
+class Merge(Enum):
+    """How a metric of several processes is merged into that of the service.
+
+    ``TOTAL`` keeps what processes have counted that have ended, so it never falls. All others are
+    about the processes that live. ``RATIO`` is computed from the merged counts of the last 5
+    minutes, because a mean of ratios would be wrong.
+    """
+
+    TOTAL = "sum over all processes, those that have ended included"
+    SUM = "sum over the processes that live"
+    MAX = "largest of the processes that live"
+    MIN = "smallest of the processes that live"
+    RATIO = "computed from the merged counts of the last 5 minutes"
+
+
 class Label(NamedTuple):
     """A label and the closed set of its values; None if the operator's allow-list sets them."""
 
@@ -54,7 +69,8 @@ class MetricDefinition:
     """A metric.
 
     ``unit`` is a UCUM code ("s", "By", "{message}"), empty for ratios. ``bounds`` are the upper
-    bounds of a histogram's buckets, in that unit.
+    bounds of a histogram's buckets, in that unit. ``merge`` is the rule for several processes: that
+    of counters and histograms is always ``TOTAL``.
     """
 
     name: str
@@ -63,6 +79,7 @@ class MetricDefinition:
     description: str
     labels: tuple[Label, ...] = ()
     bounds: tuple[float, ...] = ()
+    merge: Merge = Merge.TOTAL
 
     @property
     def prometheus_name(self) -> str:
@@ -111,6 +128,7 @@ ACTIVE_CONNECTIONS = MetricDefinition(
     "{connection}",
     "Connections that are open now.",
     (_PROTOCOL,),
+    merge=Merge.SUM,
 )
 TOTAL_CONNECTIONS = MetricDefinition(
     "riptide.streaming.total_connections",
@@ -118,6 +136,7 @@ TOTAL_CONNECTIONS = MetricDefinition(
     "{connection}",
     "Connections opened since the process started; never falls.",
     (_PROTOCOL,),
+    merge=Merge.TOTAL,
 )
 CONNECTION_DURATION = MetricDefinition(
     "riptide.streaming.connection_duration",
@@ -146,6 +165,7 @@ ERROR_RATE = MetricDefinition(
     Kind.GAUGE,
     "",
     "Share of the connections of the last 5 minutes that met an error, 0 to 1.",
+    merge=Merge.RATIO,
 )
 MEMORY_USAGE = MetricDefinition(
     "riptide.streaming.memory_usage",
@@ -153,6 +173,7 @@ MEMORY_USAGE = MetricDefinition(
     "By",
     "Bytes that streaming holds: rings, messages on their way to the log and read from it for "
     "consumers that catch up, write buffers, sessions.",
+    merge=Merge.SUM,
 )
 
 # Derived gauges, over the same 5 minutes as the error rate.
@@ -162,24 +183,28 @@ DELIVERY_RATIO = MetricDefinition(
     Kind.GAUGE,
     "",
     "Share of the messages sent or dropped in the last 5 minutes that were sent; 1 without any.",
+    merge=Merge.RATIO,
 )
 RECONNECTION_RATE = MetricDefinition(
     "riptide.streaming.reconnection_rate",
     Kind.GAUGE,
     "",
     "Reconnections per connection opened in the last 5 minutes, 0 to 1.",
+    merge=Merge.RATIO,
 )
 HEALTH_RATIO = MetricDefinition(
     "riptide.streaming.health_ratio",
     Kind.GAUGE,
     "",
     "The smaller of 1 - error rate and the share of the last 5 minutes' publishes that were kept.",
+    merge=Merge.RATIO,
 )
 ITEMS_PER_CONNECTION = MetricDefinition(
     "riptide.streaming.items_per_connection",
     Kind.GAUGE,
     "{message}",
     "Messages sent per connection that was open in the last 5 minutes.",
+    merge=Merge.RATIO,
 )
 
 # Connections and streams.
@@ -218,6 +243,7 @@ ACTIVE_STREAMS = MetricDefinition(
     "{stream}",
     "Streams that are open now; a WebSocket connection may carry several.",
     (_PROTOCOL,),
+    merge=Merge.SUM,
 )
 STREAMS_ENDED = MetricDefinition(
     "riptide.streaming.streams_ended",
@@ -286,6 +312,7 @@ MESSAGES_UNACCOUNTED = MetricDefinition(
     Kind.GAUGE,
     "{message}",
     "Messages offered and neither sent, dropped nor queued; anything but 0 is a bug in Riptide.",
+    merge=Merge.TOTAL,
 )
 
 # By topic prefix, for the prefixes on the allow-list. All other topics count as "other".
@@ -296,6 +323,7 @@ TOPIC_ACTIVE_CONNECTIONS = MetricDefinition(
     "{connection}",
     "Connections that are open now, by topic prefix; absent without an allow-list.",
     (_TOPIC,),
+    merge=Merge.SUM,
 )
 TOPIC_MESSAGES_PUBLISHED = MetricDefinition(
     "riptide.topic.messages_published",
@@ -341,12 +369,14 @@ CONSUMER_LAG = MetricDefinition(
     Kind.GAUGE,
     "{message}",
     "Messages that the consumer furthest behind has not been given yet.",
+    merge=Merge.MAX,
 )
 QUEUED_MESSAGES = MetricDefinition(
     "riptide.streaming.queued_messages",
     Kind.GAUGE,
     "{message}",
     "Messages that consumers have not been given yet, summed over all of them.",
+    merge=Merge.SUM,
 )
 CONSUMERS_BEHIND = MetricDefinition(
     "riptide.streaming.consumers_behind",
@@ -355,6 +385,7 @@ CONSUMERS_BEHIND = MetricDefinition(
     "Consumers whose next message has waited for at least so long. Left out are finite "
     "replays, and consumers that read a topic for the first time and gain ground.",
     (Label("at_least", LagBound),),
+    merge=Merge.SUM,
 )
 OLDEST_UNDELIVERED_AGE = MetricDefinition(
     "riptide.streaming.oldest_undelivered_age",
@@ -362,6 +393,7 @@ OLDEST_UNDELIVERED_AGE = MetricDefinition(
     "s",
     "How long the oldest message has waited that one of these consumers has not been given yet: "
     "those that riptide_streaming_consumers_behind counts.",
+    merge=Merge.MAX,
 )
 
 # The service.
@@ -379,14 +411,18 @@ OLDEST_APPEND_AGE = MetricDefinition(
     Kind.GAUGE,
     "s",
     "How long the oldest append or other write to the log that is under way has taken; 0 if none.",
+    merge=Merge.MAX,
 )
 APPEND_STALL = MetricDefinition(
     "riptide.log.append_stall",
     Kind.GAUGE,
     "s",
     "Longest time of the last minute in which appends waited and the log answered none of them.",
+    merge=Merge.MAX,
 )
-LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.")
+LOG_SIZE = MetricDefinition(
+    "riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.", merge=Merge.MAX
+)
 LOG_DAMAGED_MESSAGES = MetricDefinition(
     "riptide.log.damaged_messages",
     Kind.COUNTER,
@@ -406,12 +442,14 @@ LOG_WAL_SIZE = MetricDefinition(
     Kind.GAUGE,
     "By",
     "Bytes of the log's write-ahead log, which are part of what the log takes.",
+    merge=Merge.MAX,
 )
 LOG_FREE_SIZE = MetricDefinition(
     "riptide.log.free_size",
     Kind.GAUGE,
     "By",
     "Bytes in the log's database that deletions have left free; new messages take them first.",
+    merge=Merge.MAX,
 )
 CHECKPOINT_AGE = MetricDefinition(
     "riptide.log.checkpoint_age",
@@ -419,21 +457,35 @@ CHECKPOINT_AGE = MetricDefinition(
     "s",
     "Time since the last checkpoint that moved all of the write-ahead log to the database; 0 if "
     "nothing was committed since.",
+    merge=Merge.MAX,
 )
 TOPICS = MetricDefinition(
-    "riptide.topics", Kind.GAUGE, "{topic}", "Topics in memory: those with consumers."
+    "riptide.topics",
+    Kind.GAUGE,
+    "{topic}",
+    "Topics in memory: those with consumers.",
+    merge=Merge.SUM,
 )
 CONNECTION_LIMIT = MetricDefinition(
-    "riptide.connection_limit", Kind.GAUGE, "{connection}", "Connections that may be open at once."
+    "riptide.connection_limit",
+    Kind.GAUGE,
+    "{connection}",
+    "Connections that may be open at once.",
+    merge=Merge.SUM,
 )
 DRAINING = MetricDefinition(
-    "riptide.draining", Kind.GAUGE, "", "1 while the service is shutting down, else 0."
+    "riptide.draining",
+    Kind.GAUGE,
+    "",
+    "1 while the service is shutting down, else 0.",
+    merge=Merge.MIN,
 )
 EVENT_LOOP_LAG = MetricDefinition(
     "riptide.event_loop_lag",
     Kind.GAUGE,
     "s",
     "Largest delay of a timer on the event loop in the last 15 seconds.",
+    merge=Merge.MAX,
 )
 FAULTS = MetricDefinition(
     "riptide.faults",
@@ -471,18 +523,21 @@ KEYS_AGE = MetricDefinition(
     Kind.GAUGE,
     "s",
     "Time since the last successful reading of the source that was read longest ago; 0 without.",
+    merge=Merge.MAX,
 )
 CERTIFICATE_EXPIRY = MetricDefinition(
     "riptide.tls.certificate_expiry_timestamp",
     Kind.GAUGE,
     "s",
     "Unix time at which the first certificate of the chain that is served expires; 0 without TLS.",
+    merge=Merge.MIN,
 )
 CERTIFICATE_REFUSED = MetricDefinition(
     "riptide.tls.certificate_refused",
     Kind.GAUGE,
     "",
     "1 while the renewed certificate cannot be served and the one before it still is, else 0.",
+    merge=Merge.MAX,
 )
 
 # Exports over OTLP. The series of a signal that is not exported stay 0.
@@ -494,6 +549,7 @@ EXPORT_ENABLED = MetricDefinition(
     "",
     "1 if the signal is exported over OTLP, else 0.",
     (_SIGNAL,),
+    merge=Merge.MAX,
 )
 EXPORT_FAILURES = MetricDefinition(
     "riptide.export.failures",
@@ -508,6 +564,7 @@ EXPORT_LAST_SUCCESS = MetricDefinition(
     "s",
     "Unix time of the last OTLP export that succeeded; 0 before the first.",
     (_SIGNAL,),
+    merge=Merge.MIN,
 )
 EXPORT_QUEUE_SIZE = MetricDefinition(
     "riptide.export.queue_size",
@@ -515,10 +572,15 @@ EXPORT_QUEUE_SIZE = MetricDefinition(
     "{item}",
     "Spans or log records that wait to be exported; metrics are never queued.",
     (_SIGNAL,),
+    merge=Merge.SUM,
 )
 
 BUILD_INFO = MetricDefinition(
-    "riptide.build_info", Kind.GAUGE, "", "Always 1; the version stands in the label."
+    "riptide.build_info",
+    Kind.GAUGE,
+    "",
+    "Always 1; the version stands in the label.",
+    merge=Merge.MAX,
 )
 
 CATALOG: tuple[MetricDefinition, ...] = tuple(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import (
@@ -25,17 +26,19 @@ from riptide_telemetry.environment.variables import (
 )
 from riptide_telemetry.instruments.producer import SCOPE
 from riptide_telemetry.instruments.riptide_metrics import RiptideMetrics
+from riptide_telemetry.instruments.snapshots import Snapshots
 from riptide_telemetry.lifecycle import Lifecycle
 from riptide_telemetry.otlp.export_settings import read_export_settings
 from riptide_telemetry.prometheus.collector import ScrapeCollector, ScrapedReader
 from riptide_telemetry.prometheus.exposition import Exposition
+from riptide_telemetry.prometheus.merged_collector import MergedCollector
 from riptide_telemetry.prometheus.process_metrics import ProcessMetrics
 from riptide_telemetry.recording.lifecycle_manager import StreamLifecycleManager
 from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from opentelemetry.metrics import MeterProvider as AnyMeterProvider
     from opentelemetry.sdk.metrics import ExemplarFilter
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from riptide_telemetry.instruments.producer import ProducingReader
     from riptide_telemetry.instruments.riptide_metrics import Gauge
     from riptide_telemetry.labels import Signal
+    from riptide_telemetry.merging.snapshot import Snapshot
     from riptide_telemetry.otlp.exports import Exports
     from riptide_telemetry.state.export_health import ExportHealth
 
@@ -64,6 +68,7 @@ class Telemetry:
     exported over OTLP, or not at all. ``export_health`` has the results of each signal's exports.
     ``log_handler`` is for the root logger; it is None unless log records are exported. ``remarks``
     are for the application's log: one for each ``OTEL_*`` variable that has no effect.
+    ``snapshots`` takes those of this process, for ``merged`` in another one.
     """
 
     lifecycle: Lifecycle
@@ -75,6 +80,8 @@ class Telemetry:
     tracer_provider: TracerProvider
     log_handler: logging.Handler | None
     remarks: Sequence[str]
+    snapshots: Snapshots
+    _resource: Mapping[str, Any]
     _exports: Exports
     _riptide_metrics: RiptideMetrics | None
 
@@ -87,6 +94,14 @@ class Telemetry:
         """
         if self._riptide_metrics is not None:
             self._riptide_metrics.observe(gauges)
+
+    def merged(self, read_all: Callable[[], Iterable[Snapshot]]) -> Exposition:
+        """Return the exposition of several processes, this one among them.
+
+        ``read_all`` returns the snapshots of all, of which some may be ``remaining`` ones. It is
+        called for each scrape, on another thread than the event loop's.
+        """
+        return Exposition(MergedCollector(read_all, self._resource))
 
     def shutdown(self) -> None:
         """Export what is left and stop. Blocks for at most 5 seconds."""
@@ -121,7 +136,8 @@ def start_telemetry(
     from riptide_telemetry.otlp.exports import Exports  # noqa: PLC0415  # see above
 
     registry = CollectorRegistry()
-    registry.register(ProcessMetrics())
+    process = ProcessMetrics()
+    registry.register(process)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     exposition = Exposition(registry)
@@ -140,6 +156,8 @@ def start_telemetry(
             exports.tracer_provider,
             exports.log_handler,
             remarks(given(os.environ)),
+            Snapshots(metrics, None, process.gauges, time.process_time_ns),
+            {},
             exports,
             None,
         )
@@ -168,6 +186,8 @@ def start_telemetry(
         exports.tracer_provider,
         exports.log_handler,
         remarks(given(os.environ)),
+        Snapshots(metrics, riptide_metrics, process.gauges, time.process_time_ns),
+        resource.attributes,
         exports,
         riptide_metrics,
     )

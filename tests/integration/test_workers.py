@@ -89,16 +89,6 @@ async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
     assert service.stop() == 0
 
 
-async def test_the_shared_port_never_answers_with_the_numbers_of_one_worker(
-    start_service: StartService,
-) -> None:
-    service = start_service(log="memory", workers=2)
-    for _ in range(10):
-        answer = plain.get(f"{service.url}/metrics")
-        assert answer.status_code == 421
-        assert "/metrics/targets" in answer.json()["detail"]
-
-
 async def test_a_single_service_is_its_own_target(start_service: StartService) -> None:
     service = start_service(log="memory")
     (group,) = plain.get(f"{service.url}/metrics/targets").json()

@@ -5,8 +5,9 @@ import itertools
 import pytest
 
 from riptide_telemetry import catalog
-from riptide_telemetry.catalog import CATALOG, Kind, MetricDefinition
+from riptide_telemetry.catalog import CATALOG, Kind, Merge, MetricDefinition
 from riptide_telemetry.labels import DropReason, StreamProtocol
+from riptide_telemetry.state.ratios import RATIOS
 
 CONTRACT_DURATION_BOUNDS = (
     *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0),
@@ -110,3 +111,24 @@ def test_a_topic_is_a_label_only_of_the_metrics_that_an_allow_list_feeds() -> No
     assert all(each.name.startswith("riptide.topic.") for each in by_topic)
     assert all(each.label_sets() == [] for each in by_topic)
     assert "connection_id" not in {label.key for each in CATALOG for label in each.labels}
+
+
+def test_counters_and_histograms_keep_what_ended_processes_have_counted() -> None:
+    for definition in CATALOG:
+        if definition.kind in {Kind.COUNTER, Kind.HISTOGRAM}:
+            assert definition.merge is Merge.TOTAL, definition.name
+
+
+def test_each_gauge_says_how_it_is_merged_and_only_two_as_what_never_falls() -> None:
+    # ``TOTAL`` is the rule of what says nothing, so a gauge that was forgotten is found here.
+    gauges = [each for each in CATALOG if each.kind not in {Kind.COUNTER, Kind.HISTOGRAM}]
+    assert [each for each in gauges if each.merge is Merge.TOTAL] == [
+        catalog.TOTAL_CONNECTIONS,
+        catalog.MESSAGES_UNACCOUNTED,
+    ]
+
+
+def test_a_share_is_never_merged_from_shares() -> None:
+    ratios = {each for each in CATALOG if each.merge is Merge.RATIO}
+    assert ratios == set(RATIOS)
+    assert {each for each in CATALOG if each.name.endswith(("_ratio", "_rate"))} <= ratios

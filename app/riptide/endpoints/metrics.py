@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.responses import Response
 
-from riptide.errors import MisdirectedError, NotFoundError
+from riptide.errors import NotFoundError
 from riptide.syntax.request_fields import RequestField, read
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from riptide.endpoints.metrics_targets import MetricsTargets
+    from riptide.endpoints.service_metrics import ServiceMetrics
     from riptide_telemetry import Telemetry
 
 
 class Metrics:
-    """The metrics of this process."""
+    """The metrics of this process, or those of all workers if it answers for the service."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, of_service: ServiceMetrics | None = None) -> None:
         self._telemetry = telemetry
+        self._of_service = of_service
 
     async def metrics(self, request: Request) -> Response:
         """Answer in the text format or OpenMetrics, as the scraper accepts.
@@ -36,7 +38,10 @@ class Metrics:
                 "metrics are not shown here, but sent as OTEL_METRICS_EXPORTER says: "
                 "set it to prometheus, or prometheus,otlp, to have them scraped"
             )
-        scrape = await self._telemetry.exposition.scrape(
+        exposition = self._telemetry.exposition
+        if self._of_service is not None:
+            exposition = self._of_service.up_to_date()
+        scrape = await exposition.scrape(
             read(request.scope, RequestField.ACCEPT) or "",
             read(request.scope, RequestField.ACCEPT_ENCODING) or "",
         )
@@ -44,19 +49,6 @@ class Metrics:
         if scrape.content_encoding is not None:
             headers["Content-Encoding"] = scrape.content_encoding
         return Response(scrape.body, headers=headers)
-
-
-async def misdirected(request: Request) -> Response:
-    """Refuse, because the metrics would be those of whichever worker took the connection.
-
-    Raises:
-        MisdirectedError: always; the text says where the workers' metrics are.
-
-    """
-    raise MisdirectedError(
-        f"several workers share this port and each has metrics of its own: "
-        f"let Prometheus discover them (http_sd_configs) at {request.url.path}/targets"
-    )
 
 
 class Targets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from riptide.service import check_telemetry
 from riptide.workers.board import make_board
 from riptide.workers.child import Child
 from riptide.workers.lifeline import START_FAILED
+from riptide.workers.metrics_memory import make_metrics_memory
 from riptide.workers.signals import waited_for
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from riptide.settings.settings import Settings
     from riptide.workers.board import Board
+    from riptide.workers.metrics_memory import MetricsMemory
 
 logger = logging.getLogger("riptide.supervisor")
 
@@ -34,6 +37,8 @@ LOOK_S = 1.0
 
 class Supervisor:
     """Keeps each child alive until a signal. The position of a child is its slot on the board.
+
+    ``on_end`` is called with the slot of a process that has ended, before another one starts there.
 
     Nothing here blocks: one loop waits for signals, reaps whatever has ended, starts what is due,
     and looks for signs of life. Processes that it has not started (those of the program that became
@@ -45,11 +50,13 @@ class Supervisor:
         children: Sequence[Child],
         board: Board,
         *,
+        on_end: Callable[[int], None] = lambda _slot: None,
         look_s: float = LOOK_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._children = children
         self._board = board
+        self._on_end = on_end
         self._look_s = look_s
         self._clock = clock
         self._next_look = clock() + look_s
@@ -101,6 +108,7 @@ class Supervisor:
             self._proven.add(child)
         # Before anything else, so that Prometheus is not sent to a worker that is gone.
         self._board.clear(slot)
+        self._on_end(slot)
         now = self._clock()
         reason = child.ended(code, now)
         if self._stopping:
@@ -184,13 +192,21 @@ def supervise(settings: Settings) -> None:
         )
         logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
         board = make_board(settings.workers)
-        workers = [
-            _worker(slot, listener.fileno(), board.descriptor) for slot in range(settings.workers)
-        ]
-        Supervisor(workers, board).run()
+        metrics = make_metrics_memory(settings.workers)
+        descriptors = [listener.fileno(), board.descriptor, metrics.descriptor]
+        workers = [_worker(slot, descriptors) for slot in range(settings.workers)]
+        Supervisor(workers, board, on_end=functools.partial(_keep_counts, metrics)).run()
 
 
-def _worker(slot: int, listener: int, board: int) -> Child:
+def _keep_counts(metrics: MetricsMemory, slot: int) -> None:
+    try:
+        metrics.end(slot)
+    except (OSError, TypeError, ValueError) as error:
+        # Of a worker of another version, perhaps: the service was upgraded while it runs.
+        logger.error("what worker %d has counted is lost for /metrics: %s", slot, error)  # noqa: TRY400  # the line says all
+
+
+def _worker(slot: int, descriptors: Sequence[int]) -> Child:
     command = [
         sys.executable,
         # The current directory is no place to import from: it may be gone, or have a module whose
@@ -198,6 +214,6 @@ def _worker(slot: int, listener: int, board: int) -> Child:
         "-P",
         "-m",
         "riptide.workers.worker",
-        *map(str, (slot, listener, board)),
+        *map(str, (slot, *descriptors)),
     ]
-    return Child(f"worker {slot}", command, [listener, board])
+    return Child(f"worker {slot}", command, descriptors)

@@ -36,7 +36,7 @@ class HistogramProducer:
         self,
         histograms: Mapping[MetricDefinition, Sequence[tuple[Mapping[str, str], BucketHistogram]]],
     ) -> None:
-        self._histograms = dict(histograms)
+        self.histograms = dict(histograms)
         self._start_unix_ns = time.time_ns()
 
     def produce(self) -> ScopeMetrics:
@@ -56,7 +56,7 @@ class HistogramProducer:
                     aggregation_temporality=AggregationTemporality.CUMULATIVE,
                 ),
             )
-            for definition, series in self._histograms.items()
+            for definition, series in self.histograms.items()
         ]
         return ScopeMetrics(InstrumentationScope(SCOPE), metrics, "")
 

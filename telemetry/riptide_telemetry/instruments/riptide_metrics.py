@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.metrics import Observation
 
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import Kind
 from riptide_telemetry.instruments.producer import HistogramProducer
+from riptide_telemetry.state.ratios import RATIOS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from opentelemetry.metrics import CallbackOptions, Meter
 
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from riptide_telemetry.state.bucket_histogram import BucketHistogram
     from riptide_telemetry.state.export_health import ExportHealth
     from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+    from riptide_telemetry.state.ratios import Ratios
     from riptide_telemetry.state.streaming_metrics import StreamingMetrics
 
-    Series = Iterable[tuple[Mapping[str, str], float]]
+    Labels = Mapping[str, str]
     Gauge = Callable[[], float | Mapping[str, float]]
-    Observe = Callable[[], Series]
 
 logger = logging.getLogger("riptide.telemetry")
 
@@ -80,8 +81,24 @@ _HISTOGRAMS_BY_PROTOCOL: dict[MetricDefinition, str] = {
 }
 
 
+class Source(NamedTuple):
+    """Where the numbers of a metric come from: ``values`` are those of its label sets.
+
+    There are none if they cannot be read at the moment.
+    """
+
+    labels: Sequence[Labels]
+    values: Callable[[], Sequence[float]]
+
+    def observe(self) -> Iterable[tuple[Labels, float]]:
+        """Return the numbers with their labels."""
+        return zip(self.labels, self.values(), strict=False)
+
+
 class RiptideMetrics:
-    """Registers every metric of the catalog with a meter; ``producer`` has the histograms.
+    """Registers every metric of the catalog with a meter.
+
+    ``producer`` has the histograms, and ``sources`` all other metrics.
 
     All label sets exist at zero from the first collection. That is why even histograms that record
     once per connection are not the SDK's, which appear only with their first measurement.
@@ -98,19 +115,18 @@ class RiptideMetrics:
         self._export_health = export_health
         self._failing: set[MetricDefinition] = set()
         self._gauges: dict[MetricDefinition, Gauge] = {
-            catalog.ERROR_RATE: metrics.error_rate,
-            catalog.HEALTH_RATIO: metrics.health_ratio,
-            catalog.DELIVERY_RATIO: metrics.delivery_ratio,
-            catalog.RECONNECTION_RATE: metrics.reconnection_rate,
-            catalog.ITEMS_PER_CONNECTION: metrics.average_items_per_connection,
+            **{definition: _reading(metrics, ratio) for definition, ratio in RATIOS.items()},
             catalog.MESSAGES_UNACCOUNTED: lambda: metrics.unaccounted,
         }
         self.producer = HistogramProducer(self._histograms())
-        for definition in catalog.CATALOG:
-            if definition is catalog.BUILD_INFO:
-                _register(meter, definition, lambda: [({"version": version}, 1)])
-            elif definition.kind is not Kind.HISTOGRAM:
-                _register(meter, definition, self._observer(definition))
+        self.sources = {
+            definition: self._source(definition)
+            for definition in catalog.CATALOG
+            if definition.kind is not Kind.HISTOGRAM
+        }
+        self.sources[catalog.BUILD_INFO] = Source([{"version": version}], lambda: [1])
+        for definition, source in self.sources.items():
+            _register(meter, definition, source)
 
     def observe(self, gauges: Mapping[MetricDefinition, Gauge]) -> None:
         """Read each gauge from its function from now on. A gauge without a function is 0.
@@ -131,10 +147,44 @@ class RiptideMetrics:
                 raise ValueError(f"{definition.name} is not a gauge that an owner can provide")
         self._gauges |= gauges
 
-    def _gauge(self, definition: MetricDefinition) -> Series:
+    def _source(self, definition: MetricDefinition) -> Source:
+        protocols = [metrics for _, metrics in self._protocols()]
+        if definition in _BY_PROTOCOL:
+            attribute = _BY_PROTOCOL[definition]
+            return Source(
+                definition.label_sets(),
+                lambda: [getattr(metrics, attribute) for metrics in protocols],
+            )
+        if definition in _BY_PROTOCOL_AND_KEY:
+            attribute = _BY_PROTOCOL_AND_KEY[definition]
+            return Source(
+                definition.label_sets(),
+                lambda: [
+                    count for metrics in protocols for count in getattr(metrics, attribute).values()
+                ],
+            )
+        if definition in _BY_TOPIC:
+            number, topics = _BY_TOPIC[definition], self._metrics.topics.by_label
+            return Source(
+                [{"topic": label} for label in topics],
+                lambda: [getattr(metrics, number) for metrics in topics.values()],
+            )
+        if definition in _BY_SIGNAL:
+            read, exports = _BY_SIGNAL[definition], self._export_health
+            return Source(
+                [{"signal": str(signal)} for signal in exports],
+                lambda: [read(health) for health in exports.values()],
+            )
+        if definition in _BY_KEY:
+            counts: Mapping[ClosedSet, int] = getattr(self._metrics, _BY_KEY[definition])
+            return Source(definition.label_sets(), lambda: list(counts.values()))
+        labels = definition.label_sets()
+        return Source(labels, lambda: self._gauge(definition, labels))
+
+    def _gauge(self, definition: MetricDefinition, labels: Sequence[Labels]) -> Sequence[float]:
         try:
             value = self._gauges.get(definition, lambda: 0)()
-            series = [(labels, _finite(_part(value, labels))) for labels in definition.label_sets()]
+            numbers = [_finite(_part(value, each)) for each in labels]
         except Exception:
             # Logged once until the gauge can be read again, and not with every scrape.
             if definition not in self._failing:
@@ -142,38 +192,7 @@ class RiptideMetrics:
                 logger.exception("%s could not be read", definition.name)
             return []
         self._failing.discard(definition)
-        return series
-
-    def _observer(self, definition: MetricDefinition) -> Observe:
-        if definition in _BY_PROTOCOL:
-            attribute = _BY_PROTOCOL[definition]
-            return lambda: [
-                (labels, getattr(metrics, attribute)) for labels, metrics in self._protocols()
-            ]
-        if definition in _BY_PROTOCOL_AND_KEY:
-            attribute, key = _BY_PROTOCOL_AND_KEY[definition], definition.labels[1].key
-            return lambda: [
-                (labels | {key: str(value)}, count)
-                for labels, metrics in self._protocols()
-                for value, count in getattr(metrics, attribute).items()
-            ]
-        if definition in _BY_TOPIC:
-            number = _BY_TOPIC[definition]
-            return lambda: [
-                ({"topic": label}, getattr(metrics, number))
-                for label, metrics in self._metrics.topics.by_label.items()
-            ]
-        if definition in _BY_SIGNAL:
-            read = _BY_SIGNAL[definition]
-            return lambda: [
-                ({"signal": str(signal)}, read(health))
-                for signal, health in self._export_health.items()
-            ]
-        if definition in _BY_KEY:
-            counts: Mapping[ClosedSet, int] = getattr(self._metrics, _BY_KEY[definition])
-            only_key = definition.labels[0].key
-            return lambda: [({only_key: str(value)}, count) for value, count in counts.items()]
-        return lambda: self._gauge(definition)
+        return numbers
 
     def _histograms(
         self,
@@ -197,6 +216,10 @@ class RiptideMetrics:
             yield {"protocol": str(protocol)}, metrics
 
 
+def _reading(metrics: StreamingMetrics, ratio: Callable[[Ratios], float]) -> Gauge:
+    return lambda: ratio(metrics.ratios())
+
+
 def _part(value: float | Mapping[str, float], labels: Mapping[str, str]) -> float:
     """Return the number of one series, whose only label has a number in a mapping."""
     if isinstance(value, Mapping):
@@ -212,9 +235,9 @@ def _finite(value: float) -> float:
     return int(value) if isinstance(value, bool) else value
 
 
-def _register(meter: Meter, definition: MetricDefinition, observe: Observe) -> None:
+def _register(meter: Meter, definition: MetricDefinition, source: Source) -> None:
     def callback(_options: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, labels) for labels, value in observe()]
+        return [Observation(value, labels) for labels, value in source.observe()]
 
     create = {
         Kind.COUNTER: meter.create_observable_counter,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prometheus_client.exposition import choose_encoder
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client.registry import Collector
 
 GZIP_LEVEL = 1
 
@@ -29,7 +29,7 @@ class Exposition:
     the Prometheus text format and OpenMetrics, and gzip.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Collector) -> None:
         self._registry = registry
 
     def render(self, accept: str = "", accept_encoding: str = "") -> Scrape:

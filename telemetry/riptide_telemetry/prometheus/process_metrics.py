@@ -12,9 +12,20 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from prometheus_client import Metric
+
+
+_GAUGES = {
+    "process_virtual_memory_bytes": "Virtual memory size in bytes.",
+    "process_resident_memory_bytes": "Resident memory size in bytes.",
+    "process_start_time_seconds": "Start time of the process since unix epoch in seconds.",
+    "process_open_fds": "Number of open file descriptors.",
+    "process_max_fds": "Maximum number of open file descriptors.",
+}
+CPU = "process_cpu_nanoseconds"
+NANOSECONDS = 1_000_000_000
 
 
 class ProcessMetrics(Collector):
@@ -32,35 +43,24 @@ class ProcessMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the six families, or none without ``/proc``."""
+        gauges = self.gauges()
+        if not gauges:
+            return []
+        numbers = {**gauges, CPU: time.process_time_ns()}
+        return process_families({name: {"": number} for name, number in numbers.items()})
+
+    def gauges(self) -> dict[str, float]:
+        """Return the numbers of this process except for its processor time."""
         try:
             sizes = (self._directory / "statm").read_text().split()
             open_files = self._open_files()
             start_time = self._started_at()
         except OSError:
-            return []
+            return {}
         page = resource.getpagesize()
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        gauges = {
-            "process_virtual_memory_bytes": ("Virtual memory size in bytes.", int(sizes[0]) * page),
-            "process_resident_memory_bytes": (
-                "Resident memory size in bytes.",
-                int(sizes[1]) * page,
-            ),
-            "process_start_time_seconds": (
-                "Start time of the process since unix epoch in seconds.",
-                start_time,
-            ),
-            "process_open_fds": ("Number of open file descriptors.", open_files),
-            "process_max_fds": ("Maximum number of open file descriptors.", limit),
-        }
-        return [
-            *(GaugeMetricFamily(name, text, value) for name, (text, value) in gauges.items()),
-            CounterMetricFamily(
-                "process_cpu_seconds",
-                "Total user and system CPU time spent in seconds.",
-                time.process_time(),
-            ),
-        ]
+        numbers = int(sizes[0]) * page, int(sizes[1]) * page, start_time, open_files, limit
+        return dict(zip(_GAUGES, numbers, strict=True))
 
     def _open_files(self) -> int:
         directory = self._directory / "fd"
@@ -78,3 +78,24 @@ class ProcessMetrics(Collector):
             )
             self._start_time = boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
         return self._start_time
+
+
+def process_families(numbers: Mapping[str, Mapping[str, float]]) -> list[Metric]:
+    """Return the families of a process, or of several whose numbers were merged.
+
+    A number that is not there has no family.
+    """
+    families: list[Metric] = [
+        GaugeMetricFamily(name, text, numbers[name][""])
+        for name, text in _GAUGES.items()
+        if name in numbers
+    ]
+    if CPU in numbers:
+        families.append(
+            CounterMetricFamily(
+                "process_cpu_seconds",
+                "Total user and system CPU time spent in seconds.",
+                numbers[CPU][""] / NANOSECONDS,
+            )
+        )
+    return families

@@ -25,6 +25,13 @@ class Exemplars:
         if trace.is_valid:
             self._by_bucket[bucket] = value, time.time_ns(), trace
 
+    def by_bucket(self) -> dict[str, tuple[float, int, int, int]]:
+        """Return value, Unix time in nanoseconds, trace and span of each, by its bucket."""
+        return {
+            str(bucket): (value, unix_ns, trace.trace_id, trace.span_id)
+            for bucket, (value, unix_ns, trace) in self._by_bucket.copy().items()
+        }
+
     def all(self) -> list[Exemplar]:
         """Return the exemplars, in the order of their buckets."""
         return [

@@ -21,6 +21,7 @@ from riptide_telemetry.labels import (
 )
 from riptide_telemetry.state.bucket_histogram import BucketHistogram
 from riptide_telemetry.state.protocol_metrics import ProtocolMetrics
+from riptide_telemetry.state.ratios import Ratios
 from riptide_telemetry.state.sliding_window import SlidingWindow, StreamTotals, Totals
 from riptide_telemetry.state.topic_metrics import TopicLabels
 
@@ -108,47 +109,30 @@ class StreamingMetrics:
         """Count a consumer that gave a position to resume from."""
         self.by_protocol[protocol].record_reconnection(outcome)
 
+    def ratios(self) -> Ratios:
+        """Return the ratios of the last 5 minutes."""
+        counts = self.window.counts()
+        return Ratios(counts, sum(metrics.active for metrics in self.by_protocol.values()))
+
     def error_rate(self) -> float:
         """Return the share of connections that met an error; 0 if there were no connections."""
-        counts = self.window.counts()
-        connections = self._connections(counts)
-        return min(1.0, counts.errored / connections) if connections else 0.0
+        return self.ratios().error_rate()
 
     def health_ratio(self) -> float:
-        """Return the smaller of two shares: connections without an error, and publishes kept.
-
-        Publishes that were refused for the publisher's fault, or by a limit, count as neither kept
-        nor failed.
-        """
-        return min(1.0 - self.error_rate(), 1.0 - self._publish_failure_rate())
+        """Return the smaller of two shares: connections without an error, and publishes kept."""
+        return self.ratios().health_ratio()
 
     def delivery_ratio(self) -> float:
         """Return sent ÷ (sent + dropped); 1 if nothing was attempted."""
-        counts = self.window.counts()
-        attempted = counts.sent + counts.dropped
-        return counts.sent / attempted if attempted else 1.0
+        return self.ratios().delivery_ratio()
 
     def reconnection_rate(self) -> float:
         """Return reconnections ÷ connections opened; 0 if there were none."""
-        counts = self.window.counts()
-        # At most 1: a WebSocket may resume several times on one connection.
-        return min(1.0, counts.reconnections / counts.opened) if counts.opened else 0.0
+        return self.ratios().reconnection_rate()
 
     def average_items_per_connection(self) -> float:
         """Return messages sent ÷ connections that were open; 0 if there were none."""
-        counts = self.window.counts()
-        connections = self._connections(counts)
-        return counts.sent / connections if connections else 0.0
-
-    def _publish_failure_rate(self) -> float:
-        """Return the share of messages that the service failed to keep; 0 if there were none."""
-        counts = self.window.counts()
-        attempted = counts.accepted + counts.failed
-        return counts.failed / attempted if attempted else 0.0
-
-    def _connections(self, counts: Totals) -> int:
-        """Return the number of connections that were open at any time in the window."""
-        return counts.closed + sum(metrics.active for metrics in self.by_protocol.values())
+        return self.ratios().items_per_connection()
 
     def _totals(self) -> Totals:
         parts = [metrics.totals() for metrics in self.by_protocol.values()]

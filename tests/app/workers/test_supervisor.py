@@ -6,6 +6,7 @@ What real workers serve is tested in integration/test_workers.py.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -153,6 +154,30 @@ def test_a_pause_of_any_length_counts_as_one_look_at_the_signs_of_life() -> None
     _, status = os.waitpid(child.pid, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
     child.ended(status, now)
+    os.close(board.descriptor)
+
+
+def test_the_end_of_a_process_is_told_once_and_before_another_one_starts() -> None:
+    board, ended = make_board(2), list[tuple[int, int | None]]()
+    command = [sys.executable, "-c", "import time; time.sleep(1000)"]
+    children = [Child(f"child {slot}", command) for slot in range(2)]
+    for child in children:
+        child.start(0.0)
+    supervisor = Supervisor(
+        children, board, on_end=lambda slot: ended.append((slot, children[slot].pid))
+    )
+    expected = [(slot, children[slot].pid) for slot in (1, 0)]
+
+    def reaped(count: int) -> bool:
+        supervisor._reap()
+        return len(ended) == count
+
+    for count, (_, pid) in enumerate(expected, 1):
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        wait_until(functools.partial(reaped, count))
+    assert ended == expected
+    assert [child.pid for child in children] == [None, None]
     os.close(board.descriptor)
 
 

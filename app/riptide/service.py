@@ -21,6 +21,7 @@ from riptide.publishing.ingest import Ingest, PublishLimits
 from riptide.slow_consumers import parse_rules
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
+from riptide.storage.shared.client import SharedLog
 from riptide.storage.sqlite import SqliteLog
 from riptide.streaming.drain import Drain
 from riptide.streaming.heartbeat import Heartbeat
@@ -34,6 +35,8 @@ from riptide_telemetry import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from riptide.access.gate import Gate
     from riptide.endpoints.metrics_targets import MetricsTargets
     from riptide.endpoints.service_metrics import SharedSnapshots
@@ -74,8 +77,11 @@ def make_service(
     settings: Settings,
     metrics_targets: MetricsTargets | None = None,
     shared_snapshots: SharedSnapshots | None = None,
+    log_path: Path | None = None,
 ) -> Service:
     """Put the parts together. Nothing is opened and nothing runs until the lifespan begins.
+
+    ``log_path`` is the socket of the process that keeps the log; without it, this one does.
 
     Raises:
         InvalidSettingsError: an OTEL_* variable has a value that is not allowed, or the keys of
@@ -88,10 +94,7 @@ def make_service(
     telemetry = _start_telemetry(settings)
     lifecycle = telemetry.lifecycle
     faults = Faults(lifecycle)
-    retention = Retention(
-        settings.retention_messages, settings.retention_seconds, settings.max_topics
-    )
-    log = _make_log(settings, retention, faults)
+    log = make_log(settings, faults) if log_path is None else SharedLog(log_path, faults)
     hub = Hub(
         log,
         lifecycle,
@@ -133,7 +136,7 @@ def make_service(
         ),
         drain=Drain(streams, settings.drain_seconds, faults),
         faults=faults,
-        readiness=Readiness(streams, log, telemetry, faults, gate, retention.clock),
+        readiness=Readiness(streams, log, telemetry, faults, gate),
         operators_token=operators_token,
         metrics_targets=metrics_targets,
         service_metrics=(
@@ -168,7 +171,11 @@ def _start_telemetry(settings: Settings) -> Telemetry:
         raise InvalidSettingsError(str(error)) from error
 
 
-def _make_log(settings: Settings, retention: Retention, faults: Faults) -> MessageLog:
+def make_log(settings: Settings, faults: Faults) -> MessageLog:
+    """Return the log that the settings ask for, in this process."""
+    retention = Retention(
+        settings.retention_messages, settings.retention_seconds, settings.max_topics
+    )
     if settings.log == "memory":
         return MemoryLog(retention)
     return SqliteLog(settings.data_dir, retention, faults)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from riptide.access.gate import Gate
     from riptide.process.faults import Faults
-    from riptide.storage.clock import ExpiryClock
     from riptide.storage.message_log import MessageLog
     from riptide.streaming.streams import Streams
     from riptide_telemetry import Telemetry
@@ -36,14 +35,13 @@ class Readiness:
     ``shown`` has more that is shown and does not decide, by name: functions of a text each.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # each is a part of its own
+    def __init__(  # each is a part of its own
         self,
         streams: Streams,
         log: MessageLog,
         telemetry: Telemetry,
         faults: Faults,
         gate: Gate,
-        clock: ExpiryClock,
     ) -> None:
         self._streams = streams
         self._log = log
@@ -51,7 +49,7 @@ class Readiness:
         self._gate = gate
         self.shown: dict[str, Callable[[], str]] = {
             "connections": lambda: f"{len(streams.sessions)} of {streams.limit}",
-            "clock": lambda: clock.doubt() or "ok",
+            "clock": lambda: log.clock_doubt() or "ok",
             # Streams still work while an export fails.
             **{
                 f"{signal}_export": health.describe

@@ -139,6 +139,10 @@ class MemoryLog:
         """Return 0: an append is done at once."""
         return 0.0
 
+    def clock_doubt(self) -> str | None:
+        """Return why the clock is in doubt."""
+        return self._retention.clock.doubt()
+
     def unavailable_reason(self) -> str | None:
         """Return None: memory is always available."""
         return None

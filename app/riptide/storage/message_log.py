@@ -266,5 +266,8 @@ class MessageLog(Protocol):
         In seconds. A wait that has not ended yet counts.
         """
 
+    def clock_doubt(self) -> str | None:
+        """Return why the clock by which messages expire is in doubt, or None if it is not."""
+
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment, or None if it can."""

@@ -35,6 +35,7 @@ class SqliteLog:
 
     def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
+        self._retention = retention
         self._file = SqliteFile(directory, retention.topics)
         self.damage = self._file.damage
         self._feeds = Feeds()
@@ -134,6 +135,10 @@ class SqliteLog:
     def append_stall_s(self) -> float:
         """Return the longest time of the last minute in which appends waited for an answer."""
         return self._writer.append_stall_s()
+
+    def clock_doubt(self) -> str | None:
+        """Return why the clock is in doubt."""
+        return self._retention.clock.doubt()
 
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment."""

@@ -12,6 +12,8 @@ NUMBER = struct.calcsize("Q")
 # The numbers of a slot: the port of its worker's metrics (0 if no worker serves), and how often
 # the worker has given a sign of life.
 NUMBERS_A_SLOT = 2
+# In place of a port, for a process without metrics that works.
+NO_PORT = 1
 
 
 class Board:
@@ -30,6 +32,14 @@ class Board:
         """Let everybody know on which port the slot's worker has its metrics."""
         self._numbers[slot * NUMBERS_A_SLOT] = port
 
+    def show_served(self, slot: int) -> None:
+        """Let the supervisor know that the slot's process works, which has no metrics."""
+        self._numbers[slot * NUMBERS_A_SLOT] = NO_PORT
+
+    def has_served(self, slot: int) -> bool:
+        """Return whether the slot's process has come to work."""
+        return self._numbers[slot * NUMBERS_A_SLOT] > 0
+
     def beat(self, slot: int) -> None:
         """Give a sign of life."""
         self._numbers[slot * NUMBERS_A_SLOT + 1] += 1
@@ -46,7 +56,7 @@ class Board:
     def ports(self) -> dict[int, int]:
         """Return the ports of metrics of the workers that serve, by slot."""
         ports = enumerate(self._numbers[::NUMBERS_A_SLOT])
-        return {slot: port for slot, port in ports if port}
+        return {slot: port for slot, port in ports if port > NO_PORT}
 
 
 def make_board(slots: int) -> Board:

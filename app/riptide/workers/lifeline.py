@@ -23,14 +23,16 @@ START_FAILED = 3
 
 
 class Lifeline:
-    """Gives a sign of life every second, and ends the worker as at SIGTERM without a supervisor.
+    """Gives a sign of life every second, and ends the process once it has no supervisor.
 
     Until the worker serves, it has signs of life as long as the process runs at all, because
     checking a large log takes minutes. From then on the event loop has to turn for each.
     """
 
-    def __init__(self, beat: Callable[[], None]) -> None:
+    def __init__(self, beat: Callable[[], None], at_end: signal.Signals = signal.SIGTERM) -> None:
+        """``at_end`` is the signal that this process gets once it has no supervisor any more."""
         self._beat = beat
+        self._at_end = at_end
         self._loop: asyncio.AbstractEventLoop | None = None
         threading.Thread(target=self._run, name="riptide-lifeline", daemon=True).start()
 
@@ -54,4 +56,4 @@ class Lifeline:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._beat)
         # Nothing is ever sent to a worker, so this is the end of the supervisor.
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), self._at_end)

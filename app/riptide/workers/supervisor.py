@@ -19,6 +19,7 @@ from riptide.service import check_telemetry
 from riptide.workers.board import make_board
 from riptide.workers.child import Child
 from riptide.workers.lifeline import START_FAILED
+from riptide.workers.log_socket import make_log_socket
 from riptide.workers.metrics_memory import make_metrics_memory
 from riptide.workers.signals import waited_for
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from riptide.settings.settings import Settings
     from riptide.workers.board import Board
+    from riptide.workers.log_socket import LogSocket
     from riptide.workers.metrics_memory import MetricsMemory
 
 logger = logging.getLogger("riptide.supervisor")
@@ -38,23 +40,28 @@ LOOK_S = 1.0
 class Supervisor:
     """Keeps each child alive until a signal. The position of a child is its slot on the board.
 
-    ``on_end`` is called with the slot of a process that has ended, before another one starts there.
+    ``log`` is the child that keeps the log, in the slot behind those of the workers. It ends after
+    all of them. ``on_end`` is called with the slot of a worker that has ended, before another one
+    starts there.
 
     Nothing here blocks: one loop waits for signals, reaps whatever has ended, starts what is due,
     and looks for signs of life. Processes that it has not started (those of the program that became
     the supervisor by ``exec``, orphans where the supervisor is process 1) are reaped and ignored.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a thing of its own
         self,
-        children: Sequence[Child],
+        workers: Sequence[Child],
         board: Board,
         *,
+        log: Child | None = None,
         on_end: Callable[[int], None] = lambda _slot: None,
         look_s: float = LOOK_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._children = children
+        self._workers = workers
+        self._log = log
+        self._children = [*workers] if log is None else [*workers, log]
         self._board = board
         self._on_end = on_end
         self._look_s = look_s
@@ -83,6 +90,7 @@ class Supervisor:
                     if number != signal.SIGCHLD:
                         self._handle(number)
                 self._reap()
+                self._end_log()
         if self._failure is not None:
             raise StartError(self._failure)
 
@@ -104,11 +112,12 @@ class Supervisor:
                     self._end(slot, child, os.waitstatus_to_exitcode(status))
 
     def _end(self, slot: int, child: Child, code: int) -> None:
-        if slot in self._board.ports():
+        if self._board.has_served(slot):
             self._proven.add(child)
         # Before anything else, so that Prometheus is not sent to a worker that is gone.
         self._board.clear(slot)
-        self._on_end(slot)
+        if child is not self._log:
+            self._on_end(slot)
         now = self._clock()
         reason = child.ended(code, now)
         if self._stopping:
@@ -164,8 +173,13 @@ class Supervisor:
         # ends them, as SIGINT: systemd may send SIGTERM to each worker as well.
         passed_on = signal.SIGINT if self._stopping else signal.SIGTERM
         self._stopping = True
-        for child in self._children:
+        for child in self._workers:
             child.send(passed_on)
+
+    def _end_log(self) -> None:
+        """End the process of the log, once no worker needs it any more."""
+        if self._stopping and self._log is not None and not any(w.pid for w in self._workers):
+            self._log.send(signal.SIGINT)
 
 
 def supervise(settings: Settings) -> None:
@@ -184,18 +198,38 @@ def supervise(settings: Settings) -> None:
                 "RIPTIDE_METRICS_PORT is one port, and each worker has metrics on a port of its "
                 "own (GET /metrics/targets lists them): leave it out"
             )
-        logger.warning(
-            "%d workers and no broker between them: each has a log of its own, and what is "
-            "published to one reaches only the consumers connected to it; use one worker unless "
-            "that is meant",
-            settings.workers,
-        )
+        _tell_of_logs_of_workers(settings)
         logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
-        board = make_board(settings.workers)
+        board = make_board(settings.workers + 1)
         metrics = make_metrics_memory(settings.workers)
+        log = make_log_socket()
         descriptors = [listener.fileno(), board.descriptor, metrics.descriptor]
-        workers = [_worker(slot, descriptors) for slot in range(settings.workers)]
-        Supervisor(workers, board, on_end=functools.partial(_keep_counts, metrics)).run()
+        workers = [_worker(slot, descriptors, log) for slot in range(settings.workers)]
+        Supervisor(
+            workers,
+            board,
+            log=_log_process(settings.workers, log, board),
+            on_end=functools.partial(_keep_counts, metrics),
+        ).run()
+
+
+def _tell_of_logs_of_workers(settings: Settings) -> None:
+    """Say that there are logs of an earlier version, in which each worker had one of its own."""
+    if settings.log == "memory":
+        return
+    old = sorted(file.parent for file in settings.data_dir.glob("worker-*/riptide.db"))
+    if old:
+        logger.warning(
+            "%d workers of an earlier version have left logs of their own (%s, ...), which are "
+            "not served: all workers share the log in %s now. To serve one of them, stop the "
+            "service and move its files riptide.db* there, if there are none; to read another, "
+            "start a service with RIPTIDE_DATA_DIR=%s and riptide tail its topics. Move those "
+            "that you do not need away, and this warning ends",
+            len(old),
+            old[0],
+            settings.data_dir,
+            old[-1],
+        )
 
 
 def _keep_counts(metrics: MetricsMemory, slot: int) -> None:
@@ -206,14 +240,18 @@ def _keep_counts(metrics: MetricsMemory, slot: int) -> None:
         logger.error("what worker %d has counted is lost for /metrics: %s", slot, error)  # noqa: TRY400  # the line says all
 
 
-def _worker(slot: int, descriptors: Sequence[int]) -> Child:
-    command = [
-        sys.executable,
-        # The current directory is no place to import from: it may be gone, or have a module whose
-        # name is that of one of ours.
-        "-P",
-        "-m",
-        "riptide.workers.worker",
-        *map(str, (slot, *descriptors)),
-    ]
-    return Child(f"worker {slot}", command, descriptors)
+def _worker(slot: int, descriptors: Sequence[int], log: LogSocket) -> Child:
+    command = _python("riptide.workers.worker", slot, *descriptors, log.path)
+    return Child(f"worker {slot}", command, [*descriptors, *log.descriptors])
+
+
+def _log_process(slot: int, log: LogSocket, board: Board) -> Child:
+    descriptors = [log.listener.fileno(), board.descriptor]
+    command = _python("riptide.workers.log_process", slot, *descriptors)
+    return Child("the process of the log", command, descriptors)
+
+
+def _python(module: str, *arguments: int | str) -> list[str]:
+    # The current directory is no place to import from: it may be gone, or have a module whose name
+    # is that of one of ours.
+    return [sys.executable, "-P", "-m", module, *map(str, arguments)]

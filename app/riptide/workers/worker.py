@@ -12,6 +12,7 @@ import asyncio
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from riptide.endpoints.metrics_targets import MetricsTargets
 from riptide.errors import FaultError, StartError
@@ -29,7 +30,9 @@ from riptide.workers.metrics_memory import MetricsMemory, WorkerMetrics
 FAILED = 1
 
 
-def main(slot: int, listener: int, board_descriptor: int, metrics_descriptor: int) -> int:
+def main(
+    slot: int, listener: int, board_descriptor: int, metrics_descriptor: int, log_path: str
+) -> int:
     """Serve on the shared listener until a signal, and return the exit code."""
     # A terminal may stop background processes that write to it (``stty tostop``), and each worker
     # is one, because it is in a process group of its own.
@@ -38,7 +41,7 @@ def main(slot: int, listener: int, board_descriptor: int, metrics_descriptor: in
     lifeline = Lifeline(lambda: board.beat(slot))
     try:
         shared = WorkerMetrics(MetricsMemory(metrics_descriptor), slot)
-        _serve(slot, socket.socket(fileno=listener), board, lifeline, shared)
+        _serve(slot, socket.socket(fileno=listener), board, lifeline, shared, Path(log_path))
     except StartError as error:
         lifeline.explain(str(error))
         return START_FAILED
@@ -48,18 +51,18 @@ def main(slot: int, listener: int, board_descriptor: int, metrics_descriptor: in
     return 0
 
 
-def _serve(
+def _serve(  # noqa: PLR0913, PLR0917  # each is a thing that workers share
     slot: int,
     listener: socket.socket,
     board: Board,
     lifeline: Lifeline,
     shared: WorkerMetrics,
+    log_path: Path,
 ) -> None:
-    """Serve with a log and metrics of this worker's own, and with the metrics of all workers."""
+    """Serve with the log and the metrics of all workers, and with metrics of this one's own."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     use_stable_names()
-    settings = settings.model_copy(update={"data_dir": settings.data_dir / f"worker-{slot}"})
     metrics = listen(settings.host, 0)
     port = metrics.getsockname()[1]
 
@@ -70,9 +73,11 @@ def _serve(
 
     # A worker that answers is alive, whether or not the others know it yet.
     targets = MetricsTargets(lambda: board.ports() | {slot: port})
-    service = make_service(settings, targets, shared)
+    service = make_service(settings, targets, shared, log_path)
     serve(service, listener, metrics, tls_of(settings), on_started=started)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    *numbers, path = sys.argv[1:]
+    slot, listener, board, metrics = map(int, numbers)
+    sys.exit(main(slot, listener, board, metrics, path))

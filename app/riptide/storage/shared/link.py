@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from riptide.storage.shared.frames import FrameReader, encode
 
@@ -34,8 +34,8 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send what was to be sent before."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a stream socket
-        self._transport = transport
+        # uvloop's is none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
         self._flush()
 
     def data_received(self, data: bytes) -> None:

@@ -16,7 +16,7 @@ from riptide.storage.shared.link import Link
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from riptide.message import Message, Receipt
     from riptide.storage.message_log import MessageLog
@@ -31,10 +31,11 @@ STATE_INTERVAL_S = 1.0
 class LogServer:
     """Serves an open log on a listening socket."""
 
-    def __init__(self, log: MessageLog, clock_doubt: Callable[[], str | None]) -> None:
+    def __init__(self, log: MessageLog) -> None:
         self._log = log
-        self._clock_doubt = clock_doubt
         self._peers: set[_Peer] = set()
+        self._all_left = asyncio.Event()
+        self._all_left.set()
         self._feeds: dict[str, _TopicFeed] = {}
 
     async def run(self, listener: socket.socket) -> None:
@@ -65,8 +66,12 @@ class LogServer:
             log.checkpoint_age_s(),
             log.damage.unreadable_messages,
             log.damage.lost_frames,
-            self._clock_doubt(),
+            log.clock_doubt(),
         )
+
+    async def wait_until_left(self) -> None:
+        """Wait until no worker is connected."""
+        await self._all_left.wait()
 
     def follow(self, topic: str, peer: _Peer) -> _TopicFeed:
         """Send the topic's messages to the peer from now on, and return the topic's feed."""
@@ -86,12 +91,15 @@ class LogServer:
     def leave(self, peer: _Peer) -> None:
         """Forget a peer that has gone."""
         self._peers.discard(peer)
+        if not self._peers:
+            self._all_left.set()
         for topic in peer.topics:
             self.unfollow(topic, peer)
 
     def _accept(self) -> Link:
         peer = _Peer(self._log, self)
         self._peers.add(peer)
+        self._all_left.clear()
         peer.link.send(frames.Welcome(frames.VERSION))
         peer.link.send(self.state())
         return peer.link

@@ -30,7 +30,7 @@ def listen(path: Path) -> socket.socket:
 @contextlib.asynccontextmanager
 async def serving(log: MessageLog, listener: socket.socket) -> AsyncIterator[LogServer]:
     """Serve a log on a listener; in the end connections are cut, as if the process had died."""
-    server = LogServer(log, lambda: None)
+    server = LogServer(log)
     running = asyncio.create_task(server.run(listener.dup()))
     try:
         yield server

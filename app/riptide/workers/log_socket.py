@@ -1,0 +1,50 @@
+"""The socket between the workers and the process of their log, which nobody else can reach."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from riptide.errors import StartError
+
+BACKLOG = 1024
+
+
+class LogSocket(NamedTuple):
+    """A listening socket, and the path by which processes that inherit ``descriptors`` reach it.
+
+    It has no name in any directory, so nothing that tidies directories up can take it away, and it
+    listens also while the process of the log is being replaced.
+    """
+
+    listener: socket.socket
+    path: str
+    descriptors: list[int]
+
+
+def make_log_socket() -> LogSocket:
+    """Return a new socket.
+
+    Raises:
+        StartError: the system gives none.
+
+    """
+    directory = tempfile.mkdtemp(prefix="riptide-")
+    try:
+        path = Path(directory) / "log"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+        # A descriptor of the name alone; through it the name goes on to lead to the socket.
+        descriptor = os.open(path, os.O_PATH)
+    except (OSError, AttributeError) as error:
+        raise StartError(
+            f"cannot make a socket for the log of several workers ({error}): use one worker"
+        ) from None
+    finally:
+        shutil.rmtree(directory)
+    return LogSocket(listener, f"/proc/self/fd/{descriptor}", [descriptor])

@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SLOT = 2
+PROGRAM = ("-m", "riptide.workers.log_process")
+# A fault in what the process does again and again.
+FAULTY = """
+import sys
+from riptide.storage.shared.server import LogServer
+from riptide.workers import log_process
+
+def fail(self):
+    raise LookupError("a fault that was put here")
+
+LogServer.state = fail
+sys.exit(log_process.main(*map(int, sys.argv[1:])))
+"""
 
 
 class LogProcess(NamedTuple):
@@ -44,14 +57,14 @@ class LogProcess(NamedTuple):
 
 
 @contextlib.contextmanager
-def _log_process(directory: Path) -> Iterator[LogProcess]:
+def _log_process(directory: Path, *program: str) -> Iterator[LogProcess]:
     board, path = make_board(SLOT + 1), directory / "log.socket"
     lifeline, theirs = socket.socketpair()
     with listen(path) as listener, lifeline:
         descriptors = (listener.fileno(), board.descriptor)
         process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "riptide.workers.log_process"),
+                *(sys.executable, "-P", *(program or PROGRAM)),
                 *map(str, (SLOT, *descriptors)),
             ],
             stdin=theirs.fileno(),
@@ -128,3 +141,13 @@ def test_a_log_that_cannot_be_opened_is_said_by_the_exit_code_and_on_the_lifelin
         assert log.end() == b""
         assert log.process.returncode == START_FAILED
         assert b"RIPTIDE_DATA_DIR" in log.lifeline.recv(10_000)
+
+
+def test_a_fault_is_said_and_ends_the_process_at_once(tmp_path: Path) -> None:
+    with _log_process(tmp_path, "-c", FAULTY) as log:
+        said = log.end().decode()
+        assert log.process.returncode == 1
+    assert "a fault that was put here" in said
+    assert said.splitlines()[-1].startswith(
+        "riptide: the process of the log has ended because of a fault of Riptide in log_server"
+    )

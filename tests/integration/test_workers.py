@@ -7,9 +7,11 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import httpx2
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import plain
@@ -21,8 +23,6 @@ from tests.worker_processes import log_process_of, targets, worker_of
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     from tests.conftest import StartService
 
@@ -149,6 +149,17 @@ def test_a_log_that_cannot_be_opened_again_leaves_the_workers_alone_and_is_tried
     assert service.stop() == 0
 
 
+@pytest.mark.parametrize("delay_s", [0, 0.2, 0.5, 0.8])
+def test_a_service_that_is_just_starting_ends_without_a_word(
+    start_service: StartService, delay_s: float
+) -> None:
+    service = start_service(workers=2)
+    # Whatever its processes are doing by then.
+    time.sleep(delay_s)
+    assert service.stop() == 0
+    assert "Traceback" not in service.log
+
+
 def test_a_log_that_cannot_be_opened_is_why_the_service_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a directory")
     service = Service(tmp_path, {"workers": 2})
@@ -167,6 +178,7 @@ def test_logs_of_an_earlier_version_s_workers_are_told_of_and_left_alone(
         old.parent.mkdir(parents=True)
         old.write_bytes(b"")
     service = start_service(workers=2, data_dir=tmp_path / "old")
+    wait_until(lambda: len(targets(service)) == 2)
     assert "2 workers of an earlier version have left logs of their own" in service.log
     assert service.stop() == 0
     assert (tmp_path / "old" / "riptide.db").exists()

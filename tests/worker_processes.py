@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import plain
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    import httpx2
+
     from tests.service import Service
 
 
 def targets(service: Service) -> list[str]:
     """Return the addresses of the workers' metrics, as any worker lists them."""
-    answer = plain.get(f"{service.url}/metrics/targets")
+    answer = wait_until(lambda: _asked_for_targets(service))
     assert answer.headers["content-type"] == "application/json"
     groups: list[dict[str, Any]] = answer.json()
     assert groups, "a worker that answers is alive"
     return [target for group in groups for target in group["targets"]]
+
+
+def _asked_for_targets(service: Service) -> httpx2.Response | None:
+    answer = plain.get(f"{service.url}/metrics/targets")
+    # A worker that is being opened knows nothing yet.
+    return None if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE else answer
 
 
 def children(pid: int) -> list[int]:

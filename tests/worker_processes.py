@@ -7,12 +7,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+
 from tests import plain
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    import httpx2
-
     from tests.service import Service
 
 
@@ -26,9 +26,11 @@ def targets(service: Service) -> list[str]:
 
 
 def _asked_for_targets(service: Service) -> httpx2.Response | None:
-    answer = plain.get(f"{service.url}/metrics/targets")
-    # A worker that is being opened knows nothing yet.
-    return None if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE else answer
+    # A worker that is being opened knows nothing yet, and then may cut a connection off.
+    with contextlib.suppress(httpx2.TransportError):
+        answer = plain.get(f"{service.url}/metrics/targets")
+        return None if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE else answer
+    return None
 
 
 def children(pid: int) -> list[int]:

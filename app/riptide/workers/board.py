@@ -1,16 +1,12 @@
-"""What the workers and their supervisor know of each other, in memory that they share.
-
-The memory has no name in any directory, so nothing that tidies directories up can take it away.
-"""
+"""What the workers and their supervisor know of each other, in memory that they share."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import struct
-import tempfile
 
-from riptide.errors import StartError
+from riptide.workers.shared_memory import make_shared_memory
 
 NUMBER = struct.calcsize("Q")
 # The numbers of a slot: the port of its worker's metrics (0 if no worker serves), and how often
@@ -60,18 +56,4 @@ def make_board(slots: int) -> Board:
         StartError: the system gives no memory that can be shared.
 
     """
-    try:
-        descriptor = _unnamed_file()
-        os.truncate(descriptor, slots * NUMBERS_A_SLOT * NUMBER)
-        return Board(descriptor)
-    except OSError as error:
-        raise StartError(
-            f"cannot share memory among workers ({error.strerror}): use one worker"
-        ) from None
-
-
-def _unnamed_file() -> int:
-    if hasattr(os, "memfd_create"):  # on Linux
-        return os.memfd_create("riptide-workers")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+    return Board(make_shared_memory(slots * NUMBERS_A_SLOT * NUMBER))

@@ -34,6 +34,7 @@ from riptide_telemetry import (
 
 if TYPE_CHECKING:
     from riptide.access.gate import Gate
+    from riptide.admission.share import Share
     from riptide.endpoints.metrics_targets import MetricsTargets
     from riptide.settings.settings import Settings
     from riptide.storage.message_log import MessageLog
@@ -66,7 +67,11 @@ class Service:
     metrics_targets: MetricsTargets | None = None
 
 
-def make_service(settings: Settings, metrics_targets: MetricsTargets | None = None) -> Service:
+def make_service(
+    settings: Settings,
+    metrics_targets: MetricsTargets | None = None,
+    share: Share | None = None,
+) -> Service:
     """Put the parts together. Nothing is opened and nothing runs until the lifespan begins.
 
     Raises:
@@ -91,7 +96,7 @@ def make_service(settings: Settings, metrics_targets: MetricsTargets | None = No
         parse_rules(settings.slow_consumer),
         faults=faults,
     )
-    admission = _make_admission(settings)
+    admission = _make_admission(settings, share)
     ingest = Ingest(
         hub,
         lifecycle,
@@ -161,7 +166,7 @@ def _make_log(settings: Settings, retention: Retention, faults: Faults) -> Messa
     return SqliteLog(settings.data_dir, retention, faults)
 
 
-def _make_admission(settings: Settings) -> Admission:
+def _make_admission(settings: Settings, share: Share | None) -> Admission:
     return Admission(
         Limits(
             connections_per_address=settings.max_connections_per_address,
@@ -169,7 +174,8 @@ def _make_admission(settings: Settings) -> Admission:
             accept_rate=settings.accept_rate,
             accept_rate_per_address=settings.accept_rate_per_address,
             publish_rate=settings.publish_rate,
-        )
+        ),
+        share,
     )
 
 
@@ -179,7 +185,7 @@ def _show_gauges(service: Service) -> None:
     service.telemetry.observe(
         {
             catalog.APPEND_STALL: service.log.append_stall_s,
-            catalog.CONNECTION_LIMIT: lambda: streams.limit,
+            catalog.CONNECTION_LIMIT: streams.own_limit,
             catalog.CONSUMER_LAG: hub.consumer_lag,
             catalog.CONSUMERS_BEHIND: lambda: streams.lags.at_least,
             catalog.DRAINING: lambda: streams.draining,

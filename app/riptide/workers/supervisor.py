@@ -18,6 +18,7 @@ from riptide.service import check_telemetry
 from riptide.workers.board import make_board
 from riptide.workers.child import Child
 from riptide.workers.lifeline import START_FAILED
+from riptide.workers.shared_limits import make_shared_limits
 from riptide.workers.signals import waited_for
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from riptide.settings.settings import Settings
     from riptide.workers.board import Board
+    from riptide.workers.shared_limits import SharedLimits
 
 logger = logging.getLogger("riptide.supervisor")
 
@@ -45,11 +47,13 @@ class Supervisor:
         children: Sequence[Child],
         board: Board,
         *,
+        limits: SharedLimits | None = None,
         look_s: float = LOOK_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._children = children
         self._board = board
+        self._limits = limits
         self._look_s = look_s
         self._clock = clock
         self._next_look = clock() + look_s
@@ -101,6 +105,8 @@ class Supervisor:
             self._proven.add(child)
         # Before anything else, so that Prometheus is not sent to a worker that is gone.
         self._board.clear(slot)
+        if self._limits is not None:
+            self._limits.clear(slot)
         now = self._clock()
         reason = child.ended(code, now)
         if self._stopping:
@@ -184,13 +190,13 @@ def supervise(settings: Settings) -> None:
         )
         logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
         board = make_board(settings.workers)
-        workers = [
-            _worker(slot, listener.fileno(), board.descriptor) for slot in range(settings.workers)
-        ]
-        Supervisor(workers, board).run()
+        limits = make_shared_limits(settings.workers, settings.max_connections)
+        inherited = [listener.fileno(), board.descriptor, limits.descriptor]
+        workers = [_worker(slot, inherited) for slot in range(settings.workers)]
+        Supervisor(workers, board, limits=limits).run()
 
 
-def _worker(slot: int, listener: int, board: int) -> Child:
+def _worker(slot: int, inherited: Sequence[int]) -> Child:
     command = [
         sys.executable,
         # The current directory is no place to import from: it may be gone, or have a module whose
@@ -198,6 +204,6 @@ def _worker(slot: int, listener: int, board: int) -> Child:
         "-P",
         "-m",
         "riptide.workers.worker",
-        *map(str, (slot, listener, board)),
+        *map(str, (slot, *inherited)),
     ]
-    return Child(f"worker {slot}", command, [listener, board])
+    return Child(f"worker {slot}", command, inherited)

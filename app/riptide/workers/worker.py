@@ -1,9 +1,9 @@
 """One of several processes that share the service's port; the supervisor starts it.
 
-usage: python -m riptide.workers.worker SLOT LISTENER BOARD
+usage: python -m riptide.workers.worker SLOT LISTENER BOARD LIMITS
 
-LISTENER and BOARD are inherited descriptors: the shared port, and the memory that all workers and
-the supervisor share. Standard input is the lifeline to the supervisor.
+LISTENER, BOARD and LIMITS are inherited descriptors: the shared port, and the memory that all
+workers and the supervisor share. Standard input is the lifeline to the supervisor.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from riptide.service import make_service
 from riptide.settings.settings import load_settings
 from riptide.workers.board import Board
 from riptide.workers.lifeline import START_FAILED, Lifeline
+from riptide.workers.shared_limits import SharedLimits
 
 FAILED = 1
 
 
-def main(slot: int, listener: int, board_descriptor: int) -> int:
+def main(slot: int, listener: int, board_descriptor: int, limits: int) -> int:
     """Serve on the shared listener until a signal, and return the exit code."""
     # A terminal may stop background processes that write to it (``stty tostop``), and each worker
     # is one, because it is in a process group of its own.
@@ -36,7 +37,7 @@ def main(slot: int, listener: int, board_descriptor: int) -> int:
     board = Board(board_descriptor)
     lifeline = Lifeline(lambda: board.beat(slot))
     try:
-        _serve(slot, socket.socket(fileno=listener), board, lifeline)
+        _serve(slot, socket.socket(fileno=listener), board, limits, lifeline)
     except StartError as error:
         lifeline.explain(str(error))
         return START_FAILED
@@ -46,11 +47,14 @@ def main(slot: int, listener: int, board_descriptor: int) -> int:
     return 0
 
 
-def _serve(slot: int, listener: socket.socket, board: Board, lifeline: Lifeline) -> None:
+def _serve(
+    slot: int, listener: socket.socket, board: Board, limits_descriptor: int, lifeline: Lifeline
+) -> None:
     """Serve with a log and metrics of this worker's own."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     use_stable_names()
+    limits = SharedLimits(limits_descriptor, settings.workers, settings.max_connections)
     settings = settings.model_copy(update={"data_dir": settings.data_dir / f"worker-{slot}"})
     metrics = listen(settings.host, 0)
     port = metrics.getsockname()[1]
@@ -62,8 +66,15 @@ def _serve(slot: int, listener: socket.socket, board: Board, lifeline: Lifeline)
 
     # A worker that answers is alive, whether or not the others know it yet.
     targets = MetricsTargets(lambda: board.ports() | {slot: port})
-    service = make_service(settings, targets)
-    serve(service, listener, metrics, tls_of(settings), on_started=started)
+    service = make_service(settings, targets, limits.share_of(slot))
+    serve(
+        service,
+        listener,
+        metrics,
+        tls_of(settings),
+        on_started=started,
+        turns=limits.turns_of(slot),
+    )
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from riptide.settings.settings import Settings
 from riptide.workers.board import Board, make_board
 from riptide.workers.lifeline import START_FAILED
+from riptide.workers.shared_limits import make_shared_limits
 from tests import plain
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -29,20 +31,27 @@ def _worker(
 ) -> Iterator[tuple[subprocess.Popen[bytes], Board, socket.socket]]:
     board = make_board(SLOT + 1)
     lifeline, theirs = socket.socketpair()
-    descriptors = (listener.fileno(), board.descriptor)
+    settings = Settings(workers=SLOT + 1)
+    limits = make_shared_limits(settings.workers, settings.max_connections)
+    descriptors = (listener.fileno(), board.descriptor, limits.descriptor)
     with lifeline:
         process = subprocess.Popen(
             [*WORKER, str(SLOT), *map(str, descriptors)],
             stdin=theirs.fileno(),
             stderr=subprocess.PIPE,
             pass_fds=descriptors,
-            env={**os.environ, "RIPTIDE_DATA_DIR": str(directory / "data")},
+            env={
+                **os.environ,
+                "RIPTIDE_DATA_DIR": str(directory / "data"),
+                "RIPTIDE_WORKERS": str(settings.workers),
+            },
         )
         theirs.close()
         with process:
             yield process, board, lifeline
             process.kill()
     os.close(board.descriptor)
+    os.close(limits.descriptor)
 
 
 def test_a_worker_serves_the_shared_port_and_its_own_metrics_until_its_lifeline_is_cut(

@@ -43,7 +43,10 @@ class CountedConnections(set[Any]):
 
 
 class SharedListener:
-    """Accepts connections while it is this worker's turn. It is one of uvicorn's ``servers``."""
+    """Accepts connections while it is this worker's turn. It is one of uvicorn's ``servers``.
+
+    The listener never blocks: whether it does is the same for all workers.
+    """
 
     def __init__(
         self,
@@ -72,7 +75,6 @@ class SharedListener:
         self._make_protocol = make_protocol
         self._ssl = ssl
         self._loop = asyncio.get_running_loop()
-        self._listener.setblocking(False)
         self._waiting.register(self._listener, select.POLLIN)
         self._listens = True
         self._show()

@@ -189,6 +189,9 @@ def supervise(settings: Settings) -> None:
             settings.workers,
         )
         logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
+        # Once for all who share it: a worker that made it blocking, and be it for a moment, would
+        # leave others waiting for a connection that somebody else has taken.
+        listener.setblocking(False)
         board = make_board(settings.workers)
         limits = make_shared_limits(settings.workers, settings.max_connections)
         inherited = [listener.fileno(), board.descriptor, limits.descriptor]

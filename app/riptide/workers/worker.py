@@ -36,8 +36,12 @@ def main(slot: int, listener: int, board_descriptor: int, limits: int) -> int:
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     board = Board(board_descriptor)
     lifeline = Lifeline(lambda: board.beat(slot))
+    shared = socket.socket(fileno=listener)
+    # It is so for all workers. Python has to know, because a duplicate is made as it is thought to
+    # be, and would be made blocking for all.
+    shared.setblocking(False)
     try:
-        _serve(slot, socket.socket(fileno=listener), board, limits, lifeline)
+        _serve(slot, shared, board, limits, lifeline)
     except StartError as error:
         lifeline.explain(str(error))
         return START_FAILED

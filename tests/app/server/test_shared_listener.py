@@ -64,6 +64,7 @@ class Pair:
 
     def __init__(self) -> None:
         self.socket = listen("127.0.0.1", 0)
+        self.socket.setblocking(False)
         numbers = memoryview(bytearray(32)).cast("Q")
         self.second_socket = self.socket.dup()
         self.one = Worker(0, self.socket, numbers)

@@ -48,8 +48,10 @@ def _worker(
         )
         theirs.close()
         with process:
-            yield process, board, lifeline
-            process.kill()
+            try:
+                yield process, board, lifeline
+            finally:
+                process.kill()
     os.close(board.descriptor)
     os.close(limits.descriptor)
 
@@ -112,3 +114,12 @@ def test_a_worker_that_cannot_start_says_so_by_its_exit_code_and_the_reason_on_i
         _, errors = worker.communicate()
         assert errors == b""
         assert b"RIPTIDE_DATA_DIR" in lifeline.recv(10_000)
+
+
+def test_a_worker_that_starts_makes_the_shared_listener_blocking_for_nobody(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        with _worker(listener, tmp_path) as (worker, board, _):
+            while not board.ports() and worker.poll() is None:
+                assert not os.get_blocking(listener.fileno())
+            assert board.ports()

@@ -18,6 +18,7 @@ from benchmarks import (
     recording,
     report,
     scrape,
+    spread,
     stalled,
     storm,
     throughput,
@@ -52,8 +53,9 @@ DELIVERY: dict[str, Benchmark] = {
     "storm": storm.run,
     "durable": durable.run,
 }
-GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY}
-BENCHMARKS = TELEMETRY | DELIVERY
+WORKERS: dict[str, Benchmark] = {"spread": spread.run}
+GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY, "workers": WORKERS}
+BENCHMARKS = TELEMETRY | DELIVERY | WORKERS
 
 
 @click.command()
@@ -68,8 +70,8 @@ BENCHMARKS = TELEMETRY | DELIVERY
 def main(names: tuple[str, ...], records: BinaryIO | None, *, quick: bool) -> None:
     """Measure what Riptide costs and how it delivers, beside its peers.
 
-    A NAME is a benchmark or a group of benchmarks: telemetry (the default) or delivery. Each
-    benchmark prints a table of its figures and their bars.
+    A NAME is a benchmark or a group of benchmarks: telemetry (the default), delivery or workers.
+    Each benchmark prints a table of its figures and their bars.
     """
     chosen = [one for given in names or ["telemetry"] for one in GROUPS.get(given, [given])]
     for name in dict.fromkeys(chosen):

@@ -390,7 +390,10 @@ TOPICS = MetricDefinition(
     "riptide.topics", Kind.GAUGE, "{topic}", "Topics in memory: those with consumers."
 )
 CONNECTION_LIMIT = MetricDefinition(
-    "riptide.connection_limit", Kind.GAUGE, "{connection}", "Connections that may be open at once."
+    "riptide.connection_limit",
+    Kind.GAUGE,
+    "{connection}",
+    "Connections that may be open at once; of a worker, its part of the limit for all.",
 )
 DRAINING = MetricDefinition(
     "riptide.draining", Kind.GAUGE, "", "1 while the service is shutting down, else 0."

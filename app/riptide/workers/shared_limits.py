@@ -83,13 +83,13 @@ class SharedLimits:
             return
         for number in range(COLUMNS):
             self._column(number)[slot] = 0
-        begin = self._layout.counts + slot * self._layout.bytes_a_slot
-        if hasattr(mmap, "MADV_REMOVE"):  # on Linux
-            self._memory.madvise(mmap.MADV_REMOVE, begin, self._layout.bytes_a_slot)
-        else:
-            self._bytes[begin : begin + self._layout.bytes_a_slot] = bytes(
-                self._layout.bytes_a_slot
-            )
+        size = self._layout.bytes_a_slot
+        begin = self._layout.counts + slot * size
+        try:
+            # On Linux: the pages are given back, and are zero.
+            self._memory.madvise(mmap.MADV_REMOVE, begin, size)
+        except (AttributeError, OSError):
+            self._bytes[begin : begin + size] = bytes(size)
 
     def _column(self, number: int) -> memoryview:
         begin = self._layout.columns + number * self._slots * NUMBER

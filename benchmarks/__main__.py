@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import click
 
 from benchmarks import (
+    catch_up,
     durable,
     export,
     fixed_rate,
@@ -53,9 +54,10 @@ DELIVERY: dict[str, Benchmark] = {
     "storm": storm.run,
     "durable": durable.run,
 }
+LOG: dict[str, Benchmark] = {"catch_up": catch_up.run}
 WORKERS: dict[str, Benchmark] = {"spread": spread.run}
-GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY, "workers": WORKERS}
-BENCHMARKS = TELEMETRY | DELIVERY | WORKERS
+GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY, "log": LOG, "workers": WORKERS}
+BENCHMARKS = TELEMETRY | DELIVERY | LOG | WORKERS
 
 
 @click.command()
@@ -70,8 +72,8 @@ BENCHMARKS = TELEMETRY | DELIVERY | WORKERS
 def main(names: tuple[str, ...], records: BinaryIO | None, *, quick: bool) -> None:
     """Measure what Riptide costs and how it delivers, beside its peers.
 
-    A NAME is a benchmark or a group of benchmarks: telemetry (the default), delivery or workers.
-    Each benchmark prints a table of its figures and their bars.
+    A NAME is a benchmark or a group of benchmarks: telemetry (the default), delivery, log or
+    workers. Each benchmark prints a table of its figures and their bars.
     """
     chosen = [one for given in names or ["telemetry"] for one in GROUPS.get(given, [given])]
     for name in dict.fromkeys(chosen):

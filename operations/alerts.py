@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 CRITICAL_AFTER_S: Final = 300
 PUBLISHES_FAIL_AFTER_S: Final = 60
 LOG_STALLED_AFTER_S: Final = 30
+CHECKPOINT_OVERDUE_AFTER_S: Final = 60
 WARNING_AFTER_S: Final = 600
 INFO_AFTER_S: Final = 900
 
 _MIN_RESTART_WINDOW_S: Final = 60
+_MIN_CHECKPOINT_AGE_S: Final = 45
 _PROCESS: Final = "{{ $labels.instance }} of {{ $labels.job }}"
 _PERCENT: Final = "{{ $value | humanizePercentage }}"
 
@@ -37,6 +39,7 @@ def alerts(pace: Pace = REAL) -> tuple[Group, ...]:
         Group("riptide-errors", _errors()),
         Group("riptide-memory", _memory()),
         Group("riptide-publishes", _publishes(pace)),
+        Group("riptide-log", _log(pace)),
         Group("riptide-messages", _messages()),
         Group("riptide-connections", _connections(pace)),
         Group("riptide-access", _access(pace)),
@@ -101,11 +104,13 @@ def _memory() -> tuple[Alert, ...]:
 
 
 def _publishes(pace: Pace) -> tuple[Alert, ...]:
-    """Return the alert about messages that the service should have kept, and did not.
+    """Return the alerts about the log, above all that it does not keep what it should.
 
     Each process has a log, so one full disk must not hide among many processes.
     """
     failed, kept = "|".join(PUBLISH_FAILURES), PublishOutcome.ACCEPTED
+    # Checkpoints do not come faster at the pace of a drill.
+    checkpoint_age_s = max(pace.seconds(thresholds.CHECKPOINT_AGE), _MIN_CHECKPOINT_AGE_S)
 
     def rate(outcomes: str) -> str:
         published = f'riptide_streaming_messages_published_total{{outcome=~"{outcomes}"}}'
@@ -131,6 +136,47 @@ def _publishes(pace: Pace) -> tuple[Alert, ...]:
             f"riptide_log_oldest_append_age_seconds > {thresholds.APPEND_AGE:g}",
             "The log's disk does not answer: publishers wait, and then are refused.",
             f"A write to the log of {_PROCESS} has taken {{{{ $value | humanizeDuration }}}}.",
+        ),
+        Alert(
+            "RiptideCheckpointOverdue",
+            Severity.WARNING,
+            Concern.CHECKPOINTS,
+            CHECKPOINT_OVERDUE_AFTER_S,
+            f"riptide_log_checkpoint_age_seconds > {checkpoint_age_s:g}",
+            "The write-ahead log grows: the disk fails, or another program reads the log.",
+            f"The last whole checkpoint of the log of {_PROCESS} was "
+            "{{ $value | humanizeDuration }} ago.",
+        ),
+    )
+
+
+def _log(pace: Pace) -> tuple[Alert, ...]:
+    """Return the alerts about a disk that alters or loses what was written to it."""
+    shown = pace.seconds(thresholds.DAMAGE_SHOWN)
+    started = f"time() - process_start_time_seconds < {shown:g}"
+    return (
+        # Consumers may meet damage before the first scrape, and a rise of the counter is then not
+        # seen.
+        Alert(
+            "RiptideLogDamaged",
+            Severity.CRITICAL,
+            Concern.DAMAGE,
+            0,
+            f"increase(riptide_log_damaged_messages_total[{pace.window(recorded.RECENT)}]) > 0\n"
+            "or (\n  riptide_log_damaged_messages_total > 0\n"
+            f"  and on (job, instance) {started}\n)",
+            "Messages in the log are damaged, and consumers do not get them.",
+            f"{_PROCESS} has read damaged messages, {{{{ $value | humanize }}}} times.",
+            keep_s=INFO_AFTER_S,
+        ),
+        Alert(
+            "RiptideLogLostMessages",
+            Severity.CRITICAL,
+            Concern.LOSS,
+            0,
+            f"riptide_log_lost_frames_total > 0\nand on (job, instance) {started}",
+            "The write-ahead log was damaged: messages that were acknowledged may be lost.",
+            f"{_PROCESS} found {{{{ $value | humanize }}}} pages behind damage when it started.",
         ),
     )
 

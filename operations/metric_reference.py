@@ -109,7 +109,12 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
         "histogram_quantile(0.99, "
         "sum by (le) (rate(riptide_log_append_duration_seconds_bucket[5m])))"
     ),
+    catalog.LOG_DAMAGED_MESSAGES: (
+        "sum by (job, instance) (increase(riptide_log_damaged_messages_total[1h])) > 0"
+    ),
+    catalog.LOG_LOST_FRAMES: "sum by (job, instance) (riptide_log_lost_frames_total) > 0",
     catalog.LOG_SIZE: "deriv(riptide_log_size_bytes[1h])",
+    catalog.LOG_FREE_SIZE: "riptide_log_free_size_bytes / riptide_log_size_bytes",
     catalog.CONNECTION_LIMIT: (
         "sum by (job, instance) (riptide_streaming_active_connections) / "
         "on (job, instance) riptide_connection_limit"

@@ -16,6 +16,9 @@ PUBLISH_FAILURE_RATE: Final = 0.01
 APPEND_AGE: Final = 5.0
 """Seconds after which an append that is under way makes the process not ready
 (`riptide.storage.log_watch`)."""
+CHECKPOINT_AGE: Final = 300.0
+"""Seconds; a checkpoint is due after 30 (`riptide.storage.checkpoints`), and most backups of a log
+take less."""
 MESSAGE_DROP_RATE_WARNING: Final = 0.10
 MESSAGE_DROP_RATE_CRITICAL: Final = 0.20
 DELIVERY_SUCCESS_RATE: Final = 0.90
@@ -50,6 +53,9 @@ RECONNECTS_STORM_PER_SECOND: Final = 1.0
 """Reconnections per second below which there is no storm, whatever the share."""
 EXPORT_SILENCE: Final = 180.0
 """Seconds without a successful export after which an alert fires."""
+DAMAGE_SHOWN: Final = 900.0
+"""Seconds for which an alert shows damage of the log after it was last met, or after the start that
+found it."""
 FAULT_SHOWN: Final = 900.0
 """Seconds for which a process shows the fault that ended the one before it."""
 REJECTED_CONNECTIONS: Final = 0.10

@@ -25,6 +25,7 @@ from riptide.process import allocator, descriptors
 from riptide.server import tls, write_timeout
 from riptide.server.side_server import SideServer
 from riptide.storage import sqlite, sqlite_writer
+from riptide.storage.checkpoints import Checkpoints
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_writer import SqliteWriter
 from riptide.streaming.heartbeat import Heartbeat
@@ -55,6 +56,7 @@ PLACES: dict[ServicePart, tuple[Any, str]] = {
     ServicePart.MEMORY_TRIM: (allocator, "give_back"),
     ServicePart.METRICS_SERVER: (SideServer, "on_tick"),
     ServicePart.LOG_WRITER: (SqliteWriter, "_trim"),
+    ServicePart.LOG_CHECKPOINTS: (Checkpoints, "_look"),
     ServicePart.LOG_WATCH: (SqliteLog, "_probe"),
     ServicePart.APPEND_TIMEOUT: (Hub, "_refuse_overdue"),
     ServicePart.FAN_OUT: (FanOut, "_serve"),

@@ -11,6 +11,7 @@ RiptideError
 │   └── ThreadLimitError
 ├── FaultError                     the service ended because of a bug; one line, exit code 1
 ├── BackupError                    a backup cannot be made or restored; one line, exit code 1
+├── DamagedMessagesError           messages of the log fail their check; consumers get a gap
 └── ProblemError                   an HTTP response: RFC 9457 problem details
     ├── InvalidTopicError          400
     ├── InvalidPositionError       400
@@ -43,6 +44,7 @@ RiptideError
     ├── DrainingError              503, Retry-After
     ├── KeysUnavailableError       503, Retry-After
     └── LogUnavailableError        503, Retry-After
+        └── UncertainAppendError   503, Retry-After
 """
 
 from __future__ import annotations
@@ -95,6 +97,15 @@ class FaultError(RiptideError):
 
 class BackupError(RiptideError):
     """A backup cannot be made or restored; the log is as it was."""
+
+
+class DamagedMessagesError(RiptideError):
+    """Messages ``first`` to ``last`` of a topic are damaged, and are never delivered."""
+
+    def __init__(self, topic: str, first: int, last: int) -> None:
+        super().__init__(f"messages {first} to {last} of topic {topic} are damaged")
+        self.first = first
+        self.last = last
 
 
 class ProblemError(RiptideError):
@@ -435,3 +446,11 @@ class LogUnavailableError(ProblemError):
     title = "Message log unavailable"
     reject_reason = RejectReason.LOG_FAILURE
     publish_outcome = PublishOutcome.LOG_FAILURE
+
+
+class UncertainAppendError(LogUnavailableError):
+    """The log may have kept the messages of a publish, or not."""
+
+    slug = "append-uncertain"
+    title = "Outcome unknown"
+    publish_outcome = PublishOutcome.UNCERTAIN

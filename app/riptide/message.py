@@ -56,6 +56,13 @@ class MessageId(NamedTuple):
         return f"{self.epoch}-{self.sequence}"
 
 
+class Receipt(NamedTuple):
+    """The ids of a publication's first and last message, which the log has kept."""
+
+    first: MessageId
+    last: MessageId
+
+
 class Edge(Enum):
     """The two positions that need no id."""
 

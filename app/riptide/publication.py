@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from riptide.message import Acceptance, Message
+from riptide.message import Acceptance, Message, MessageId, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +31,15 @@ class Publication(NamedTuple):
         """Return the bytes of all payloads."""
         return sum(map(len, self.payloads))
 
-    def messages(self, epoch: str, first: int, skip_count: int = 0) -> list[Message]:
-        """Return the messages that the payloads become in the log.
+    def receipt(self, epoch: str, first: int) -> Receipt:
+        """Return what its publisher is told if the first payload has this sequence number."""
+        last = first + len(self.payloads) - 1
+        return Receipt(MessageId(epoch, first), MessageId(epoch, last))
 
-        ``first`` is the sequence number of the first payload. The first ``skip_count`` payloads
-        are left out.
-        """
+    def messages(self, first: MessageId) -> list[Message]:
+        """Return the messages that the payloads become in the log, the first with this id."""
         _, payloads, accepted, traceparent = self
         return [
-            Message(epoch, sequence, accepted, payload, traceparent)
-            for sequence, payload in enumerate(payloads[skip_count:], first + skip_count)
+            Message(first.epoch, sequence, accepted, payload, traceparent)
+            for sequence, payload in enumerate(payloads, first.sequence)
         ]

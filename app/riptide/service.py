@@ -180,19 +180,25 @@ def _make_admission(settings: Settings, share: Share | None) -> Admission:
 
 
 def _show_gauges(service: Service) -> None:
-    """Let the metrics read the gauges, and a counter, from the parts that own them."""
+    """Let the metrics read the gauges, and some counters, from the parts that own them."""
     hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
+    damage = service.log.damage
     service.telemetry.observe(
         {
             catalog.APPEND_STALL: service.log.append_stall_s,
+            catalog.CHECKPOINT_AGE: service.log.checkpoint_age_s,
             catalog.CONNECTION_LIMIT: streams.own_limit,
             catalog.CONSUMER_LAG: hub.consumer_lag,
             catalog.CONSUMERS_BEHIND: lambda: streams.lags.at_least,
             catalog.DRAINING: lambda: streams.draining,
             catalog.EVENT_LOOP_LAG: service.event_loop_monitor.lag_seconds,
             catalog.KEYS_AGE: service.gate.keys_age_s,
+            catalog.LOG_FREE_SIZE: service.log.free_bytes,
+            catalog.LOG_DAMAGED_MESSAGES: lambda: damage.unreadable_messages,
+            catalog.LOG_LOST_FRAMES: lambda: damage.lost_frames,
             catalog.LOG_RECORDS_DROPPED: dropped_lines,
             catalog.LOG_SIZE: service.log.size_bytes,
+            catalog.LOG_WAL_SIZE: service.log.wal_bytes,
             catalog.MEMORY_USAGE: lambda: (
                 hub.memory_bytes() + streams.memory_bytes() + bodies.held_bytes
             ),

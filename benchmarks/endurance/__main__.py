@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import report
-from benchmarks.endurance import churn, faults, restart, storm
+from benchmarks.endurance import churn, damage, faults, restart, storm
 
 if TYPE_CHECKING:
     from benchmarks.figures import Result
@@ -42,6 +42,13 @@ def storm_command(consumers: int, storms: int) -> None:
 def restart_command(consumers: int, restarts: int) -> None:
     """Restart the service while clients publish and read."""
     _show(restart.run(restart.Plan(consumers, restarts)))
+
+
+@main.command("damage")
+@click.option("--images", type=int, default=1_000, show_default=True, help="How many.")
+def damage_command(images: int) -> None:
+    """Read images of a log with a flipped bit or a torn tail."""
+    _show(damage.run(damage.Plan(images)))
 
 
 @main.command("faults")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from riptide.message import Receipt
+
 # A log to which anything may be added, and which deletes nothing.
 KEEPS_ALL = Retention(10**9, 10**9, 10**7)
 MESSAGE = b'{"sensor":"a-17","reading":21.75,"note":"%s"}' % (b"x" * 60)
@@ -52,7 +54,7 @@ async def _seed(directory: Path, contents: Contents) -> None:
     log = SqliteLog(directory, KEEPS_ALL)
     await log.open()
     try:
-        appends: list[asyncio.Future[int]] = []
+        appends: list[asyncio.Future[Receipt]] = []
         messages = 0
         for publication in contents.publications():
             appends.append(log.append(publication))

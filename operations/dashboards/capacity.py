@@ -36,6 +36,7 @@ def generate() -> dict[str, str]:
             "Time to exhaustion": _exhaustion(),
             "Saturation": _saturation(),
             "Trend": _trends(),
+            "Log": _log(),
         },
         refresh="1m",
         since="now-24h",
@@ -208,6 +209,36 @@ def _trends() -> list[Panel]:
             "Messages sent per connection that was open in the last 5 minutes.",
             "short",
             Query(whole(catalog.ITEMS_PER_CONNECTION), "{{instance}}"),
+            span=THIRD,
+        ),
+    ]
+
+
+def _log() -> list[Panel]:
+    return [
+        graph(
+            "Write-Ahead Log",
+            "What is committed and not in the database yet, or has been moved there and waits to "
+            "be written over. More than 64 MB: the disk fails, or another program reads the log.",
+            "bytes",
+            Query(whole(catalog.LOG_WAL_SIZE), "{{instance}}"),
+            span=THIRD,
+        ),
+        graph(
+            "Last Checkpoint",
+            "Time since everything was last moved from the write-ahead log to the database; 0 if "
+            "nothing was committed since.",
+            "s",
+            Query(whole(catalog.CHECKPOINT_AGE), "{{instance}}"),
+            limits=Limits(warning=thresholds.CHECKPOINT_AGE),
+            span=THIRD,
+        ),
+        graph(
+            "Free Room in the Log",
+            "What deletions have left free in the database; new messages take it first, and most "
+            "of it is given back to the disk.",
+            "bytes",
+            Query(whole(catalog.LOG_FREE_SIZE), "{{instance}}"),
             span=THIRD,
         ),
     ]

@@ -73,6 +73,18 @@ def _accounts() -> list[Panel]:
             span=THIRD,
         ),
         graph(
+            "Damaged Messages",
+            "Messages of the log that were to be read and failed their check, and pages that the "
+            "start found behind damage in the write-ahead log. Anything but 0 is a failing disk.",
+            "short",
+            Query(
+                f"increase({whole(catalog.LOG_DAMAGED_MESSAGES)}[$__rate_interval])",
+                "{{instance}} damaged",
+            ),
+            Query(whole(catalog.LOG_LOST_FRAMES), "{{instance}} lost pages"),
+            span=THIRD,
+        ),
+        graph(
             "Dropped Log Records",
             "Log records that nobody got, because the reader of standard error was slow or gone.",
             "short",

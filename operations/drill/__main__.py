@@ -18,8 +18,9 @@ from operations.drill.monitoring import Monitoring
 from operations.drill.processes import DrillError
 from operations.drill.receiver import AlertKey, WebhookReceiver
 from operations.drill.scenario import Outcome, World, require_alerts
-from operations.drill.scenarios import full_disk, scenarios
+from operations.drill.scenarios import full_disk, hanging_disk, scenarios
 from operations.drill.watch import AlertWatch
+from operations.faulty_disk.disk import find_compiler
 from operations.pace import Pace
 from operations.rules import Alert
 
@@ -59,6 +60,9 @@ def main(only: tuple[str, ...], factor: int) -> None:
         if os.geteuid() != 0:
             click.echo("The scenario disk is left out: only root can mount a small disk.", err=True)
             chosen = [each for each in chosen if each.job != full_disk().job]
+        if find_compiler() is None:
+            click.echo("The scenario hang is left out: it needs a C compiler.", err=True)
+            chosen = [each for each in chosen if each.job != hanging_disk().job]
         outcomes = asyncio.run(_drill(chosen, Pace(factor), to_the_end=not only))
     except DrillError as error:
         raise click.ClickException(str(error)) from None

@@ -233,18 +233,18 @@ async def freeze(stage: Stage) -> None:
     await _forever()
 
 
-def locking_the_log(directory: str) -> Act:
-    """Return the act of another program that locks the log's file, so that no write gets through.
+def reading_the_log(directory: str) -> Act:
+    """Return the act of another program that reads the log in one transaction, and does not end.
 
-    ``directory`` is that of the log's data, in the service's own. Nobody publishes: the process
-    has to find it by itself.
+    ``directory`` is that of the log's data, in the service's own.
     """
 
     async def act(stage: Stage) -> None:
         path = stage.service.directory / directory / "riptide.db"
-        with contextlib.closing(sqlite3.connect(path)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            await _forever()
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM topics").fetchall()
+            await Publisher(stage.service, TOPIC, size_bytes=10, per_second=2).run()
 
     return act
 

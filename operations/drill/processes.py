@@ -129,15 +129,17 @@ class Service:
         """Return the address of a topic."""
         return f"{self.url}/topics/{name}"
 
-    async def start(self) -> None:
-        """Start the process and wait until it serves.
+    async def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start the process and wait until it serves; ``environment`` is what it gets besides.
 
         Raises:
             DrillError: the process does not serve.
 
         """
         (self.directory / "log").unlink(missing_ok=True)
-        self._process = Process(self._command, self.directory, self._environment)
+        self._process = Process(
+            self._command, self.directory, self._environment | dict(environment or {})
+        )
         for _ in range(_START_DEADLINE_S * 20):
             if _SERVING.search(self._process.log_file.read_text()):
                 return

@@ -10,9 +10,10 @@ import datetime as dt
 import sys
 from typing import TYPE_CHECKING, Final
 
-from operations.drill import causes
+from operations.drill import causes, damaged_log
 from operations.drill.credentials import KEY_FILE, foreign_token, public_keys, write_secret
 from operations.drill.full_disk import DATA_DIRECTORY, fill_the_disk
+from operations.drill.hanging_disk import hang_the_disk
 from operations.drill.monitoring import BLIND_JOB
 from operations.drill.scenario import Scenario, Step
 from operations.ports import free_port
@@ -42,7 +43,9 @@ def scenarios() -> tuple[Scenario, ...]:
         *_process(),
         *_access(),
         exports(),
-        stalled_log(),
+        damage(),
+        hanging_disk(),
+        _held_log(),
         full_disk(),
     )
 
@@ -383,6 +386,26 @@ def _certificates() -> tuple[Scenario, ...]:
     )
 
 
+def damage() -> Scenario:
+    """Return the scenario in which the disk alters the database, and then the write-ahead log."""
+    return Scenario(
+        "damage",
+        (
+            _step(
+                "a bit of a message is flipped in the database, and consumers read it",
+                damaged_log.flip_a_message,
+                "RiptideLogDamaged",
+            ),
+            _step(
+                "a bit is flipped in the write-ahead log of a process that was killed",
+                damaged_log.flip_the_write_ahead_log,
+                "RiptideLogLostMessages",
+            ),
+        ),
+        {"log": "sqlite", "data_dir": damaged_log.DATA_DIRECTORY},
+    )
+
+
 def full_disk() -> Scenario:
     """Return the scenario in which publishers fill the disk of the log; only root can play it."""
     return Scenario(
@@ -398,15 +421,29 @@ def full_disk() -> Scenario:
     )
 
 
-def stalled_log() -> Scenario:
-    """Return the scenario in which the log's writes do not come to their end."""
+def hanging_disk() -> Scenario:
+    """Return the scenario in which the log's disk hangs; it needs a C compiler."""
     return Scenario(
-        "stall",
+        "hang",
         (
             _step(
-                "another program locks the log's file and keeps it locked",
-                causes.locking_the_log(DATA_DIRECTORY),
+                "the disk of the log hangs: no write to it comes to its end",
+                hang_the_disk,
                 "RiptideLogStalled",
+            ),
+        ),
+        {"log": "sqlite", "data_dir": DATA_DIRECTORY},
+    )
+
+
+def _held_log() -> Scenario:
+    return Scenario(
+        "checkpoints",
+        (
+            _step(
+                "another program reads the log in a transaction that does not end",
+                causes.reading_the_log(DATA_DIRECTORY),
+                "RiptideCheckpointOverdue",
             ),
         ),
         {"log": "sqlite", "data_dir": DATA_DIRECTORY},

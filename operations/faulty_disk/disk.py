@@ -209,6 +209,11 @@ class FaultyDisk:
         return sum(file.bytes_written for file in self._table.files)
 
 
+def find_compiler() -> str | None:
+    """Return the path of a C compiler, if there is one."""
+    return next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
 def build(directory: Path) -> Path:
     """Compile the shim into a directory, and return the library.
 
@@ -216,7 +221,7 @@ def build(directory: Path) -> Path:
         FaultyDiskError: there is no compiler, or it fails.
 
     """
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    compiler = find_compiler()
     if compiler is None:
         raise FaultyDiskError("a faulty disk needs a C compiler: install gcc or clang")
     library = directory / "faulty_disk.so"

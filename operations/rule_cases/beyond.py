@@ -272,6 +272,19 @@ def _log() -> tuple[Case, ...]:
             series(catalog.OLDEST_APPEND_AGE, "0x10 4x10 8 0x20"),
             "22m",
         ),
+        Case(
+            "RiptideCheckpointOverdue",
+            "fires when the write-ahead log has not been moved to the database for six minutes",
+            series(catalog.CHECKPOINT_AGE, "0x10 0+60x20"),
+            "18m",
+            (Firing(f"The last whole checkpoint of the log of {HERE} was 7m 0s ago."),),
+        ),
+        Case(
+            "RiptideCheckpointOverdue",
+            "is quiet about a backup of four minutes, and about checkpoints that come in time",
+            series(catalog.CHECKPOINT_AGE, "0x5 30x5 0+60x4 0 30x20"),
+            "16m",
+        ),
     )
 
 
@@ -341,6 +354,60 @@ def _publishes() -> tuple[Case, ...]:
             "20m",
         ),
         Case(name, "is quiet where nothing is published", _published(), "20m"),
+    )
+
+
+def _damaged_log() -> tuple[Case, ...]:
+    damaged, lost = "RiptideLogDamaged", "RiptideLogLostMessages"
+    messages, frames = catalog.LOG_DAMAGED_MESSAGES, catalog.LOG_LOST_FRAMES
+    long_ago, now = (named("process_start_time_seconds", f"{at}x60") for at in (-86400, 0))
+    return (
+        Case(
+            damaged,
+            "fires while consumers meet damaged messages",
+            {**series(messages, "0+4x60"), **long_ago},
+            "10m",
+            (Firing(f"{HERE} has read damaged messages, 20 times."),),
+        ),
+        Case(
+            damaged,
+            "fires when a consumer met damaged messages before the first scrape",
+            {**series(messages, "4x60"), **now},
+            "1m",
+            (Firing(f"{HERE} has read damaged messages, 4 times."),),
+        ),
+        Case(
+            damaged,
+            "is quiet when nobody has met damaged messages for half an hour",
+            {**series(messages, "0x10 4x50"), **long_ago},
+            "45m",
+        ),
+        Case(
+            damaged,
+            "is quiet about messages that consumers were too slow for",
+            {
+                **series(messages, "0x60"),
+                **series(catalog.MESSAGES_DROPPED, "0+9x60", protocol="sse", reason="conflated"),
+                **now,
+            },
+            "30m",
+        ),
+        Case(
+            lost,
+            "fires in the process that found damage in the write-ahead log when it started",
+            {**series(frames, "12x60"), **now},
+            "14m",
+            (Firing(f"{HERE} found 12 pages behind damage when it started."),),
+        ),
+        Case(
+            lost,
+            "is quiet when that process has served for a quarter of an hour",
+            {**series(frames, "12x60"), **now},
+            "16m",
+        ),
+        Case(
+            lost, "is quiet after a start that found none", {**series(frames, "0x60"), **now}, "5m"
+        ),
     )
 
 
@@ -871,6 +938,7 @@ CASES: Final = (
     *_latency_burn(),
     *_success_burn(),
     *_publishes(),
+    *_damaged_log(),
     *_log(),
     *_connections(),
     *_lag(),

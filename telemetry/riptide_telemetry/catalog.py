@@ -151,7 +151,8 @@ MEMORY_USAGE = MetricDefinition(
     "riptide.streaming.memory_usage",
     Kind.GAUGE,
     "By",
-    "Bytes that streaming holds: rings, messages on their way to the log, write buffers, sessions.",
+    "Bytes that streaming holds: rings, messages on their way to the log and read from it for "
+    "consumers that catch up, write buffers, sessions.",
 )
 
 # Derived gauges, over the same 5 minutes as the error rate.
@@ -386,6 +387,39 @@ APPEND_STALL = MetricDefinition(
     "Longest time of the last minute in which appends waited and the log answered none of them.",
 )
 LOG_SIZE = MetricDefinition("riptide.log.size", Kind.GAUGE, "By", "Bytes that the log takes.")
+LOG_DAMAGED_MESSAGES = MetricDefinition(
+    "riptide.log.damaged_messages",
+    Kind.COUNTER,
+    "{message}",
+    "Messages that were to be read from the log, for a consumer or by the check after a start, and "
+    "are damaged, each time that they were to be read. No consumer gets them.",
+)
+LOG_LOST_FRAMES = MetricDefinition(
+    "riptide.log.lost_frames",
+    Kind.COUNTER,
+    "{frame}",
+    "Pages of the write-ahead log that this start found behind damage. The messages on them are "
+    "lost; a log record says which, and a file keeps the pages.",
+)
+LOG_WAL_SIZE = MetricDefinition(
+    "riptide.log.wal_size",
+    Kind.GAUGE,
+    "By",
+    "Bytes of the log's write-ahead log, which are part of what the log takes.",
+)
+LOG_FREE_SIZE = MetricDefinition(
+    "riptide.log.free_size",
+    Kind.GAUGE,
+    "By",
+    "Bytes in the log's database that deletions have left free; new messages take them first.",
+)
+CHECKPOINT_AGE = MetricDefinition(
+    "riptide.log.checkpoint_age",
+    Kind.GAUGE,
+    "s",
+    "Time since the last checkpoint that moved all of the write-ahead log to the database; 0 if "
+    "nothing was committed since.",
+)
 TOPICS = MetricDefinition(
     "riptide.topics", Kind.GAUGE, "{topic}", "Topics in memory: those with consumers."
 )

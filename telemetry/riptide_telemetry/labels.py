@@ -53,12 +53,17 @@ class PublishOutcome(ClosedSet):
     TOPIC_LIMIT = "topic_limit"
     BODY_LIMIT = "body_limit"
     LOG_FAILURE = "log_failure"
+    UNCERTAIN = "uncertain"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     INTERNAL_ERROR = "internal_error"
 
 
-PUBLISH_FAILURES = (PublishOutcome.LOG_FAILURE, PublishOutcome.INTERNAL_ERROR)
+PUBLISH_FAILURES = (
+    PublishOutcome.LOG_FAILURE,
+    PublishOutcome.UNCERTAIN,
+    PublishOutcome.INTERNAL_ERROR,
+)
 """The outcomes for which the service is to blame, and not the publisher or a limit."""
 
 
@@ -68,6 +73,7 @@ class DropReason(ClosedSet):
     SLOW_CONSUMER = "slow_consumer"
     CONFLATED = "conflated"
     EXPIRED = "expired"
+    DAMAGED = "damaged"
 
 
 class RejectReason(ClosedSet):
@@ -98,6 +104,7 @@ class ServicePart(ClosedSet):
     MEMORY_TRIM = "memory_trim"
     METRICS_SERVER = "metrics_server"
     LOG_WRITER = "log_writer"
+    LOG_CHECKPOINTS = "log_checkpoints"
     LOG_WATCH = "log_watch"
     APPEND_TIMEOUT = "append_timeout"
     FAN_OUT = "fan_out"

@@ -9,9 +9,9 @@ from riptide.errors import LogUnavailableError
 from riptide.storage.memory import MemoryLog
 
 if TYPE_CHECKING:
-    from riptide.message import Message
+    from riptide.message import Message, Receipt
     from riptide.publication import Publication
-    from riptide.storage.message_log import Bounds, Retention
+    from riptide.storage.message_log import Bounds, Feed, ListedTopic, Retention
 
 
 class HeldLog(MemoryLog):
@@ -22,16 +22,15 @@ class HeldLog(MemoryLog):
 
     def __init__(self, retention: Retention) -> None:
         super().__init__(retention)
-        self.unacknowledged: list[tuple[asyncio.Future[int], int]] = []
+        self.unacknowledged: list[tuple[asyncio.Future[Receipt], Publication, Receipt]] = []
         self.holding = False
         self.broken = False
         self._gates: list[asyncio.Future[None]] = []
 
-    def append(self, publication: Publication) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[Receipt]:
         """Keep the payloads; the future is done by ``acknowledge``."""
-        first = super().append(publication).result()
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.unacknowledged.append((future, first))
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self.unacknowledged.append((future, publication, self._keep(publication)))
         return future
 
     def acknowledge(self, count: int | None = None) -> None:
@@ -40,14 +39,19 @@ class HeldLog(MemoryLog):
             self.unacknowledged[:count],
             self.unacknowledged[count:] if count is not None else [],
         )
-        for future, first in told:
-            future.set_result(first)
+        for future, publication, receipt in told:
+            future.get_loop().call_soon(self._answer, publication, future, receipt)
 
     def refuse(self) -> None:
         """Fail all appends that wait."""
-        for future, _ in self.unacknowledged:
+        for future, _, _ in self.unacknowledged:
             future.set_exception(LogUnavailableError("the disk is full"))
         self.unacknowledged = []
+
+    async def follow(self, topic: str, feed: Feed) -> ListedTopic:
+        """Look at once, answer when let."""
+        # By ``bounds``, which looks and waits.
+        return await super().follow(topic, feed)
 
     async def bounds(self, topic: str) -> Bounds:
         """Look at once, answer when let."""

@@ -20,9 +20,10 @@ def make_message(sequence: int = 1, payload: bytes = b"{}", epoch: str = EPOCH) 
     return Message(epoch, sequence, Acceptance(ACCEPTED_AT, sequence), payload)
 
 
-def make_messages(first: int, last: int, size: int = 1) -> list[Message]:
+def make_messages(first: int, last: int, size: int = 1, epoch: str = EPOCH) -> list[Message]:
     """Return neighbouring messages whose payloads are their numbers, padded to a size."""
-    return [make_message(n, str(n).encode().rjust(size)) for n in range(first, last + 1)]
+    payloads = {n: str(n).encode().rjust(size) for n in range(first, last + 1)}
+    return [make_message(n, payload, epoch=epoch) for n, payload in payloads.items()]
 
 
 def published(

@@ -8,7 +8,7 @@ from riptide.publication import Publication
 
 def test_payloads_become_messages_with_neighbouring_numbers_and_one_moment() -> None:
     publication = Publication("a", [b"1", b"22", b"333"], Acceptance(7, 8), "a trace")
-    messages = publication.messages("0a1b2c3d", 41)
+    messages = publication.messages(MessageId("0a1b2c3d", 41))
     assert [message.id for message in messages] == [
         MessageId("0a1b2c3d", sequence) for sequence in (41, 42, 43)
     ]
@@ -19,10 +19,10 @@ def test_payloads_become_messages_with_neighbouring_numbers_and_one_moment() -> 
     assert publication.size_bytes() == 6
 
 
-def test_the_first_payloads_can_be_left_out_without_a_shift_of_numbers() -> None:
+def test_a_receipt_has_the_ids_of_the_first_and_the_last_payload() -> None:
     publication = Publication("a", [b"1", b"2", b"3"], Acceptance(0, 0))
-    (last,) = publication.messages("0a1b2c3d", 10, skip_count=2)
-    assert (last.sequence, last.payload) == (12, b"3")
+    receipt = publication.receipt("0a1b2c3d", 10)
+    assert receipt == (MessageId("0a1b2c3d", 10), MessageId("0a1b2c3d", 12))
 
 
 def test_now_is_this_moment_on_both_clocks() -> None:

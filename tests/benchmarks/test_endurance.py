@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
-from benchmarks.endurance import churn, faults, restart, storm
+from benchmarks.endurance import churn, damage, faults, restart, storm
 from benchmarks.endurance.account import Account, Ledger
 from benchmarks.endurance.promises import Promises, Verdict
 from benchmarks.endurance.publishing import Publisher
 from benchmarks.endurance.wire import FrameRecords, client_frame, records_of
 from benchmarks.service import HOST
 from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET
+from riptide.hub import log_reads
+from riptide.storage import sqlite_file, whole_messages
 from tests.app.messages import make_messages
 from tests.programs import require
 from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from benchmarks.figures import Result
     from riptide.encoding.formats import Encoding
 
 # In so short a warm-up the heap becomes steady only if the machine has the time to fill it, also
 # with the index of the newest messages.
-PLAN = churn.Plan(clients=30, seconds=6, warm_up_s=4, warm_up_messages=6_000, rest_s=0)
+# What was read from the log is kept for consumers that come soon, and given up in the rest.
+PLAN = churn.Plan(
+    clients=30, seconds=6, warm_up_s=4, warm_up_messages=6_000, rest_s=log_reads.KEPT_S + 2
+)
 EPOCH = "0" * 8
 
 
@@ -175,3 +183,54 @@ def test_a_frame_of_a_client_is_masked() -> None:
     mask, payload = frame[2:6], frame[6:]
     assert bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload)) == b"hello"
     assert FrameRecords().feed(b"\x89\x02hi") == []
+
+
+@pytest.fixture
+async def original(tmp_path: Path) -> damage.Original:
+    """A log whose messages are half in the database and half in the write-ahead log."""
+    original = damage.Original(tmp_path)
+    await original.publish(12)
+    return original
+
+
+async def test_nothing_altered_is_delivered_and_nothing_lost_is_unreported(
+    original: damage.Original,
+) -> None:
+    chance = random.Random(7)
+    reports: set[str] = set()
+    for number in range(102):
+        verdict = await damage.judge(original, damage.HARMS[number % len(damage.HARMS)], chance)
+        assert (verdict.altered, verdict.unreported) == (0, 0)
+        reports |= verdict.reports
+    assert {"a gap in a stream", "an error of the write-ahead log"} <= reports
+
+
+@pytest.mark.parametrize("blind", ["checked", "report_remains"])
+async def test_those_who_judge_images_notice_what_is_altered_or_lost(
+    original: damage.Original, monkeypatch: pytest.MonkeyPatch, blind: str
+) -> None:
+    if blind == "checked":
+        monkeypatch.setattr(whole_messages, "checked", _trusting)
+        harms = [damage.flip_in_database]
+    else:
+        monkeypatch.setattr(sqlite_file, "report_remains", lambda *_: 0)
+        harms = [damage.flip_in_wal, damage.tear_wal]
+    chance = random.Random(7)
+    verdicts = [await damage.judge(original, harms[n % len(harms)], chance) for n in range(20)]
+    assert sum(verdict.altered + verdict.unreported for verdict in verdicts) > 0
+
+
+def _trusting(
+    _topic_id: int, sequence: int, row: Sequence[Any]
+) -> whole_messages.WholeMessage | None:
+    accepted_at, payload, trace, _ = row
+    if payload is None:
+        return None
+    return whole_messages.WholeMessage(
+        sequence, accepted_at, payload, "" if trace is None else trace.decode("latin-1")
+    )
+
+
+def test_damage_is_judged_by_one_command() -> None:
+    result = damage.run(damage.Plan(images=6, commits=4))
+    assert _missed_bars(result) == []

@@ -59,7 +59,7 @@ async def test_a_seeded_log_has_what_was_asked_for(tmp_path: Path) -> None:
         assert (await log.bounds(topic_name(topic))).head == 5_001
         (last,) = await log.read(topic_name(topic), 5_000)
         assert (last.payload, last.accepted_at) == (MESSAGE, accepted_at)
-    assert len(await log.topics("", 10)) == 3
+    assert len(await log.names("", 10)) == 3
     await log.close()
 
 

@@ -30,6 +30,13 @@ WATCHED = {
     "riptide.cli.lines": {"Thread": "hands its error to the command"},
     "riptide.hub.fanout": {"call_soon": "reports the fault, and leaves consumers to their tasks"},
     "riptide.hub.hub": {"add_done_callback": "reports the fault"},
+    "riptide.hub.log_reads": {
+        "add_done_callback": ON_LOOP,
+        "call_later": ON_LOOP,
+        "create_task": "hands the error to those who wait for the read",
+    },
+    "riptide.hub.right_of_way": {"call_later": ON_LOOP, "call_soon": ON_LOOP},
+    "riptide.hub.turns": {"call_soon": ON_LOOP},
     "riptide.lifespan": {"call_soon_threadsafe": ON_LOOP},
     "riptide.process.background": {
         "create_task": "the callback below reports its end",
@@ -50,7 +57,10 @@ WATCHED = {
     },
     "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
+    "riptide.storage.checkpoints": {"Thread": "reports the fault"},
+    "riptide.storage.self_check": {"Thread": "says that it did not come to its end"},
     "riptide.storage.sqlite": {"ThreadPoolExecutor": "who calls gets the error"},
+    "riptide.storage.sqlite_reader": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_writer": {
         "Thread": "reports the fault, and refuses all appends",
         "call_soon_threadsafe": ON_LOOP,

@@ -15,7 +15,7 @@ from riptide.process import standard_streams
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("backup", "health", "publish", "restore", "serve", "tail", "token", "topics")
+COMMANDS = ("backup", "health", "publish", "restore", "serve", "tail", "token", "topics", "verify")
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -58,8 +58,8 @@ def riptide() -> None:
     """Stream messages over NDJSON, Server-Sent Events and WebSocket.
 
     publish, tail and topics talk to the service at --url (or RIPTIDE_URL), http://localhost:8080
-    if neither is given; backup and restore work on its files, in RIPTIDE_DATA_DIR; health asks
-    the service whose settings are in the environment.
+    if neither is given; backup, restore and verify work on its files, in RIPTIDE_DATA_DIR; health
+    asks the service whose settings are in the environment.
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
 

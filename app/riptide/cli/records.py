@@ -69,8 +69,16 @@ _SENTENCES = {
 }
 
 
+_DAMAGED = (
+    "gap: {missed} messages missed, they are damaged in the log; going on after {id}, "
+    "tell the operator"
+)
+
+
 def describe(control: dict[str, Any]) -> str:
     """Return a control record as a short line for people."""
-    sentence = _SENTENCES.get(control["event"], "{event}")
+    event = control["event"]
+    is_damage = event == "gap" and control.get("reason") == "damaged"
+    sentence = _DAMAGED if is_damage else _SENTENCES.get(event, "{event}")
     known = {"id": "the beginning", "missed": "some", "detail": control.get("reason")} | control
     return sentence.format_map(defaultdict(lambda: "?", known))

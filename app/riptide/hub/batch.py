@@ -38,6 +38,10 @@ class Batch(MessageBatch):
         )
         self.encoding = encoding
         self.last = messages[-1].sequence
+        self.epoch = messages[-1].epoch
+        # Most batches are of one life of the log.
+        is_mixed = any(message.epoch != self.epoch for message in messages)
+        self._epochs = [message.epoch for message in messages] if is_mixed else None
         self.after = self.last - self.count
         self.written_ns: list[int] = []
         self._pieces = pieces
@@ -51,6 +55,10 @@ class Batch(MessageBatch):
     def frames(self) -> list[bytes]:
         """The batch as the bodies of as few ASGI messages as possible."""
         return [b"".join(self._pieces)] if self.encoding.joins else self._pieces
+
+    def epoch_at(self, position: int) -> str:
+        """Return the epoch of a message, counted from 1."""
+        return self.epoch if self._epochs is None else self._epochs[position - 1]
 
     def held_bytes(self) -> int:
         """Return the bytes that the batch holds beside those of its messages."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from riptide.errors import LogUnavailableError
 from riptide.hub.backlog import Backlog
+from riptide.hub.log_reads import LogReads
+from riptide.hub.right_of_way import RightOfWay
 from riptide.hub.ring import Ring
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
+from riptide.hub.turns import Turns
 from riptide.message import NANOSECONDS, Edge, MessageId
 from riptide.process.faults import Faults
 from riptide.slow_consumers import policy_for
-from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
-from riptide_telemetry import DropReason, ReconnectionOutcome, ServicePart
+from riptide.storage.message_log import IdState, uncertain
+from riptide_telemetry import DropReason, ReconnectionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from riptide.hub.ring import RingLimits
     from riptide.hub.stream_range import StreamRange
     from riptide.hub.subscription import Subscription
-    from riptide.message import Position
+    from riptide.message import Position, Receipt
     from riptide.publication import Publication
     from riptide.slow_consumers import SlowConsumerRule
     from riptide.storage.message_log import Bounds, ListedTopic, MessageLog
@@ -34,15 +37,8 @@ if TYPE_CHECKING:
 # program has locked the log, SQLite gives up after 10 s, and that answer is a better one.
 APPEND_TIMEOUT_S = 15.0
 CHECK_INTERVAL_S = 1.0
-# Topic names read from the log at once. More would delay replays, which share the log's reader.
-LISTED_AT_ONCE = 1000
-
-
-class Receipt(NamedTuple):
-    """The ids of a publication's first and last message, which the log has kept."""
-
-    first: MessageId
-    last: MessageId
+# Topics of a list that are looked up at once. New subscriptions wait for these.
+LISTED_AT_ONCE = 100
 
 
 class Start(NamedTuple):
@@ -91,6 +87,10 @@ class Hub:
         self._slow_consumers = slow_consumers
         self._clock_ns = clock_ns
         self._faults = faults or Faults()
+        self._right_of_way = RightOfWay()
+        self._reads = LogReads(log, self._right_of_way)
+        # Of consumers of rings, which live messages need not wait for: they are some themselves.
+        self._turns = Turns()
         self._topics: dict[str, Topic] = {}
         # The number of subscriptions to each topic that are being made: they keep it in memory.
         self._pinned: dict[str, int] = {}
@@ -99,46 +99,39 @@ class Hub:
         self._receipts: dict[asyncio.Future[Receipt], Publication] = {}
 
     async def publish(self, publication: Publication) -> Receipt:
-        """Keep the payloads, all or none, and fan them out to the topic's consumers.
+        """Have the log keep the payloads, all or none; consumers get them by the topic's feed.
 
         Once begun, the publish completes even if the caller is cancelled.
 
         Raises:
             TopicLimitError: too many other topics have messages; nothing was kept.
-            LogUnavailableError: nothing was kept, and nothing was sent to consumers; or the log has
-                not answered for ``APPEND_TIMEOUT_S``, and the error says so.
+            UncertainAppendError: it is not known whether the payloads were kept; the log has not
+                answered for ``APPEND_TIMEOUT_S``, for example.
+            LogUnavailableError: nothing was kept, and nothing is sent to consumers.
 
         """
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         size = publication.size_bytes()
         self._pending_bytes += size
 
-        def deliver(appended: asyncio.Future[int]) -> None:
-            # This is a callback of the log's future and not a coroutine, because callbacks run in
-            # the order of sequence numbers and cannot be cancelled.
+        def finish(appended: asyncio.Future[Receipt]) -> None:
             self._pending_bytes -= size
             self._receipts.pop(receipt, None)
+            self._right_of_way.give_back()
             waited_ns = time.monotonic_ns() - publication.accepted.monotonic_ns
             self._lifecycle.log_appended(waited_ns / 1e9)
             error = appended.exception()
-            if error is not None:
-                if not receipt.done():
-                    receipt.set_exception(error)
+            if receipt.done():
                 return
-            first = appended.result()
-            # The publisher's answer is scheduled before the fan-out is.
-            if not receipt.done():
-                last = first + len(publication.payloads) - 1
-                epoch = self._log.epoch
-                receipt.set_result(Receipt(MessageId(epoch, first), MessageId(epoch, last)))
-            try:
-                self._deliver(publication, first)
-            except Exception as fault:  # noqa: BLE001  # consumers miss messages that the log has
-                self._faults.report(ServicePart.FAN_OUT, fault)
+            if error is None:
+                receipt.set_result(appended.result())
+            else:
+                receipt.set_exception(error)
 
         appended = self._log.append(publication)
+        self._right_of_way.take()
         self._receipts[receipt] = publication
-        appended.add_done_callback(deliver)
+        appended.add_done_callback(finish)
         return await receipt
 
     async def refuse_overdue(self) -> None:
@@ -169,8 +162,7 @@ class Hub:
         for receipt in receipts:
             del self._receipts[receipt]
             if not receipt.done():
-                detail = OUTCOME_UNKNOWN.format(reason)
-                receipt.set_exception(LogUnavailableError(detail, retry_after=RETRY_AFTER_S))
+                receipt.set_exception(uncertain(reason))
 
     async def subscribe(self, name: str, encoding: Encoding, wanted: StreamRange) -> Start:
         """Begin a subscription. A finite one ends at the topic's present head.
@@ -182,15 +174,16 @@ class Hub:
         topic = self._topics.get(name)
         if topic is None:
             ring = Ring(self._limits, self._clock_ns)
-            topic = Topic(ring, Backlog(self._log, name), self._lifecycle, self._faults)
+            backlog = Backlog(self._reads, self._turns, name)
+            topic = Topic(ring, backlog, self._lifecycle, self._faults)
             self._topics[name] = topic
         self._pinned[name] = self._pinned.get(name, 0) + 1
         try:
             if wanted.position is Edge.LATEST and topic.ring.loaded:
                 return Start(self._begin(topic, encoding, wanted, topic.ring.head))
             known = await self._known(name, wanted.position)
-            bounds = await self._log.bounds(name)
-            topic.ring.advance_to(bounds.head)
+            _, bounds, epoch = await self._log.follow(name, topic)
+            topic.ring.advance_to(bounds.head, epoch)
             return self._locate(topic, encoding, wanted, bounds, known=known)
         finally:
             self._pinned[name] -= 1
@@ -208,19 +201,20 @@ class Hub:
 
         """
         found: list[TopicState] = []
-        while True:
-            step = await self._log.topics(after, LISTED_AT_ONCE)
-            for listed in step:
-                if listed.bounds.earliest > listed.bounds.head or not wanted(listed.name):
-                    continue
-                if len(found) == limit:
-                    return found, True
-                found.append(self._state_of(listed))
-            if len(step) < LISTED_AT_ONCE:
+        while len(found) <= limit:
+            names = await self._log.names(after, LISTED_AT_ONCE)
+            if not names:
                 return found, False
-            after = step[-1].name
+            after, missing = names[-1], limit + 1 - len(found)
+            chosen = list(itertools.islice(filter(wanted, names), missing))
+            if len(chosen) == missing:
+                # The names behind may be needed, for these may have lost their messages by now.
+                after = chosen[-1]
+            if chosen:
+                found += map(self._state_of, await self._log.topics(chosen))
             # Let other tasks run, because any number of names in a row may be unwanted.
             await asyncio.sleep(0)
+        return found[:limit], True
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription. Its topic leaves memory with the last one."""
@@ -231,7 +225,7 @@ class Hub:
 
     def cursor_id(self, subscription: Subscription) -> MessageId:
         """Return the id from which the consumer would resume."""
-        return MessageId(self._log.epoch, subscription.cursor)
+        return MessageId(subscription.epoch, subscription.cursor)
 
     def topic_count(self) -> int:
         """Return how many topics are in memory."""
@@ -246,9 +240,9 @@ class Hub:
         return max(self._queues(), default=0)
 
     def memory_bytes(self) -> int:
-        """Return the bytes of all rings and of the payloads on their way into the log."""
+        """Return the bytes of all rings, of what was read, and of payloads not yet in the log."""
         rings = sum(topic.ring.memory_bytes() for topic in list(self._topics.values()))
-        return rings + self._pending_bytes
+        return rings + self._reads.memory_bytes() + self._pending_bytes
 
     def _state_of(self, listed: ListedTopic) -> TopicState:
         name, bounds, epoch = listed
@@ -265,28 +259,11 @@ class Hub:
         topics = list(self._topics.values())
         return [subscription.queued for topic in topics for subscription in topic.behind()]
 
-    def _deliver(self, publication: Publication, first: int) -> None:
-        topic = self._topics.get(publication.topic)
-        if topic is not None:
-            if first > topic.ring.head + 1:
-                topic.read_from_log()
-            # If there are more payloads than the ring holds, only the newest become messages. The
-            # ring is emptied first, because its sequence numbers have no gap.
-            skip_count = max(0, len(publication.payloads) - self._limits.messages)
-            if skip_count:
-                topic.ring.clear()
-            topic.push(publication.messages(self._log.epoch, first, skip_count))
-
     async def _known(self, name: str, position: Position) -> bool:
-        """Return whether a position belongs to this log, not to another or to a lost end of it.
-
-        All positions of the present epoch count as known; ``_locate`` resets those ahead of the
-        head.
-        """
-        if isinstance(position, Edge) or position.epoch == self._log.epoch:
+        """Return whether a position belongs to this log, not to another or to a lost end of it."""
+        if isinstance(position, Edge):
             return True
-        end = await self._log.end_of(position.epoch, name)
-        return end is not None and position.sequence <= end
+        return await self._log.place(name, position) is not IdState.NEVER
 
     def _locate(
         self, topic: Topic, encoding: Encoding, wanted: StreamRange, bounds: Bounds, *, known: bool
@@ -296,8 +273,7 @@ class Hub:
             return Start(self._begin(topic, encoding, wanted, topic.ring.head))
         if position is Edge.EARLIEST:
             return Start(self._begin(topic, encoding, wanted, before_earliest))
-        # No consumer of this log can have seen a message that is newer than the newest one.
-        if not known or position.sequence > max(bounds.head, topic.ring.head):
+        if not known:
             subscription = self._begin(topic, encoding, wanted, before_earliest)
             return Start(subscription, ReconnectionOutcome.RESET)
         if position.sequence >= before_earliest:
@@ -324,10 +300,13 @@ class Hub:
         policy = policy_for(topic.name, self._slow_consumers)
         # A consumer that was reset reads the topic anew.
         position = wanted.position
-        resumed = isinstance(position, MessageId) and position.sequence == after
-        return topic.subscribe(encoding, Terms(after, until, policy, resumed))
+        resumed, epoch = False, topic.ring.epoch
+        if isinstance(position, MessageId) and position.sequence == after:
+            resumed, epoch = True, position.epoch
+        return topic.subscribe(encoding, Terms(after, until, policy, epoch, resumed))
 
     def _release(self, topic: Topic) -> None:
         if not topic.subscriptions and not self._pinned.get(topic.name):
-            self._topics.pop(topic.name, None)
+            if self._topics.pop(topic.name, None) is not None:
+                self._log.unfollow(topic.name, topic)
             self._pinned.pop(topic.name, None)

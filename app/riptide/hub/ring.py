@@ -58,6 +58,8 @@ class Ring:
         self.limits = limits
         self.tail = 1
         self.head = 0
+        # The epoch of the newest message.
+        self.epoch = ""
         # True once the log's head has been read. Before that, ``head`` reflects only pushes.
         self.loaded = False
         self._clock_ns = clock_ns
@@ -71,14 +73,14 @@ class Ring:
         self._bytes = 0
         self._batches: dict[tuple[int, int, int], Batch] = {}
 
-    def advance_to(self, head: int) -> None:
-        """Take over the log's head, unless an earlier call or a push has set the ring's.
+    def advance_to(self, head: int, epoch: str) -> None:
+        """Take over the log's head and its epoch, unless an earlier call or a push has set it.
 
         Afterwards only pushes move the head: messages that the log has beyond it are about to be
         pushed, which wakes waiting consumers.
         """
         if not self.loaded and not self._messages:
-            self.head = head
+            self.head, self.epoch = head, epoch
             self.tail = head + 1
         self.loaded = True
 
@@ -95,7 +97,7 @@ class Ring:
         self._arrived_ns.extend(repeat(self._clock_ns(), len(messages)))
         self._bytes += sum(message.held_bytes() for message in messages)
         newest = messages[-1]
-        self.head = newest.sequence
+        self.head, self.epoch = newest.sequence, newest.epoch
         # All messages of a push have the same trace.
         if newest.sampled:
             self._sampled = newest
@@ -110,6 +112,11 @@ class Ring:
         self._arrived_ns.clear()
         self._batches.clear()
         self._bytes = 0
+
+    def reset(self) -> None:
+        """Forget the log's head too, because its numbers mean other messages now."""
+        self.head, self.loaded = 0, False
+        self.clear()
 
     def batch(self, encoding: Encoding, after: int, until: int) -> Batch:
         """Return messages of the ring after sequence number ``after``, up to ``until``.

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from riptide.hub.batch import Batch
+from riptide.errors import DamagedMessagesError, LogUnavailableError
 from riptide.hub.ground import Ground
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import DropReason, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from riptide.encoding.formats import Encoding
     from riptide.hub.backlog import Backlog
+    from riptide.hub.batch import Batch
     from riptide.hub.ring import Ring
+
+
+T = TypeVar("T")
+
+# A consumer that is behind by more messages takes turns with the others that are. Less is written
+# as quickly as a turn is given.
+FEW_MESSAGES = 64
 
 
 class Taker(Protocol):
@@ -40,12 +50,14 @@ class Terms(NamedTuple):
     """The messages that a consumer is to be given, and the policy if it falls behind.
 
     The messages are those after sequence number ``after``, up to ``until`` (None: without an end).
-    ``resumed`` says that the consumer has read the topic before, and goes on from there.
+    A consumer would resume before the first of them by an id of ``epoch``. ``resumed`` says that
+    the consumer has read the topic before, and goes on from there.
     """
 
     after: int
     until: int | None
     policy: SlowConsumerPolicy
+    epoch: str
     resumed: bool = False
 
 
@@ -83,6 +95,7 @@ class Subscription:
         "_caught_up",
         "_dispatcher",
         "_ground",
+        "_log_was_lost",
         "_owed_since_ns",
         "_policy",
         "_ring",
@@ -91,6 +104,7 @@ class Subscription:
         "cursor",
         "dropped",
         "encoding",
+        "epoch",
         "joined",
         "replay_until",
         "sent",
@@ -107,7 +121,10 @@ class Subscription:
         self._dispatcher = dispatcher
         self.encoding = encoding
         self.start = self.cursor = terms.after
+        # With the cursor, the id from which the consumer would resume.
+        self.epoch = terms.epoch
         self.until = terms.until
+        self._log_was_lost = False
         self._policy = terms.policy
         # Messages up to here were published before the consumer subscribed.
         self.replay_until = ring.head
@@ -161,12 +178,16 @@ class Subscription:
         """Return what comes next. If there is nothing yet, wait to be woken and return None.
 
         Raises:
-            LogUnavailableError: older messages cannot be read.
+            LogUnavailableError: older messages cannot be read, or the log has lost messages.
 
         """
         ring = self._ring
+        if self._log_was_lost:
+            raise LogUnavailableError("the log has lost messages that this stream has had")
         if self.until is not None and self.cursor >= self.until:
             return Finished()
+        if self.queued > FEW_MESSAGES and self.cursor + 1 >= ring.tail:
+            await self._wait_for_service(self._backlog.take_turn(self.queued))
         if self.cursor >= ring.head:
             if self.until is None:
                 self._reach_the_head()
@@ -187,26 +208,23 @@ class Subscription:
             return self._overtaken(oldest)
         return await self._read()
 
-    def advance(self, count: int, last: int, accepted_ns: int | None = None) -> None:
-        """Count ``count`` messages as sent.
-
-        ``last`` is the sequence number of the last one, and ``accepted_ns`` the moment at which it
-        was accepted, on the monotonic clock.
-        """
-        self.sent += count
-        self.cursor = last
-        if accepted_ns is not None:
-            self._next_is_no_older_than(accepted_ns)
+    def advance(self, batch: Batch, start: int = 0, end: int | None = None) -> None:
+        """Count the messages of a batch from one position to another as sent; all by default."""
+        end = batch.count if end is None else end
+        self.sent += end - start
+        self.cursor, self.epoch = batch.after + end, batch.epoch_at(end)
+        self._next_is_no_older_than(batch.accepted_ns[end - 1])
 
     def was_given(self, batch: Batch) -> None:
         """Count a live batch, which the fan-out has written, as sent."""
         self.sent += batch.count
-        self.cursor = batch.last
+        self.cursor, self.epoch = batch.last, batch.epoch
         self.joined = True
 
     def wrote(self, batch: Batch, now_ns: int) -> None:
         """Count a live batch, which the consumer's own task has written, as sent."""
-        self.advance(batch.count, batch.last)
+        self.sent += batch.count
+        self.cursor, self.epoch = batch.last, batch.epoch
         self._dispatcher.wrote(batch, now_ns)
 
     def lag_ns(self) -> int:
@@ -236,11 +254,17 @@ class Subscription:
         self.joined = False
         self.wake()
 
+    def end_with_the_log(self) -> None:
+        """Let ``next`` raise, because the log has lost messages."""
+        self._log_was_lost = True
+        self.wake()
+
     def miss(self, cursor: int, reason: DropReason) -> Missed:
         """Count everything up to ``cursor`` as dropped, for this reason."""
         count = cursor - self.cursor
         self.dropped += count
-        self.cursor = cursor
+        # Ids up to the head are known of the life that the newest message is of.
+        self.cursor, self.epoch = cursor, self._ring.epoch
         return Missed(count, reason)
 
     def source(self) -> Source:
@@ -310,19 +334,36 @@ class Subscription:
         return too_far and not self._ground.gained and ring.tail <= ring.head
 
     async def _read(self) -> Batch | Missed:
-        began_ns = self._ring.now_ns()
-        messages = await self._backlog.read(self.cursor)
-        if self._ground is not None:
-            # The log is slow while many consumers read it, for which none of them is to blame.
-            self._ground.excuse(self._ring.now_ns() - began_ns)
+        # The log has, or had, all messages up to here.
+        in_log = min(self._step_end(), self._ring.tail - 1)
+        try:
+            chunk = await self._wait_for_service(self._backlog.read(self.cursor, self.queued))
+        except DamagedMessagesError as damaged:
+            return self._miss_damaged(damaged)
+        if chunk is None:
+            return self.miss(in_log, DropReason.EXPIRED)
         # The ring has the rest. Its tail may have moved while the log was read.
         end = min(self._step_end(), self._ring.tail - 1)
-        first = messages[0].sequence if messages else end + 1
-        if messages:
-            self._next_is_no_older_than(messages[0].accepted_ns)
-        if first > self.cursor + 1:
-            return self.miss(min(first - 1, end), DropReason.EXPIRED)
-        return Batch(self.encoding, [m for m in messages if m.sequence <= end])
+        self._next_is_no_older_than(chunk.first_accepted_ns)
+        if chunk.first > self.cursor + 1:
+            return self.miss(min(chunk.first - 1, end), DropReason.EXPIRED)
+        return chunk.batch(self.encoding, end)
+
+    def _miss_damaged(self, damaged: DamagedMessagesError) -> Missed:
+        """Pass over damaged messages, or those before them, which have expired."""
+        end = min(self._step_end(), self._ring.tail - 1)
+        if damaged.first == self.cursor + 1:
+            return self.miss(min(damaged.last, end), DropReason.DAMAGED)
+        return self.miss(min(damaged.first - 1, end), DropReason.EXPIRED)
+
+    async def _wait_for_service(self, service: Awaitable[T]) -> T:
+        """Await what takes long while many consumers catch up, for which none is to blame."""
+        began_ns = self._ring.now_ns()
+        try:
+            return await service
+        finally:
+            if self._ground is not None:
+                self._ground.excuse(self._ring.now_ns() - began_ns)
 
     def _oldest_owed(self) -> int:
         """Return the lowest sequence number that the consumer may still be given."""

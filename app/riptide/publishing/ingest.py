@@ -22,7 +22,8 @@ from riptide_telemetry import PublishOutcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from riptide.hub.hub import Hub, Receipt
+    from riptide.hub.hub import Hub
+    from riptide.message import Receipt
     from riptide.publishing.publish_request import PublishRequest
     from riptide_telemetry import Lifecycle
 
@@ -87,6 +88,7 @@ class Ingest:
             InvalidMessageError: a message is not JSON, or a batch is empty; the text names the
                 line.
             TopicLimitError: the topic would be one too many.
+            UncertainAppendError: the log may have kept the messages or not.
             LogUnavailableError: the log did not keep the messages.
 
         """

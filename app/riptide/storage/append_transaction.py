@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.storage.checksum import checksum
+from riptide.storage.disk_room import DatabaseSize
 from riptide.storage.forgotten_topics import create_topic
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
 from riptide.storage.places import Place, Places
 from riptide.storage.schema import PAGE_BYTES, touch
+from riptide.storage.topic_ends import find_head
 from riptide.storage.transaction import synced
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from riptide.publication import Publication
     from riptide.storage.message_log import Retention
@@ -73,12 +75,18 @@ class AppendTransaction:
 
         """
 
-        def reusable_bytes() -> int:
-            return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
+        def size() -> DatabaseSize:
+            free, pages = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("freelist_count", "page_count")
+            )
+            return DatabaseSize(free * PAGE_BYTES, pages * PAGE_BYTES)
 
-        self._file.room.require(publications, reusable_bytes)
+        self._file.room.require(publications, size)
+        # Within a transaction that has met a damaged page, SQLite writes nothing more.
+        found = self._find_heads(connection, publications)
         with synced(connection):
-            written = self._insert_all(connection, publications)
+            written = self._insert_all(connection, publications, found)
         self._remember(written)
         return written.firsts
 
@@ -89,8 +97,21 @@ class AppendTransaction:
                 name: head for name, head in self._heads.items() if head.topic_id in self._live
             }
 
-    def _insert_all(
+    def _find_heads(
         self, connection: sqlite3.Connection, publications: Sequence[Publication]
+    ) -> dict[str, _Head | None]:
+        """Find the heads of topics that are not known yet; None for topics that are new."""
+        topics = {publication.topic for publication in publications}
+        return {
+            topic: _find_head(connection, self._places, topic)
+            for topic in topics - self._heads.keys()
+        }
+
+    def _insert_all(
+        self,
+        connection: sqlite3.Connection,
+        publications: Sequence[Publication],
+        found: Mapping[str, _Head | None],
     ) -> _Written:
         if not self._life_is_kept:
             self._keep_life(connection)
@@ -102,7 +123,7 @@ class AppendTransaction:
         for publication in publications:
             topic = publication.topic
             known = heads.get(topic) or self._heads.get(topic)
-            head = known or _find_head(connection, self._places, topic)
+            head = known or found[topic]
             is_live = head is not None and (head.topic_id in self._live or head.topic_id in begun)
             if not is_live and len(self._live) + len(begun) >= self._retention.topics:
                 firsts.append(None)
@@ -125,9 +146,9 @@ class AppendTransaction:
         for topic_id, places in written.places:
             self._places.add(topic_id, places)
         self._heads |= written.heads
-        for topic_id, sequence in written.heads.values():
+        for name, (topic_id, sequence) in written.heads.items():
             if topic_id in written.begun:
-                self._live.update(LiveTopic(topic_id, written.begun[topic_id], sequence))
+                self._live.update(LiveTopic(topic_id, name, written.begun[topic_id], sequence))
             else:
                 self._live.grow(topic_id, sequence)
 
@@ -138,14 +159,8 @@ class AppendTransaction:
 
 
 def _find_head(connection: sqlite3.Connection, places: Places, topic: str) -> _Head | None:
-    # The messages know better where they end, should the topic's own row be damaged.
-    row = connection.execute(
-        "SELECT id, max(head, coalesce("
-        "(SELECT max(sequence) FROM places WHERE topic_id = topics.id), 0)) "
-        "FROM topics WHERE name = ?",
-        (topic,),
-    ).fetchone()
-    return row and _Head(row[0], max(row[1], places.head(row[0])))
+    row = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+    return row and _Head(row[0], find_head(connection, row[0], places.of(row[0])))
 
 
 def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:

@@ -14,6 +14,7 @@ from riptide.storage.disk_room import is_in_use
 from riptide.storage.file_lock import SERVED, is_locked
 from riptide.storage.partial_files import delete_leftovers, partial_file
 from riptide.storage.schema import find_fault
+from riptide.storage.verification import find_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ def back_up(data_directory: Path, file: Path) -> int:
             )
         delete_leftovers(directory.database.parent)
         with partial_file(file) as partial:
-            _copy(f"{directory.database.absolute().as_uri()}?mode=rw", partial)
+            _copy(_uri_of_log(directory.database), partial)
             fault = _finish(partial, AT_REST)
             if fault is not None:
                 raise BackupError(
@@ -177,6 +178,16 @@ def _explained(failure: str) -> Iterator[None]:
         ) from None
 
 
+def _uri_of_log(database: Path) -> str:
+    """Return the URI that opens a log that a service may be using."""
+    # If nobody uses the log, whoever closes it last deletes its write-ahead log. One that a crash
+    # has left is not ours to delete: the next start reports what is damaged in it. Without one,
+    # only a connection that may write takes the files away that it has put beside the database.
+    wal = Path(f"{database}-wal")
+    is_left = wal.exists() and wal.stat().st_size > 0
+    return f"{database.absolute().as_uri()}?mode={'ro' if is_left else 'rw'}"
+
+
 def _uri_at_rest(file: Path) -> str:
     """Return the URI that opens a file that nobody uses, without creating files beside it.
 
@@ -206,7 +217,7 @@ def _take_turns(_status: int, _remaining: int, _total: int) -> None:
 def _finish(partial: Path, journal_mode: str) -> str | None:
     """Check the copy and sync it to the disk; return its fault, if it has one."""
     with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy:
-        fault = find_fault(copy)
+        fault = find_fault(copy) or next((f.text for f in find_damage(copy, at_rest=True)), None)
         if fault is None:
             copy.execute(f"PRAGMA journal_mode = {journal_mode}")
     sync(partial)

@@ -13,6 +13,8 @@ from riptide.storage.file_lock import IN_USE, lock
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
+# As much as a page of any database has.
+READ_BYTES = 512
 # The system's errors when a disk, a quota or a limit of file sizes has no room.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -186,6 +188,16 @@ class DataDirectory:
         if self._lock is None or self._database is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.database))
         return self._lock, self._database
+
+    def read_a_little(self) -> bytes:
+        """Read the beginning of the database.
+
+        Raises:
+            OSError: the disk does not give it.
+
+        """
+        # Another descriptor would cost SQLite its locks when it is closed.
+        return os.pread(self.descriptors()[1], READ_BYTES, 0)
 
     def _lock_database(self, flags: int) -> None:
         descriptor = self._open(self.database, flags)

@@ -13,10 +13,10 @@ import errno
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from riptide.storage.data_directory import FULL
-from riptide.storage.schema import AUTOCHECKPOINT_PAGES, PAGE_BYTES
+from riptide.storage.schema import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from riptide.publication import Publication
     from riptide.storage.data_directory import DataDirectory
 
-# What the write-ahead log grows to before SQLite moves its content to the database.
-RESERVE_BYTES: Final = AUTOCHECKPOINT_PAGES * PAGE_BYTES
+# What the write-ahead log grows to at most before appends wait until its content is moved to the
+# database. Beyond that it grows only behind a reader, or while the disk fails.
+RESERVE_BYTES: Final = 64 * 1024 * 1024
 # On a small disk, the reserve is this part of the disk.
 RESERVE_SHARE: Final = 16
 # A commit rewrites some pages of the tables and of the list of free pages as well.
@@ -53,6 +54,13 @@ class DiskFullError(OSError):
     def __str__(self) -> str:
         """Return the reason, for publishers and operators."""
         return f"the disk is full: {self._free_bytes} bytes are free, and the log needs more"
+
+
+class DatabaseSize(NamedTuple):
+    """What deletions have left free in the database, and its size once all commits are in it."""
+
+    reusable_bytes: int
+    bytes: int
 
 
 class DiskRoom:
@@ -84,11 +92,9 @@ class DiskRoom:
         return there
 
     def require(
-        self, publications: Sequence[Publication], reusable_bytes: Callable[[], int]
+        self, publications: Sequence[Publication], database: Callable[[], DatabaseSize]
     ) -> None:
         """Check that a commit leaves the log the room to move it to the database and to delete.
-
-        ``reusable_bytes`` counts what deletions have left free in the database.
 
         Raises:
             DiskFullError: it would not.
@@ -102,18 +108,22 @@ class DiskRoom:
         if not reserve:
             return
         wal = self.wal_bytes()
-        # A backup or a slow reader lets the write-ahead log grow, and all of it has to be moved.
-        kept_free = max(0, reserve - self._directory.reserved_bytes()) + max(0, wal - reserve)
+        kept_free = max(0, reserve - self._directory.reserved_bytes())
         size = sum(map(_most_bytes, publications)) + COMMIT_PAGES * PAGE_BYTES
-        if free >= kept_free + size + size + reserve:
-            if free >= kept_free + PLENTY_BYTES:
+        # All of the write-ahead log may have to be moved to the end of the database.
+        if free >= kept_free + wal + size + size + reserve:
+            if free >= kept_free + wal + PLENTY_BYTES:
                 self._plenty_until = now + PLENTY_LASTS_S
             return
+        reusable, database_bytes = database()
+        # In this order: a checkpoint that is under way makes the one smaller, and then the other.
+        unmoved = max(0, database_bytes - self._directory.database.stat().st_size)
+        free = _free_bytes(self._directory.disk())
         # A database that grows must leave the write-ahead log its room, with which messages can be
         # published again once others have been deleted.
-        growth = max(0, size - reusable_bytes())
+        growth = max(0, size - reusable)
         room_of_wal = reserve if growth else 0
-        if free + min(wal, reserve) < kept_free + size + growth + room_of_wal:
+        if free + min(wal, reserve) < kept_free + unmoved + size + growth + room_of_wal:
             raise DiskFullError(free)
 
     def wal_bytes(self) -> int:
@@ -134,6 +144,13 @@ def is_full(error: Exception) -> bool:
 def is_in_use(error: sqlite3.Error) -> bool:
     """Return whether an error means that another program has locked the file."""
     return primary_code(error) in _IN_USE
+
+
+def explain(error: Exception) -> str:
+    """Return why the log failed, for publishers and operators."""
+    if isinstance(error, sqlite3.Error) and is_in_use(error):
+        return "another program has locked the log; find that program and end it"
+    return str(error)
 
 
 def primary_code(error: sqlite3.Error) -> int:

@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from riptide.storage.future_messages import FutureMessages
+from riptide.storage.topic_names import TopicNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,7 @@ class LiveTopic(NamedTuple):
     """A topic that has messages: the oldest one, and the sequence number of the newest one."""
 
     topic_id: int
+    name: str
     earliest: Earliest
     head: int
 
@@ -38,6 +40,9 @@ class LiveTopics:
     def __init__(self, retention: Retention, topics: Iterable[LiveTopic] = ()) -> None:
         self._retention = retention
         self._topics: dict[int, LiveTopic] = {}
+        topics = list(topics)
+        # For all threads.
+        self.names = TopicNames(topic.name for topic in topics)
         # Entries whose topic has another oldest message by now are passed over.
         self._by_age: list[tuple[int, int]] = []
         self._due: set[int] = set()
@@ -45,7 +50,7 @@ class LiveTopics:
         self._future = FutureMessages(retention.clock, retention.seconds)
         self._times_set_back = retention.clock.times_set_back
         for topic in topics:
-            self.update(topic)
+            self._note(topic)
 
     def __contains__(self, topic_id: int) -> bool:
         """Return whether the topic has messages."""
@@ -57,14 +62,9 @@ class LiveTopics:
 
     def update(self, topic: LiveTopic) -> None:
         """Note which messages a topic has."""
-        known = self._topics.get(topic.topic_id)
-        self._topics[topic.topic_id] = topic
-        if known is None or known.earliest != topic.earliest:
-            heapq.heappush(self._by_age, (topic.earliest.accepted_at, topic.topic_id))
-            self._look_at(topic)
-        too_many = topic.earliest.sequence < self.first_kept(topic)
-        if too_many and topic.topic_id not in self._aside:
-            self._due.add(topic.topic_id)
+        if topic.topic_id not in self._topics:
+            self.names.add(topic.name)
+        self._note(topic)
 
     def grow(self, topic_id: int, head: int) -> None:
         """Note the newest message of a topic that has messages."""
@@ -94,6 +94,7 @@ class LiveTopics:
         self._due.discard(topic.topic_id)
         if earliest is None:
             del self._topics[topic.topic_id]
+            self.names.discard(topic.name)
             self._future.forget(topic.topic_id)
         else:
             self.update(topic._replace(earliest=earliest))
@@ -107,6 +108,16 @@ class LiveTopics:
         """Let the topics that were put aside be due again."""
         self._due |= self._aside & self._topics.keys()
         self._aside.clear()
+
+    def _note(self, topic: LiveTopic) -> None:
+        known = self._topics.get(topic.topic_id)
+        self._topics[topic.topic_id] = topic
+        if known is None or known.earliest != topic.earliest:
+            heapq.heappush(self._by_age, (topic.earliest.accepted_at, topic.topic_id))
+            self._look_at(topic)
+        too_many = topic.earliest.sequence < self.first_kept(topic)
+        if too_many and topic.topic_id not in self._aside:
+            self._due.add(topic.topic_id)
 
     def _look_at(self, topic: LiveTopic) -> None:
         """See whether the topic's oldest message is from beyond now."""

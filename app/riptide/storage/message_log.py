@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from riptide.errors import TopicLimitError
+from riptide.errors import TopicLimitError, UncertainAppendError
 from riptide.message import NANOSECONDS
 from riptide.storage.clock import ExpiryClock
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
-    from riptide.message import Message
+    from riptide.message import Message, MessageId, Receipt
     from riptide.publication import Publication
+    from riptide.storage.damage import Damage
 
-READ_MESSAGES = 1000
-READ_BYTES = 1024 * 1024
+# One read ends at the next multiple of so many sequence numbers: then consumers that began at
+# different places soon read at the same ones.
+READ_MESSAGES = 500
+# One read ends once its payloads have so many bytes, which is as much as is written at once.
+READ_BYTES = 256 * 1024
 TOPIC_RETRY_AFTER_S = 60
 RETRY_AFTER_S = 5
-# What publishers are told, with the reason.
-OUTCOME_UNKNOWN = (
-    "the message may have been kept or not ({}): read the topic before you publish it again, and "
-    "tell the operator to look at the service's log records"
-)
+
+
+def uncertain(reason: str) -> UncertainAppendError:
+    """Return the error of an append that was kept or not; ``reason`` is why that is not known."""
+    return UncertainAppendError(
+        f"the message may have been kept or not ({reason}): read the topic before you publish it "
+        "again, and tell the operator to look at the service's log records",
+        retry_after=RETRY_AFTER_S,
+    )
 
 
 class Bounds(NamedTuple):
@@ -35,13 +45,25 @@ class Bounds(NamedTuple):
     earliest: int
     head: int
 
+    def is_empty(self) -> bool:
+        """Return whether the log has no messages of the topic."""
+        return self.earliest > self.head
+
 
 class ListedTopic(NamedTuple):
-    """A topic, the bounds of its messages, and the epoch of the newest one."""
+    """A topic, the bounds of its messages, and the epoch of the newest one.
+
+    For a topic without messages, any epoch whose ids are known for its head.
+    """
 
     name: str
     bounds: Bounds
     epoch: str
+
+
+def read_ends(sequence: int, size: int) -> bool:
+    """Return whether a read ends with this message, when it has payloads of ``size`` bytes."""
+    return sequence % READ_MESSAGES == 0 or size >= READ_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +100,50 @@ class Retention:
         return max(1, head - self.messages + 1)
 
 
+class IdState(Enum):
+    """What a log knows of an id that a consumer gives as its position."""
+
+    KNOWN = "known"
+    """The log has the messages that follow it."""
+    EXPIRED = "expired"
+    """It is of this log, which does not have all messages any more that followed it."""
+    NEVER = "never"
+    """No message of this log has it: it is of another log, or of an end that was lost."""
+
+
+def id_state(position: MessageId, bounds: Bounds, end: int) -> IdState:
+    """Return the state of an id whose life ended at ``end`` in a topic with these bounds."""
+    if position.sequence > end:
+        return IdState.NEVER
+    return IdState.KNOWN if position.sequence >= bounds.earliest - 1 else IdState.EXPIRED
+
+
+class Feed(Protocol):
+    """Whoever follows a topic. No method raises."""
+
+    def push(self, messages: Sequence[Message]) -> None:
+        """Take messages that were kept: at least one, of consecutive sequence numbers.
+
+        Their numbers rise from push to push. If one is skipped, the log has what is between; some
+        may have been pushed before.
+        """
+
+    def lost(self) -> None:
+        """Learn that numbers that were pushed are no longer those of the log's messages.
+
+        The log has lost its end, or all. Consumers have to begin anew.
+        """
+
+
 class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
-    ``epoch`` names this life of the log: 8 hexadecimal digits, new whenever the log is opened. A
-    message keeps the epoch of the life in which it was published.
+    An epoch names a life of the log: 8 hexadecimal digits, new whenever the log is opened. A
+    message keeps the epoch of the life in which it was published. ``damage`` is what was found to
+    be damaged since the log was opened.
     """
 
-    epoch: str
+    damage: Damage
 
     async def open(self) -> None:
         """Make the log ready.
@@ -98,18 +156,33 @@ class MessageLog(Protocol):
     async def close(self) -> None:
         """Finish the appends that wait, and release all resources."""
 
-    def append(self, publication: Publication) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[Receipt]:
         """Keep the payloads, all or none, with the trace of their publish, if there is one.
 
-        Return a future of the first payload's sequence number, done when the payloads are kept: a
-        log on disk has synced them. Futures are done in the order of sequence numbers. Cancelling
-        a future does not undo its append.
+        Return a future of the ids that the payloads got, done when they are kept: a log on disk has
+        synced them. Futures are done in the order of sequence numbers, and callbacks of a future
+        run before feeds get its messages. Cancelling a future does not undo its append.
 
         Raises (from the future):
             TopicLimitError: too many other topics have messages; nothing was kept.
+            UncertainAppendError: the payloads were kept or not; if they were, feeds get them.
             LogUnavailableError: nothing was kept.
 
         """
+
+    async def follow(self, topic: str, feed: Feed) -> ListedTopic:
+        """Push the topic's messages to the feed from now on, and return the present bounds.
+
+        Messages up to the head of these bounds may be pushed too. A feed that follows already goes
+        on.
+
+        Raises:
+            LogUnavailableError: the log cannot be read; the feed follows all the same.
+
+        """
+
+    def unfollow(self, topic: str, feed: Feed) -> None:
+        """Push nothing more of the topic to the feed."""
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic the log has.
@@ -119,12 +192,12 @@ class MessageLog(Protocol):
 
         """
 
-    async def end_of(self, epoch: str, topic: str) -> int | None:
-        """Return the topic's last sequence number in a life of this log; None if unknown.
+    async def place(self, topic: str, position: MessageId) -> IdState:
+        """Return whether a consumer of the topic can go on after an id.
 
-        It is unknown if the life is, or if the log has forgotten a topic of that name since. Up to
-        this number, messages of that life are messages of this log. If the log has lost its end
-        since, the number is that of the last message that was not lost.
+        An id is never known if its life is not, if the log has forgotten a topic of that name
+        since, or if it is beyond the end that the topic had in its life. If the log has lost its
+        end, that is the last message that was not lost.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -134,19 +207,29 @@ class MessageLog(Protocol):
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow sequence number ``after``, oldest first.
 
-        At most ``READ_MESSAGES`` messages, and no more once ``READ_BYTES`` are reached; empty
-        when there are none.
+        The list ends at a number that ``READ_MESSAGES`` divides, or once ``READ_BYTES`` are
+        reached, or before a message that is damaged. It is empty when there are none. Messages
+        before the first one have expired.
+
+        Raises:
+            DamagedMessagesError: the next messages that have not expired are damaged; ``first`` to
+                ``last`` are never delivered, and what follows them can be read.
+            LogUnavailableError: the log cannot be read.
+
+        """
+
+    async def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of topics with messages that come after ``after``, in order.
+
+        At most ``limit``. This takes as long as there are names in the answer.
 
         Raises:
             LogUnavailableError: the log cannot be read.
 
         """
 
-    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
-        """Return the topics whose names come after ``after``, in the order of names.
-
-        At most ``limit``. Topics whose messages have all expired are among them while the log
-        remembers their sequence numbers.
+    async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
+        """Return those of these topics that have messages; the names are in order.
 
         Raises:
             LogUnavailableError: the log cannot be read.
@@ -155,6 +238,18 @@ class MessageLog(Protocol):
 
     def size_bytes(self) -> int:
         """Return the size of the log in bytes."""
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log, which is a part of the log."""
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the log deletions have left free for new messages."""
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log; 0 if nothing.
+
+        Counts from the last checkpoint that moved all.
+        """
 
     async def watch(self) -> None:
         """Find out again and again whether the log can be read, until cancelled."""

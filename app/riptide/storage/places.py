@@ -49,18 +49,6 @@ class Places:
         # The position of the next message. Positions of deleted messages are not given again.
         self.next_position = 1
 
-    def load(self, connection: sqlite3.Connection) -> None:
-        """Find the places of the messages that are not indexed yet."""
-        (indexed,) = connection.execute("SELECT indexed FROM progress").fetchone()
-        rows = connection.execute(
-            "SELECT topic_id, sequence, position, length(payload) FROM messages "
-            "WHERE position > ? ORDER BY position",
-            (indexed,),
-        )
-        self.next_position = indexed + 1
-        for topic_id, *place in rows:
-            self.add(topic_id, [Place(*place)])
-
     def add(self, topic_id: int, places: Iterable[Place]) -> None:
         """Take the places of messages that were committed, in the order of their positions."""
         newest = self._newest.setdefault(topic_id, [])

@@ -9,6 +9,7 @@ another life: so the ids of lost messages are never mistaken for those of new on
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ PAGE_BYTES = 4 * 1024
 # Lives without messages are remembered if they are among so many of the newest, for consumers that
 # connected in one of them and received nothing.
 LIVES_KEPT = 1000
-# SQLite moves the content of the write-ahead log to the database when it has so many pages.
-AUTOCHECKPOINT_PAGES = 4000
 SCHEMA_VERSION = 5
+# The tables that say whose messages are whose. They are small beside that of the messages.
+SMALL_TABLES = ("topics", "lives", "beginnings", "forgettings", "progress")
 LIVES = """
 -- a row each time the log was opened, numbered in that order
 CREATE TABLE lives (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
@@ -89,10 +90,59 @@ MIGRATIONS = {
 
 
 def find_fault(connection: sqlite3.Connection) -> str | None:
-    """Return why a file is no log that this version can use, or None if it is one.
+    """Return why a file is no whole log that this version can use, or None if it is one.
 
     Reads the whole file.
     """
+    foreignness = find_foreignness(connection)
+    if foreignness is not None:
+        return foreignness
+    fault: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return None if fault == "ok" else fault
+
+
+def find_obstacle(connection: sqlite3.Connection, database: Path) -> str | None:
+    """Return why a log cannot be served, or None if it can be.
+
+    Messages that are damaged are none: they are left out when they are read. So of the messages,
+    only the way to their end is looked at, where the next ones are written, and the time that this
+    takes does not grow with their number. A log of an older version has to be whole.
+
+    Raises:
+        sqlite3.DatabaseError: what was read is damaged.
+
+    """
+    fault = find_foreignness(connection)
+    if fault is not None:
+        return fault
+    if connection.execute("PRAGMA user_version").fetchone()[0] <= LAST_BY_TOPIC:
+        return find_fault(connection)
+    for table in SMALL_TABLES:
+        (finding,) = connection.execute(f"PRAGMA integrity_check({table})").fetchone()
+        if finding != "ok":
+            return f"table {table}: {finding}"
+    connection.execute("SELECT max(position) FROM messages").fetchone()
+    return _find_missing_pages(connection, database)
+
+
+def _find_missing_pages(connection: sqlite3.Connection, database: Path) -> str | None:
+    """Return that the file is too short, whatever pages its write-ahead log may still have."""
+    pages, page_bytes = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
+    there = _size(database) // page_bytes
+    if pages - there <= _size(Path(f"{database}-wal")) // page_bytes:
+        return None
+    return f"{there} pages where {pages} were expected"
+
+
+def _size(file: Path) -> int:
+    # Only its status: to open and close the file would give up SQLite's locks on it.
+    return file.stat().st_size if file.exists() else 0
+
+
+def find_foreignness(connection: sqlite3.Connection) -> str | None:
+    """Return why a file is no log of this version or an older one; None if it says it is one."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application_id != APPLICATION_ID:
@@ -104,19 +154,25 @@ def find_fault(connection: sqlite3.Connection) -> str | None:
         )
     if not 1 <= version <= SCHEMA_VERSION:
         return f"schema version {version} where {SCHEMA_VERSION} was expected"
-    fault: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    return None if fault == "ok" else fault
+    return None
 
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables in an empty file."""
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    lay_out(connection)
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         create_tables(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def lay_out(connection: sqlite3.Connection) -> None:
+    """Say how a file without tables is to be laid out."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    # Only a database that begins like this can give free pages back without being locked for long.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

@@ -1,40 +1,29 @@
-"""The log in SQLite: one thread writes, another reads, neither is the event loop's."""
+"""The log in SQLite: threads of its own write and read, never the event loop's."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING
 
-from riptide.errors import LogUnavailableError
-from riptide.message import Acceptance, Message
-from riptide.storage.forgotten_topics import END_OF_LIFE
-from riptide.storage.log_watch import PROBE_INTERVAL_S, ThreadWatch
-from riptide.storage.message_log import (
-    READ_BYTES,
-    READ_MESSAGES,
-    RETRY_AFTER_S,
-    Bounds,
-    ListedTopic,
-)
+from riptide.storage.feeds import Feeds
+from riptide.storage.message_log import IdState
+from riptide.storage.self_check import SelfCheck
 from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.sqlite_reader import SqliteReader
 from riptide.storage.sqlite_writer import Append, SqliteWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from riptide.message import Message, MessageId, Receipt
     from riptide.process.faults import Faults
     from riptide.publication import Publication
-    from riptide.storage.message_log import Retention
-    from riptide.storage.places import Place
+    from riptide.storage.message_log import Bounds, Feed, ListedTopic, Retention
 
 logger = logging.getLogger("riptide.log")
-
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
 
 
 class SqliteLog:
@@ -47,77 +36,96 @@ class SqliteLog:
     def __init__(self, directory: Path, retention: Retention, faults: Faults | None = None) -> None:
         self.epoch = ""
         self._file = SqliteFile(directory, retention.topics)
-        self._writer = SqliteWriter(self._file, retention, faults)
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="riptide-log-reader")
-        self._read_watch = ThreadWatch("a read")
-        self._connection: sqlite3.Connection | None = None
+        self.damage = self._file.damage
+        self._feeds = Feeds()
+        self._writer = SqliteWriter(self._file, retention, self._feeds, faults)
+        self._self_check = SelfCheck(self._file, self._writer.places)
+        self.checkpoints = self._writer.checkpoints
+        self._reader = SqliteReader(self._file, self._writer.places)
 
     async def open(self) -> None:
         """Open or create the file, and start the writer."""
-        self.epoch = await self._on_reader(self._file.open)
-        with self._file.explained():
-            self._connection = await self._run_on_reader(self._file.connect)
-            await self._run_on_reader(self._writer.start)
-            await self._run_on_reader(self._file.hold)
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, thread_name_prefix="riptide-log-opener") as opener:
+            self.epoch = await loop.run_in_executor(opener, self._file.open)
+            with self._file.explained():
+                await self._reader.open()
+                await loop.run_in_executor(opener, self._writer.start)
+                await loop.run_in_executor(opener, self._self_check.start)
+                await loop.run_in_executor(opener, self._file.hold)
 
     async def close(self) -> None:
         """Commit the appends that wait, then close the file.
 
         If the disk hangs, return all the same, with the directory locked until the process ends.
         """
+        await asyncio.to_thread(self._self_check.stop)
         if not await asyncio.to_thread(self._writer.stop):
             logger.error(
                 "the log's disk hangs: the process ends without waiting for it any longer. What "
                 "was acknowledged is kept; what waits may be kept or not"
             )
             return
-        if self._connection is not None:
-            await self._on_reader(self._connection.close)
-            self._connection = None
-        self._reader.shutdown()
+        await self._reader.close()
         self._file.close()
 
-    def append(self, publication: Publication) -> asyncio.Future[int]:
+    def append(self, publication: Publication) -> asyncio.Future[Receipt]:
         """Queue the payloads for the next commit."""
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._writer.put(Append(publication, done))
         return done
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic there are."""
-        return await self._on_reader(self._select_bounds, topic)
+        return await self._reader.bounds(topic)
 
-    async def end_of(self, epoch: str, topic: str) -> int | None:
-        """Return where the topic ended in a life of the log."""
-        life = self._file.lives.get(epoch)
-        return None if life is None else await self._on_reader(self._select_end, life, topic)
+    async def follow(self, topic: str, feed: Feed) -> ListedTopic:
+        """Push the topic's messages to the feed from now on."""
+        self._feeds.follow(topic, feed)
+        return await self._reader.topic(topic, self.epoch)
+
+    def unfollow(self, topic: str, feed: Feed) -> None:
+        """Push nothing more of the topic to the feed."""
+        self._feeds.unfollow(topic, feed)
+
+    async def place(self, topic: str, position: MessageId) -> IdState:
+        """Return whether a consumer can go on after an id of a life that the log remembers."""
+        life = self._file.lives.get(position.epoch)
+        if life is None:
+            return IdState.NEVER
+        return await self._reader.place(life, topic, position)
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
-        return await self._on_reader(self._select_messages, topic, after)
+        return await self._reader.read(topic, after)
 
-    async def topics(self, after: str, limit: int) -> list[ListedTopic]:
-        """Return the topics whose names come after ``after``."""
-        return await self._on_reader(self._select_topics, after, limit)
+    async def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of topics with messages that come after ``after``."""
+        return self._writer.names.after(after, limit)
+
+    async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
+        """Return the topics of these names that have messages."""
+        return await self._reader.topics(names)
 
     def size_bytes(self) -> int:
         """Return the size of the database and of its write-ahead log."""
         return self._file.size_bytes()
 
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        return self._file.room.wal_bytes()
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of the database were free when the writer last looked."""
+        return self._writer.free_space.free_bytes
+
+    def checkpoint_age_s(self) -> float:
+        """Return how long something has waited to be moved from the write-ahead log."""
+        return self.checkpoints.age_s()
+
     async def watch(self) -> None:
         """Read a little every few seconds, for nobody may come and find that reads fail."""
-        while True:
-            await asyncio.sleep(PROBE_INTERVAL_S)
-            try:
-                await self._run_on_reader(self._probe)
-            except sqlite3.Error as error:
-                if self._read_watch.failure is None:
-                    logger.error("the message log cannot be read: %s", error)  # noqa: TRY400  # SQLite's text is all there is to know
-                self._read_watch.failure = f"it cannot be read: {error}"
-            else:
-                if self._read_watch.failure is not None:
-                    logger.info("the message log can be read again")
-                self._read_watch.failure = None
+        await self._reader.watch()
 
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append or other write under way has taken."""
@@ -129,139 +137,4 @@ class SqliteLog:
 
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment."""
-        return self._writer.failure() or self._read_watch.reason()
-
-    async def _on_reader(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        try:
-            return await self._run_on_reader(function, *arguments)
-        except sqlite3.Error as error:
-            raise LogUnavailableError(
-                f"the message log cannot be read ({error}); try again later",
-                retry_after=RETRY_AFTER_S,
-            ) from error
-
-    async def _run_on_reader(
-        self, function: Callable[[*Arguments], T], *arguments: *Arguments
-    ) -> T:
-        def watched() -> T:
-            with self._read_watch.busy():
-                return function(*arguments)
-
-        return await asyncio.get_running_loop().run_in_executor(self._reader, watched)
-
-    def _probe(self) -> None:
-        # The writer's last commit, a probe too, has emptied this connection's cache of pages.
-        for table in ("topics", "messages"):
-            self._execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # two names
-
-    def _execute(self, statement: str, *values: str | int) -> sqlite3.Cursor:
-        if self._connection is None:
-            raise sqlite3.ProgrammingError("the log is not open")
-        return self._connection.execute(statement, values)
-
-    def _select_bounds(self, topic: str) -> Bounds:
-        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
-        if row is None:
-            return Bounds(earliest=1, head=0)
-        newest = self._writer.places.of(row[0])
-        earliest, head = self._execute(
-            "SELECT (SELECT min(sequence) FROM places WHERE topic_id = id), head "
-            "FROM topics WHERE id = ?",
-            row[0],
-        ).fetchone()
-        return _bounds(earliest, head, newest)
-
-    def _select_topics(self, after: str, limit: int) -> list[ListedTopic]:
-        newest = self._writer.places.all()
-        rows = self._execute(
-            "SELECT id, name, head, (SELECT min(sequence) FROM places WHERE topic_id = topics.id), "
-            "(SELECT epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = topics.id ORDER BY first DESC LIMIT 1) "
-            "FROM topics WHERE name > ? ORDER BY name LIMIT ?",
-            after,
-            limit,
-        )
-        return [
-            ListedTopic(name, _bounds(earliest, head, newest.get(topic_id, ())), epoch)
-            for topic_id, name, head, earliest, epoch in rows
-        ]
-
-    def _select_end(self, life: int, topic: str) -> int | None:
-        if self._connection is None:
-            raise sqlite3.ProgrammingError("the log is not open")
-        # One statement sees the database as it is between two commits of the writer.
-        end, is_forgotten = self._connection.execute(
-            END_OF_LIFE, {"life": life, "topic": topic}
-        ).fetchone()
-        if is_forgotten:
-            return None
-        return self._select_bounds(topic).head if end is None else int(end)
-
-    def _select_epochs(self, topic_id: int, after: int) -> list[tuple[int, str]]:
-        """Return the first sequence number and the epoch of each life in the topic, newest first.
-
-        The last of them is the life of the message that follows ``after``.
-        """
-        return self._execute(
-            "SELECT first, epoch FROM beginnings JOIN lives ON number = life "
-            "WHERE topic_id = ?1 AND first >= coalesce("
-            "(SELECT max(first) FROM beginnings WHERE first <= ?2 AND topic_id = ?1), 0) "
-            "ORDER BY first DESC",
-            topic_id,
-            after + 1,
-        ).fetchall()
-
-    def _select_messages(self, topic: str, after: int) -> list[Message]:
-        row = self._execute("SELECT id FROM topics WHERE name = ?", topic).fetchone()
-        if row is None:
-            return []
-        (topic_id,) = row
-        newest = self._writer.places.of(topic_id)
-        messages, size = [], 0
-        # One difference between the two clocks for all messages, so that they stay in order.
-        now = accepted = Acceptance.now()
-        epochs: list[tuple[int, str]] = []
-        for sequence, accepted_at, payload, traceparent in self._rows(topic_id, after, newest):
-            if accepted_at != accepted.unix_ns:
-                accepted = Acceptance.at(accepted_at, now)
-            # Read after a message, so that its life is among them.
-            epochs = epochs or self._select_epochs(topic_id, after)
-            while len(epochs) > 1 and epochs[-2][0] <= sequence:
-                epochs.pop()
-            epoch = epochs[-1][1]
-            messages.append(Message(epoch, sequence, accepted, payload, traceparent or ""))
-            size += len(payload)
-            if size >= READ_BYTES or len(messages) == READ_MESSAGES:
-                break
-        return messages
-
-    def _rows(
-        self, topic_id: int, after: int, newest: Sequence[Place]
-    ) -> Iterator[tuple[int, int, bytes, str | None]]:
-        """Find the messages of a topic after a sequence number, by the index and behind it."""
-        indexed = self._execute(
-            "SELECT messages.sequence, accepted_at, payload, traceparent "
-            "FROM places JOIN messages USING (position) "
-            "WHERE places.topic_id = ? AND places.sequence > ? ORDER BY places.sequence",
-            topic_id,
-            after,
-        )
-        for row in indexed:
-            after = row[0]
-            yield row
-        for place in newest:
-            if place.sequence > after:
-                # It may have expired meanwhile.
-                yield from self._execute(
-                    "SELECT sequence, accepted_at, payload, traceparent FROM messages "
-                    "WHERE position = ?",
-                    place.position,
-                )
-
-
-def _bounds(earliest: int | None, head: int, newest: Sequence[Place]) -> Bounds:
-    """Return the bounds of a topic by the index and by what is not in it yet."""
-    if newest:
-        head = max(head, newest[-1].sequence)
-        earliest = newest[0].sequence if earliest is None else earliest
-    return Bounds(head + 1 if earliest is None else earliest, head)
+        return self._writer.failure() or self._reader.failure()

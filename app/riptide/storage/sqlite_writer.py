@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import queue
 import sqlite3
@@ -10,25 +11,31 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
-from riptide.errors import LogUnavailableError
+from riptide.errors import LogUnavailableError, UncertainAppendError
 from riptide.process.faults import Faults
 from riptide.storage.append_transaction import AppendTransaction
-from riptide.storage.disk_room import is_full, primary_code
+from riptide.storage.checkpoints import Checkpoints
+from riptide.storage.disk_room import explain, is_full, primary_code
 from riptide.storage.expired_messages import find_live_topics, find_newest
+from riptide.storage.free_space import FreeSpace
 from riptide.storage.live_topics import LiveTopics
 from riptide.storage.log_watch import PROBE_INTERVAL_S, AppendsUnderWay, ThreadWatch
-from riptide.storage.message_log import OUTCOME_UNKNOWN, RETRY_AFTER_S
+from riptide.storage.message_log import RETRY_AFTER_S, uncertain
 from riptide.storage.places import Places
 from riptide.storage.step import Step
+from riptide.storage.topic_names import TopicNames
 from riptide.storage.transaction import OutcomeUnknownError, may_be_of_one_topic
 from riptide.storage.trim import Trim
+from riptide.storage.unindexed_messages import load_places
 from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from riptide.message import Receipt
     from riptide.publication import Publication
+    from riptide.storage.feeds import Feeds
     from riptide.storage.message_log import Retention
     from riptide.storage.sqlite_file import SqliteFile
 
@@ -42,34 +49,44 @@ TRIM_INTERVAL_S = 5.0
 STOP_PATIENCE_S = 15.0
 # The files of the log are looked at so often, besides before and after each commit.
 LOOK_INTERVAL_S = 1.0
-# What publishers are told, with the reason.
-NOT_KEPT = (
-    "the message could not be kept ({}) and was not published; try again later, and tell the "
-    "operator to look at the log's disk"
-)
-WRITTEN_ELSEWHERE = (
-    "the message was written to a file that is not in its place any more ({}): it is lost, unless "
-    "that file comes back; read the topic before you publish it again, and tell the operator"
-)
 
 # Errors of one topic's rows: its pages are damaged, or contradict each other.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT})
 
 
+def _not_kept(reason: object) -> LogUnavailableError:
+    return LogUnavailableError(
+        f"the message could not be kept ({reason}) and was not published; try again later, and "
+        "tell the operator to look at the log's disk",
+        retry_after=RETRY_AFTER_S,
+    )
+
+
+def _written_elsewhere(reason: str) -> UncertainAppendError:
+    return UncertainAppendError(
+        f"the message was written to a file that is not in its place any more ({reason}): it is "
+        "lost, unless that file comes back; read the topic before you publish it again, and tell "
+        "the operator",
+        retry_after=RETRY_AFTER_S,
+    )
+
+
 class Append(NamedTuple):
-    """A publication to commit, and the future of its first message's sequence number."""
+    """A publication to commit, and the future of the ids that its messages get."""
 
     publication: Publication
-    done: asyncio.Future[int]
+    done: asyncio.Future[Receipt]
 
 
 class SqliteWriter:
     """Commits all appends that wait in one transaction, and trims between commits."""
 
     def __init__(
-        self, file: SqliteFile, retention: Retention, faults: Faults | None = None
+        self, file: SqliteFile, retention: Retention, feeds: Feeds, faults: Faults | None = None
     ) -> None:
         self._faults = faults or Faults()
+        self.checkpoints = Checkpoints(file, self._faults)
+        self.free_space = FreeSpace()
         # Why the thread takes no more appends, once that is so.
         self._ended: str | None = None
         self._watch = ThreadWatch("a write")
@@ -77,8 +94,12 @@ class SqliteWriter:
         self._next_probe = 0.0
         self._file = file
         self._retention = retention
+        self._feeds = feeds
+        self._epoch = ""
         # For readers as well, which look there first.
         self.places = Places()
+        # Of the topics that have messages; for all threads as well.
+        self.names = TopicNames()
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         # Appends that the thread has taken from the queue and not answered yet.
@@ -91,29 +112,35 @@ class SqliteWriter:
             sqlite3.Error: the file cannot be opened or read.
 
         """
-        connection = self._file.connect()
-        self.places.load(connection)
+        self._epoch = self._file.epoch
+        of_checkpoints, connection = self._file.connect(), self._file.connect()
+        load_places(self.places, connection, self._file.damage)
         newest_at = find_newest(connection)
         if newest_at is not None:
             self._retention.continue_from(newest_at)
         live = LiveTopics(self._retention, find_live_topics(connection, self.places))
+        self.names = live.names
         self._transaction = AppendTransaction(self._file, self._retention, live, self.places)
         self._trimming = Trim(self._file, self._retention, live, self.places)
         self._thread = threading.Thread(
             target=self._run, args=[connection], name="riptide-log-writer", daemon=True
         )
+        self.checkpoints.start(of_checkpoints)
         self._thread.start()
 
     def stop(self) -> bool:
-        """Commit the appends that wait and end the thread; blocks until then.
+        """Commit the appends that wait and end the threads; blocks until then.
 
-        Returns False if the disk hangs, and the thread with it, for ``STOP_PATIENCE_S``.
+        Returns False if the disk hangs, and a thread with it, for ``STOP_PATIENCE_S``.
         """
         if self._thread is None:
             return True
+        deadline = time.monotonic() + STOP_PATIENCE_S
         self._queue.put(None)
         self._thread.join(STOP_PATIENCE_S)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        return self.checkpoints.stop(deadline - time.monotonic())
 
     def put(self, append: Append) -> None:
         """Queue an append for the next commit.
@@ -122,7 +149,7 @@ class SqliteWriter:
         """
         stalled = self._under_way.reason()
         if stalled is not None:
-            _refuse([append], NOT_KEPT.format(stalled))
+            _refuse([append], _not_kept(stalled))
             return
         self._under_way.begin()
         self._queue.put(append)
@@ -135,8 +162,8 @@ class SqliteWriter:
         The service is not ready meanwhile. It does not take a publisher to find that the log takes
         messages again: without appends, the thread commits a probe now and then.
         """
-        files = self._file.files.displaced
-        return self._ended or files or self._under_way.reason() or self._watch.reason()
+        failure = self._ended or self._file.files.displaced or self._under_way.reason()
+        return failure or self._watch.reason() or self.checkpoints.failure()
 
     def oldest_append_age_s(self) -> float:
         """Return how long the oldest append has waited, or other work of the thread has taken."""
@@ -153,7 +180,7 @@ class SqliteWriter:
             self._ended = f"its writer failed ({type(error).__name__})"
             self._faults.report(ServicePart.LOG_WRITER, error)
             self._under_way.end(len(self._taken))
-            _call_on_loop(self._taken, _refuse, OUTCOME_UNKNOWN.format(self._ended))
+            _call_on_loop(self._taken, _refuse, uncertain(self._ended))
             self._refuse_waiting(self._ended)
         finally:
             self._file.files.look(connection)
@@ -172,7 +199,7 @@ class SqliteWriter:
                     if displaced is None:
                         self._commit(connection, self._taken)
                     else:
-                        _call_on_loop(self._taken, _refuse, NOT_KEPT.format(displaced))
+                        _call_on_loop(self._taken, _refuse, _not_kept(displaced))
                     self._under_way.end(len(self._taken))
                     self._taken = []
                 if displaced is not None:
@@ -181,11 +208,14 @@ class SqliteWriter:
                     self._commit(connection, [])
                 if self.places.are_many():
                     self._write_places(connection, Step(self._appends_wait))
+                gave_back = False
                 if time.monotonic() >= next_trim:
                     if not trimming:
                         self._trimming.begin_round()
                     trimming = self._trim(connection)
-                    next_trim = time.monotonic() + (0 if trimming else TRIM_INTERVAL_S)
+                    gave_back = not trimming and self._give_back(connection)
+                    next_trim = time.monotonic() + (0 if trimming or gave_back else TRIM_INTERVAL_S)
+                self.checkpoints.between_commits(connection, gave_back=gave_back)
         self._write_places(connection)
 
     def _write_places(self, connection: sqlite3.Connection, step: Step | None = None) -> None:
@@ -220,7 +250,7 @@ class SqliteWriter:
                 if append is not None:
                     waiting.append(append)
         self._under_way.end(len(waiting))
-        _call_on_loop(waiting, _refuse, NOT_KEPT.format(reason))
+        _call_on_loop(waiting, _refuse, _not_kept(reason))
 
     def _commit(self, connection: sqlite3.Connection, appends: list[Append]) -> None:
         """Commit the appends; without any, a probe, which shows that the disk takes commits."""
@@ -240,14 +270,28 @@ class SqliteWriter:
             self._trimming.lacks_room = False
             displaced = self._file.files.look(connection)
             if displaced is None:
-                _call_on_loop(appends, _acknowledge, firsts, self._retention)
+                _call_on_loop(appends, self._acknowledge, firsts)
             else:
-                _call_on_loop(appends, _refuse, WRITTEN_ELSEWHERE.format(displaced))
+                _call_on_loop(appends, _refuse, _written_elsewhere(displaced))
         self._next_probe = time.monotonic() + PROBE_INTERVAL_S
+
+    def _acknowledge(self, appends: list[Append], firsts: list[int | None]) -> None:
+        """Finish the futures of the appends, in order, and serve the feeds, on the event loop."""
+        kept = []
+        for (publication, done), first in zip(appends, firsts, strict=True):
+            if first is not None:
+                receipt = publication.receipt(self._epoch, first)
+                kept.append((publication, receipt))
+                if not done.done():
+                    done.set_result(receipt)
+            elif not done.done():
+                done.set_exception(self._retention.no_more_topics())
+        self._feeds.push_soon(kept)
 
     def _write_on_any_disk(
         self, connection: sqlite3.Connection, publications: Sequence[Publication]
     ) -> list[int | None]:
+        self.checkpoints.require_bound()
         try:
             return self._transaction.write(connection, publications)
         except (sqlite3.Error, OSError) as error:
@@ -256,32 +300,47 @@ class SqliteWriter:
         return self._transaction.write(connection, publications)
 
     def _refuse_commit(self, appends: list[Append], error: Exception) -> None:
-        unknown = isinstance(error, OutcomeUnknownError)
-        text = OUTCOME_UNKNOWN if unknown else NOT_KEPT
+        reason, unknown = explain(error), isinstance(error, OutcomeUnknownError)
         if appends and _is_damage(error):
             logger.error(
                 "the log of topic %s is damaged, and %d appends to it were refused: %s",
                 appends[0].publication.topic,
                 len(appends),
-                error,
+                reason,
             )
         else:
             if appends:
-                logger.error("the message log refused %d appends: %s", len(appends), error)
+                logger.error("the message log refused %d appends: %s", len(appends), reason)
             elif self._watch.failure is None:
-                logger.error("the message log takes no messages: %s", error)
-            self._watch.failure = str(error)
+                logger.error("the message log takes no messages: %s", reason)
+            self._watch.failure = reason
             self._trimming.lacks_room = is_full(error)
         if not isinstance(error, sqlite3.Error | OSError | OutcomeUnknownError):
             self._faults.report(ServicePart.LOG_WRITER, error)
-        _call_on_loop(appends, _refuse, text.format(error))
+        _call_on_loop(appends, _refuse, uncertain(reason) if unknown else _not_kept(reason))
 
     def _trim(self, connection: sqlite3.Connection) -> bool:
         """Delete some expired messages; return whether more are left."""
+        if self.checkpoints.is_beyond_bound():
+            # Deletions, too, would let the write-ahead log grow.
+            return False
         more = self._trimming.step(connection, self._appends_wait)
         if not more:
             self._transaction.forget_heads()
         return more
+
+    def _give_back(self, connection: sqlite3.Connection) -> bool:
+        """Give some room that deletions have left to the disk; return whether there may be more."""
+        # That, too, goes by way of the write-ahead log, which must not grow for it.
+        if self._trimming.lacks_room or self.checkpoints.is_held_back():
+            return False
+        try:
+            return self.free_space.give_back(
+                connection, Step(self._appends_wait), self._file.wal_limits()[0]
+            )
+        except sqlite3.Error as error:
+            logger.warning("free room in the database could not be given back: %s", explain(error))
+            return False
 
 
 def _is_damage(error: Exception) -> bool:
@@ -303,19 +362,9 @@ def _call_on_loop(
         logger.warning("%d appends ended after the event loop did", len(appends))
 
 
-def _acknowledge(appends: list[Append], firsts: list[int | None], retention: Retention) -> None:
-    """Finish the futures of the appends, in order, on the event loop."""
-    for append, first in zip(appends, firsts, strict=True):
-        if append.done.done():
-            continue
-        if first is None:
-            append.done.set_exception(retention.no_more_topics())
-        else:
-            append.done.set_result(first)
-
-
-def _refuse(appends: list[Append], detail: str) -> None:
+def _refuse(appends: list[Append], error: LogUnavailableError) -> None:
     """Fail the futures of the appends, in order, on the event loop."""
     for append in appends:
         if not append.done.done():
-            append.done.set_exception(LogUnavailableError(detail, retry_after=RETRY_AFTER_S))
+            # Each of its own, for whoever raises it adds a traceback.
+            append.done.set_exception(copy.copy(error))

@@ -6,8 +6,14 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
-from riptide.storage.disk_room import is_full
-from riptide.storage.expired_messages import delete_before, first_to_keep
+from riptide.storage.damage import is_damage
+from riptide.storage.disk_room import explain, is_full
+from riptide.storage.expired_messages import (
+    delete_before,
+    find_earliest,
+    first_to_keep,
+    forget_before,
+)
 from riptide.storage.step import Step
 from riptide.storage.transaction import may_be_of_one_topic, unsynced
 
@@ -70,7 +76,7 @@ class Trim:
             self.lacks_room = is_full(error)
             if self.lacks_room and self._find_room():
                 return True
-            logger.warning("expired messages could not be deleted: %s", error)
+            logger.warning("expired messages could not be deleted: %s", explain(error))
             return False
         return more
 
@@ -90,7 +96,8 @@ class Trim:
         try:
             self._delete_together(connection, step, due)
         except sqlite3.DatabaseError as error:
-            if len(due) == 1 or not may_be_of_one_topic(error):
+            is_of_these = len(due) > 1 or is_damage(error)
+            if not is_of_these or not may_be_of_one_topic(error):
                 raise
             # Nothing was deleted. One topic at a time shows which of them it was.
             self._delete_apart(connection, step, due)
@@ -105,7 +112,8 @@ class Trim:
             for topic in due:
                 # A deletion finds messages by their places in the file.
                 self._places.write_topic(connection, topic.topic_id)
-                left.append((topic, self._delete_from(connection, topic, oldest)))
+                keep_from = self._keep_from(connection, topic, oldest)
+                left.append((topic, delete_before(connection, topic.topic_id, keep_from)))
                 if step.is_over():
                     break
         for topic, earliest in left:
@@ -118,7 +126,7 @@ class Trim:
     ) -> None:
         for topic in due:
             try:
-                self._delete_together(connection, step, [topic])
+                self._delete_one(connection, step, topic)
             except sqlite3.DatabaseError as error:
                 if not may_be_of_one_topic(error):
                     raise
@@ -126,13 +134,30 @@ class Trim:
             if step.is_over():
                 break
 
-    def _delete_from(
-        self, connection: sqlite3.Connection, topic: LiveTopic, oldest: int
-    ) -> Earliest | None:
+    def _delete_one(self, connection: sqlite3.Connection, step: Step, topic: LiveTopic) -> None:
+        """Delete expired messages of a topic, if need be only the topic's knowledge of them."""
+        try:
+            self._delete_together(connection, step, [topic])
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._forget_expired(connection, topic)
+
+    def _forget_expired(self, connection: sqlite3.Connection, topic: LiveTopic) -> None:
+        # Within a transaction that has met a damaged page, SQLite writes nothing more.
+        with unsynced(connection):
+            self._places.write_topic(connection, topic.topic_id)
+        self._places.forget(topic.topic_id)
+        keep_from = self._keep_from(connection, topic, self._retention.oldest_kept())
+        with unsynced(connection):
+            forget_before(connection, topic.topic_id, keep_from)
+        self._live.settle(topic, find_earliest(connection, topic.topic_id))
+
+    def _keep_from(self, connection: sqlite3.Connection, topic: LiveTopic, oldest: int) -> int:
+        """Return the sequence number before which messages are deleted in one step."""
         first_kept = self._live.first_kept(topic)
         keep_from = first_to_keep(connection, topic, first_kept, oldest)
-        step_end = topic.earliest.sequence + self._messages
-        return delete_before(connection, topic.topic_id, min(keep_from, step_end))
+        return min(keep_from, topic.earliest.sequence + self._messages)
 
     def _pass_over(self, topic: LiveTopic, error: sqlite3.DatabaseError) -> None:
         self._live.put_aside(topic)

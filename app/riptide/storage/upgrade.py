@@ -13,10 +13,12 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
 from riptide.errors import DataDirectoryError
 from riptide.storage.checksum import checksum
 from riptide.storage.data_directory import sync
-from riptide.storage.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, create_tables
+from riptide.storage.schema import APPLICATION_ID, SCHEMA_VERSION, create_tables, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +33,8 @@ PROGRESS_MESSAGES = 100_000
 # What SQLite puts beside the copy, at most: a write-ahead log, and the index of it.
 WAL_BYTES = 16 * 1024 * 1024
 INDEX_BYTES = 128 * 1024
+# No message has this checksum.
+DAMAGED = -1
 
 
 def upgrade(directory: DataDirectory) -> None:
@@ -49,8 +53,7 @@ def upgrade(directory: DataDirectory) -> None:
         contextlib.closing(sqlite3.connect(old_path, isolation_level=None)) as old,
         contextlib.closing(sqlite3.connect(new_path, isolation_level=None)) as new,
     ):
-        new.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        new.execute("PRAGMA journal_mode = WAL")
+        lay_out(new)
         _begin(old, new)
         count = _copy_messages(old, new)
         with new:
@@ -140,6 +143,18 @@ def _copy_messages(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
     return int(position)
 
 
+def _check_of(
+    topic_id: int, sequence: int, accepted_at: int, payload: bytes, traceparent: str | None
+) -> int:
+    """Return the checksum of a message, or one that fails if it is no line of JSON any more."""
+    try:
+        is_whole = b"\n" not in payload and b"\r" not in payload
+        orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        is_whole = False
+    return checksum(topic_id, sequence, accepted_at, payload, traceparent) if is_whole else DAMAGED
+
+
 def _insert(
     new: sqlite3.Connection, position: int, chunk: Sequence[tuple[int, int, int, bytes, str | None]]
 ) -> None:
@@ -152,7 +167,7 @@ def _insert(
                 for number, (topic_id, sequence, accepted_at, payload, traceparent) in enumerate(
                     chunk, position + 1
                 )
-                for check in (checksum(topic_id, sequence, accepted_at, payload, traceparent),)
+                for check in (_check_of(topic_id, sequence, accepted_at, payload, traceparent),)
             ),
         )
         new.executemany(

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from riptide_telemetry import CloseReason, RejectReason
 
 
+# The log does not have the messages any more. For all other reasons the consumer was too slow.
+_NOT_IN_LOG = {DropReason.EXPIRED, DropReason.DAMAGED}
+
+
 def opening(start: Start, cursor: MessageId, topic: str, retry_ms: int) -> Control:
     """Return the first record: ``opened``, or what became of the position that the client gave."""
     record: Control = {
@@ -37,7 +41,7 @@ def heartbeat(cursor: MessageId, time: str) -> Control:
 
 def missed(gap: Missed, cursor: MessageId) -> Control:
     """Return the record that tells a consumer how many messages it will not get, and why."""
-    event = "gap" if gap.reason is DropReason.EXPIRED else "dropped"
+    event = "gap" if gap.reason in _NOT_IN_LOG else "dropped"
     return {
         "event": event,
         "id": str(cursor),

@@ -304,7 +304,7 @@ class StreamSession:
         sent: MessageBatch = batch
         if count != batch.count:
             sent = MessageBatch(count, size, batch.accepted_ns[start:end])
-        self._subscription.advance(count, batch.after + end, batch.accepted_ns[end - 1])
+        self._subscription.advance(batch, start, end)
         self._size_bytes += size
         self._lifecycle.items_sent(self.id, sent, source)
 

@@ -32,6 +32,7 @@ COMPLETE = {
     "token": ("--publish=topic", "--secret-file=secret"),
     "backup": ("file",),
     "restore": ("file",),
+    "verify": ("file",),
 }
 # In this locale, no byte beyond ASCII is text.
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -9,9 +9,12 @@ from riptide.encoding.formats import NDJSON, SSE, WEBSOCKET, Encoding
 from riptide.hub import fanout
 from riptide.hub.backlog import Backlog
 from riptide.hub.batch import Batch
+from riptide.hub.log_reads import LogReads
+from riptide.hub.right_of_way import RightOfWay
 from riptide.hub.ring import Ring, RingLimits
 from riptide.hub.subscription import Terms
 from riptide.hub.topic import Topic
+from riptide.hub.turns import Turns
 from riptide.process.faults import Faults
 from riptide.slow_consumers import SlowConsumerPolicy
 from riptide_telemetry import Lifecycle, ServicePart, StreamProtocol
@@ -32,18 +35,23 @@ def _topic(
     lifecycle: Lifecycle | None = None,
     faults: Faults | None = None,
 ) -> Topic:
-    return Topic(Ring(limits), Backlog(log, "a"), lifecycle or Lifecycle(), faults)
+    return Topic(
+        Ring(limits),
+        Backlog(LogReads(log, RightOfWay()), Turns(), "a"),
+        lifecycle or Lifecycle(),
+        faults,
+    )
 
 
 def _subscribe(topic: Topic, policy: SlowConsumerPolicy) -> Subscription:
-    return topic.subscribe(NDJSON, Terms(after=0, until=None, policy=policy))
+    return topic.subscribe(NDJSON, Terms(0, None, policy, "0a1b2c3d"))
 
 
 class Consumer:
     """A subscription that waits at the head, and what it took without being woken."""
 
     def __init__(self, topic: Topic, encoding: Encoding = NDJSON) -> None:
-        terms = Terms(topic.ring.head, None, SlowConsumerPolicy.DISCONNECT)
+        terms = Terms(topic.ring.head, None, SlowConsumerPolicy.DISCONNECT, "0a1b2c3d")
         self.subscription = topic.subscribe(encoding, terms)
         self.subscription.taker = self
         self.task = asyncio.create_task(self.subscription.next())
@@ -263,7 +271,7 @@ async def test_pushes_during_a_wake_up_lose_no_waiter(
         while subscription.cursor < 8:
             step = await subscription.next()
             if isinstance(step, Batch):
-                subscription.advance(step.count, step.last)
+                subscription.advance(step)
 
     tasks = [asyncio.create_task(consume(subscription)) for subscription in subscriptions]
     for sequence in range(1, 9):

@@ -13,6 +13,7 @@ import pytest
 from riptide.encoding.formats import NDJSON
 from riptide.errors import LogUnavailableError
 from riptide.hub import hub as hub_module
+from riptide.hub import right_of_way
 from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
@@ -24,15 +25,17 @@ from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from riptide_telemetry import DropReason, ReconnectionOutcome
 from tests.app.held_log import HeldLog
-from tests.app.messages import published
+from tests.app.messages import make_messages, published
 from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from riptide.hub.hub import Start
     from riptide.hub.subscription import Subscription
     from riptide.message import Position
+    from riptide.storage.message_log import ListedTopic
     from tests.app.recorder import Recorder
 
 
@@ -45,7 +48,7 @@ async def _take(subscription: Subscription) -> bytes:
     while True:
         step = await in_time(subscription.next())
         if isinstance(step, Batch):
-            subscription.advance(step.count, step.last)
+            subscription.advance(step)
             return b"".join(step.frames)
         assert step is None, "nothing was missed"
 
@@ -317,7 +320,7 @@ async def test_a_consumer_that_comes_between_commit_and_delivery_confuses_no_oth
         while first.queued:
             step = await first.next()
             assert isinstance(step, Batch)
-            first.advance(step.count, step.last)
+            first.advance(step)
             got += b"".join(step.frames)
     assert [line[-2:-1] for line in got.splitlines()] == [b"1", b"2", b"3", b"4"]
 
@@ -345,7 +348,9 @@ async def test_lag_is_the_largest_and_queued_the_sum_over_consumers(hub: Hub) ->
     await _subscribe(hub, Edge.LATEST)
     await _subscribe(hub, Edge.LATEST, "b")
     await hub.publish(Publication.now("a", [b"1", b"2", b"3"]))
-    ahead.advance(2, 2)
+    step = await ahead.next()
+    assert isinstance(step, Batch)
+    ahead.advance(step, 0, 2)
     assert (hub.consumer_lag(), hub.queued_messages()) == (3, 4)
 
 
@@ -355,6 +360,49 @@ async def test_a_cursor_is_an_id_from_which_to_resume(hub: Hub, log: MemoryLog) 
     assert hub.cursor_id(subscription) == MessageId(log.epoch, 0)
     subscription.miss(1, DropReason.EXPIRED)
     assert hub.cursor_id(subscription) == MessageId(log.epoch, 1)
+
+
+async def test_a_cursor_has_the_epoch_of_the_message_at_it(hub: Hub, log: MemoryLog) -> None:
+    """Not that of the process which holds it: messages may come from elsewhere."""
+    subscription = (await _subscribe(hub, Edge.LATEST)).subscription
+    topic = hub._topics["a"]
+    topic.push(make_messages(1, 2, epoch="aaaaaaaa"))
+    topic.push(make_messages(3, 3, epoch="bbbbbbbb"))
+    step = await subscription.next()
+    assert isinstance(step, Batch)
+    for end, epoch in ((1, "aaaaaaaa"), (2, "aaaaaaaa"), (3, "bbbbbbbb")):
+        subscription.advance(step, end - 1, end)
+        assert hub.cursor_id(subscription) == MessageId(epoch, end)
+    waiting = asyncio.create_task(subscription.next())
+    await turns()
+    topic.push(make_messages(4, 4, epoch="cccccccc"))
+    await in_time(waiting)
+    await _take(subscription)
+    assert hub.cursor_id(subscription) == MessageId("cccccccc", 4)
+    resumed = await _subscribe(hub, MessageId(log.epoch, 0))
+    assert hub.cursor_id(resumed.subscription).epoch == log.epoch
+
+
+async def test_streams_end_when_the_log_has_lost_what_they_have_had_and_others_begin_anew(
+    hub: Hub, log: MemoryLog
+) -> None:
+    subscriptions = [(await _subscribe(hub, Edge.LATEST)).subscription for _ in range(2)]
+    hub._topics["a"].push(make_messages(1, 5, epoch="aaaaaaaa"))
+    await _take(subscriptions[0])
+    waiting = asyncio.create_task(subscriptions[0].next())
+    await turns()
+    hub._topics["a"].lost()
+    assert await in_time(waiting) is None
+    for subscription in subscriptions:
+        with pytest.raises(LogUnavailableError, match="has lost messages"):
+            await in_time(subscription.next())
+    assert [subscription.unaccounted for subscription in subscriptions] == [0, 0]
+    start = await _subscribe(hub, MessageId("aaaaaaaa", 5))
+    assert start.reconnection is ReconnectionOutcome.RESET
+    await hub.publish(Publication.now("a", [b"1"]))
+    assert hub.cursor_id(start.subscription) == MessageId(log.epoch, 0)
+    await _take(start.subscription)
+    assert hub.cursor_id(start.subscription) == MessageId(log.epoch, 1)
 
 
 async def test_every_append_is_timed_whether_it_succeeds_or_not(
@@ -393,6 +441,32 @@ async def test_a_topic_without_consumers_holds_no_message_even_before_it_is_coll
         gc.enable()
 
 
+async def test_replays_wait_for_messages_that_are_being_published_and_live_consumers_do_not(
+    held_log: HeldLog, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(right_of_way, "PATIENCE_S", 3600)
+    hub = Hub(held_log, recorder.lifecycle, RingLimits(100, 100_000))
+    old = asyncio.create_task(hub.publish(Publication.now("b", [b"1"] * 100)))
+    await turns()
+    held_log.acknowledge()
+    live = (await _subscribe(hub, Edge.LATEST)).subscription
+    replay = (await _subscribe(hub, Edge.EARLIEST, "b")).subscription
+    many = asyncio.create_task(hub.publish(Publication.now("a", [b"1"] * 100)))
+    await turns()
+    held_log.acknowledge()
+    await in_time(asyncio.gather(old, many))
+    waiting = asyncio.create_task(hub.publish(Publication.now("a", [b"1"])))
+    await turns()
+    replaying = asyncio.create_task(replay.next())
+    batch = await in_time(live.next())
+    assert isinstance(batch, Batch)
+    assert batch.count == 100
+    await turns()
+    assert not replaying.done()
+    held_log.acknowledge()
+    await in_time(asyncio.gather(waiting, replaying))
+
+
 async def test_topics_are_listed_with_what_is_kept_and_who_reads_them(
     hub: Hub, log: MemoryLog
 ) -> None:
@@ -424,6 +498,34 @@ async def test_a_list_says_whether_there_is_more_of_what_is_wanted(
     assert await listed("", 3, "bfg") == (["b", "f", "g"], False)
     assert await listed("", 7, "abcdefg") == (list("abcdefg"), False)
     assert await listed("", 5, "x") == ([], False)
+
+
+async def test_a_page_of_topics_costs_its_own_size_however_many_there_are(
+    hub: Hub, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5_000):
+        log.append(published(f"{number:04}", [b"1"]))
+    for number in range(10, 4_990):
+        # The log remembers their numbers, and has no message of them.
+        log.append(published(f"{number:04}", [b"1"] * 1001, 0))
+    seen: list[str] = []
+    names, topics = log.names, log.topics
+
+    async def noted_names(after: str, limit: int) -> list[str]:
+        found = await names(after, limit)
+        seen.extend(found)
+        return found
+
+    async def noted_topics(names: Sequence[str]) -> list[ListedTopic]:
+        seen.extend(names)
+        return await topics(names)
+
+    monkeypatch.setattr(log, "names", noted_names)
+    monkeypatch.setattr(log, "topics", noted_topics)
+    found, more = await hub.list_topics("0005", 5, lambda _: True)
+    assert [state.name for state in found] == ["0006", "0007", "0008", "0009", "4990"]
+    assert more
+    assert len(seen) < 50
 
 
 async def test_topics_whose_messages_have_expired_are_not_listed(recorder: Recorder) -> None:

@@ -18,7 +18,7 @@ from riptide.hub.subscription import Finished, Missed, Overrun, Subscription
 from riptide.message import NANOSECONDS, Acceptance, Edge, MessageId
 from riptide.publication import Publication
 from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
-from riptide.storage import memory, sqlite
+from riptide.storage import message_log
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from riptide.message import Position
-    from riptide.storage.message_log import MessageLog
 
 MAX_LAG_S = 10
 PER_SECOND = 5
@@ -41,8 +40,7 @@ Step = Batch | Missed | Overrun | Finished | None
 @pytest.fixture(autouse=True)
 def _one_message_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for messages of a megabyte."""
-    monkeypatch.setattr(memory, "READ_MESSAGES", 1)
-    monkeypatch.setattr(sqlite, "READ_MESSAGES", 1)
+    monkeypatch.setattr(message_log, "READ_MESSAGES", 1)
     monkeypatch.setattr(ring_module, "BATCH_BYTES", 1)
 
 
@@ -53,7 +51,7 @@ class World:
         self,
         policy: SlowConsumerPolicy = SlowConsumerPolicy.DISCONNECT,
         ring: int = PER_SECOND,
-        log: MessageLog | None = None,
+        log: MemoryLog | None = None,
     ) -> None:
         # Later than all messages of the past that a test makes up.
         self.now_ns = 10_000 * NANOSECONDS
@@ -97,7 +95,7 @@ async def _read(subscription: Subscription, count: int) -> Step:
         step = await in_time(subscription.next())
         if not isinstance(step, Batch):
             break
-        subscription.advance(step.count, step.last, step.accepted_ns[-1])
+        subscription.advance(step)
         assert subscription.unaccounted == 0
     assert subscription.unaccounted == 0
     return step
@@ -282,11 +280,11 @@ async def test_the_lag_in_the_ring_is_the_age_of_the_next_message() -> None:
     # A message does not age before the log has it.
     await world.publish(1, seconds_ago=60)
     assert subscription.lag_ns() == 3 * NANOSECONDS
-    subscription.advance(1, 1)
+    await _read(subscription, 1)
     assert subscription.lag_ns() == 0
     world.now_ns += NANOSECONDS
     assert subscription.lag_ns() == NANOSECONDS
-    subscription.advance(1, 2)
+    await _read(subscription, 1)
     assert subscription.lag_ns() == 0
 
 

@@ -19,13 +19,13 @@ def _payloads(ring: Ring, after: int, until: int) -> list[bytes]:
 async def test_an_empty_ring_has_its_tail_after_its_head() -> None:
     ring = Ring(RingLimits(3, 100_000))
     assert (ring.tail, ring.head) == (1, 0)
-    ring.advance_to(41)
+    ring.advance_to(41, "0a1b2c3d")
     assert (ring.tail, ring.head) == (42, 41)
 
 
 async def test_the_ring_holds_the_newest_messages() -> None:
     ring = Ring(RingLimits(3, 100_000))
-    ring.advance_to(10)
+    ring.advance_to(10, "0a1b2c3d")
     ring.push(make_messages(11, 12))
     assert (ring.tail, ring.head) == (11, 12)
     ring.push(make_messages(13, 14))
@@ -118,7 +118,7 @@ async def test_a_head_that_the_log_had_before_its_push_came_does_not_shift_the_r
     # The log commits 2, a consumer asks it for its bounds, and only then 2 is pushed.
     ring = Ring(RingLimits(10, 100_000))
     ring.push(make_messages(1, 1))
-    ring.advance_to(2)
+    ring.advance_to(2, "0a1b2c3d")
     ring.push(make_messages(2, 2))
     ring.push(make_messages(3, 3))
     assert ring.head == 3
@@ -129,7 +129,7 @@ async def test_a_head_that_the_log_had_before_its_push_came_does_not_shift_the_r
 
 async def test_the_head_never_goes_back_while_pushes_catch_up_with_the_log() -> None:
     ring = Ring(RingLimits(10, 100_000))
-    ring.advance_to(3)
+    ring.advance_to(3, "0a1b2c3d")
     heads = [ring.head]
     for sequence in (2, 3, 4):
         ring.push(make_messages(sequence, sequence))
@@ -146,7 +146,7 @@ def _traced_position(ring: Ring, after: int, until: int) -> int | None:
 
 async def test_the_newest_sampled_message_of_a_batch_stands_for_it() -> None:
     ring = Ring(RingLimits(100, 100_000))
-    ring.advance_to(0)
+    ring.advance_to(0, "0a1b2c3d")
     for message in make_messages(1, 6):
         if message.sequence in {2, 4}:
             message.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

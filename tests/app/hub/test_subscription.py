@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.encoding.formats import NDJSON, WEBSOCKET
-from riptide.errors import LogUnavailableError
+from riptide.errors import DamagedMessagesError, LogUnavailableError
 from riptide.hub.batch import Batch
 from riptide.hub.hub import Hub
 from riptide.hub.ring import RingLimits
 from riptide.hub.stream_range import StreamRange
 from riptide.hub.subscription import Finished, Missed, Overrun, Subscription
-from riptide.message import Edge
+from riptide.message import Edge, MessageId
 from riptide.publication import Publication
 from riptide.slow_consumers import SlowConsumerPolicy, SlowConsumerRule
 from riptide.storage.message_log import Retention
@@ -23,7 +23,7 @@ from tests.app.held_log import HeldLog
 from tests.waiting import in_time, turns
 
 if TYPE_CHECKING:
-    from riptide.message import Position
+    from riptide.message import Message, Position
     from riptide.storage.memory import MemoryLog
     from tests.app.recorder import Recorder
 
@@ -68,7 +68,7 @@ async def _take(subscription: Subscription) -> Step:
     """Take the next step as a session does: a batch counts as sent."""
     step = await in_time(subscription.next())
     if isinstance(step, Batch):
-        subscription.advance(step.count, step.last)
+        subscription.advance(step)
     assert subscription.unaccounted == 0
     return step
 
@@ -243,7 +243,7 @@ async def test_a_finite_replay_goes_on_from_the_log_when_its_messages_leave_the_
     step = await subscription.next()
     assert isinstance(step, Batch)
     # Only the first frame of the batch was handed over.
-    subscription.advance(1, 1)
+    subscription.advance(step, 0, 1)
     await _publish(hub, 4, 9)
     assert _data(await _take(subscription)) == [2, 3]
     assert await _take(subscription) == Finished()
@@ -262,6 +262,67 @@ async def test_what_expires_in_the_middle_of_a_replay_is_reported_as_missed(
     assert await _take(subscription) == Missed(2, DropReason.EXPIRED)
     assert _data(await _take(subscription)) == [3]
     assert await _take(subscription) == Finished()
+
+
+class DamagedLog(HeldLog):
+    """A log in which some neighbouring messages are damaged."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(Retention(1000, 3600))
+        self._first, self._last = first, last
+
+    async def read(self, topic: str, after: int) -> list[Message]:
+        if self._first - 1 <= after < self._last:
+            raise DamagedMessagesError(topic, after + 1, self._last)
+        return [
+            m for m in await super().read(topic, after) if not after < self._first <= m.sequence
+        ]
+
+
+async def test_damaged_messages_are_missed_with_a_reason_of_their_own_and_the_rest_is_read(
+    recorder: Recorder,
+) -> None:
+    log = DamagedLog(2, 3)
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=1)
+    await _publish_through(log, hub, 1, 5)
+    for position, finite in ((Edge.EARLIEST, True), (MessageId(log.epoch, 0), False)):
+        subscription = await _subscribe(hub, position, finite=finite)
+        assert _data(await _take(subscription)) == [1]
+        assert await _take(subscription) == Missed(2, DropReason.DAMAGED)
+        assert _data(await _take(subscription)) == [4, 5]
+        assert (subscription.sent, subscription.dropped, subscription.queued) == (3, 2, 0)
+    # The id of the gap's record resumes behind it.
+    subscription = await _subscribe(hub, MessageId(log.epoch, 3))
+    assert _data(await _take(subscription)) == [4, 5]
+
+
+async def test_a_hole_ends_where_a_finite_stream_does(recorder: Recorder) -> None:
+    log = DamagedLog(2, 5)
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=1)
+    await _publish_through(log, hub, 1, 3)
+    subscription = await _subscribe(hub, Edge.EARLIEST, finite=True)
+    await _publish_through(log, hub, 4, 6)
+    assert _data(await _take(subscription)) == [1]
+    assert await _take(subscription) == Missed(2, DropReason.DAMAGED)
+    assert await _take(subscription) == Finished()
+
+
+async def test_what_has_expired_before_damaged_messages_is_told_apart_from_them(
+    recorder: Recorder,
+) -> None:
+    class Expired(DamagedLog):
+        async def read(self, topic: str, after: int) -> list[Message]:
+            if after < 2:
+                raise DamagedMessagesError(topic, 3, 4)
+            return await super().read(topic, after)
+
+    log = Expired(3, 4)
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=1)
+    await _publish_through(log, hub, 1, 6)
+    subscription = await _subscribe(hub, Edge.EARLIEST, finite=True)
+    assert await _take(subscription) == Missed(2, DropReason.EXPIRED)
+    assert await _take(subscription) == Missed(2, DropReason.DAMAGED)
+    assert _data(await _take(subscription)) == [5, 6]
 
 
 async def test_a_finite_replay_all_of_which_expired_is_finished(recorder: Recorder) -> None:
@@ -292,6 +353,26 @@ async def test_pushes_during_a_read_are_neither_lost_nor_doubled(recorder: Recor
     log.let_read()
     assert _data(await reading) == [1, 2, 3, 4, 5]
     assert _data(await _take(subscription)) == [6, 7]
+
+
+async def test_messages_that_come_while_expired_ones_are_read_are_not_taken_for_expired(
+    recorder: Recorder,
+) -> None:
+    log = HeldLog(Retention(1000, 3600))
+    hub = _hub(log, recorder, SlowConsumerPolicy.DISCONNECT, ring=1)
+    subscription = await _subscribe(hub, Edge.EARLIEST)
+    await _publish_through(log, hub, 1, 5)
+    log._messages.clear()
+    log.holding = True
+    reading = asyncio.create_task(_take(subscription))
+    await turns()
+    await _publish_through(log, hub, 6, 9)
+    log.holding = False
+    log.let_read()
+    assert await reading == Missed(4, DropReason.EXPIRED)
+    assert await _take(subscription) == Missed(1, DropReason.EXPIRED)
+    assert _data(await _take(subscription)) == [6, 7, 8]
+    assert _data(await _take(subscription)) == [9]
 
 
 async def test_commits_whose_push_comes_during_a_read_are_neither_lost_nor_doubled(

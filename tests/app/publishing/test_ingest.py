@@ -31,7 +31,7 @@ from tests.waiting import turns
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from riptide.hub.hub import Receipt
+    from riptide.message import Receipt
     from tests.app.recorder import Recorder
 
 BATCH = "application/x-ndjson"

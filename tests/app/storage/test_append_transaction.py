@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from riptide.storage.append_transaction import AppendTransaction
@@ -8,6 +9,7 @@ from riptide.storage.live_topics import LiveTopics
 from riptide.storage.message_log import Retention
 from riptide.storage.places import Place, Places
 from tests.app.messages import published
+from tests.app.storage.damaging import break_table
 
 if TYPE_CHECKING:
     import sqlite3
@@ -58,3 +60,20 @@ def test_what_one_topic_too_many_gets_takes_no_number_and_no_position(
     publications = [published("a", [b"1"]), published("b", [b"2"]), published("a", [b"3"])]
     assert transaction.write(connection, publications) == [1, None, 2]
     assert places.next_position == 3
+
+
+def test_a_topic_whose_newest_message_cannot_be_read_is_published_to_behind_it(
+    file: SqliteFile, connection: sqlite3.Connection
+) -> None:
+    places = Places()
+    transaction = _transaction(file, places)
+    transaction.write(connection, [published("a", [b"x" * 3000])])
+    transaction.write(connection, [published("b", [b"y" * 3000 for _ in range(3)])])
+    places.write_some(connection)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    break_table(file.path, "messages", 0)
+    with contextlib.closing(file.connect()) as fresh:
+        fresh_places = Places()
+        fresh_places.next_position = 5
+        transaction = _transaction(file, fresh_places)
+        assert transaction.write(fresh, [published("a", [b"2"]), published("b", [b"4"])]) == [2, 4]

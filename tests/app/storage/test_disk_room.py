@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.storage.data_directory import DataDirectory
-from riptide.storage.disk_room import DiskFullError, DiskRoom, is_full
+from riptide.storage.disk_room import DatabaseSize, DiskFullError, DiskRoom, is_full
 from tests.app.messages import published
 from tests.small_disk import fill, mounted
 
@@ -31,6 +31,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 def room(disk: SmallDisk) -> Iterator[DiskRoom]:
     directory = DataDirectory(disk.directory)
     directory.take()
+    directory.create(directory.database)
     yield DiskRoom(directory)
     directory.let_go()
 
@@ -64,7 +65,7 @@ def test_a_disk_without_the_room_for_it_has_no_reserve_until_there_is_room(
     assert room.give_up_reserve()
 
 
-def _never() -> int:
+def _never() -> DatabaseSize:
     raise AssertionError("there is plenty of room")
 
 
@@ -75,8 +76,8 @@ def test_what_leaves_too_little_room_is_refused_and_room_in_the_database_counts(
     room.require([published("a", [b"1"])], _never)
     large = [published("a", [b"x" * 9 * MEGABYTE])]
     with pytest.raises(DiskFullError, match=r"the disk is full: \d+ bytes are free"):
-        room.require(large, lambda: 0)
-    room.require(large, lambda: 16 * MEGABYTE)
+        room.require(large, lambda: DatabaseSize(0, 0))
+    room.require(large, lambda: DatabaseSize(16 * MEGABYTE, 0))
 
 
 def test_room_that_the_reserve_has_given_up_is_no_room_for_messages(room: DiskRoom) -> None:
@@ -85,8 +86,19 @@ def test_room_that_the_reserve_has_given_up_is_no_room_for_messages(room: DiskRo
     room.make_reserve()
     for _ in range(2):
         with pytest.raises(DiskFullError):
-            room.require(publication, lambda: 0)
+            room.require(publication, lambda: DatabaseSize(0, 0))
         room.give_up_reserve()
+
+
+def test_what_is_not_moved_to_the_database_yet_needs_room_as_well(
+    disk: SmallDisk, room: DiskRoom
+) -> None:
+    room.make_reserve()
+    publication = [published("a", [b"x" * 5_000_000])]
+    (disk.directory / "riptide.db-wal").write_bytes(bytes(2 * MEGABYTE))
+    room.require(publication, lambda: DatabaseSize(0, 0))
+    with pytest.raises(DiskFullError):
+        room.require(publication, lambda: DatabaseSize(0, 4 * MEGABYTE))
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=os.strerror)

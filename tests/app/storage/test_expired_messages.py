@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from riptide.storage.damage import Damage
 from riptide.storage.expired_messages import delete_before, find_live_topics, first_to_keep
 from riptide.storage.live_topics import Earliest, LiveTopic
 from riptide.storage.places import Place, Places
 from riptide.storage.sqlite_file import SqliteFile
+from riptide.storage.unindexed_messages import load_places
 from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ def test_topics_with_messages_are_found_with_their_oldest_and_newest_message(
     connection: sqlite3.Connection,
 ) -> None:
     assert list(find_live_topics(connection, Places())) == [
-        LiveTopic(1, Earliest(2, 20), 5),
-        LiveTopic(3, Earliest(2, 90), 2),
+        LiveTopic(1, "a", Earliest(2, 20), 5),
+        LiveTopic(3, "c", Earliest(2, 90), 2),
     ]
 
 
@@ -51,12 +53,12 @@ def test_messages_that_are_not_in_the_index_yet_count_as_well(
     connection.execute("DELETE FROM places WHERE topic_id = 2")
     connection.execute("UPDATE progress SET indexed = 5")
     places = Places()
-    places.load(connection)
+    load_places(places, connection, Damage())
     places.add(1, [Place(6, 7, 1)])
     assert sorted(find_live_topics(connection, places)) == [
-        LiveTopic(1, Earliest(2, 20), 6),
-        LiveTopic(2, Earliest(8, 70), 8),
-        LiveTopic(3, Earliest(2, 90), 2),
+        LiveTopic(1, "a", Earliest(2, 20), 6),
+        LiveTopic(2, "b", Earliest(8, 70), 8),
+        LiveTopic(3, "c", Earliest(2, 90), 2),
     ]
 
 

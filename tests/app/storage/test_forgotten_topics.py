@@ -16,7 +16,7 @@ from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from riptide_telemetry import Lifecycle, ReconnectionOutcome
 from tests.app.messages import published
-from tests.app.storage.appending import append
+from tests.app.storage.appending import append, end_of
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -152,4 +152,4 @@ async def test_the_writer_holds_no_more_heads_in_memory_than_topics_that_have_me
         await eventually(lambda: len(log._writer._transaction._heads) <= 2)
         assert await append(log, "topic-0", b"1") == 2
         assert [m.epoch for m in await log.read("topic-0", 0)] == [log.epoch]
-        assert await log.end_of(log.epoch, "topic-0") == 2
+        assert await end_of(log, log.epoch, "topic-0") == 2

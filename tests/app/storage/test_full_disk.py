@@ -13,7 +13,7 @@ from riptide.errors import DataDirectoryError, LogUnavailableError
 from riptide.storage import sqlite_writer
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
-from tests.app.storage.appending import append
+from tests.app.storage.appending import append, end_of
 from tests.small_disk import fill, mounted
 from tests.waiting import in_time
 
@@ -136,7 +136,7 @@ async def test_a_log_on_a_disk_that_it_filled_opens_serves_what_it_has_and_goes_
     for _ in range(2):
         async with _opened(disk) as log:
             assert await _count(log) == last
-            assert await log.end_of(before, "a") == last
+            assert await end_of(log, before, "a") == last
             disk.resize(2 * _size(disk))
             last += 1
             assert await _publish_when_there_is_room(log) == last
@@ -170,7 +170,7 @@ async def test_a_log_opens_on_a_disk_without_a_byte_of_room_and_keeps_its_new_li
         async with _opened(disk) as log:
             second = log.epoch
             assert await _count(log) == 10
-            assert await log.end_of(first, "a") == 10
+            assert await end_of(log, first, "a") == 10
             with pytest.raises(LogUnavailableError, match="full"):
                 await append(log, "a", SMALL)
             filler.unlink()
@@ -178,7 +178,7 @@ async def test_a_log_opens_on_a_disk_without_a_byte_of_room_and_keeps_its_new_li
             assert [m.epoch for m in await log.read("a", 9)] == [first, second]
         async with _opened(disk) as log:
             assert len({first, second, log.epoch}) == 3
-            assert [await log.end_of(epoch, "a") for epoch in (first, second)] == [10, 11]
+            assert [await end_of(log, epoch, "a") for epoch in (first, second)] == [10, 11]
 
 
 async def test_a_log_that_a_full_disk_has_no_room_to_create_says_so_in_one_line(

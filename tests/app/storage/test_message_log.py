@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riptide.errors import TopicLimitError
-from riptide.message import NANOSECONDS, Acceptance
+from riptide.message import NANOSECONDS, Acceptance, MessageId, Receipt
 from riptide.storage import sqlite_writer
-from riptide.storage.message_log import READ_BYTES, READ_MESSAGES
+from riptide.storage.message_log import READ_BYTES, READ_MESSAGES, IdState
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_writer import SqliteWriter
 from tests.app.messages import published
-from tests.app.storage.appending import append
+from tests.app.storage.appending import append, end_of, epoch_of
+from tests.app.storage.feed import ListFeed
 from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ async def test_futures_are_done_in_the_order_of_numbers(open_log: OpenLog) -> No
     done: list[int] = []
     appends = [log.append(published("a", [b"0"] * (n % 3 + 1))) for n in range(200)]
     for future in appends:
-        future.add_done_callback(lambda f: done.append(f.result()))
+        future.add_done_callback(lambda f: done.append(f.result().first.sequence))
     await asyncio.gather(*appends)
     await asyncio.sleep(0)
     assert done == sorted(done)
@@ -87,6 +88,16 @@ async def test_a_read_ends_at_so_many_messages(open_log: OpenLog) -> None:
     assert await _sequences(log, "a", READ_MESSAGES) == [READ_MESSAGES + 1]
 
 
+async def test_reads_that_begin_at_different_places_end_at_the_same_ones(
+    open_log: OpenLog,
+) -> None:
+    log = await open_log(messages=READ_MESSAGES * 3)
+    await append(log, "a", *[b"0"] * (READ_MESSAGES * 2 + 1))
+    for after in (0, 1, READ_MESSAGES - 1):
+        assert (await log.read("a", after))[-1].sequence == READ_MESSAGES
+    assert (await log.read("a", READ_MESSAGES + 1))[-1].sequence == READ_MESSAGES * 2
+
+
 async def test_a_read_ends_at_so_many_bytes_but_has_at_least_one_message(open_log: OpenLog) -> None:
     log = await open_log()
     big = b'"' + b"x" * (READ_BYTES + 1) + b'"'
@@ -103,7 +114,7 @@ async def test_a_message_keeps_when_it_was_accepted_on_both_clocks(open_log: Ope
     assert message.accepted_at == minute_ago
     age = time.monotonic_ns() - message.accepted_ns
     assert 59_000_000_000 < age < 90_000_000_000
-    assert message.epoch == log.epoch
+    assert message.epoch == await epoch_of(log)
 
 
 async def test_no_more_than_the_newest_messages_are_kept_and_numbers_go_on(
@@ -177,7 +188,7 @@ async def test_the_size_grows_with_what_is_kept(open_log: OpenLog) -> None:
 
 
 async def test_the_epoch_is_8_hexadecimal_digits(open_log: OpenLog) -> None:
-    assert re.fullmatch("[0-9a-f]{8}", (await open_log()).epoch)
+    assert re.fullmatch("[0-9a-f]{8}", await epoch_of(await open_log()))
 
 
 def test_unix_time_is_placed_on_the_monotonic_clock() -> None:
@@ -237,7 +248,7 @@ async def test_of_appends_that_wait_together_only_those_to_a_topic_too_many_are_
     assert [isinstance(each, TopicLimitError) for each in done] == [
         topic == "c" for topic in "abcacb"
     ]
-    assert [each for each in done if isinstance(each, int)] == [1, 1, 2, 2]
+    assert [each.first.sequence for each in done if isinstance(each, Receipt)] == [1, 1, 2, 2]
 
 
 async def test_a_topic_whose_messages_have_all_expired_makes_room_and_keeps_its_numbers(
@@ -263,22 +274,16 @@ async def test_topics_are_listed_in_the_order_of_names_with_their_bounds(
     log = await open_log()
     for topic in ("b", "a.b", "B", "a", "a-b", "c"):
         await append(log, topic, b"1", b"2")
-    assert [listed.name for listed in await log.topics("", 100)] == [
-        "B",
-        "a",
-        "a-b",
-        "a.b",
-        "b",
-        "c",
+    assert await log.names("", 100) == ["B", "a", "a-b", "a.b", "b", "c"]
+    assert await log.names("a", 2) == ["a-b", "a.b"]
+    assert await log.names("c", 100) == []
+    assert await log.topics(["a", "none", "a.b"]) == [
+        ("a", (1, 2), await epoch_of(log)),
+        ("a.b", (1, 2), await epoch_of(log)),
     ]
-    assert await log.topics("a", 2) == [
-        ("a-b", (1, 2), log.epoch),
-        ("a.b", (1, 2), log.epoch),
-    ]
-    assert await log.topics("c", 100) == []
 
 
-async def test_a_topic_whose_messages_have_all_expired_is_listed_as_empty(
+async def test_a_topic_whose_messages_have_all_expired_is_not_listed_until_it_has_some(
     open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
@@ -286,17 +291,95 @@ async def test_a_topic_whose_messages_have_all_expired_is_listed_as_empty(
     await log.append(published("a", [b"0"] * 4, time.time_ns() - 61_000_000_000))
 
     async def trimmed() -> None:
-        while await log.topics("", 1) != [("a", (5, 4), log.epoch)]:  # noqa: ASYNC110  # the log has no event for it
+        while await log.names("", 1):  # noqa: ASYNC110  # the log has no event for it
             await asyncio.sleep(0.01)
 
     await in_time(trimmed())
+    assert await log.topics(["a"]) == []
+    await append(log, "a", b"0")
+    assert await log.names("", 1) == ["a"]
+    assert await log.topics(["a"]) == [("a", (5, 5), await epoch_of(log))]
+
+
+async def test_who_follows_a_topic_gets_its_messages_after_those_of_the_bounds(
+    open_log: OpenLog,
+) -> None:
+    log, feed = await open_log(), ListFeed()
+    epoch = await epoch_of(log)
+    assert await log.follow("a", feed) == ("a", (1, 0), epoch)
+    await append(log, "a", b"1", b"2")
+    await append(log, "b", b"1")
+    await eventually(lambda: feed.sequences == [1, 2])
+    later = ListFeed()
+    assert await log.follow("a", later) == ("a", (1, 2), epoch)
+    assert await log.follow("a", feed) == ("a", (1, 2), epoch)
+    await append(log, "a", b"3")
+    await eventually(lambda: feed.sequences == [1, 2, 3])
+    assert later.sequences[-1:] == [3]
+    pushed = [(m.id, m.payload, m.accepted_at) for push in feed.pushes for m in push]
+    assert pushed == [(m.id, m.payload, m.accepted_at) for m in await log.read("a", 0)]
+
+
+async def test_who_has_left_gets_nothing_more(open_log: OpenLog) -> None:
+    log, feed, stays = await open_log(), ListFeed(), ListFeed()
+    for each in (feed, stays):
+        await log.follow("a", each)
+    await append(log, "a", b"1")
+    await eventually(lambda: stays.sequences == [1])
+    log.unfollow("a", feed)
+    await append(log, "a", b"2")
+    await eventually(lambda: stays.sequences == [1, 2])
+    assert feed.sequences == [1]
+
+
+async def test_a_publisher_is_answered_before_anybody_is_pushed_the_message(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, order = await open_log(), list[str]()
+    feed = ListFeed()
+    monkeypatch.setattr(feed, "push", lambda _: order.append("push"))
+    await log.follow("a", feed)
+    for _ in range(3):
+        done = log.append(published("a", [b"1"]))
+        done.add_done_callback(lambda _: order.append("answer"))
+        await in_time(done)
+        await eventually(lambda: order[-1] == "push")
+    assert order == ["answer", "push"] * 3
+
+
+async def test_a_cancelled_append_is_pushed_all_the_same(open_log: OpenLog) -> None:
+    log, feed = await open_log(), ListFeed()
+    await log.follow("a", feed)
+    log.append(published("a", [b"1"])).cancel()
+    await append(log, "a", b"2")
+    await eventually(lambda: feed.sequences == [1, 2])
+
+
+async def test_an_id_is_known_expired_or_was_never_given(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_INTERVAL_S", 0.01)
+    log = await open_log(messages=3)
+    epoch = await epoch_of(log)
+    assert await log.place("a", MessageId(epoch, 0)) is IdState.KNOWN
+    assert await log.place("a", MessageId(epoch, 1)) is IdState.NEVER
+    await append(log, "a", *[b"0"] * 10)
+
+    async def trimmed() -> None:
+        while await log.bounds("a") != (8, 10):  # noqa: ASYNC110  # the log has no event for it
+            await asyncio.sleep(0.01)
+
+    await in_time(trimmed())
+    states = [await log.place("a", MessageId(epoch, sequence)) for sequence in (6, 7, 10, 11)]
+    assert states == [IdState.EXPIRED, IdState.KNOWN, IdState.KNOWN, IdState.NEVER]
+    assert await log.place("a", MessageId("ffffffff", 8)) is IdState.NEVER
 
 
 async def test_this_life_ends_at_the_head_and_one_of_another_log_is_not_known(
     open_log: OpenLog,
 ) -> None:
     log = await open_log()
-    assert await log.end_of(log.epoch, "a") == 0
+    assert await end_of(log, await epoch_of(log), "a") == 0
     await append(log, "a", b"1", b"2")
-    assert await log.end_of(log.epoch, "a") == 2
-    assert await log.end_of("ffffffff", "a") is None
+    assert await end_of(log, await epoch_of(log), "a") == 2
+    assert await end_of(log, "ffffffff", "a") is None

@@ -11,11 +11,13 @@ import pytest
 
 from riptide.storage import places as places_module
 from riptide.storage import step
+from riptide.storage.damage import Damage
 from riptide.storage.message_log import Retention
 from riptide.storage.places import Place, Places
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.step import Step
-from tests.app.storage.appending import append
+from riptide.storage.unindexed_messages import load_places
+from tests.app.storage.appending import append, end_of
 from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
@@ -54,32 +56,32 @@ def test_what_is_not_in_the_index_is_found_from_the_messages(
     connection: sqlite3.Connection,
 ) -> None:
     places = Places()
-    places.load(connection)
+    load_places(places, connection, Damage())
     assert places.of(2) == (Place(1, 2, 1), Place(2, 5, 1), Place(3, 8, 1))
     assert (places.head(2), places.head(4), places.next_position) == (3, 0, 10)
 
 
 def test_what_is_written_is_in_the_file_and_not_in_memory(connection: sqlite3.Connection) -> None:
     places = Places()
-    places.load(connection)
+    load_places(places, connection, Damage())
     places.write_some(connection)
     assert _indexed(connection) == ALL
     assert _heads(connection) == [3, 3, 3]
     assert not places
     assert places.next_position == 10
     again = Places()
-    again.load(connection)
+    load_places(again, connection, Damage())
     assert not again
     assert again.next_position == 10
 
 
 def test_positions_of_deleted_messages_are_not_given_again(connection: sqlite3.Connection) -> None:
     places = Places()
-    places.load(connection)
+    load_places(places, connection, Damage())
     places.write_some(connection)
     connection.execute("DELETE FROM messages")
     again = Places()
-    again.load(connection)
+    load_places(again, connection, Damage())
     assert again.next_position == 10
 
 
@@ -91,7 +93,7 @@ def test_a_topic_whose_index_is_damaged_harms_no_other_and_is_still_found(
         "BEGIN SELECT RAISE(ABORT, 'a damaged page'); END"
     )
     places = Places()
-    places.load(connection)
+    load_places(places, connection, Damage())
     places.write_some(connection)
     assert _indexed(connection) == [place for place in ALL if place[0] != 2]
     assert "number 2 in the log, is damaged" in caplog.text
@@ -99,7 +101,7 @@ def test_a_topic_whose_index_is_damaged_harms_no_other_and_is_still_found(
     connection.execute("DROP TRIGGER damage")
     # A restart finds the messages of all topics again, and nothing becomes two by that.
     again = Places()
-    again.load(connection)
+    load_places(again, connection, Damage())
     again.write_some(connection)
     assert _indexed(connection) == ALL
 
@@ -110,13 +112,13 @@ def test_they_are_written_in_steps_and_a_crash_between_two_loses_none(
     monkeypatch.setattr(step, "STEP_S", 0)
     monkeypatch.setattr(places_module, "HELD", 9)
     places = Places()
-    places.load(connection)
+    load_places(places, connection, Damage())
     for topics in (1, 2, 3):
         assert places.are_many()
         places.write_some(connection, Step(lambda: False))
         assert {topic_id for topic_id, _, _ in _indexed(connection)} == {*range(1, topics + 1)}
         again = Places()
-        again.load(connection)
+        load_places(again, connection, Damage())
         assert again.topics() == ({1, 2, 3} if topics < 3 else set())
     assert not places.are_many()
 
@@ -157,8 +159,11 @@ async def test_reads_go_from_the_index_into_what_is_not_in_it_yet(
         sequences = [message.sequence for message in await log.read("a", after)]
         assert sequences == list(range(after + 1, 48))
     assert await log.bounds("b") == (1, 47)
-    assert [topic.bounds for topic in await log.topics("", 10)] == [(1, 47), (1, 47)]
-    assert await log.end_of(log.epoch, "a") == 47
+    assert [topic.bounds for topic in await log.topics(await log.names("", 10))] == [
+        (1, 47),
+        (1, 47),
+    ]
+    assert await end_of(log, log.epoch, "a") == 47
     await log.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "riptide.db")) as closed:
         assert len(_indexed(closed)) == 2 * 47

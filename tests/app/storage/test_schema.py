@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.errors import StartError
+from riptide.errors import LogCorruptError, StartError
 from riptide.storage import schema
 from riptide.storage.message_log import Retention
-from riptide.storage.schema import SCHEMA_VERSION, begin_life, find_fault
+from riptide.storage.schema import PAGE_BYTES, SCHEMA_VERSION, begin_life, find_fault
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_file import SqliteFile
+from tests.app.storage.appending import end_of
 from tests.app.storage.old_logs import OLD_EPOCH, OLD_SCHEMAS, make_old
+from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
     import sqlite3
@@ -61,7 +63,7 @@ async def test_the_ids_of_an_older_log_stay_those_of_its_messages(
     assert [str(message.id) for message in await log.read("a", 0)] == [
         f"{OLD_EPOCH}-{n}" for n in (1, 2, 3)
     ]
-    assert await log.end_of(OLD_EPOCH, "a") == 3
+    assert await end_of(log, OLD_EPOCH, "a") == 3
     await log.close()
 
 
@@ -119,3 +121,29 @@ def test_a_file_that_is_not_ours_to_use_has_its_fault_named(
         connection.execute(f"PRAGMA {pragma}")
         assert fault in (find_fault(connection) or "")
     file.close()
+
+
+@pytest.mark.parametrize("damage", ["rootpage", "name", "cut"])
+def test_a_log_that_cannot_tell_whose_messages_are_whose_is_refused_with_what_to_do(
+    tmp_path: Path, damage: str
+) -> None:
+    file = SqliteFile(tmp_path)
+    file.open()
+    with _looking_into(file) as connection:
+        connection.execute("INSERT INTO topics VALUES (1, 'a-name-of-its-own', 300)")
+        for sequence in range(1, 301):
+            store(connection, 1, sequence, payload=b"x" * 100)
+    file.close()
+    content = bytearray(file.path.read_bytes())
+    match damage:
+        case "rootpage":
+            start = content.rindex(b"a-name-of-its-own") // PAGE_BYTES * PAGE_BYTES
+            content[start] = 0xFF
+        case "name":
+            content[content.index(b"a-name-of-its-own") + 3] ^= 1
+        case "cut":
+            del content[-PAGE_BYTES:]
+    file.path.write_bytes(content)
+    with pytest.raises(LogCorruptError, match="riptide verify"):
+        file.open()
+    assert file.path.read_bytes() == content

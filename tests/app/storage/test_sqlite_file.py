@@ -133,6 +133,50 @@ def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
     file.close()
 
 
+def test_a_file_without_its_end_is_refused_though_its_write_ahead_log_has_the_last_page(
+    tmp_path: Path,
+) -> None:
+    _make(tmp_path)
+    file = SqliteFile(tmp_path)
+    with contextlib.closing(sqlite3.connect(file.path)) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(
+            "INSERT INTO messages VALUES (1001, 1, 1001, 0, 0, ?, NULL)", (b"0" * 500,)
+        )
+        connection.commit()
+        wal = tmp_path / "riptide.db-wal"
+        left = file.path.read_bytes(), wal.read_bytes()
+    file.path.write_bytes(left[0][: len(left[0]) // 2])
+    wal.write_bytes(left[1])
+    with pytest.raises(LogCorruptError, match="is damaged"):
+        file.open()
+
+
+def test_the_start_reads_no_page_in_the_middle_of_the_messages_however_many_there_are(
+    tmp_path: Path,
+) -> None:
+    _make(tmp_path)
+    file = SqliteFile(tmp_path)
+    with contextlib.closing(sqlite3.connect(file.path)) as connection:
+        connection.execute("DELETE FROM messages WHERE sequence = 500")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        (middle,) = connection.execute(
+            "SELECT pageno FROM dbstat WHERE name = 'messages' AND pagetype = 'leaf' "
+            "ORDER BY path LIMIT 1 OFFSET 15"
+        ).fetchone()
+    with file.path.open("r+b") as database:
+        database.seek((middle - 1) * page_bytes)
+        database.write(b"\xff" * page_bytes)
+    file.open()
+    connection = file.connect()
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        connection.execute("SELECT sum(length(payload)) FROM messages").fetchall()
+    connection.close()
+    file.close()
+
+
 def test_an_empty_file_is_a_log_that_was_never_begun(tmp_path: Path) -> None:
     (tmp_path / "riptide.db").touch()
     file = SqliteFile(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from riptide.storage.live_topics import LiveTopics
 from riptide.storage.message_log import Retention
 from riptide.storage.places import Places
 from riptide.storage.trim import Trim
+from tests.app.storage.damaging import break_table
 from tests.app.storage.stored import store
 
 if TYPE_CHECKING:
@@ -106,3 +108,29 @@ def test_a_topic_that_cannot_be_trimmed_harms_no_other_and_is_tried_again_each_r
     while trimming.step(connection, _calm):
         pass
     assert _left(connection) == set()
+
+
+@pytest.mark.parametrize("leaf", [0, 3, 7])
+def test_messages_that_cannot_be_read_expire_with_those_around_them_and_pin_no_topic(
+    file: SqliteFile, connection: sqlite3.Connection, leaf: int
+) -> None:
+    """Each topic is trimmed, whichever page of the messages cannot be read."""
+    connection.execute("DELETE FROM messages")
+    connection.execute("DELETE FROM places")
+    for sequence in range(1, 41):
+        for topic_id in (1, 2, 3):
+            store(connection, topic_id, sequence, 10**18 + sequence, b"x" * 500)
+    connection.execute("UPDATE topics SET head = 40 WHERE id <= 3")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    break_table(file.path, "messages", leaf)
+    with contextlib.closing(file.connect()) as fresh:
+        # All by count; then, by a clock of their time, by age.
+        for retention in (Retention(10, 1e10), Retention(1000, 60)):
+            live = LiveTopics(retention, find_live_topics(fresh, Places()))
+            trimming = Trim(file, retention, live, Places())
+            while trimming.step(fresh, _calm):
+                pass
+            if retention.messages == 10:
+                kept = fresh.execute("SELECT topic_id, count(*) FROM places GROUP BY topic_id")
+                assert kept.fetchall() == [(1, 10), (2, 10), (3, 10)]
+        assert fresh.execute("SELECT count(*) FROM places").fetchone() == (0,)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.errors import DataDirectoryError
+from riptide.errors import DamagedMessagesError, DataDirectoryError
 from riptide.storage import upgrade
 from riptide.storage.message_log import Retention
 from riptide.storage.schema import LAST_BY_TOPIC
@@ -56,6 +56,13 @@ async def _check_all_there(directory: Path) -> None:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrade, "CHUNK_MESSAGES", 7)
+
+
+async def test_the_copy_can_give_room_back_to_the_disk_like_a_new_log(tmp_path: Path) -> None:
+    _make_old(tmp_path)
+    await _check_all_there(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "riptide.db")) as new:
+        assert new.execute("PRAGMA auto_vacuum").fetchone() == (2,)
 
 
 async def test_a_copy_that_was_killed_goes_on_where_it_was(
@@ -166,3 +173,20 @@ async def test_a_disk_without_room_for_the_copy_is_named_and_the_log_left_as_it_
         await log.close()
         filler.unlink()
         await _check_all_there(disk.directory)
+
+
+async def test_a_message_that_has_no_form_of_one_any_more_is_damaged_after_the_upgrade(
+    tmp_path: Path,
+) -> None:
+    file = make_old(tmp_path, 4)
+    with contextlib.closing(sqlite3.connect(file.path)) as old:
+        old.execute("UPDATE messages SET payload = CAST('{2' AS BLOB) WHERE sequence = 2")
+        old.commit()
+    log = SqliteLog(tmp_path, Retention(1000, 3600))
+    await log.open()
+    assert [message.payload for message in await log.read("a", 0)] == [b"1"]
+    with pytest.raises(DamagedMessagesError) as damage:
+        await log.read("a", 1)
+    assert (damage.value.first, damage.value.last) == (2, 2)
+    assert [message.payload for message in await log.read("a", 2)] == [b"3"]
+    await log.close()

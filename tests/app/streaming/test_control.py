@@ -53,6 +53,7 @@ async def test_a_finite_stream_of_nothing_has_a_total_too(hub: Hub) -> None:
     ("reason", "event"),
     [
         (DropReason.EXPIRED, "gap"),
+        (DropReason.DAMAGED, "gap"),
         (DropReason.SLOW_CONSUMER, "dropped"),
         (DropReason.CONFLATED, "dropped"),
     ],

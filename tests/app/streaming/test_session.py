@@ -112,7 +112,7 @@ async def test_a_long_replay_says_how_far_it_is(
     open_stream: OpenStream, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "PROGRESS_INTERVAL_S", 0)
-    monkeypatch.setattr("riptide.storage.memory.READ_MESSAGES", 10)
+    monkeypatch.setattr("riptide.storage.message_log.READ_MESSAGES", 10)
     await _publish(hub, 1, 30)
     opened = await open_stream(until="latest")
     await opened.ended()

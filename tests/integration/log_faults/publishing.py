@@ -55,8 +55,9 @@ class Record:
             return True
         assert answer.status_code == 503, answer.text
         problem = answer.json()
-        assert problem["type"] == "urn:riptide:problem:log-unavailable"
         text = problem["detail"]
+        kind = "append-uncertain" if MAYBE in text else "log-unavailable"
+        assert problem["type"] == f"urn:riptide:problem:{kind}"
         self.texts.append(text)
         assert (MAYBE in text) != (NOT in text), f"one of the two has to be said: {text}"
         (self.unknown if MAYBE in text else self.refused).append(number)

@@ -37,7 +37,6 @@ def _is_said(service: ServiceOnFaultyDisk) -> bool:
     return re.search("checkpoint|write-ahead log", service.log) is not None
 
 
-@pytest.mark.xfail(strict=True, reason="a checkpoint that fails is to be said")
 @pytest.mark.parametrize(("call", "fault"), FAULTS.values(), ids=FAULTS)
 def test_a_checkpoint_that_fails_is_said_and_nothing_is_lost(
     service: ServiceOnFaultyDisk, call: Call, fault: Fault
@@ -55,7 +54,6 @@ def test_a_checkpoint_that_fails_is_said_and_nothing_is_lost(
     record.check(read(service))
 
 
-@pytest.mark.xfail(strict=True, reason="the write-ahead log is to be bounded")
 def test_while_checkpoints_fail_publishes_are_refused_before_the_write_ahead_log_is_too_large(
     service: ServiceOnFaultyDisk,
 ) -> None:
@@ -71,7 +69,6 @@ def test_while_checkpoints_fail_publishes_are_refused_before_the_write_ahead_log
     record.check(read(service))
 
 
-@pytest.mark.xfail(strict=True, reason="room is to be given back while the service runs")
 def test_the_room_of_a_busy_time_is_given_back_while_the_service_runs(
     service: ServiceOnFaultyDisk,
 ) -> None:

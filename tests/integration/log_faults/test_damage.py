@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-import pytest
-
 from operations.faulty_disk.disk import DATABASE, WAL, Call, Fault
 from tests import plain
 from tests.integration.log_faults.publishing import Record, read, records
@@ -51,7 +49,6 @@ def _complaints(service: ServiceOnFaultyDisk) -> str:
     return "\n".join(line for line in lines if any(level in line for level in levels))
 
 
-@pytest.mark.xfail(strict=True, reason="messages are to be checked when they are read")
 def test_an_altered_message_is_never_delivered_and_its_consumers_are_told(
     service: ServiceOnFaultyDisk,
 ) -> None:
@@ -71,7 +68,6 @@ def test_an_altered_message_is_never_delivered_and_its_consumers_are_told(
     assert _check_what_is_delivered(service)[-1] == MESSAGES
 
 
-@pytest.mark.xfail(strict=True, reason="messages are to be checked when they are read")
 def test_bits_that_flip_between_the_disk_and_the_service_alter_nothing(
     service: ServiceOnFaultyDisk,
 ) -> None:
@@ -92,7 +88,6 @@ def test_bits_that_flip_between_the_disk_and_the_service_alter_nothing(
     assert read(service) == record.acknowledged[:MESSAGES]
 
 
-@pytest.mark.xfail(strict=True, reason="frames that a recovery leaves behind are to be reported")
 def test_what_a_damaged_write_ahead_log_has_lost_is_reported_at_the_start(
     service: ServiceOnFaultyDisk,
 ) -> None:
@@ -109,7 +104,6 @@ def test_what_a_damaged_write_ahead_log_has_lost_is_reported_at_the_start(
     assert _complaints(service), f"{lost} acknowledged messages are lost, and nothing is said"
 
 
-@pytest.mark.xfail(strict=True, reason="what is lost or altered is to be reported")
 def test_of_images_with_a_flipped_bit_nothing_altered_is_delivered_and_nothing_lost_unreported(
     service: ServiceOnFaultyDisk,
 ) -> None:
@@ -141,7 +135,6 @@ def test_of_images_with_a_flipped_bit_nothing_altered_is_delivered_and_nothing_l
         service.kill()
 
 
-@pytest.mark.xfail(strict=True, reason="one damaged topic is not to harm the others")
 def test_a_damaged_topic_does_not_harm_the_others(service: ServiceOnFaultyDisk) -> None:
     healthy, damaged = Record(), Record()
     for _ in range(20):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PROTOCOL = {"protocol": {"ndjson", "sse", "websocket"}}
-REASONS = {"reason": {"slow_consumer", "conflated", "expired"}}
+REASONS = {"reason": {"slow_consumer", "conflated", "expired", "damaged"}}
 # The contract: name, type as exposed, labels with all their values.
 CONTRACT: list[tuple[str, str, dict[str, set[str]]]] = [
     ("riptide_streaming_active_connections", "gauge", PROTOCOL),

@@ -38,7 +38,7 @@ TIMEOUT_S = 60.0
 
 def run(*, quick: bool) -> Result:
     """Measure the spread of streams over three workers."""
-    streams, rounds = (90, 1) if quick else (1_000, 5)
+    streams, rounds = (90, 1) if quick else (1_000, 3)
     at_once: list[float] = []
     at_a_rate: list[float] = []
     replaced: list[float] = []

@@ -104,7 +104,9 @@ def _check_spread(service: Service, count: int) -> None:
 
 
 def _kill_a_worker(service: Service) -> None:
-    victim = targets(service)[0]
+    """Kill the worker with the most streams."""
+    active = _of_each(service, ACTIVE)
+    victim = max(active, key=lambda target: active[target])
     os.kill(worker_of(service.pid, victim), signal.SIGKILL)
     wait_until(lambda: victim not in targets(service))
 

@@ -470,7 +470,7 @@ CONNECTION_LIMIT = MetricDefinition(
     "riptide.connection_limit",
     Kind.GAUGE,
     "{connection}",
-    "Connections that may be open at once.",
+    "Connections that may be open at once; of a worker, its part of the limit for all.",
     merge=Merge.SUM,
 )
 DRAINING = MetricDefinition(

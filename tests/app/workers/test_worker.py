@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from riptide.settings.settings import Settings
 from riptide.workers.board import Board, make_board
 from riptide.workers.lifeline import START_FAILED
+from riptide.workers.log_socket import make_log_socket
 from riptide.workers.metrics_memory import make_metrics_memory
+from riptide.workers.shared_limits import make_shared_limits
 from tests import plain
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -30,21 +33,39 @@ def _worker(
 ) -> Iterator[tuple[subprocess.Popen[bytes], Board, socket.socket]]:
     board, metrics = make_board(SLOT + 1), make_metrics_memory(SLOT + 1)
     lifeline, theirs = socket.socketpair()
-    descriptors = (listener.fileno(), board.descriptor, metrics.descriptor)
+    settings = Settings(workers=SLOT + 1)
+    limits = make_shared_limits(settings.workers, settings.max_connections)
+    log = make_log_socket()
+    descriptors = (
+        listener.fileno(),
+        board.descriptor,
+        limits.descriptor,
+        metrics.descriptor,
+        log.descriptor,
+    )
     with lifeline:
         process = subprocess.Popen(
-            [*WORKER, str(SLOT), *map(str, descriptors)],
+            [*WORKER, *map(str, (SLOT, SLOT + 1, *descriptors))],
             stdin=theirs.fileno(),
             stderr=subprocess.PIPE,
             pass_fds=descriptors,
-            env={**os.environ, "RIPTIDE_DATA_DIR": str(directory / "data")},
+            env={
+                **os.environ,
+                "RIPTIDE_DATA_DIR": str(directory / "data"),
+                "RIPTIDE_WORKERS": str(settings.workers),
+            },
         )
         theirs.close()
         with process:
-            yield process, board, lifeline
-            process.kill()
+            try:
+                yield process, board, lifeline
+            finally:
+                process.kill()
     os.close(board.descriptor)
+    os.close(limits.descriptor)
     os.close(metrics.descriptor)
+    log.listener.close()
+    os.close(log.descriptor)
 
 
 def test_a_worker_serves_the_shared_port_and_its_own_metrics_until_its_lifeline_is_cut(
@@ -105,3 +126,12 @@ def test_a_worker_that_cannot_start_says_so_by_its_exit_code_and_the_reason_on_i
         _, errors = worker.communicate()
         assert errors == b""
         assert b"RIPTIDE_DATA_DIR" in lifeline.recv(10_000)
+
+
+def test_a_worker_that_starts_makes_the_shared_listener_blocking_for_nobody(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        with _worker(listener, tmp_path) as (worker, board, _):
+            while not board.ports() and worker.poll() is None:
+                assert not os.get_blocking(listener.fileno())
+            assert board.ports()

@@ -26,6 +26,15 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def log_process_of(supervisor: int) -> int:
+    """Return the child of the supervisor that keeps the log."""
+    return next(
+        child
+        for child in children(supervisor)
+        if b"riptide.workers.log_process" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
+
+
 def worker_of(supervisor: int, target: str) -> int:
     """Return the process of a worker: the child of the supervisor that listens on its port."""
     port = f":{int(target.rpartition(':')[2]):04X}"

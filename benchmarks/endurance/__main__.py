@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import report
-from benchmarks.endurance import churn, damage, faults, restart, storm
+from benchmarks.endurance import churn, damage, faults, restart, storm, workers
 
 if TYPE_CHECKING:
     from benchmarks.figures import Result
@@ -66,6 +66,15 @@ def damage_command(images: int) -> None:
 def faults_command(rounds: int, seconds: float, seed: int, kinds: tuple[str, ...]) -> None:
     """Publish while the disk fails and the service is killed, and check what was promised."""
     _show(faults.run(faults.Plan(rounds, seconds, seed, kinds), progress=True))
+
+
+@main.command("workers")
+@click.option("--rounds", type=int, default=1, show_default=True, help="Of 20 blows each.")
+@click.option("--seed", type=int, default=0, help="Repeats a run; its seed is printed first.")
+def workers_command(rounds: int, seed: int) -> None:
+    """Kill and stop workers that share a log, and the log's process, while clients use them."""
+    plan = workers.Plan(seed=seed)
+    _show(workers.run(plan._replace(blows=plan.blows * rounds), progress=True))
 
 
 def _show(result: Result) -> None:

@@ -112,20 +112,26 @@ class Following:
 
     async def read_logs(self) -> dict[str, dict[int, int]]:
         """Return the log of each topic: the number in each message by its sequence number."""
-        return {topic: await self._read_log(topic) for topic in self.ledgers}
+        logs = await asyncio.gather(*map(self._read_log, self.ledgers))
+        return dict(zip(self.ledgers, logs, strict=True))
 
     async def _read_log(self, topic: str) -> dict[int, int]:
         numbers: dict[int, int] = {}
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def take(record: dict[str, object]) -> None:
             data = record.get("data")
             if isinstance(data, list):
                 numbers[int(str(record["id"]).rpartition("-")[2])] = data[1]
+            if record.get("event") == "end":
+                over.set_result(None)
 
         replay = await connect(
             self._port, wire.Asked("ndjson", topic, "earliest&until=latest"), take
         )
-        await replay.gone
+        # The service would leave the connection open for other requests.
+        await asyncio.wait([replay.gone, over], return_when=asyncio.FIRST_COMPLETED)
+        replay.transport.abort()
         return numbers
 
     async def _until(self, condition: Callable[[], bool]) -> None:

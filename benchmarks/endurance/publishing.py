@@ -15,20 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
 ACCEPTED = b"HTTP/1.1 202"
+MAYBE = b"may have been kept"
 RETRY_PAUSE_S = 0.1
 
 
 class Publisher:
     """Publishes batches of numbered messages; a batch without an answer may be stored or not."""
 
-    def __init__(self, port: int, topics: Iterable[str], name: str, padding: int = 50) -> None:
+    def __init__(
+        self, port: int, topics: Iterable[str], name: str, padding: int = 50, *, first: int = 0
+    ) -> None:
+        """``first`` is the number of the first message."""
         self.acknowledged: list[tuple[str, int]] = []
-        self.refused = 0
+        # Those of which the service said that they were not published.
+        self.refused_numbers: list[int] = []
+        # Those of which nobody knows whether they were kept, as the service said.
+        self.uncertain = 0
         self._port = port
         self._topics = tuple(topics)
         self._name = name
         self._padding = "x" * padding
-        self._number = 0
+        self._number = first
+
+    @property
+    def refused(self) -> int:
+        """How many messages the service refused, or may have."""
+        return len(self.refused_numbers) + self.uncertain
 
     @contextlib.asynccontextmanager
     async def publishing(self, batch_size: int, interval_s: float) -> AsyncIterator[None]:
@@ -81,8 +93,10 @@ class Publisher:
             for line in head.lower().split(b"\r\n")
             if line.startswith(b"content-length:")
         )
-        await reader.readexactly(length)
+        said = await reader.readexactly(length)
         if head.startswith(ACCEPTED):
             self.acknowledged += [(topic, number) for number in numbers]
+        elif MAYBE in said:
+            self.uncertain += batch_size
         else:
-            self.refused += batch_size
+            self.refused_numbers += numbers

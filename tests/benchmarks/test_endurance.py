@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from benchmarks.endurance import churn, damage, faults, restart, storm
+from benchmarks.endurance import churn, damage, faults, restart, storm, workers
 from benchmarks.endurance.account import Account, Ledger
 from benchmarks.endurance.promises import Promises, Verdict
 from benchmarks.endurance.publishing import Publisher
@@ -65,6 +65,14 @@ def test_after_a_storm_every_consumer_has_all_messages_once() -> None:
     result = storm.run(storm.Plan(consumers=90, storms=2, calm_s=0.5))
     assert _value(result, "resumed") >= 180
     assert set(_missed_bars(result)) <= {"until all had resumed"}
+
+
+def test_workers_and_their_log_are_killed_and_stopped_and_nothing_is_lost() -> None:
+    blows = ("worker killed",) * 3 + ("log killed",) * 2 + ("log stopped",)
+    result = workers.run(workers.Plan(calm_s=0.5, blows=blows))
+    assert _value(result, "messages acknowledged") > 0
+    assert _value(result, "resumed") > 0
+    assert _missed_bars(result) == []
 
 
 def test_on_a_bad_disk_nothing_is_lost_and_nothing_comes_that_was_refused() -> None:

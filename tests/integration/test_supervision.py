@@ -128,7 +128,8 @@ def _active(target: str) -> int:
 
 
 def _only_workers_are_left(service: ContainedService) -> bool:
-    return len(children(service.process_1)) == WORKERS
+    """Return whether all children are workers, and the process of their log."""
+    return len(children(service.process_1)) == WORKERS + 1
 
 
 def test_a_service_in_one_process_as_process_1_reaps_orphans(tmp_path: Path) -> None:

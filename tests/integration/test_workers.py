@@ -7,24 +7,24 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import httpx2
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import plain
 from tests.contract.consumers import TRANSPORTS
-from tests.waiting import wait_until
-from tests.worker_processes import children, targets, worker_of
+from tests.service import Service
+from tests.waiting import DEADLINE_S, wait_until
+from tests.worker_processes import log_process_of, targets, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
-
     from tests.conftest import StartService
-    from tests.service import Service
 
 WORKERS = 3
 CONSUMERS = 30
@@ -50,7 +50,6 @@ async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
     start_service: StartService, topic: str
 ) -> None:
     service = start_service(log="memory", workers=WORKERS)
-    assert "no broker" in service.log
     wait_until(_all_there(service))
     groups = plain.get(f"{service.url}/metrics/targets").json()
     assert [group["labels"]["worker"] for group in groups] == ["0", "1", "2"]
@@ -62,7 +61,7 @@ async def test_the_workers_metrics_add_up_and_a_killed_one_leaves_no_ghost(
         for consumer in consumers:
             await consumer.next("opened")
         for _ in range(20):
-            service.publish(topic, "to the consumers of one worker")
+            service.publish(topic, "to the consumers of all workers")
         before = {target: _scrape(target) for target in targets(service)}
         assert sum(metrics[ACTIVE] for metrics in before.values()) == CONSUMERS
         assert sum(metrics[OPENED] for metrics in before.values()) == CONSUMERS
@@ -129,22 +128,61 @@ def test_nothing_that_tidies_directories_up_takes_the_workers_from_each_other(
     assert service.stop() == 0
 
 
-def test_a_worker_that_cannot_start_again_leaves_the_others_alone_and_is_tried_again(
-    start_service: StartService,
+def test_a_log_that_cannot_be_opened_again_leaves_the_workers_alone_and_is_tried_again(
+    start_service: StartService, topic: str
 ) -> None:
     service = start_service(workers=2)
     wait_until(lambda: len(targets(service)) == 2)
-    directory = service.directory / "data" / "worker-0"
+    service.publish(topic, "kept")
+    directory = service.directory / "data"
     aside = directory.rename(directory.with_name("aside"))
     directory.write_text("not a directory")
-    os.kill(worker_of(service.pid, targets(service)[0]), signal.SIGKILL)
-    wait_until(lambda: "worker 0 ended (cannot write to the data directory" in service.log)
-    assert len(targets(service)) == 1
-    assert len(children(service.pid)) <= 2
+    os.kill(log_process_of(service.pid), signal.SIGKILL)
+    wait_until(lambda: "the process of the log ended (cannot write to the data" in service.log)
+    wait_until(lambda: _ready(service).status_code == 503)
+    assert len(targets(service)) == 2
+    assert "the process of the log has not been there for" in _ready(service).json()["log"]
     directory.unlink()
     aside.rename(directory)
-    wait_until(lambda: len(targets(service)) == 2)
+    wait_until(lambda: _ready(service).status_code == 200)
+    assert service.publish(topic, "and more")[0].endswith("-2")
     assert service.stop() == 0
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.2, 0.5, 0.8])
+def test_a_service_that_is_just_starting_ends_without_a_word(
+    start_service: StartService, delay_s: float
+) -> None:
+    service = start_service(workers=2)
+    # Whatever its processes are doing by then.
+    time.sleep(delay_s)
+    assert service.stop() == 0
+    assert "Traceback" not in service.log
+
+
+def test_a_log_that_cannot_be_opened_is_why_the_service_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("not a directory")
+    service = Service(tmp_path, {"workers": 2})
+    service.begin()
+    assert service.process is not None
+    assert service.process.wait(DEADLINE_S) == 1
+    assert service.log.count("riptide: ") == 1, service.log
+    assert "RIPTIDE_DATA_DIR" in service.log.splitlines()[-1]
+
+
+def test_logs_of_an_earlier_version_s_workers_are_told_of_and_left_alone(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    for worker in ("worker-0", "worker-1"):
+        old = tmp_path / "old" / worker / "riptide.db"
+        old.parent.mkdir(parents=True)
+        old.write_bytes(b"")
+    service = start_service(workers=2, data_dir=tmp_path / "old")
+    wait_until(lambda: len(targets(service)) == 2)
+    assert "2 workers of an earlier version have left logs of their own" in service.log
+    assert service.stop() == 0
+    assert (tmp_path / "old" / "riptide.db").exists()
+    assert (tmp_path / "old" / "worker-0" / "riptide.db").read_bytes() == b""
 
 
 def test_workers_do_not_outlive_their_supervisor(start_service: StartService) -> None:
@@ -152,6 +190,10 @@ def test_workers_do_not_outlive_their_supervisor(start_service: StartService) ->
     wait_until(lambda: len(targets(service)) == 2)
     service.kill()
     wait_until(lambda: not _answers(service))
+
+
+def _ready(service: Service) -> httpx2.Response:
+    return plain.get(f"{service.url}/healthz/ready")
 
 
 def _answers(service: Service) -> bool:

@@ -58,7 +58,19 @@ WATCHED = {
     "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
     "riptide.storage.checkpoints": {"Thread": "reports the fault"},
+    "riptide.storage.feeds": {"call_soon": ON_LOOP},
+    "riptide.storage.memory": {"call_soon": ON_LOOP},
     "riptide.storage.self_check": {"Thread": "says that it did not come to its end"},
+    "riptide.storage.shared.client": {
+        "add_done_callback": "reports the fault of the task that stays connected",
+        "call_soon": ON_LOOP,
+        "create_task": "the callback reports its end, and those that catch up log their errors",
+    },
+    "riptide.storage.shared.link": {"call_soon": ON_LOOP},
+    "riptide.storage.shared.server": {
+        "add_done_callback": ON_LOOP,
+        "create_task": "answers with the error",
+    },
     "riptide.storage.sqlite": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_reader": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.storage.sqlite_writer": {
@@ -71,6 +83,7 @@ WATCHED = {
         "Thread": "the supervisor kills a worker without signs of life",
         "call_soon_threadsafe": ON_LOOP,
     },
+    "riptide.workers.log_process": {"call_soon_threadsafe": ON_LOOP},
     "riptide_telemetry.otlp.exports": {"Thread": "the shutdown waits for its deadline only"},
 }
 

@@ -40,6 +40,8 @@ def main(slot: int, listener: int, board_descriptor: int) -> int:
     # systemd sends SIGTERM to every process of the service.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Until the log is open, without a stack trace.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     board = Board(board_descriptor)
     lifeline = Lifeline(lambda: board.beat(slot), signal.SIGINT)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -34,12 +35,14 @@ def make_log_socket() -> LogSocket:
     """
     directory = tempfile.mkdtemp(prefix="riptide-")
     try:
-        path = Path(directory) / "log"
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
-        listener.listen(BACKLOG)
-        # A descriptor of the name alone; through it the name goes on to lead to the socket.
-        descriptor = os.open(path, os.O_PATH)
+        with contextlib.ExitStack() as undo:
+            path = Path(directory) / "log"
+            listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            listener.bind(str(path))
+            listener.listen(BACKLOG)
+            # A descriptor of the name alone; through it the name goes on to lead to the socket.
+            descriptor = os.open(path, os.O_PATH)
+            undo.pop_all()
     except (OSError, AttributeError) as error:
         raise StartError(
             f"cannot make a socket for the log of several workers ({error}): use one worker"

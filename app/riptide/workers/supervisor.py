@@ -184,7 +184,10 @@ class Supervisor:
     def _end_log(self) -> None:
         """End the process of the log, once no worker needs it any more."""
         if self._stopping and self._log is not None and not any(w.pid for w in self._workers):
-            self._log.send(signal.SIGINT)
+            # One that is just starting would answer SIGINT with a stack trace, and has nothing to
+            # finish: opening a log is as safe as the log.
+            serves = self._board.has_served(len(self._workers))
+            self._log.send(signal.SIGINT if serves else signal.SIGKILL)
 
 
 def supervise(settings: Settings) -> None:

@@ -73,11 +73,31 @@ class _Topic:
     def __init__(self) -> None:
         self.feeds: dict[Feed, None] = {}
         self.newest = MessageId("", 0)
+        # True while it is not known whether the log of a new process has what feeds were pushed.
+        self.in_doubt = False
+        self._held: Sequence[Message] = ()
 
     def push(self, messages: Sequence[Message]) -> None:
+        if self.in_doubt:
+            # Feeds learn by the last ones that they have missed those before.
+            self._held = messages
+            return
         self.newest = messages[-1].id
         for feed in tuple(self.feeds):
             feed.push(messages)
+
+    def go_on(self) -> None:
+        """Push what came while the topic was in doubt."""
+        self.in_doubt = False
+        held, self._held = self._held, ()
+        if held and held[-1].sequence > self.newest.sequence:
+            self.push(held)
+
+    def lose(self, newest: MessageId) -> None:
+        """Let feeds know that what they were pushed is not the log's."""
+        self.newest = newest
+        for feed in tuple(self.feeds):
+            feed.lost()
 
 
 class SharedLog:
@@ -377,22 +397,26 @@ class SharedLog:
     async def _catch_up(self, topic: str, followed: _Topic) -> None:
         """Follow a topic of a new process, and let feeds know what they have missed."""
         had = followed.newest
+        followed.in_doubt = bool(had.sequence)
         try:
             answer = await self._ask(
                 lambda request: frames.Follow(request, topic, *had), frames.Followed
             )
             if not answer.is_known:
-                followed.newest = MessageId(answer.epoch, answer.head)
-                for feed in tuple(followed.feeds):
-                    feed.lost()
+                # Two processes may have come in a row, and both answers are of the second.
+                if followed.newest == had:
+                    followed.lose(MessageId(answer.epoch, answer.head))
             elif answer.head > followed.newest.sequence:
                 # The newest message shows the feeds that they have missed those before it, which
                 # consumers read for themselves.
+                followed.in_doubt = False
                 newest = await self.read(topic, answer.head - 1)
                 if newest and newest[-1].sequence > followed.newest.sequence:
                     followed.push(newest)
         except (LogUnavailableError, DamagedMessagesError) as error:
             logger.warning("topic %s could not be followed again at once: %s", topic, error)
+        finally:
+            followed.go_on()
 
     def _take(self, request: int) -> _Waiting | None:
         waiting = self._sent.pop(request, None)

@@ -191,9 +191,9 @@ class _Peer:
             had = MessageId(follow.epoch, follow.last)
             is_known = await self._log.place(follow.topic, had) is not IdState.NEVER
         _, bounds, epoch = await self._log.follow(follow.topic, feed)
-        if follow.topic not in self.topics:
-            # The worker has left the topic meanwhile.
-            self._server.unfollow(follow.topic, self)
+        if not feed.peers:
+            # All workers have left the topic meanwhile, and a new feed may have taken its place.
+            self._log.unfollow(follow.topic, feed)
         return frames.Followed(follow.request, bounds.earliest, bounds.head, epoch, is_known)
 
     async def _look_up(self, asked: Asked) -> Answer:

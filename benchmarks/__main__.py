@@ -22,6 +22,7 @@ from benchmarks import (
     stalled,
     storm,
     throughput,
+    workers,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ DELIVERY: dict[str, Benchmark] = {
     "stalled": stalled.run,
     "storm": storm.run,
     "durable": durable.run,
+    "workers": workers.run,
 }
 LOG: dict[str, Benchmark] = {"catch_up": catch_up.run}
 GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY, "log": LOG}

@@ -78,7 +78,9 @@ async def _keep_log(slot: int, listener: socket.socket, board: Board, lifeline: 
             with tuned_for_streams():
                 async with beside(faults, background):
                     await end.wait()
-                    if faults.first is None:
+                    if faults.first is not None:
+                        server.tell_fault(faults.first)
+                    else:
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(server.wait_until_left(), PATIENCE_S)
         finally:

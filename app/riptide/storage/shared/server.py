@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from riptide.message import Message, Receipt
     from riptide.storage.message_log import MessageLog
     from riptide.storage.shared.frames import Answer, Asked
+    from riptide_telemetry import ServicePart
 
 logger = logging.getLogger("riptide.log")
 
@@ -68,6 +69,12 @@ class LogServer:
             log.damage.lost_frames,
             log.clock_doubt(),
         )
+
+    def tell_fault(self, part: ServicePart) -> None:
+        """Let one worker count a fault of this process, which has no metrics."""
+        for peer in self._peers:
+            peer.link.send(frames.Fault(part.value))
+            return
 
     async def wait_until_left(self) -> None:
         """Wait until no worker is connected."""

@@ -456,7 +456,7 @@ def _stopped_log() -> Scenario:
         "log_process",
         (
             _step(
-                "the process of the log of two workers is stopped, and each that takes its place",
+                "the process of the log of two workers is stopped, and those that replace it",
                 causes.stop_the_log,
                 "RiptideLogDisconnected",
             ),

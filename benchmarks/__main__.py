@@ -23,6 +23,7 @@ from benchmarks import (
     stalled,
     storm,
     throughput,
+    workers,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ DELIVERY: dict[str, Benchmark] = {
     "stalled": stalled.run,
     "storm": storm.run,
     "durable": durable.run,
+    "workers": workers.run,
 }
 LOG: dict[str, Benchmark] = {"catch_up": catch_up.run}
 WORKERS: dict[str, Benchmark] = {"spread": spread.run}

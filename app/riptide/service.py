@@ -199,7 +199,7 @@ def _make_admission(settings: Settings, share: Share | None) -> Admission:
 def _show_gauges(service: Service) -> None:
     """Let the metrics read the gauges, and some counters, from the parts that own them."""
     hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
-    damage = service.log.damage
+    log, damage = service.log, service.log.damage
     service.telemetry.observe(
         {
             catalog.APPEND_STALL: service.log.append_stall_s,
@@ -213,6 +213,10 @@ def _show_gauges(service: Service) -> None:
             catalog.LOG_FREE_SIZE: service.log.free_bytes,
             catalog.LOG_DAMAGED_MESSAGES: lambda: damage.unreadable_messages,
             catalog.LOG_LOST_FRAMES: lambda: damage.lost_frames,
+            catalog.LOG_CONNECTED: lambda: log.connection.is_up,
+            catalog.LOG_FOLLOWED_TOPICS: log.followed_count,
+            catalog.LOG_GAPS: lambda: log.connection.gaps,
+            catalog.LOG_RECONNECTS: lambda: log.connection.reconnects,
             catalog.LOG_RECORDS_DROPPED: dropped_lines,
             catalog.LOG_SIZE: service.log.size_bytes,
             catalog.LOG_WAL_SIZE: service.log.wal_bytes,

@@ -19,9 +19,11 @@ from benchmarks import (
     recording,
     report,
     scrape,
+    spread,
     stalled,
     storm,
     throughput,
+    workers,
 )
 
 if TYPE_CHECKING:
@@ -52,10 +54,12 @@ DELIVERY: dict[str, Benchmark] = {
     "stalled": stalled.run,
     "storm": storm.run,
     "durable": durable.run,
+    "workers": workers.run,
 }
 LOG: dict[str, Benchmark] = {"catch_up": catch_up.run}
-GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY, "log": LOG}
-BENCHMARKS = TELEMETRY | DELIVERY | LOG
+WORKERS: dict[str, Benchmark] = {"spread": spread.run}
+GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY, "log": LOG, "workers": WORKERS}
+BENCHMARKS = TELEMETRY | DELIVERY | LOG | WORKERS
 
 
 @click.command()
@@ -70,8 +74,8 @@ BENCHMARKS = TELEMETRY | DELIVERY | LOG
 def main(names: tuple[str, ...], records: BinaryIO | None, *, quick: bool) -> None:
     """Measure what Riptide costs and how it delivers, beside its peers.
 
-    A NAME is a benchmark or a group of benchmarks: telemetry (the default), delivery or log.
-    Each benchmark prints a table of its figures and their bars.
+    A NAME is a benchmark or a group of benchmarks: telemetry (the default), delivery, log or
+    workers. Each benchmark prints a table of its figures and their bars.
     """
     chosen = [one for given in names or ["telemetry"] for one in GROUPS.get(given, [given])]
     for name in dict.fromkeys(chosen):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CRITICAL_AFTER_S: Final = 300
 PUBLISHES_FAIL_AFTER_S: Final = 60
 LOG_STALLED_AFTER_S: Final = 30
+# Longer than the supervisor takes to replace a process of the log that hangs.
+LOG_DISCONNECTED_AFTER_S: Final = 30
 CHECKPOINT_OVERDUE_AFTER_S: Final = 60
 WARNING_AFTER_S: Final = 600
 INFO_AFTER_S: Final = 900
@@ -106,7 +108,7 @@ def _memory() -> tuple[Alert, ...]:
 def _publishes(pace: Pace) -> tuple[Alert, ...]:
     """Return the alerts about the log, above all that it does not keep what it should.
 
-    Each process has a log, so one full disk must not hide among many processes.
+    Each service has a log, so one full disk must not hide among many of them.
     """
     failed, kept = "|".join(PUBLISH_FAILURES), PublishOutcome.ACCEPTED
     # Checkpoints do not come faster at the pace of a drill.
@@ -136,6 +138,15 @@ def _publishes(pace: Pace) -> tuple[Alert, ...]:
             f"riptide_log_oldest_append_age_seconds > {thresholds.APPEND_AGE:g}",
             "The log's disk does not answer: publishers wait, and then are refused.",
             f"A write to the log of {_PROCESS} has taken {{{{ $value | humanizeDuration }}}}.",
+        ),
+        Alert(
+            "RiptideLogDisconnected",
+            Severity.CRITICAL,
+            Concern.LOG_PROCESS,
+            LOG_DISCONNECTED_AFTER_S,
+            "riptide_log_connected == 0",
+            "Workers do not reach the process of their log: nothing can be published.",
+            f"{_PROCESS} does not reach the process of its log, which has ended or hangs.",
         ),
         Alert(
             "RiptideCheckpointOverdue",

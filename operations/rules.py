@@ -38,6 +38,7 @@ class Concern(StrEnum):
     PUBLISHES = "publishes"
     STALL = "stall"
     CHECKPOINTS = "checkpoints"
+    LOG_PROCESS = "log_process"
     DROPS = "drops"
     DAMAGE = "damage"
     LOSS = "loss"

@@ -35,7 +35,7 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
     """
     telemetry, streams, loop = service.telemetry, service.streams, asyncio.get_running_loop()
     # Fewer streams than configured are better than clients without a stream and without an answer.
-    streams.limit = descriptors.room_for(streams.limit)
+    streams.limit = descriptors.room_for(streams.limit, streams.own_limit())
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
         if service.service_metrics is not None:

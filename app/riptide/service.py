@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from riptide.access.gate import Gate
+    from riptide.admission.share import Share
     from riptide.endpoints.metrics_targets import MetricsTargets
     from riptide.endpoints.service_metrics import SharedSnapshots
     from riptide.settings.settings import Settings
@@ -77,6 +78,7 @@ def make_service(
     settings: Settings,
     metrics_targets: MetricsTargets | None = None,
     shared_snapshots: SharedSnapshots | None = None,
+    share: Share | None = None,
     log_path: Path | None = None,
 ) -> Service:
     """Put the parts together. Nothing is opened and nothing runs until the lifespan begins.
@@ -102,7 +104,7 @@ def make_service(
         parse_rules(settings.slow_consumer),
         faults=faults,
     )
-    admission = _make_admission(settings)
+    admission = _make_admission(settings, share)
     ingest = Ingest(
         hub,
         lifecycle,
@@ -181,7 +183,7 @@ def make_log(settings: Settings, faults: Faults) -> MessageLog:
     return SqliteLog(settings.data_dir, retention, faults)
 
 
-def _make_admission(settings: Settings) -> Admission:
+def _make_admission(settings: Settings, share: Share | None) -> Admission:
     return Admission(
         Limits(
             connections_per_address=settings.max_connections_per_address,
@@ -189,19 +191,20 @@ def _make_admission(settings: Settings) -> Admission:
             accept_rate=settings.accept_rate,
             accept_rate_per_address=settings.accept_rate_per_address,
             publish_rate=settings.publish_rate,
-        )
+        ),
+        share,
     )
 
 
 def _show_gauges(service: Service) -> None:
     """Let the metrics read the gauges, and some counters, from the parts that own them."""
     hub, streams, bodies = service.hub, service.streams, service.ingest.bodies
-    damage = service.log.damage
+    log, damage = service.log, service.log.damage
     service.telemetry.observe(
         {
             catalog.APPEND_STALL: service.log.append_stall_s,
             catalog.CHECKPOINT_AGE: service.log.checkpoint_age_s,
-            catalog.CONNECTION_LIMIT: lambda: streams.limit,
+            catalog.CONNECTION_LIMIT: streams.own_limit,
             catalog.CONSUMER_LAG: hub.consumer_lag,
             catalog.CONSUMERS_BEHIND: lambda: streams.lags.at_least,
             catalog.DRAINING: lambda: streams.draining,
@@ -210,6 +213,10 @@ def _show_gauges(service: Service) -> None:
             catalog.LOG_FREE_SIZE: service.log.free_bytes,
             catalog.LOG_DAMAGED_MESSAGES: lambda: damage.unreadable_messages,
             catalog.LOG_LOST_FRAMES: lambda: damage.lost_frames,
+            catalog.LOG_CONNECTED: lambda: log.connection.is_up,
+            catalog.LOG_FOLLOWED_TOPICS: log.followed_count,
+            catalog.LOG_GAPS: lambda: log.connection.gaps,
+            catalog.LOG_RECONNECTS: lambda: log.connection.reconnects,
             catalog.LOG_RECORDS_DROPPED: dropped_lines,
             catalog.LOG_SIZE: service.log.size_bytes,
             catalog.LOG_WAL_SIZE: service.log.wal_bytes,

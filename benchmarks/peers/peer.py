@@ -121,10 +121,16 @@ def configured(
 
 @contextlib.contextmanager
 def started(
-    arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None
+    arguments: Sequence[str],
+    log: Path,
+    environment: dict[str, str] | None = None,
+    cores: set[int] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program in a session of its own on the server's core; end it and its children."""
-    with log.open("wb") as output, machine.pinned_to(machine.server_cores()):
+    """Start a program in a session of its own, and end it and its children.
+
+    It runs on the server's core unless it is given others.
+    """
+    with log.open("wb") as output, machine.pinned_to(cores or machine.server_cores()):
         process = subprocess.Popen(  # noqa: S603  # a program that the benchmark names
             arguments,
             env=environment,

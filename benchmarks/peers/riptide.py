@@ -19,8 +19,14 @@ MAX_CONNECTIONS = 15_000
 
 
 @contextlib.contextmanager
-def serve(**settings: object) -> Iterator[Serving]:
-    """Run ``riptide serve``; ``log="sqlite"`` sets RIPTIDE_LOG."""
+def serve(
+    *, cores: set[int] | None = None, python: Path = Path(sys.executable), **settings: object
+) -> Iterator[Serving]:
+    """Run ``riptide serve``; ``log="sqlite"`` sets RIPTIDE_LOG.
+
+    It runs on the server's core unless it is given others. ``python`` may be that of another
+    version.
+    """
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "output")
         inherited = {
@@ -29,7 +35,7 @@ def serve(**settings: object) -> Iterator[Serving]:
             if not name.startswith(("RIPTIDE", "OTEL"))
         }
         with started(
-            [sys.executable, "-m", "riptide.cli", "serve"],
+            [str(python), "-m", "riptide.cli", "serve"],
             log,
             inherited
             | environment_of(
@@ -38,6 +44,7 @@ def serve(**settings: object) -> Iterator[Serving]:
                 data_dir=Path(directory, "data"),
                 **settings,
             ),
+            cores,
         ) as process:
             port = wait_for_port(process, log)
             yield Serving(port, port, process.pid)

@@ -234,6 +234,24 @@ def _log() -> list[Panel]:
             span=THIRD,
         ),
         graph(
+            "Workers and Their Log",
+            "1 while every worker reaches the process of the log, and how often one has reached "
+            "another, and found topics that went on meanwhile. A service of one process keeps its "
+            "log itself.",
+            "short",
+            Query(whole(catalog.LOG_CONNECTED), "{{instance}} connected"),
+            Query(whole(catalog.LOG_RECONNECTS), "{{instance}} reconnects"),
+            Query(whole(catalog.LOG_GAPS), "{{instance}} topics that went on"),
+            span=THIRD,
+        ),
+        graph(
+            "Topics Followed in the Log",
+            "Topics whose new messages the log gives to processes, each worker's counted.",
+            "short",
+            Query(whole(catalog.LOG_FOLLOWED_TOPICS), "{{instance}}"),
+            span=THIRD,
+        ),
+        graph(
             "Free Room in the Log",
             "What deletions have left free in the database; new messages take it first, and most "
             "of it is given back to the disk.",

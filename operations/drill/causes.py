@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import itertools
+import os
 import signal
 import sqlite3
 import threading
@@ -247,6 +248,21 @@ def reading_the_log(directory: str) -> Act:
             await Publisher(stage.service, TOPIC, size_bytes=10, per_second=2).run()
 
     return act
+
+
+async def stop_the_log(stage: Stage) -> None:
+    """Stop the process of the log, and each that takes its place."""
+    stopped: set[int] = set()
+    try:
+        while True:
+            for pid in stage.service.children("riptide.workers.log_process"):
+                if pid not in stopped:
+                    stopped.add(pid)
+                    os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(_VISIT_PAUSE_S)
+    finally:
+        for pid in stopped & set(stage.service.children("riptide.workers.log_process")):
+            os.kill(pid, signal.SIGCONT)
 
 
 async def crash_again_and_again(stage: Stage) -> None:

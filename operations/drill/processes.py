@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -57,6 +58,11 @@ class Process:
             self._process = subprocess.Popen(  # noqa: S603  # programs of ours and of the system
                 command, cwd=directory, env=environment, stdout=log, stderr=log
             )
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
 
     def send(self, number: int) -> None:
         """Send a signal."""
@@ -152,6 +158,18 @@ class Service:
     def running(self) -> bool:
         """Whether the process has been started and has not ended."""
         return self._process is not None and self._process.running
+
+    def children(self, module: str) -> list[int]:
+        """Return the processes that the process has started to run a module of Python."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit():
+                    arguments = (entry / "cmdline").read_text().split("\0")
+                    parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                    if module in arguments and self._process and int(parent) == self._process.pid:
+                        found.append(int(entry.name))
+        return found
 
     async def wait_for_end(self) -> None:
         """Return when the process has ended by itself."""

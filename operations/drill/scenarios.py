@@ -46,6 +46,7 @@ def scenarios() -> tuple[Scenario, ...]:
         damage(),
         hanging_disk(),
         _held_log(),
+        _stopped_log(),
         full_disk(),
     )
 
@@ -447,6 +448,20 @@ def _held_log() -> Scenario:
             ),
         ),
         {"log": "sqlite", "data_dir": DATA_DIRECTORY},
+    )
+
+
+def _stopped_log() -> Scenario:
+    return Scenario(
+        "log_process",
+        (
+            _step(
+                "the process of the log of two workers is stopped, and those that replace it",
+                causes.stop_the_log,
+                "RiptideLogDisconnected",
+            ),
+        ),
+        {"workers": 2},
     )
 
 

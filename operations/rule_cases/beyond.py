@@ -273,6 +273,19 @@ def _log() -> tuple[Case, ...]:
             "22m",
         ),
         Case(
+            "RiptideLogDisconnected",
+            "fires when a process of the log does not come back",
+            series(catalog.LOG_CONNECTED, "1x10 0x20"),
+            "12m",
+            (Firing(f"{HERE} does not reach the process of its log, which has ended or hangs."),),
+        ),
+        Case(
+            "RiptideLogDisconnected",
+            "is quiet about a process of the log that is replaced",
+            series(catalog.LOG_CONNECTED, "1x10 0 1x20"),
+            "10m30s",
+        ),
+        Case(
             "RiptideCheckpointOverdue",
             "fires when the write-ahead log has not been moved to the database for six minutes",
             series(catalog.CHECKPOINT_AGE, "0x10 0+60x20"),

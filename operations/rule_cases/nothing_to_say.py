@@ -22,6 +22,7 @@ _NOT_ZERO: Final[Mapping[MetricDefinition, str]] = {
     catalog.CONNECTION_LIMIT: "10000",
     catalog.DELIVERY_RATIO: "1",
     catalog.HEALTH_RATIO: "1",
+    catalog.LOG_CONNECTED: "1",
 }
 
 

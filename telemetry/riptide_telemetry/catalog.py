@@ -70,7 +70,8 @@ class MetricDefinition:
 
     ``unit`` is a UCUM code ("s", "By", "{message}"), empty for ratios. ``bounds`` are the upper
     bounds of a histogram's buckets, in that unit. ``merge`` is the rule for several processes: that
-    of counters and histograms is always ``TOTAL``.
+    of histograms is always ``TOTAL``, and that of counters too, except for those of the log, which
+    every process reports that shares it.
     """
 
     name: str
@@ -428,14 +429,47 @@ LOG_DAMAGED_MESSAGES = MetricDefinition(
     Kind.COUNTER,
     "{message}",
     "Messages that were to be read from the log, for a consumer or by the check after a start, and "
-    "are damaged, each time that they were to be read. No consumer gets them.",
+    "are damaged, each time that they were to be read. No consumer gets them. Begins at 0 when the "
+    "log is opened. Workers share a log, and each reports its count: never add them up.",
+    merge=Merge.MAX,
 )
 LOG_LOST_FRAMES = MetricDefinition(
     "riptide.log.lost_frames",
     Kind.COUNTER,
     "{frame}",
     "Pages of the write-ahead log that this start found behind damage. The messages on them are "
-    "lost; a log record says which, and a file keeps the pages.",
+    "lost; a log record says which, and a file keeps the pages. Workers share a log, and each "
+    "reports its count: never add them up.",
+    merge=Merge.MAX,
+)
+LOG_CONNECTED = MetricDefinition(
+    "riptide.log.connected",
+    Kind.GAUGE,
+    "",
+    "1 if the process reaches its log, else 0. A worker's log is in another process; a service of "
+    "one process always reaches its own.",
+    merge=Merge.MIN,
+)
+LOG_RECONNECTS = MetricDefinition(
+    "riptide.log.reconnects",
+    Kind.COUNTER,
+    "{connection}",
+    "How often the process has reached the log again, after the process of the log had gone.",
+)
+LOG_GAPS = MetricDefinition(
+    "riptide.log.gaps",
+    Kind.COUNTER,
+    "{gap}",
+    "Topics of which messages were kept while the process did not reach the log: found when it did "
+    "again, and read by the consumers that missed them.",
+)
+LOG_FOLLOWED_TOPICS = MetricDefinition(
+    "riptide.log.followed_topics",
+    Kind.GAUGE,
+    "{topic}",
+    "Topics whose new messages the log gives to the process. One that several workers follow "
+    "counts once for each.",
+    merge=Merge.SUM,
 )
 LOG_WAL_SIZE = MetricDefinition(
     "riptide.log.wal_size",
@@ -470,7 +504,7 @@ CONNECTION_LIMIT = MetricDefinition(
     "riptide.connection_limit",
     Kind.GAUGE,
     "{connection}",
-    "Connections that may be open at once.",
+    "Connections that may be open at once; of a worker, its part of the limit for all.",
     merge=Merge.SUM,
 )
 DRAINING = MetricDefinition(

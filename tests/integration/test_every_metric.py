@@ -136,13 +136,16 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
     # test_faults.py beside this file has faults, log_faults has appends that wait,
     # test_damage.py has a damaged log, and
     # test_standard_error.py a reader of standard error that stops. Nothing expires here that would
-    # leave room free; test_checkpoints.py in tests/app/storage has that.
+    # leave room free; test_checkpoints.py in tests/app/storage has that. Only workers reach a
+    # log in another process again; test_client.py in tests/app/storage/shared has that.
     assert never_fed == {
         catalog.MESSAGES_UNACCOUNTED.prometheus_name,
         catalog.FAULTS.prometheus_name,
         catalog.LOG_DAMAGED_MESSAGES.prometheus_name,
         catalog.LOG_LOST_FRAMES.prometheus_name,
         catalog.LOG_FREE_SIZE.prometheus_name,
+        catalog.LOG_GAPS.prometheus_name,
+        catalog.LOG_RECONNECTS.prometheus_name,
         catalog.LOG_RECORDS_DROPPED.prometheus_name,
         catalog.OLDEST_APPEND_AGE.prometheus_name,
         catalog.CERTIFICATE_REFUSED.prometheus_name,

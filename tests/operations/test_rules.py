@@ -62,6 +62,7 @@ BEYOND = {
     "RiptideKeysNotRead",
     "RiptideLogDamaged",
     "RiptideLogLostMessages",
+    "RiptideLogDisconnected",
     "RiptideLogStalled",
     "RiptideCheckpointOverdue",
     "RiptideMessagesUnaccounted",
@@ -79,6 +80,7 @@ WITHOUT_VALUE = {
     "RiptideAbsent",
     "RiptideCertificateRefused",
     "RiptideIndicatorAbsent",
+    "RiptideLogDisconnected",
     "RiptideTargetDown",
     "RiptideWatchdog",
 }

@@ -50,6 +50,11 @@ WATCHED = {
         "call_soon_threadsafe": ON_LOOP,
         "create_task": ON_LOOP,
     },
+    "riptide.server.shared_listener": {
+        "add_done_callback": ON_LOOP,
+        "call_later": ON_LOOP,
+        "create_task": ON_LOOP,
+    },
     "riptide.server.threads": {"ThreadPoolExecutor": "who calls gets the error"},
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
     "riptide.storage.checkpoints": {"Thread": "reports the fault"},

@@ -7,6 +7,8 @@ import pytest
 from riptide_telemetry import catalog
 from riptide_telemetry.catalog import CATALOG, Kind, Merge, MetricDefinition
 from riptide_telemetry.labels import DropReason, StreamProtocol
+from riptide_telemetry.merging.rules import merged, remaining
+from riptide_telemetry.merging.snapshot import Snapshot
 from riptide_telemetry.state.ratios import RATIOS
 
 CONTRACT_DURATION_BOUNDS = (
@@ -114,9 +116,18 @@ def test_a_topic_is_a_label_only_of_the_metrics_that_an_allow_list_feeds() -> No
 
 
 def test_counters_and_histograms_keep_what_ended_processes_have_counted() -> None:
-    for definition in CATALOG:
+    # Workers share a log, and each reports what it counts.
+    of_the_log = {catalog.LOG_DAMAGED_MESSAGES, catalog.LOG_LOST_FRAMES}
+    for definition in set(CATALOG) - of_the_log:
         if definition.kind in {Kind.COUNTER, Kind.HISTOGRAM}:
             assert definition.merge is Merge.TOTAL, definition.name
+
+
+def test_what_each_process_reports_of_the_log_that_all_share_is_not_added_up() -> None:
+    for name in (catalog.LOG_DAMAGED_MESSAGES.name, catalog.LOG_LOST_FRAMES.name):
+        workers = [Snapshot({name: {"": count}}) for count in (0, 5, 5)]
+        assert merged(workers).counts[name] == {"": 5}
+        assert name not in remaining(workers[1], 0.0).counts
 
 
 def test_each_gauge_says_how_it_is_merged_and_only_two_as_what_never_falls() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from riptide.admission.places import Places
+from riptide.admission.bucket_times import SharedTimes
+from riptide.admission.places import Places, SharedPlaces
 from riptide.admission.rate_limit import RateLimit
 from riptide.errors import (
     AcceptRateError,
@@ -17,6 +18,7 @@ from riptide.errors import (
 
 if TYPE_CHECKING:
     from riptide.admission.client import Client
+    from riptide.admission.share import Share
 
 RETRY_AFTER_S = 5
 # The key of the one bucket that all new streams share; each address has a bucket besides.
@@ -34,15 +36,26 @@ class Limits(NamedTuple):
 
 
 class Admission:
-    """Enforces the limits of each client, and the rate at which the service opens streams."""
+    """Enforces the limits of each client, and the rate at which the service opens streams.
 
-    def __init__(self, limits: Limits) -> None:
+    With a ``share``, the limits are those of all workers together.
+    """
+
+    def __init__(self, limits: Limits, share: Share | None = None) -> None:
+        def places(limit: int, kind: str) -> Places:
+            return Places(limit) if share is None else SharedPlaces(limit, kind, share)
+
+        def rate(per_second: float, kind: str) -> RateLimit:
+            times = None if share is None else SharedTimes(kind, share)
+            return RateLimit(per_second, times=times)
+
+        self.share = share
         self._limits = limits
-        self._addresses = Places(limits.connections_per_address)
-        self._identities = Places(limits.connections_per_identity)
-        self._accepting = RateLimit(limits.accept_rate)
-        self._accepting_address = RateLimit(limits.accept_rate_per_address)
-        self._publishing = RateLimit(limits.publish_rate)
+        self._addresses = places(limits.connections_per_address, "address ")
+        self._identities = places(limits.connections_per_identity, "identity ")
+        self._accepting = rate(limits.accept_rate, "accept ")
+        self._accepting_address = rate(limits.accept_rate_per_address, "accept address ")
+        self._publishing = rate(limits.publish_rate, "publish ")
 
     def enter(self, client: Client) -> None:
         """Take a place for a client's stream; ``leave`` gives the place back.

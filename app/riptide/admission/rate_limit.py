@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from riptide.admission.bucket_times import BucketTimes, OwnTimes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Beyond this many buckets, the one that was used least recently is forgotten, as if it were full.
-MAX_KEYS = 10_000
 BURST_S = 5.0
 ROUNDING_S = 1e-6
 
@@ -25,15 +25,19 @@ class RateLimit:
     its size, but the next one has to wait until the debt is paid.
     """
 
-    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        per_second: float,
+        clock: Callable[[], float] = time.monotonic,
+        times: BucketTimes | None = None,
+    ) -> None:
         self.per_second = per_second
         self._clock = clock
-        # By key, least recently used first: the clock's time when the bucket will be full again.
-        self._full_at: dict[str, float] = {}
+        self._times: BucketTimes = OwnTimes() if times is None else times
 
     def wait_s(self, key: str) -> float:
         """Return the seconds until one unit may be taken; 0 if one may now."""
-        full_at = self._full_at.get(key)
+        full_at = self._times.get(key)
         if full_at is None:
             return 0.0
         one_s = 1 / self.per_second
@@ -43,8 +47,4 @@ class RateLimit:
 
     def take(self, key: str, count: int = 1) -> None:
         """Take ``count`` units, even if the bucket has fewer."""
-        now = self._clock()
-        full_at = max(now, self._full_at.pop(key, now))
-        self._full_at[key] = full_at + count / self.per_second
-        if len(self._full_at) > MAX_KEYS:
-            del self._full_at[next(iter(self._full_at))]
+        self._times.add(key, self._clock(), count / self.per_second)

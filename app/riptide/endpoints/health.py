@@ -48,7 +48,7 @@ class Readiness:
         self._faults = faults
         self._gate = gate
         self.shown: dict[str, Callable[[], str]] = {
-            "connections": lambda: f"{len(streams.sessions)} of {streams.limit}",
+            "connections": streams.describe,
             "clock": lambda: log.clock_doubt() or "ok",
             # Streams still work while an export fails.
             **{
@@ -56,6 +56,15 @@ class Readiness:
                 for signal, health in telemetry.export_health.items()
             },
         }
+
+    def is_ready(self) -> bool:
+        """Return whether clients can publish and read."""
+        return not (
+            self._streams.draining
+            or self._log.unavailable_reason()
+            or self._faults.first
+            or self._gate.keys_missing()
+        )
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
         """Answer 200 while clients can publish and read, 503 otherwise, and say why."""
@@ -68,7 +77,7 @@ class Readiness:
             "keys": "ok" if missing is None else f"missing: {missing}",
             **{name: describe() for name, describe in self.shown.items()},
         }
-        ok = failure is None and fault is None and missing is None and not streams.draining
+        ok = self.is_ready()
         return _answer({"status": "ready" if ok else "not ready", **checks}, ok=ok)
 
 

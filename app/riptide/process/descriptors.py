@@ -38,13 +38,16 @@ def raise_limit() -> int:
     return hard
 
 
-def room_for(stream_count: int) -> int:
-    """Return for how many of the streams there are descriptors; warn if not for all."""
+def room_for(stream_count: int, expected: int | None = None) -> int:
+    """Return for how many of the streams there are descriptors; warn if not for all.
+
+    Or, where other workers have the rest, if not for as many as are ``expected`` in this process.
+    """
     limit = raise_limit()
     # Of a small limit, the whole reserve would leave nothing to streams.
     room = max(1, limit - min(RESERVE, 32 + limit // 4))
-    if stream_count <= room:
-        return stream_count
+    if (stream_count if expected is None else expected) <= room:
+        return min(stream_count, room)
     logger.warning(
         "RIPTIDE_MAX_CONNECTIONS is %d, but this process may open %d files only: it will serve %d "
         "streams at a time. Raise the limit of open files to %d or more (LimitNOFILE= of systemd, "

@@ -48,6 +48,11 @@ class Faults:
             for listener in self._listeners:
                 _call(listener)
 
+    def met_elsewhere(self, part: ServicePart, process: str) -> None:
+        """Count a fault of another process, which has no metrics; this one goes on."""
+        logger.error("a fault of Riptide in %s has ended %s", part, process)
+        self._lifecycle.part_failed(part)
+
     def at_first(self, listener: Callable[[], object]) -> None:
         """Call the listener at the first fault, on the thread that reports it."""
         self._listeners.append(listener)

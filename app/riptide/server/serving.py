@@ -19,6 +19,7 @@ from riptide.process.background import beside
 from riptide.server.http_limits import LimitedConfig, RequestLimits
 from riptide.server.opening import answering_while_opening, opening_app
 from riptide.server.protocols import StreamingHttpProtocol, StreamingWebSocketProtocol
+from riptide.server.shared_listener import SharedListener
 from riptide.server.side_server import SideServer
 from riptide.server.threads import closed_without_threads, started_threads
 from riptide.server.tls import CertificateState, follow_renewals
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from riptide.server.tls import Tls
+    from riptide.server.turns import Turns
     from riptide.service import Service
     from riptide.streaming.connection import ClientConnection
     from riptide.streaming.drain import Drain
@@ -55,15 +57,18 @@ class DrainingServer(uvicorn.Server):
     because the log is still to be closed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a part of its own
         self,
         config: uvicorn.Config,
         drain: Drain,
         on_started: Callable[[], None],
         answer_waiting: Callable[[], None] = lambda: None,
         only_drain: Collection[int] = (signal.SIGHUP,),
+        *,
+        shared: SharedListener | None = None,
     ) -> None:
         super().__init__(config)
+        self._shared = shared
         self._only_drain = only_drain
         self._drain = drain
         self._on_started = on_started
@@ -75,8 +80,19 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Note the loop on which signals are to be handled, and report the start."""
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
+        if self._shared is None:
+            await super().startup(sockets)
+        else:
+            self.server_state.connections = self._shared.connections
+            await super().startup([])
+            self._shared.start(self._make_protocol, self.config.ssl)
+            self.servers = [self._shared]  # type: ignore[list-item]  # has what uvicorn uses of a server
         self._on_started()
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn does it
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the requests under way end, and answer those in time that wait for the log."""
@@ -117,14 +133,18 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
 
-def serve(
+def serve(  # noqa: PLR0913  # each is a part of its own
     service: Service,
     listener: socket.socket,
     metrics_listener: socket.socket | None = None,
     tls: Tls | None = None,
+    *,
     on_started: Callable[[], None] = lambda: None,
+    turns: Turns | None = None,
 ) -> None:
     """Serve until a signal ends it; ``make_metrics_app`` on ``metrics_listener``, if it is given.
+
+    With ``turns``, other workers accept connections from the same listener.
 
     Raises:
         StartError: the data directory, the log in it or the certificate cannot be used, or the
@@ -134,8 +154,16 @@ def serve(
     """
     limits = _limits_of(service)
     config = _configure(make_app(service), limits, tls)
+    shared = None
+    if turns is not None:
+        shared = SharedListener(listener, turns, is_last=lambda: not service.readiness.is_ready())
     server = DrainingServer(
-        config, service.drain, on_started, service.hub.refuse_waiting, _only_drain(service)
+        config,
+        service.drain,
+        on_started,
+        service.hub.refuse_waiting,
+        _only_drain(service),
+        shared=shared,
     )
     metrics = None
     if metrics_listener is not None:

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         1,
         ge=1,
         le=1024,
-        title="processes that share the port, each with messages and consumers of its own",
+        title="processes that serve on the port; several share a log, which one more process keeps",
         description="a whole number from 1 to 1024",
     )
     tls_certificate: Path | None = Field(
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         Path("riptide-data"),
-        title="directory of the SQLite log",
+        title="directory of the SQLite log, which all workers share",
         description="a directory that can be created and written to",
     )
     retention_messages: int = Field(

@@ -30,6 +30,10 @@ class Feeds:
         if not feeds:
             self._by_topic.pop(topic, None)
 
+    def topic_count(self) -> int:
+        """Return how many topics have feeds."""
+        return len(self._by_topic)
+
     def push_soon(self, kept: Iterable[tuple[Publication, Receipt]]) -> None:
         """Push publications that were kept, in the order of their sequence numbers.
 

@@ -14,6 +14,7 @@ from riptide.storage.damage import Damage
 from riptide.storage.feeds import Feeds
 from riptide.storage.message_log import (
     Bounds,
+    Connection,
     IdState,
     ListedTopic,
     Retention,
@@ -40,6 +41,7 @@ class MemoryLog:
         self.epoch = secrets.token_hex(4)
         # Nothing checks memory; the counts stay 0.
         self.damage = Damage()
+        self.connection = Connection()
         self._retention = retention
         # Only topics that have messages. With each message, when it came, on the monotonic clock.
         self._messages: dict[str, deque[tuple[int, Message]]] = {}
@@ -75,6 +77,10 @@ class MemoryLog:
     def unfollow(self, topic: str, feed: Feed) -> None:
         """Push nothing more of the topic to the feed."""
         self._feeds.unfollow(topic, feed)
+
+    def followed_count(self) -> int:
+        """Return how many topics have feeds."""
+        return self._feeds.topic_count()
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic there are."""

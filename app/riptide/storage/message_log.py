@@ -118,6 +118,16 @@ def id_state(position: MessageId, bounds: Bounds, end: int) -> IdState:
     return IdState.KNOWN if position.sequence >= bounds.earliest - 1 else IdState.EXPIRED
 
 
+@dataclass(slots=True)
+class Connection:
+    """How a process has reached its log; it always does if it keeps the log itself."""
+
+    is_up: bool = True
+    reconnects: int = 0
+    gaps: int = 0
+    """Topics of which messages were kept while the log could not be reached."""
+
+
 class Feed(Protocol):
     """Whoever follows a topic. No method raises."""
 
@@ -144,6 +154,10 @@ class MessageLog(Protocol):
     """
 
     damage: Damage
+
+    @property
+    def connection(self) -> Connection:
+        """How the log is reached."""
 
     async def open(self) -> None:
         """Make the log ready.
@@ -183,6 +197,9 @@ class MessageLog(Protocol):
 
     def unfollow(self, topic: str, feed: Feed) -> None:
         """Push nothing more of the topic to the feed."""
+
+    def followed_count(self) -> int:
+        """Return how many topics have feeds."""
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic the log has.

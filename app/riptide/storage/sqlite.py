@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from riptide.storage.feeds import Feeds
-from riptide.storage.message_log import IdState
+from riptide.storage.message_log import Connection, IdState
 from riptide.storage.self_check import SelfCheck
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.sqlite_reader import SqliteReader
@@ -38,6 +38,7 @@ class SqliteLog:
         self._retention = retention
         self._file = SqliteFile(directory, retention.topics)
         self.damage = self._file.damage
+        self.connection = Connection()
         self._feeds = Feeds()
         self._writer = SqliteWriter(self._file, retention, self._feeds, faults)
         self._self_check = SelfCheck(self._file, self._writer.places)
@@ -88,6 +89,10 @@ class SqliteLog:
     def unfollow(self, topic: str, feed: Feed) -> None:
         """Push nothing more of the topic to the feed."""
         self._feeds.unfollow(topic, feed)
+
+    def followed_count(self) -> int:
+        """Return how many topics have feeds."""
+        return self._feeds.topic_count()
 
     async def place(self, topic: str, position: MessageId) -> IdState:
         """Return whether a consumer can go on after an id of a life that the log remembers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from riptide.admission.admission import Admission, Limits
 from riptide.errors import ConnectionLimitError, DrainingError, ProblemError
@@ -25,7 +25,11 @@ RETRY_AFTER_S = 5
 
 
 class Streams:
-    """Serves streams while there is room, and knows all that are open."""
+    """Serves streams while there is room, and knows all that are open in this process.
+
+    With several workers, the limit is that of all together. ``limit`` is what this process may
+    have: the same, or fewer if it may open fewer files.
+    """
 
     def __init__(
         self,
@@ -43,10 +47,12 @@ class Streams:
         # How far behind the consumers were in that round.
         self.lags = LagSurvey()
         self.limit = max_connections
+        self._max_connections = max_connections
         self._hub = hub
         self._lifecycle = lifecycle
         self._context = SessionContext(hub, lifecycle, retry_s)
         self._admission = admission or Admission(Limits())
+        self._share = self._admission.share
         self._places_taken = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -59,7 +65,7 @@ class Streams:
                 counted.
 
         """
-        self._places_taken += 1
+        self._count(1)
         entered = False
         try:
             try:
@@ -80,13 +86,25 @@ class Streams:
                 if not self.sessions:
                     self._empty.set()
         finally:
-            self._places_taken -= 1
+            self._count(-1)
             if entered:
                 self._admission.leave(request.client)
 
     async def wait_until_empty(self) -> None:
         """Return when no session is open."""
         await self._empty.wait()
+
+    def own_limit(self) -> int:
+        """Return how many streams this process is to have: with workers, its part of the limit."""
+        if self._share is None:
+            return self.limit
+        return min(self.limit, self._share.part_of(self._max_connections))
+
+    def describe(self) -> str:
+        """Return how many streams are open, of how many; with workers, in all of them."""
+        if self._share is None:
+            return f"{len(self.sessions)} of {self.limit}"
+        return f"{self._share.streams()} of {self._max_connections} in all workers"
 
     def memory_bytes(self) -> int:
         """Return the bytes of all sessions and their write buffers. Any thread may call this."""
@@ -108,8 +126,18 @@ class Streams:
                 retry_after=RETRY_AFTER_S,
             )
         if self._places_taken > self.limit:
-            raise ConnectionLimitError(
-                f"all {self.limit} places for streams are taken: try again later, "
-                "or raise RIPTIDE_MAX_CONNECTIONS (or the limit of open files, if that is lower)",
-                retry_after=RETRY_AFTER_S,
-            )
+            self._refuse(self.limit)
+        if self._share is not None and self._share.streams() > self._max_connections:
+            self._refuse(self._max_connections)
+
+    def _count(self, change: int) -> None:
+        self._places_taken += change
+        if self._share is not None:
+            self._share.show_streams(self._places_taken)
+
+    def _refuse(self, places: int) -> NoReturn:
+        raise ConnectionLimitError(
+            f"all {places} places for streams are taken: try again later, "
+            "or raise RIPTIDE_MAX_CONNECTIONS (or the limit of open files, if that is lower)",
+            retry_after=RETRY_AFTER_S,
+        )

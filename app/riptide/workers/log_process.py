@@ -19,6 +19,7 @@ import uvloop
 from riptide.errors import FaultError, StartError
 from riptide.process.background import beside
 from riptide.process.faults import Faults, caught_on_loop
+from riptide.process.interpreter import tuned_for_streams
 from riptide.process.log_records import configure_logs
 from riptide.server.threads import closed_without_threads, started_threads
 from riptide.service import make_log
@@ -75,11 +76,15 @@ async def _keep_log(slot: int, listener: socket.socket, board: Board, lifeline: 
                 ServicePart.LOG_SERVER: lambda: server.run(listener),
                 ServicePart.LOG_WATCH: log.watch,
             }
-            async with beside(faults, background):
-                await end.wait()
-                if faults.first is None:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(server.wait_until_left(), PATIENCE_S)
+            # Places of messages are many objects, and none of them is garbage.
+            with tuned_for_streams():
+                async with beside(faults, background):
+                    await end.wait()
+                    if faults.first is not None:
+                        server.tell_fault(faults.first)
+                    else:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(server.wait_until_left(), PATIENCE_S)
         finally:
             await log.close()
     if faults.first is not None:

@@ -16,15 +16,14 @@ BACKLOG = 1024
 
 
 class LogSocket(NamedTuple):
-    """A listening socket, and the path by which processes that inherit ``descriptors`` reach it.
+    """A listening socket, and a descriptor by which processes that inherit it find the socket.
 
     It has no name in any directory, so nothing that tidies directories up can take it away, and it
     listens also while the process of the log is being replaced.
     """
 
     listener: socket.socket
-    path: str
-    descriptors: list[int]
+    descriptor: int
 
 
 def make_log_socket() -> LogSocket:
@@ -50,4 +49,9 @@ def make_log_socket() -> LogSocket:
         ) from None
     finally:
         shutil.rmtree(directory)
-    return LogSocket(listener, f"/proc/self/fd/{descriptor}", [descriptor])
+    return LogSocket(listener, descriptor)
+
+
+def path_of(descriptor: int) -> Path:
+    """Return the path by which a process that has inherited the descriptor reaches the socket."""
+    return Path(f"/proc/self/fd/{descriptor}")

@@ -21,6 +21,7 @@ from riptide.workers.child import Child
 from riptide.workers.lifeline import START_FAILED
 from riptide.workers.log_socket import make_log_socket
 from riptide.workers.metrics_memory import make_metrics_memory
+from riptide.workers.shared_limits import make_shared_limits
 from riptide.workers.signals import waited_for
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
     from riptide.settings.settings import Settings
     from riptide.workers.board import Board
-    from riptide.workers.log_socket import LogSocket
     from riptide.workers.metrics_memory import MetricsMemory
+    from riptide.workers.shared_limits import SharedLimits
 
 logger = logging.getLogger("riptide.supervisor")
 
@@ -55,6 +56,7 @@ class Supervisor:
         board: Board,
         *,
         log: Child | None = None,
+        limits: SharedLimits | None = None,
         on_end: Callable[[int], None] = lambda _slot: None,
         look_s: float = LOOK_S,
         clock: Callable[[], float] = time.monotonic,
@@ -63,6 +65,7 @@ class Supervisor:
         self._log = log
         self._children = [*workers] if log is None else [*workers, log]
         self._board = board
+        self._limits = limits
         self._on_end = on_end
         self._look_s = look_s
         self._clock = clock
@@ -118,6 +121,8 @@ class Supervisor:
         self._board.clear(slot)
         if child is not self._log:
             self._on_end(slot)
+            if self._limits is not None:
+                self._limits.clear(slot)
         now = self._clock()
         reason = child.ended(code, now)
         if self._stopping:
@@ -203,15 +208,25 @@ def supervise(settings: Settings) -> None:
             )
         _tell_of_logs_of_workers(settings)
         logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
+        # Once for all who share it: a worker that made it blocking, and be it for a moment, would
+        # leave others waiting for a connection that somebody else has taken.
+        listener.setblocking(False)
         board = make_board(settings.workers + 1)
+        limits = make_shared_limits(settings.workers, settings.max_connections)
         metrics = make_metrics_memory(settings.workers)
         log = make_log_socket()
-        descriptors = [listener.fileno(), board.descriptor, metrics.descriptor]
-        workers = [_worker(slot, descriptors, log) for slot in range(settings.workers)]
+        shared = [
+            listener.fileno(),
+            board.descriptor,
+            limits.descriptor,
+            metrics.descriptor,
+            log.descriptor,
+        ]
         Supervisor(
-            workers,
+            [_worker(slot, settings.workers, shared) for slot in range(settings.workers)],
             board,
-            log=_log_process(settings.workers, log, board),
+            log=_log_process(settings.workers, [log.listener.fileno(), board.descriptor]),
+            limits=limits,
             on_end=functools.partial(_keep_counts, metrics),
         ).run()
 
@@ -243,18 +258,17 @@ def _keep_counts(metrics: MetricsMemory, slot: int) -> None:
         logger.error("what worker %d has counted is lost for /metrics: %s", slot, error)  # noqa: TRY400  # the line says all
 
 
-def _worker(slot: int, descriptors: Sequence[int], log: LogSocket) -> Child:
-    command = _python("riptide.workers.worker", slot, *descriptors, log.path)
-    return Child(f"worker {slot}", command, [*descriptors, *log.descriptors])
+def _worker(slot: int, workers: int, descriptors: Sequence[int]) -> Child:
+    command = _python("riptide.workers.worker", slot, workers, *descriptors)
+    return Child(f"worker {slot}", command, descriptors)
 
 
-def _log_process(slot: int, log: LogSocket, board: Board) -> Child:
-    descriptors = [log.listener.fileno(), board.descriptor]
+def _log_process(slot: int, descriptors: Sequence[int]) -> Child:
     command = _python("riptide.workers.log_process", slot, *descriptors)
     return Child("the process of the log", command, descriptors)
 
 
-def _python(module: str, *arguments: int | str) -> list[str]:
-    # The current directory is no place to import from: it may be gone, or have a module whose name
-    # is that of one of ours.
-    return [sys.executable, "-P", "-m", module, *map(str, arguments)]
+def _python(module: str, *numbers: int) -> list[str]:
+    # The current directory is no place to import from (-P): it may be gone, or have a module whose
+    # name is that of one of ours.
+    return [sys.executable, "-P", "-m", module, *map(str, numbers)]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riptide.admission import rate_limit
+from riptide.admission import bucket_times
+from riptide.admission.bucket_times import OwnTimes
 from riptide.admission.rate_limit import BURST_S, RateLimit
 
 
@@ -71,8 +72,9 @@ def test_an_infinite_rate_never_waits() -> None:
 def test_no_more_buckets_are_remembered_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rate_limit, "MAX_KEYS", 3)
-    limit = RateLimit(1.0, Clock())
+    monkeypatch.setattr(bucket_times, "MAX_KEYS", 3)
+    times = OwnTimes()
+    limit = RateLimit(1.0, Clock(), times)
     for key in "abc":
         _take_all(limit, key)
     limit.take("a")
@@ -80,7 +82,7 @@ def test_no_more_buckets_are_remembered_than_there_is_room_for(
     waiting = {key for key in "abcd" if limit.wait_s(key)}
     # The one that was not seen for longest begins anew.
     assert waiting == {"a", "c"}
-    assert len(limit._full_at) == 3
+    assert len(times) == 3
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 20)), max_size=50))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from riptide.errors import StartError
-from riptide.workers.log_socket import LogSocket, make_log_socket
+from riptide.workers.log_socket import LogSocket, make_log_socket, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _close(made: LogSocket) -> None:
     made.listener.close()
-    for descriptor in made.descriptors:
-        os.close(descriptor)
+    os.close(made.descriptor)
 
 
 def test_a_process_that_inherits_the_socket_reaches_it_and_no_directory_has_it(
@@ -42,8 +41,8 @@ def test_a_process_that_inherits_the_socket_reaches_it_and_no_directory_has_it(
 ) -> None:
     made = make_log_socket()
     assert list(temporary.iterdir()) == []
-    command = [sys.executable, "-c", CONNECT, made.path]
-    subprocess.run(command, pass_fds=made.descriptors, check=True)
+    command = [sys.executable, "-c", CONNECT, str(path_of(made.descriptor))]
+    subprocess.run(command, pass_fds=[made.descriptor], check=True)
     connection, _ = made.listener.accept()
     with connection:
         assert connection.recv(10) == b"hello"
@@ -55,7 +54,7 @@ def test_a_process_that_inherits_the_socket_reaches_it_and_no_directory_has_it(
 def test_it_listens_while_nobody_accepts() -> None:
     made = make_log_socket()
     with socket.socket(socket.AF_UNIX) as early:
-        early.connect(made.path)
+        early.connect(str(path_of(made.descriptor)))
         early.sendall(b"early")
         connection, _ = made.listener.accept()
         with connection:

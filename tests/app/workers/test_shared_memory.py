@@ -3,23 +3,35 @@ from __future__ import annotations
 import os
 import resource
 import tempfile
+from typing import TYPE_CHECKING
 
 import pytest
 
 from riptide.errors import StartError
 from riptide.workers.shared_memory import make_shared_memory
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def test_no_directory_has_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    descriptors = [make_shared_memory(100)]
-    # Elsewhere than on Linux, the file has lost its name at once.
+
+def _by_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As elsewhere than on Linux, where the file has lost its name at once."""
     monkeypatch.delattr(os, "memfd_create")
     monkeypatch.setattr(tempfile, "tempdir", None)
-    descriptors.append(make_shared_memory(100))
-    for descriptor in descriptors:
-        assert os.fstat(descriptor).st_nlink == 0
-        assert os.pread(descriptor, 200, 0) == bytes(100)
-        os.close(descriptor)
+
+
+@pytest.mark.parametrize("system", [lambda _: None, _by_file], ids=["linux", "elsewhere"])
+def test_no_directory_has_the_memory_which_is_zero(
+    system: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system(monkeypatch)
+    descriptor = make_shared_memory(10_000)
+    status = os.fstat(descriptor)
+    assert status.st_nlink == 0
+    assert status.st_size == 10_000
+    assert status.st_blocks == 0
+    assert os.pread(descriptor, 10_000, 0) == bytes(10_000)
+    os.close(descriptor)
 
 
 def test_a_system_that_gives_no_memory_is_told_in_one_line() -> None:
@@ -29,6 +41,6 @@ def test_a_system_that_gives_no_memory_is_told_in_one_line() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     try:
         with pytest.raises(StartError, match="cannot share memory among workers"):
-            make_shared_memory(100)
+            make_shared_memory(1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

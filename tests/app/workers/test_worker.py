@@ -13,13 +13,16 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from riptide.settings.settings import Settings
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide.workers.board import Board, make_board
 from riptide.workers.lifeline import START_FAILED
+from riptide.workers.log_socket import make_log_socket
 from riptide.workers.metrics_memory import make_metrics_memory
+from riptide.workers.shared_limits import make_shared_limits
 from tests import plain
-from tests.app.storage.shared.sharing import listen, serving
+from tests.app.storage.shared.sharing import serving
 from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
@@ -30,20 +33,19 @@ SLOT = 3
 
 
 @contextlib.contextmanager
-def _log_at(path: Path) -> Iterator[None]:
+def _served(listener: socket.socket) -> Iterator[None]:
     async def serve() -> None:
         async with serving(MemoryLog(Retention(1000, 3600)), listener):
             await asyncio.to_thread(over.wait)
 
     over = threading.Event()
-    with listen(path) as listener:
-        thread = threading.Thread(target=lambda: asyncio.run(serve()))
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join(DEADLINE_S)
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(DEADLINE_S)
 
 
 @contextlib.contextmanager
@@ -53,22 +55,39 @@ def _worker(
     """Run a worker whose log is on a thread of this process."""
     board, metrics = make_board(SLOT + 1), make_metrics_memory(SLOT + 1)
     lifeline, theirs = socket.socketpair()
-    descriptors = (listener.fileno(), board.descriptor, metrics.descriptor)
-    path = directory / "log.socket"
-    with lifeline, _log_at(path):
+    settings = Settings(workers=SLOT + 1)
+    limits = make_shared_limits(settings.workers, settings.max_connections)
+    log = make_log_socket()
+    descriptors = (
+        listener.fileno(),
+        board.descriptor,
+        limits.descriptor,
+        metrics.descriptor,
+        log.descriptor,
+    )
+    with lifeline, _served(log.listener):
         process = subprocess.Popen(
-            [*WORKER, str(SLOT), *map(str, descriptors), path],
+            [*WORKER, *map(str, (SLOT, SLOT + 1, *descriptors))],
             stdin=theirs.fileno(),
             stderr=subprocess.PIPE,
             pass_fds=descriptors,
-            env={**os.environ, **environment},
+            env={
+                **os.environ,
+                "RIPTIDE_DATA_DIR": str(directory / "data"),
+                **environment,
+            },
         )
         theirs.close()
         with process:
-            yield process, board, lifeline
-            process.kill()
+            try:
+                yield process, board, lifeline
+            finally:
+                process.kill()
     os.close(board.descriptor)
+    os.close(limits.descriptor)
     os.close(metrics.descriptor)
+    log.listener.close()
+    os.close(log.descriptor)
 
 
 def test_a_worker_serves_the_shared_port_and_its_own_metrics_until_its_lifeline_is_cut(
@@ -129,3 +148,12 @@ def test_a_worker_that_cannot_start_says_so_by_its_exit_code_and_the_reason_on_i
         _, errors = worker.communicate()
         assert errors == b""
         assert missing.encode() in lifeline.recv(10_000)
+
+
+def test_a_worker_that_starts_makes_the_shared_listener_blocking_for_nobody(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        with _worker(listener, tmp_path) as (worker, board, _):
+            while not board.ports() and worker.poll() is None:
+                assert not os.get_blocking(listener.fileno())
+            assert board.ports()

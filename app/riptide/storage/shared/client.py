@@ -22,6 +22,7 @@ from riptide.storage.log_watch import LIMIT_S, AppendsUnderWay
 from riptide.storage.message_log import (
     RETRY_AFTER_S,
     Bounds,
+    Connection,
     IdState,
     ListedTopic,
     uncertain,
@@ -110,6 +111,7 @@ class SharedLog:
     def __init__(self, path: Path, faults: Faults | None = None) -> None:
         self._faults = faults or Faults()
         self.damage = Damage()
+        self._connection = Connection(is_up=False)
         self._path = path
         self._link: Link | None = None
         # Connected, and not welcomed yet.
@@ -129,6 +131,17 @@ class SharedLog:
         self._state = frames.LogState()
         self._state_at = time.monotonic()
         self._under_way = AppendsUnderWay()
+
+    @property
+    def connection(self) -> Connection:
+        """How the process of the log has been reached. It is not while it does not answer."""
+        silent_s = time.monotonic() - self._state_at
+        self._connection.is_up = self._link is not None and silent_s <= LIMIT_S
+        return self._connection
+
+    def followed_count(self) -> int:
+        """Return how many topics have feeds."""
+        return len(self._topics)
 
     async def open(self) -> None:
         """Wait until the process of the log has opened it."""
@@ -344,11 +357,7 @@ class SharedLog:
     def _receive(self, body: memoryview) -> None:
         match frames.of_log.decode(body):
             case frames.Record(topic, rows):
-                followed = self._topics.get(topic)
-                if followed is not None:
-                    # The answers before it are in the hands of publishers first.
-                    messages = frames.messages_of(rows)
-                    asyncio.get_running_loop().call_soon(followed.push, messages)
+                self._push_soon(topic, rows)
             case frames.Kept(request, epoch, first, last):
                 waiting = self._take(request)
                 if waiting is not None and not waiting.done.done():
@@ -356,6 +365,8 @@ class SharedLog:
                     waiting.done.set_result(receipt)
             case frames.LogState() as state:
                 self._take_state(state)
+            case frames.Fault(part):
+                self._faults.met_elsewhere(ServicePart(part), "the process of the log")
             case frames.Welcome(version):
                 self._begin(version)
             case frames.Failed() as failed if failed.request in self._sent:
@@ -367,6 +378,13 @@ class SharedLog:
                 if question is not None and not question.answer.done():
                     question.answer.set_result(answer)
 
+    def _push_soon(self, topic: str, rows: Sequence[frames.Row]) -> None:
+        followed = self._topics.get(topic)
+        if followed is not None:
+            # The answers before it are in the hands of publishers first.
+            messages = frames.messages_of(rows)
+            asyncio.get_running_loop().call_soon(followed.push, messages)
+
     def _begin(self, version: int) -> None:
         """Go on with a process of the log that has come."""
         link = self._candidate
@@ -377,6 +395,7 @@ class SharedLog:
             return
         self._link = link
         if self._welcomed.is_set():
+            self._connection.reconnects += 1
             logger.info("the process of the log is there again")
         self._welcomed.set()
         self._lost_at, self._state_at = None, time.monotonic()
@@ -407,6 +426,7 @@ class SharedLog:
                 if followed.newest == had:
                     followed.lose(MessageId(answer.epoch, answer.head))
             elif answer.head > followed.newest.sequence:
+                self._connection.gaps += 1
                 # The newest message shows the feeds that they have missed those before it, which
                 # consumers read for themselves.
                 followed.in_doubt = False

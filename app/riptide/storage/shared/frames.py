@@ -192,11 +192,17 @@ class LogState(_Frame, tag=31):
     clock_doubt: str | None = None
 
 
+class Fault(_Frame, tag=32):
+    """The process of the log ends because of a fault in a part of it; sent to one worker."""
+
+    part: str
+
+
 Asked = Follow | AskBounds | AskPlace | AskMessages | AskNames | AskTopics
 """Questions, which may be asked again."""
 OfWorker = Append | Unfollow | Asked
 Answer = Kept | Failed | Followed | BoundsAre | StateIs | MessagesAre | NamesAre | TopicsAre
-OfLog = Welcome | Record | LogState | Answer
+OfLog = Welcome | Record | LogState | Fault | Answer
 
 _encoder = msgspec.msgpack.Encoder()
 of_worker = msgspec.msgpack.Decoder(OfWorker)

@@ -36,7 +36,7 @@ class Link(asyncio.Protocol):
         """Send what was to be sent before."""
         # uvloop's is none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
-        self._flush()
+        self.flush()
 
     def data_received(self, data: bytes) -> None:
         """Pass frames on."""
@@ -59,7 +59,7 @@ class Link(asyncio.Protocol):
         if self._has_ended:
             return
         if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._outgoing.append(frame)
 
     def waiting_bytes(self) -> int:
@@ -68,7 +68,7 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection, once what was sent is on its way."""
-        self._flush()
+        self.flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -77,7 +77,8 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what is to be sent soon at once."""
         if self._transport is None:
             return
         outgoing, self._outgoing = self._outgoing, []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
+from collections import deque
 from typing import TYPE_CHECKING
 
 from riptide.errors import DamagedMessagesError, LogUnavailableError, ProblemError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from riptide.message import Message, Receipt
     from riptide.storage.message_log import MessageLog
     from riptide.storage.shared.frames import Answer, Asked
+    from riptide_telemetry import ServicePart
 
 logger = logging.getLogger("riptide.log")
 
@@ -68,6 +69,12 @@ class LogServer:
             log.damage.lost_frames,
             log.clock_doubt(),
         )
+
+    def tell_fault(self, part: ServicePart) -> None:
+        """Let one worker count a fault of this process, which has no metrics."""
+        for peer in self._peers:
+            peer.link.send(frames.Fault(part.value))
+            return
 
     async def wait_until_left(self) -> None:
         """Wait until no worker is connected."""
@@ -132,6 +139,8 @@ class _Peer:
         self.link = Link(self._receive, self._leave)
         self.topics: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
+        # Their requests and futures, oldest first.
+        self._appends: deque[tuple[int, asyncio.Future[Receipt]]] = deque()
 
     def _leave(self) -> None:
         self._server.leave(self)
@@ -158,7 +167,22 @@ class _Peer:
         accepted = Acceptance(append.accepted_at, append.accepted_ns)
         publication = Publication(append.topic, append.payloads, accepted, append.traceparent)
         done = self._log.append(publication)
-        done.add_done_callback(functools.partial(self._tell, append.request))
+        if done.done():
+            self._tell(append.request, done)
+            return
+        self._appends.append((append.request, done))
+        if len(self._appends) == 1:
+            done.add_done_callback(self._tell_all_done)
+
+    def _tell_all_done(self, _: asyncio.Future[Receipt]) -> None:
+        """Answer the appends that are done, once the oldest is: those of a commit together."""
+        appends = self._appends
+        while appends and appends[0][1].done():
+            self._tell(*appends.popleft())
+        if appends:
+            appends[0][1].add_done_callback(self._tell_all_done)
+        # Publishers go on while what was kept is encoded for those who follow.
+        self.link.flush()
 
     def _tell(self, request: int, done: asyncio.Future[Receipt]) -> None:
         error = done.exception()

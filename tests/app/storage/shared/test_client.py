@@ -456,3 +456,37 @@ async def test_a_fault_of_the_log_s_process_is_told_and_does_not_end_the_worker(
         served.tell_fault(ServicePart.LOG_WRITER)
         await eventually(lambda: "a fault of Riptide in log_writer has ended" in caplog.text)
     assert shared._faults.first is None
+
+
+class FailsToPlace(MemoryLog):
+    """A log that cannot be read a few times."""
+
+    failures = 0
+
+    async def place(self, topic: str, position: MessageId) -> IdState:
+        if self.failures:
+            self.failures -= 1
+            raise LogUnavailableError("the disk fails", retry_after=1)
+        return await super().place(topic, position)
+
+
+async def test_a_topic_is_followed_again_as_soon_as_the_log_can_be_read(
+    shared: SharedLog,
+    listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(client, "CHECK_INTERVAL_S", 0.01)
+    feed, log = ListFeed(), FailsToPlace(KEEP)
+    async with serving(log, listener):
+        await eventually(lambda: shared._link is not None)
+        await in_time(shared.follow("a", feed))
+        await append(shared, "a", b"1")
+        await eventually(lambda: feed.sequences == [1])
+    await eventually(lambda: shared._link is None)
+    await append(log, "a", b"2", b"3")
+    log.failures = 3
+    async with serving(log, listener):
+        await eventually(lambda: feed.sequences == [1, 3])
+    assert caplog.text.count("cannot be followed again yet") == 1
+    assert (log.failures, feed.losses, shared.connection.gaps) == (0, 0, 1)

@@ -24,9 +24,8 @@ from riptide.hub.hub import Hub
 from riptide.process import allocator, descriptors
 from riptide.server import tls, write_timeout
 from riptide.server.side_server import SideServer
-from riptide.storage import sqlite, sqlite_writer
+from riptide.storage import sqlite_reader, sqlite_writer
 from riptide.storage.checkpoints import Checkpoints
-from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_writer import SqliteWriter
 from riptide.streaming.heartbeat import Heartbeat
 from riptide.streaming.patience import Patience
@@ -57,11 +56,11 @@ PLACES: dict[ServicePart, tuple[Any, str]] = {
     ServicePart.METRICS_SERVER: (SideServer, "on_tick"),
     ServicePart.LOG_WRITER: (SqliteWriter, "_trim"),
     ServicePart.LOG_CHECKPOINTS: (Checkpoints, "_look"),
-    ServicePart.LOG_WATCH: (SqliteLog, "_probe"),
+    ServicePart.LOG_WATCH: (sqlite_reader._Connection, "probe"),
     ServicePart.APPEND_TIMEOUT: (Hub, "_refuse_overdue"),
     ServicePart.FAN_OUT: (FanOut, "_serve"),
     ServicePart.DRAIN: (StreamSession, "end"),
-    ServicePart.CALLBACK: (sqlite_writer, "_acknowledge"),
+    ServicePart.CALLBACK: (SqliteWriter, "_acknowledge"),
 }
 
 
@@ -107,7 +106,7 @@ def main(part: ServicePart) -> int:
     """Serve with the fault; return the exit code."""
     # Rounds that are minutes apart come soon.
     allocator.INTERVAL_S = tls.CHECK_INTERVAL_S = sqlite_writer.TRIM_INTERVAL_S = 0.05
-    sqlite.PROBE_INTERVAL_S = hub.CHECK_INTERVAL_S = 0.05  # type: ignore[attr-defined]  # as the module has imported it
+    sqlite_reader.PROBE_INTERVAL_S = hub.CHECK_INTERVAL_S = 0.05  # type: ignore[attr-defined]  # as the module has imported it
     write_timeout.ROUNDS = 100_000
     write_timeout.Patience = WritePatience  # type: ignore[attr-defined]  # as the module has imported it
     place, name = PLACES[part]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+
 from tests import plain
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.service import Service
@@ -14,11 +18,19 @@ if TYPE_CHECKING:
 
 def targets(service: Service) -> list[str]:
     """Return the addresses of the workers' metrics, as any worker lists them."""
-    answer = plain.get(f"{service.url}/metrics/targets")
+    answer = wait_until(lambda: _asked_for_targets(service))
     assert answer.headers["content-type"] == "application/json"
     groups: list[dict[str, Any]] = answer.json()
     assert groups, "a worker that answers is alive"
     return [target for group in groups for target in group["targets"]]
+
+
+def _asked_for_targets(service: Service) -> httpx2.Response | None:
+    # A worker that is being opened knows nothing yet, and then may cut a connection off.
+    with contextlib.suppress(httpx2.TransportError):
+        answer = plain.get(f"{service.url}/metrics/targets")
+        return None if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE else answer
+    return None
 
 
 def children(pid: int) -> list[int]:

@@ -207,7 +207,7 @@ class _Trial:
         os.kill(victim, blow.number)
         stayed_ready = 0
         if blow == BLOWS["log stopped"]:
-            stayed_ready = not await self._until(self._is_unready, victim)
+            stayed_ready = 1 - await self._until(self._is_unready, victim)
         await self._until(lambda: victim not in self._processes(blow.victim))
         await self._until(self._is_whole)
         cursors = [follower.account.cursor for follower in following.followers]

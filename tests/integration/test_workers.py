@@ -7,16 +7,18 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import httpx2
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import plain
 from tests.contract.consumers import TRANSPORTS
-from tests.service import Service
+from tests.service import RIPTIDE, Service
 from tests.waiting import DEADLINE_S, wait_until
 from tests.worker_processes import log_process_of, targets, worker_of
 
@@ -183,6 +185,47 @@ def test_logs_of_an_earlier_version_s_workers_are_told_of_and_left_alone(
     assert service.stop() == 0
     assert (tmp_path / "old" / "riptide.db").exists()
     assert (tmp_path / "old" / "worker-0" / "riptide.db").read_bytes() == b""
+
+
+def _replayed(service: Service, topic: str) -> list[str]:
+    text = plain.get(service.topic(topic), params={"until": "latest"}).text
+    return [record["id"] for record in map(orjson.loads, text.splitlines()) if "data" in record]
+
+
+def test_a_log_of_an_earlier_version_s_worker_is_kept_by_moving_it(
+    start_service: StartService, tmp_path: Path, topic: str
+) -> None:
+    old, data = tmp_path / "data" / "worker-0", tmp_path / "data"
+    service = start_service(data_dir=old)
+    ids = [service.publish(topic, number)[0] for number in range(3)]
+    assert service.stop() == 0
+    for file in old.glob("riptide.db*"):
+        file.rename(data / file.name)
+    service = start_service(workers=2, data_dir=data)
+    wait_until(lambda: len(targets(service)) == 2)
+    assert "earlier version" not in service.log
+    assert _replayed(service, topic) == ids
+    assert service.publish(topic, 3)[0].endswith("-4")
+    assert service.stop() == 0
+
+
+def test_a_backup_of_a_log_that_workers_share_has_all_that_was_acknowledged(
+    start_service: StartService, tmp_path: Path, topic: str
+) -> None:
+    service = start_service(workers=2)
+    wait_until(lambda: len(targets(service)) == 2)
+    ids = [service.publish(topic, number)[0] for number in range(20)]
+    for command, directory in (
+        ("backup", service.settings["DATA_DIR"]),
+        ("restore", tmp_path / "new"),
+    ):
+        environment = {**os.environ, "RIPTIDE_DATA_DIR": str(directory)}
+        subprocess.run([RIPTIDE, command, tmp_path / "copy"], env=environment, check=True)
+    assert service.stop() == 0
+    restored = start_service(workers=2, data_dir=tmp_path / "new")
+    wait_until(lambda: len(targets(restored)) == 2)
+    assert _replayed(restored, topic) == ids
+    assert restored.stop() == 0
 
 
 def test_workers_do_not_outlive_their_supervisor(start_service: StartService) -> None:

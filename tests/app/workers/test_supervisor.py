@@ -34,13 +34,16 @@ from riptide.workers.child import Child
 from riptide.workers.supervisor import Supervisor
 logging.basicConfig(format="%(message)s")
 program, children, look_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+# The last child keeps the log.
+has_log = "log" in sys.argv
 board = make_board(children)
 supervised = [
     Child(f"child {slot}", [program, str(slot), str(board.descriptor)], [board.descriptor])
     for slot in range(children)
 ]
+log = supervised.pop() if has_log else None
 try:
-    Supervisor(supervised, board, look_s=look_s).run()
+    Supervisor(supervised, board, log=log, look_s=look_s).run()
 except StartError as error:
     sys.exit(f"refused: {error}")
 """
@@ -64,13 +67,18 @@ def live():
 class Supervised:
     """A supervisor with children that run a program, and what they have printed."""
 
-    def __init__(self, directory: Path, program: str, children: int, look_s: float) -> None:
+    def __init__(
+        self, directory: Path, program: str, children: int, look_s: float, *, log: bool
+    ) -> None:
         self.program = directory / "program"
         self.write(program)
         self._printed = directory / "printed"
         with self._printed.open("wb") as printed:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", SUPERVISOR, self.program, str(children), str(look_s)],
+                [
+                    *(sys.executable, "-c", SUPERVISOR, self.program),
+                    *(str(children), str(look_s), *(["log"] if log else [])),
+                ],
                 stderr=printed,
                 stdout=printed,
             )
@@ -100,9 +108,14 @@ class Supervised:
 
 @contextlib.contextmanager
 def _supervised(
-    directory: Path, program: str, children: int = CHILDREN, look_s: float = LOOK_S
+    directory: Path,
+    program: str,
+    children: int = CHILDREN,
+    look_s: float = LOOK_S,
+    *,
+    log: bool = False,
 ) -> Iterator[Supervised]:
-    supervised = Supervised(directory, program, children, look_s)
+    supervised = Supervised(directory, program, children, look_s, log=log)
     with supervised.process:
         yield supervised
         supervised.process.kill()
@@ -262,6 +275,42 @@ serve(); live()
         assert supervised.process.wait(DEADLINE_S) == 0
         assert supervised.lines.count("draining") == CHILDREN
         assert "cut short" not in supervised.lines
+
+
+# The child in the last slot is the process of the log.
+WITH_LOG = f"""
+import signal
+def end(number, _frame):
+    signal.signal(number, signal.SIG_IGN)
+    time.sleep(0.3 * (slot + 1) if slot < {CHILDREN - 1} else 0)
+    os.write(2, f"ended {{slot}} {{number}}\\n".encode())
+    os._exit(0)
+signal.signal(signal.SIGINT if slot == {CHILDREN - 1} else signal.SIGTERM, end)
+"""
+
+
+def test_the_process_of_the_log_ends_after_all_workers_by_sigint(tmp_path: Path) -> None:
+    with _supervised(tmp_path, f"{WITH_LOG}serve(); live()", log=True) as supervised:
+        supervised.wait_for_all()
+        assert supervised.stop() == 0
+        ended = [line for line in supervised.lines if line.startswith("ended")]
+    assert ended == ["ended 0 15", "ended 1 15", "ended 2 2"]
+
+
+def test_a_process_of_the_log_that_is_just_starting_ends_with_the_workers(tmp_path: Path) -> None:
+    starting = f"if slot == {CHILDREN - 1}: live()\nserve(); live()"
+    with _supervised(tmp_path, starting, log=True) as supervised:
+        wait_until(lambda: all(supervised.serving(slot) for slot in range(CHILDREN - 1)))
+        assert supervised.stop() == 0
+
+
+def test_a_process_of_the_log_that_dies_is_replaced_and_no_worker_is(tmp_path: Path) -> None:
+    with _supervised(tmp_path, f"{WITH_LOG}serve(); live()", log=True) as supervised:
+        supervised.wait_for_all()
+        os.kill(supervised.serving(CHILDREN - 1)[0], signal.SIGKILL)
+        wait_until(lambda: len(supervised.serving(CHILDREN - 1)) == 2)
+        assert [len(supervised.serving(slot)) for slot in range(CHILDREN - 1)] == [1, 1]
+        assert supervised.stop() == 0
 
 
 def _serve(directory: Path, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -417,26 +417,42 @@ class SharedLog:
         """Follow a topic of a new process, and let feeds know what they have missed."""
         had = followed.newest
         followed.in_doubt = bool(had.sequence)
+        link, has_failed = self._link, False
         try:
-            answer = await self._ask(
-                lambda request: frames.Follow(request, topic, *had), frames.Followed
-            )
-            if not answer.is_known:
-                # Two processes may have come in a row, and both answers are of the second.
-                if followed.newest == had:
-                    followed.lose(MessageId(answer.epoch, answer.head))
-            elif answer.head > followed.newest.sequence:
-                self._connection.gaps += 1
-                # The newest message shows the feeds that they have missed those before it, which
-                # consumers read for themselves.
-                followed.in_doubt = False
-                newest = await self.read(topic, answer.head - 1)
-                if newest and newest[-1].sequence > followed.newest.sequence:
-                    followed.push(newest)
-        except (LogUnavailableError, DamagedMessagesError) as error:
-            logger.warning("topic %s could not be followed again at once: %s", topic, error)
+            while self._link is link and self._topics.get(topic) is followed:
+                try:
+                    await self._compare(topic, followed, had)
+                except LogUnavailableError as error:
+                    if not has_failed:
+                        logger.warning("topic %s cannot be followed again yet: %s", topic, error)
+                    has_failed = True
+                    await asyncio.sleep(CHECK_INTERVAL_S)
+                else:
+                    return
+        except DamagedMessagesError:
+            # Consumers meet the damage when the next message makes them read.
+            return
         finally:
-            followed.go_on()
+            # With another process, another task is at it.
+            if self._link is link:
+                followed.go_on()
+
+    async def _compare(self, topic: str, followed: _Topic, had: MessageId) -> None:
+        answer = await self._ask(
+            lambda request: frames.Follow(request, topic, *had), frames.Followed
+        )
+        if not answer.is_known:
+            # Two processes may have come in a row, and both answers are of the second.
+            if followed.newest == had:
+                followed.lose(MessageId(answer.epoch, answer.head))
+        elif answer.head > followed.newest.sequence:
+            # The newest message shows the feeds that they have missed those before it, which
+            # consumers read for themselves.
+            followed.in_doubt = False
+            newest = await self.read(topic, answer.head - 1)
+            self._connection.gaps += 1
+            if newest and newest[-1].sequence > followed.newest.sequence:
+                followed.push(newest)
 
     def _take(self, request: int) -> _Waiting | None:
         waiting = self._sent.pop(request, None)

@@ -28,7 +28,7 @@ from riptide.storage.message_log import Bounds, Retention
 from riptide.storage.shared import client, link, server
 from riptide.storage.shared.client import SharedLog
 from riptide.storage.sqlite import SqliteLog
-from riptide_telemetry import Lifecycle
+from riptide_telemetry import Lifecycle, ServicePart
 from tests.app.messages import published
 from tests.app.storage.appending import append
 from tests.app.storage.feed import ListFeed
@@ -418,3 +418,75 @@ async def test_appends_that_wait_at_the_end_are_waited_for(
         appended = log.append(published("a", [b"1"]))
         await in_time(log.close())
         assert appended.result().first.sequence == 1
+
+
+async def test_it_counts_how_the_process_of_the_log_was_reached(
+    shared: SharedLog, listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = ListFeed()
+    assert not shared.connection.is_up
+    async with Life(_sqlite(tmp_path), listener, shared):
+        assert (shared.connection.is_up, shared.connection.reconnects) == (True, 0)
+        await in_time(shared.follow("a", feed))
+        assert shared.followed_count() == 1
+        await append(shared, "a", b"1")
+        await eventually(lambda: feed.sequences == [1])
+    assert not shared.connection.is_up
+    async with Life(_sqlite(tmp_path), listener, shared):
+        assert (shared.connection.is_up, shared.connection.reconnects) == (True, 1)
+        await append(shared, "a", b"2")
+        await eventually(lambda: feed.sequences == [1, 2])
+        assert shared.connection.gaps == 0
+    between = _sqlite(tmp_path)
+    await between.open()
+    await append(between, "a", b"3")
+    await between.close()
+    async with Life(_sqlite(tmp_path), listener, shared):
+        await eventually(lambda: feed.sequences == [1, 2, 3])
+        assert (shared.connection.reconnects, shared.connection.gaps) == (2, 1)
+        monkeypatch.setattr(client, "LIMIT_S", -1.0)
+        assert not shared.connection.is_up
+
+
+async def test_a_fault_of_the_log_s_process_is_told_and_does_not_end_the_worker(
+    shared: SharedLog, listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(MemoryLog(KEEP), listener) as served:
+        await eventually(lambda: shared._link is not None)
+        served.tell_fault(ServicePart.LOG_WRITER)
+        await eventually(lambda: "a fault of Riptide in log_writer has ended" in caplog.text)
+    assert shared._faults.first is None
+
+
+class FailsToPlace(MemoryLog):
+    """A log that cannot be read a few times."""
+
+    failures = 0
+
+    async def place(self, topic: str, position: MessageId) -> IdState:
+        if self.failures:
+            self.failures -= 1
+            raise LogUnavailableError("the disk fails", retry_after=1)
+        return await super().place(topic, position)
+
+
+async def test_a_topic_is_followed_again_as_soon_as_the_log_can_be_read(
+    shared: SharedLog,
+    listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(client, "CHECK_INTERVAL_S", 0.01)
+    feed, log = ListFeed(), FailsToPlace(KEEP)
+    async with serving(log, listener):
+        await eventually(lambda: shared._link is not None)
+        await in_time(shared.follow("a", feed))
+        await append(shared, "a", b"1")
+        await eventually(lambda: feed.sequences == [1])
+    await eventually(lambda: shared._link is None)
+    await append(log, "a", b"2", b"3")
+    log.failures = 3
+    async with serving(log, listener):
+        await eventually(lambda: feed.sequences == [1, 3])
+    assert caplog.text.count("cannot be followed again yet") == 1
+    assert (log.failures, feed.losses, shared.connection.gaps) == (0, 0, 1)

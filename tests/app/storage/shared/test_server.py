@@ -13,6 +13,7 @@ from riptide.storage.message_log import Retention, uncertain
 from riptide.storage.shared import frames, server
 from riptide.storage.shared.link import Link
 from riptide.storage.shared.server import failed
+from tests.app.messages import published
 from tests.app.storage.appending import append
 from tests.app.storage.shared.sharing import listen, serving
 from tests.waiting import eventually, in_time
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from riptide.message import MessageId
+    from riptide.message import MessageId, Receipt
+    from riptide.publication import Publication
     from riptide.storage.message_log import IdState
     from riptide.storage.shared.frames import OfLog
     from riptide.storage.shared.server import LogServer
@@ -103,6 +105,37 @@ async def test_a_publisher_is_answered_before_its_message_is_a_record_and_all_ge
     assert workers[1].records() == [record]
     assert workers[0].frames.index(kept) < workers[0].frames.index(record)
     assert workers[2].records() == []
+
+
+class AnswersLate(MemoryLog):
+    """A log whose appends are done when a test says so."""
+
+    def __init__(self, retention: Retention) -> None:
+        super().__init__(retention)
+        self.appends: list[asyncio.Future[Receipt]] = []
+
+    def append(self, publication: Publication) -> asyncio.Future[Receipt]:
+        del publication
+        self.appends.append(asyncio.get_running_loop().create_future())
+        return self.appends[-1]
+
+
+async def test_appends_are_answered_in_their_order_and_each_once(path: Path) -> None:
+    log = AnswersLate(Retention(1000, 3600))
+    with listen(path) as listener:
+        async with serving(log, listener):
+            worker = await Worker().connect(path)
+            for request in (1, 2, 3):
+                worker.link.send(frames.Append(request, "a", [b"1"], 5, 6, ""))
+            await eventually(lambda: len(log.appends) == 3)
+            log.appends[0].set_result(published("a", [b"1"]).receipt("0" * 8, 1))
+            await worker.answer(1)
+            log.appends[1].set_exception(uncertain("the disk hangs"))
+            log.appends[2].set_result(published("a", [b"1"]).receipt("0" * 8, 2))
+            await worker.answer(3)
+    answers = [f for f in worker.frames if isinstance(f, frames.Kept | frames.Failed)]
+    assert [answer.request for answer in answers] == [1, 2, 3]
+    assert [type(answer) for answer in answers] == [frames.Kept, frames.Failed, frames.Kept]
 
 
 async def test_nothing_more_comes_of_a_topic_that_is_left(

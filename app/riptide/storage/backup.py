@@ -83,7 +83,6 @@ def restore(file: Path, data_directory: Path, *, replace: bool) -> None:
     with _explained(f"{file} could not be copied to {directory.path}"):
         if not file.is_file():
             raise BackupError(f"there is no file {file}: name one that riptide backup has made")
-        _refuse_directory_of_workers(directory)
         directory.take()
         try:
             _restore(file, directory, replace=replace)
@@ -113,13 +112,14 @@ def _restore(file: Path, directory: DataDirectory, *, replace: bool) -> None:
 
 
 def _refuse_directory_of_workers(directory: DataDirectory) -> None:
-    """Refuse a directory in which each of several workers has a log."""
+    """Refuse a directory that has only logs of an earlier version, one for each worker."""
     if directory.database.exists():
         return
     workers = sorted(path.parent.name for path in directory.path.glob("worker-*/riptide.db"))
     if workers:
         raise BackupError(
-            f"{directory.path} has the logs of several workers, a directory each: set "
+            f"{directory.path} has the logs of several workers of an earlier version, a directory "
+            "each, and none that a service would serve: set "
             f"RIPTIDE_DATA_DIR to one after the other ({directory.path / workers[0]} is the first "
             f"of {len(workers)})"
         )

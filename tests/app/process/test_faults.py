@@ -82,3 +82,14 @@ async def test_what_libraries_or_single_connections_raise_is_only_said(
     assert faults.first is None
     assert caplog.text.count("Exception in callback") == 3
     assert loop.get_exception_handler() is None
+
+
+def test_a_fault_of_another_process_is_counted_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorder = Recorder()
+    faults = Faults(recorder)
+    faults.met_elsewhere(ServicePart.LOG_WRITER, "the process of the log")
+    assert recorder.of("part_failed", "part") == [(ServicePart.LOG_WRITER,)]
+    assert faults.first is None
+    assert "log_writer has ended the process of the log" in caplog.text

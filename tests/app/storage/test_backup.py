@@ -384,25 +384,20 @@ async def test_a_copy_of_the_files_by_hand_can_be_restored_with_what_was_not_in_
     assert await _payloads(tmp_path / "new") == [b"1"]
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda path: back_up(path / "data", path / "other"),
-        lambda path: restore(path / "copy", path / "data", replace=True),
-    ],
-    ids=["back_up", "restore"],
-)
-async def test_where_each_worker_has_a_log_one_has_to_be_chosen(
-    tmp_path: Path, ask: Callable[[Path], object]
+async def test_of_the_logs_that_workers_of_an_earlier_version_have_left_one_has_to_be_chosen(
+    tmp_path: Path,
 ) -> None:
+    data = tmp_path / "data"
     for worker in ("worker-0", "worker-1"):
-        await _make(tmp_path / "data" / worker, worker.encode())
-    back_up(tmp_path / "data" / "worker-1", tmp_path / "copy")
+        await _make(data / worker, worker.encode())
     with pytest.raises(BackupError, match=r"several workers.*worker-0 is the first of 2"):
-        ask(tmp_path)
-    assert _names(tmp_path / "data") == {"worker-0", "worker-1"}
-    restore(tmp_path / "copy", tmp_path / "data" / "worker-0", replace=True)
-    assert await _payloads(tmp_path / "data" / "worker-0") == [b"worker-1"]
+        back_up(data, tmp_path / "other")
+    assert _names(data) == {"worker-0", "worker-1"}
+    # The way to keep one: all workers share the log of the directory itself.
+    back_up(data / "worker-1", tmp_path / "copy")
+    restore(tmp_path / "copy", data, replace=False)
+    assert await _payloads(data) == [b"worker-1"]
+    back_up(data, tmp_path / "other")
 
 
 async def test_a_backup_that_is_interrupted_leaves_nothing_behind(

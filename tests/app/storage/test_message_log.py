@@ -383,3 +383,18 @@ async def test_this_life_ends_at_the_head_and_one_of_another_log_is_not_known(
     await append(log, "a", b"1", b"2")
     assert await end_of(log, await epoch_of(log), "a") == 2
     assert await end_of(log, "ffffffff", "a") is None
+
+
+async def test_a_log_that_is_open_is_reached_and_says_how_many_topics_are_followed(
+    open_log: OpenLog,
+) -> None:
+    log, feeds = await open_log(), [ListFeed(), ListFeed()]
+    for topic, feed in (("a", feeds[0]), ("a", feeds[1]), ("b", feeds[0])):
+        await log.follow(topic, feed)
+    assert log.connection.is_up
+    assert (log.connection.reconnects, log.connection.gaps) == (0, 0)
+    assert log.followed_count() == 2
+    log.unfollow("a", feeds[0])
+    assert log.followed_count() == 2
+    log.unfollow("a", feeds[1])
+    assert log.followed_count() == 1

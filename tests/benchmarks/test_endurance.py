@@ -69,7 +69,7 @@ def test_after_a_storm_every_consumer_has_all_messages_once() -> None:
 
 def test_workers_and_their_log_are_killed_and_stopped_and_nothing_is_lost() -> None:
     blows = ("worker killed",) * 3 + ("log killed",) * 2 + ("log stopped",)
-    result = workers.run(workers.Plan(calm_s=0.5, blows=blows))
+    result = workers.run(workers.Plan(consumers=150, publishers=30, calm_s=0.3, blows=blows))
     assert _value(result, "messages acknowledged") > 0
     assert _value(result, "resumed") > 0
     assert _missed_bars(result) == []

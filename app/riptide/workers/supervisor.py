@@ -240,7 +240,7 @@ def _tell_of_logs_of_workers(settings: Settings) -> None:
         logger.warning(
             "%d workers of an earlier version have left logs of their own (%s, ...), which are "
             "not served: all workers share the log in %s now. To serve one of them, stop the "
-            "service and move its files riptide.db* there, if there are none; to read another, "
+            "service, and put its files riptide.db* in the place of those there; to read another, "
             "start a service with RIPTIDE_DATA_DIR=%s and riptide tail its topics. Move those "
             "that you do not need away, and this warning ends",
             len(old),

@@ -8,6 +8,7 @@ import click
 
 from benchmarks import (
     catch_up,
+    cores,
     durable,
     export,
     fixed_rate,
@@ -23,7 +24,6 @@ from benchmarks import (
     stalled,
     storm,
     throughput,
-    workers,
 )
 
 if TYPE_CHECKING:
@@ -54,10 +54,9 @@ DELIVERY: dict[str, Benchmark] = {
     "stalled": stalled.run,
     "storm": storm.run,
     "durable": durable.run,
-    "workers": workers.run,
 }
 LOG: dict[str, Benchmark] = {"catch_up": catch_up.run}
-WORKERS: dict[str, Benchmark] = {"spread": spread.run}
+WORKERS: dict[str, Benchmark] = {"cores": cores.run, "spread": spread.run}
 GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY, "log": LOG, "workers": WORKERS}
 BENCHMARKS = TELEMETRY | DELIVERY | LOG | WORKERS
 

@@ -69,3 +69,17 @@ def test_a_system_without_such_sockets_is_a_start_error(
     with pytest.raises(StartError, match="use one worker"):
         make_log_socket()
     assert list(temporary.iterdir()) == []
+
+
+def test_a_directory_for_temporary_files_may_be_missing_or_have_a_long_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("d" * 200)
+    long.mkdir()
+    for directory in (tmp_path / "missing", long):
+        monkeypatch.setattr(tempfile, "tempdir", str(directory))
+        made = make_log_socket()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path_of(made.descriptor)))
+        _close(made)
+    assert list(long.iterdir()) == []

@@ -152,13 +152,13 @@ def test_a_low_limit_that_may_be_raised_is(tmp_path: Path) -> None:
 
 def test_each_worker_knows_its_limit(tmp_path: Path) -> None:
     service = LimitedService(
-        tmp_path, f"ulimit -n {LIMIT}", max_connections=17, workers=2, log="memory"
+        tmp_path, f"ulimit -n {LIMIT}", max_connections=40, workers=2, log="memory"
     ).start()
     try:
         # The port is open before any worker answers.
         health = plain.get(f"{service.url}/healthz/ready").json()
-        assert health["connections"] == "0 of 17 in all workers"
-        said = f"may open {LIMIT} files only"
+        assert health["connections"] == "0 of 40 in all workers"
+        said = f"may open {LIMIT} files only: it will serve {ROOM} streams"
         wait_until(lambda: service.log.count(said) == 2, lambda: service.log)
     finally:
         assert service.stop() == 0

@@ -37,6 +37,15 @@ def connection(file: SqliteFile) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
+    """An open log in ``tmp_path`` that keeps much."""
+    log = SqliteLog(tmp_path, Retention(100_000, 3600))
+    await log.open()
+    yield log
+    await log.close()
+
+
 class OpenLog(Protocol):
     """Makes and opens a log with a retention of its own."""
 

@@ -5,29 +5,19 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-import pytest
-
 from riptide.storage.damage import Damage
-from riptide.storage.message_log import READ_MESSAGES, Retention
+from riptide.storage.message_log import READ_MESSAGES
 from riptide.storage.places import Places
-from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_file import SqliteFile
 from riptide.storage.topic_list import list_topics
 from tests.app.storage.appending import append, end_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from riptide.storage.places import Place
-
-
-@pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
-    log = SqliteLog(tmp_path, Retention(100_000, 3600))
-    await log.open()
-    yield log
-    await log.close()
+    from riptide.storage.sqlite import SqliteLog
 
 
 async def test_no_read_keeps_the_write_ahead_log_from_being_reused(

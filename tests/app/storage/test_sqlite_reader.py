@@ -19,18 +19,9 @@ from tests.app.storage.appending import append, end_of
 from tests.waiting import DEADLINE_S, eventually, in_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from riptide.message import Message
-
-
-@pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
-    log = SqliteLog(tmp_path, Retention(100_000, 3600))
-    await log.open()
-    yield log
-    await log.close()
 
 
 async def test_bounds_positions_and_topics_are_answered_while_messages_are_read(

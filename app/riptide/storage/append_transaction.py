@@ -10,7 +10,7 @@ from riptide.storage.forgotten_topics import create_topic
 from riptide.storage.live_topics import Earliest, LiveTopic, LiveTopics
 from riptide.storage.places import Place, Places
 from riptide.storage.schema import PAGE_BYTES, touch
-from riptide.storage.topic_ends import find_head
+from riptide.storage.topic_ends import find_head, find_id
 from riptide.storage.transaction import synced
 
 if TYPE_CHECKING:
@@ -159,8 +159,10 @@ class AppendTransaction:
 
 
 def _find_head(connection: sqlite3.Connection, places: Places, topic: str) -> _Head | None:
-    row = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
-    return row and _Head(row[0], find_head(connection, row[0], places.of(row[0])))
+    topic_id = find_id(connection, topic)
+    if topic_id is None:
+        return None
+    return _Head(topic_id, find_head(connection, topic_id, places.of(topic_id)))
 
 
 def _begin(connection: sqlite3.Connection, head: _Head, life: int) -> None:

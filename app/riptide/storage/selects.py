@@ -14,7 +14,7 @@ from riptide.message import Acceptance, Message
 from riptide.storage.damage import is_damage
 from riptide.storage.forgotten_topics import END_OF_LIFE
 from riptide.storage.message_log import Bounds, IdState, id_state
-from riptide.storage.topic_ends import find_bounds
+from riptide.storage.topic_ends import find_bounds, find_id
 from riptide.storage.whole_messages import StoredTopic, read_whole
 
 if TYPE_CHECKING:
@@ -36,14 +36,9 @@ def probe(connection: sqlite3.Connection, damage: Damage) -> None:
             damage.require_disk()
 
 
-def _select_id(connection: sqlite3.Connection, topic: str) -> int | None:
-    row = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
-    return None if row is None else int(row[0])
-
-
 def select_bounds(connection: sqlite3.Connection, places: Places, topic: str) -> Bounds:
     """Return which messages of the topic there are."""
-    topic_id = _select_id(connection, topic)
+    topic_id = find_id(connection, topic)
     if topic_id is None:
         return Bounds(earliest=1, head=0)
     return find_bounds(connection, topic_id, places.of(topic_id))
@@ -89,7 +84,7 @@ def select_messages(
         DamagedMessagesError: the next ones are damaged.
 
     """
-    topic_id = _select_id(connection, topic)
+    topic_id = find_id(connection, topic)
     if topic_id is None:
         return []
     stored = StoredTopic(connection, topic_id, places.of(topic_id))

@@ -29,6 +29,12 @@ _OLDEST_INDEXED = "SELECT CAST(min(sequence) AS INTEGER) FROM places WHERE topic
 _OLDEST_LIFE = "SELECT CAST(min(first) AS INTEGER) FROM beginnings WHERE topic_id = ?"
 
 
+def find_id(connection: sqlite3.Connection, topic: str) -> int | None:
+    """Return the number of a topic in the log; None if it has none."""
+    row = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def find_bounds(
     connection: sqlite3.Connection, topic_id: int, newest: Sequence[Place] = ()
 ) -> Bounds:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from riptide.storage.damage import is_damage
 from riptide.storage.message_log import Bounds, ListedTopic
-from riptide.storage.topic_ends import find_bounds
+from riptide.storage.topic_ends import find_bounds, find_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,11 @@ def find_topic(
         sqlite3.Error: the log cannot be read, for another reason than damage.
 
     """
-    row = connection.execute("SELECT id FROM topics WHERE name = ?", (name,)).fetchone()
-    if row is None:
+    topic_id = find_id(connection, name)
+    if topic_id is None:
         return ListedTopic(name, Bounds(earliest=1, head=0), epoch)
-    bounds = find_bounds(connection, row[0], places.of(row[0]))
-    return ListedTopic(name, bounds, _epoch_of(connection, row[0]) or epoch)
+    bounds = find_bounds(connection, topic_id, places.of(topic_id))
+    return ListedTopic(name, bounds, _epoch_of(connection, topic_id) or epoch)
 
 
 def list_topics(

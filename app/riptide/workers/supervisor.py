@@ -56,7 +56,6 @@ class Supervisor:
         board: Board,
         *,
         log: Child | None = None,
-        limits: SharedLimits | None = None,
         on_end: Callable[[int], None] = lambda _slot: None,
         look_s: float = LOOK_S,
         clock: Callable[[], float] = time.monotonic,
@@ -65,7 +64,6 @@ class Supervisor:
         self._log = log
         self._children = [*workers] if log is None else [*workers, log]
         self._board = board
-        self._limits = limits
         self._on_end = on_end
         self._look_s = look_s
         self._clock = clock
@@ -121,8 +119,6 @@ class Supervisor:
         self._board.clear(slot)
         if child is not self._log:
             self._on_end(slot)
-            if self._limits is not None:
-                self._limits.clear(slot)
         now = self._clock()
         reason = child.ended(code, now)
         if self._stopping:
@@ -226,8 +222,7 @@ def supervise(settings: Settings) -> None:
             [_worker(slot, settings.workers, shared) for slot in range(settings.workers)],
             board,
             log=_log_process(settings.workers, [log.listener.fileno(), board.descriptor]),
-            limits=limits,
-            on_end=functools.partial(_keep_counts, metrics),
+            on_end=functools.partial(_take_back, limits, metrics),
         ).run()
 
 
@@ -250,7 +245,9 @@ def _tell_of_logs_of_workers(settings: Settings) -> None:
         )
 
 
-def _keep_counts(metrics: MetricsMemory, slot: int) -> None:
+def _take_back(limits: SharedLimits, metrics: MetricsMemory, slot: int) -> None:
+    """Take back what a worker that has ended had of the limits, and keep what it has counted."""
+    limits.clear(slot)
     try:
         metrics.end(slot)
     except (OSError, TypeError, ValueError) as error:

@@ -135,8 +135,7 @@ class SharedLog:
     @property
     def connection(self) -> Connection:
         """How the process of the log has been reached. It is not while it does not answer."""
-        silent_s = time.monotonic() - self._state_at
-        self._connection.is_up = self._link is not None and silent_s <= LIMIT_S
+        self._connection.is_up = self._link is not None and self._silent_s() <= LIMIT_S
         return self._connection
 
     def followed_count(self) -> int:
@@ -286,16 +285,19 @@ class SharedLog:
         return self._state.clock_doubt
 
     def _unreachable(self) -> str | None:
-        now = time.monotonic()
         if self._lost_at is not None:
-            lost_s = now - self._lost_at
+            lost_s = time.monotonic() - self._lost_at
             if lost_s > PATIENCE_S:
                 return f"the process of the log has not been there for {lost_s:.0f} s"
             return None
-        silent_s = now - self._state_at
+        silent_s = self._silent_s()
         if silent_s > LIMIT_S:
             return f"the process of the log has not answered for {silent_s:.0f} s"
         return None
+
+    def _silent_s(self) -> float:
+        """Return how long ago the process of the log last said how it is."""
+        return time.monotonic() - self._state_at
 
     async def _ask(self, make: Callable[[int], Asked], kind: type[A]) -> A:
         """Ask, and again whenever the process has changed, until there is an answer.

@@ -200,9 +200,7 @@ class _Peer:
     async def _answer(self, request: int, answer: Coroutine[None, None, Answer]) -> None:
         try:
             frame = await answer
-        except ProblemError as error:
-            frame = failed(request, error)
-        except DamagedMessagesError as error:
+        except (ProblemError, DamagedMessagesError) as error:
             frame = failed(request, error)
         except Exception as error:
             logger.exception("a worker's question could not be answered")

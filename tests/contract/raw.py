@@ -26,6 +26,8 @@ MESSAGE_ID = re.compile(rb'"id":"([0-9a-f]{8}-[0-9]+)","time":"[^"]*","data"')
 MISSED = re.compile(rb'"missed":([0-9]+)')
 BACKPRESSURE = "riptide_streaming_backpressure_events_total"
 WAITS = "riptide_streaming_write_wait_seconds_count"
+SENT = "riptide_streaming_messages_sent_total"
+DROPPED = "riptide_streaming_messages_dropped_total"
 LOOKS, LOOK_S = 5, 0.05
 BATCH = 500
 # More than any kernel keeps for a socket.
@@ -87,9 +89,12 @@ class RawStream:
     def stall(self) -> None:
         """Publish until a write to this stream waits for good.
 
-        How much the kernel takes before that differs from machine to machine.
+        How much the kernel takes before that differs from machine to machine. A batch is published
+        only after the one before was taken: a service that is slow just now would otherwise judge
+        the stream by the messages of several.
         """
-        while not self._waits():
+        before = self._taken() - self.published
+        while not self._waits(before + self.published):
             self.publish(BATCH)
 
     def publish_until(self, condition: Callable[[], object]) -> None:
@@ -98,13 +103,33 @@ class RawStream:
             if not self._waits_now():
                 self.publish(BATCH)
 
-    def _waits(self) -> bool:
-        """Return whether a write waits, and goes on to: the kernel may yet make room for it."""
-        for _ in range(LOOKS):
-            if not self._waits_now():
+    def _waits(self, published: float) -> bool:
+        """Return whether a write waits, and goes on to: the kernel may yet make room for it.
+
+        It is false as soon as all that was published has been taken.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        looks = 0
+        while looks < LOOKS:
+            assert time.monotonic() < deadline, "the stream neither takes its messages nor waits"
+            if self._waits_now():
+                looks += 1
+            elif self._taken() >= published:
                 return False
+            else:
+                looks = 0
             time.sleep(LOOK_S)
         return True
+
+    def _taken(self) -> float:
+        """Return how many messages the streams of its protocol have sent or passed over."""
+        samples = self._service.metrics()
+        label = f'{{protocol="{self._protocol}"'
+        return sum(
+            count
+            for name, count in samples.items()
+            if name.startswith((SENT + label, DROPPED + label))
+        )
 
     def _waits_now(self) -> bool:
         samples = self._service.metrics()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
 import orjson
 
 from riptide.errors import InvalidPositionError, InvalidTopicError
@@ -111,7 +112,9 @@ class Acceptance(NamedTuple):
         return cls(unix_ns, now.monotonic_ns - max(0, now.unix_ns - unix_ns))
 
 
-class Message:
+# Processes of one service send each other messages as arrays of these fields. No message is part of
+# a cycle, so the garbage collector need not look at them.
+class Message(msgspec.Struct, eq=False, array_like=True, gc=False):
     """One message as the log keeps it and the ring holds it.
 
     ``accepted_at`` is Unix time, ``accepted_ns`` the same moment on this process's monotonic
@@ -120,30 +123,13 @@ class Message:
     that the message is encoded once for all consumers.
     """
 
-    __slots__ = (
-        "accepted_at",
-        "accepted_ns",
-        "encoded",
-        "epoch",
-        "payload",
-        "sequence",
-        "traceparent",
-    )
-
-    def __init__(
-        self,
-        epoch: str,
-        sequence: int,
-        accepted: Acceptance,
-        payload: bytes,
-        traceparent: str = "",
-    ) -> None:
-        self.epoch = epoch
-        self.sequence = sequence
-        self.accepted_at, self.accepted_ns = accepted
-        self.payload = payload
-        self.traceparent = traceparent
-        self.encoded: list[bytes | None] = [None, None, None]
+    epoch: str
+    sequence: int
+    accepted_at: int
+    accepted_ns: int
+    payload: bytes
+    traceparent: str = ""
+    encoded: list[bytes | None] = msgspec.field(default_factory=lambda: [None, None, None])
 
     def held_bytes(self) -> int:
         """Return how many bytes the message and its encodings take in memory."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence  # noqa: TC003  # msgspec reads the annotations of fields
+from typing import NamedTuple
 
 from riptide.message import Acceptance, Message, MessageId, Receipt
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Publication(NamedTuple):
@@ -38,8 +36,9 @@ class Publication(NamedTuple):
 
     def messages(self, first: MessageId) -> list[Message]:
         """Return the messages that the payloads become in the log, the first with this id."""
-        _, payloads, accepted, traceparent = self
+        _, payloads, (unix_ns, monotonic_ns), traceparent = self
+        epoch, sequence = first
         return [
-            Message(first.epoch, sequence, accepted, payload, traceparent)
-            for sequence, payload in enumerate(payloads, first.sequence)
+            Message(epoch, number, unix_ns, monotonic_ns, payload, traceparent)
+            for number, payload in enumerate(payloads, sequence)
         ]

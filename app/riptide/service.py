@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from riptide.endpoints.metrics_targets import MetricsTargets
     from riptide.endpoints.service_metrics import SharedSnapshots
     from riptide.settings.settings import Settings
-    from riptide.storage.message_log import MessageLog
+    from riptide.storage.message_log import LocalLog, MessageLog
     from riptide_telemetry import Telemetry
 
 DISTRIBUTION = "riptide-streaming"
@@ -173,7 +173,7 @@ def _start_telemetry(settings: Settings) -> Telemetry:
         raise InvalidSettingsError(str(error)) from error
 
 
-def make_log(settings: Settings, faults: Faults) -> MessageLog:
+def make_log(settings: Settings, faults: Faults) -> LocalLog:
     """Return the log that the settings ask for, in this process."""
     retention = Retention(
         settings.retention_messages, settings.retention_seconds, settings.max_topics

@@ -17,7 +17,7 @@ ACCEPTED_AT = 1_700_000_000_123_456_789
 
 def make_message(sequence: int = 1, payload: bytes = b"{}", epoch: str = EPOCH) -> Message:
     """Return a message whose monotonic time is its sequence number."""
-    return Message(epoch, sequence, Acceptance(ACCEPTED_AT, sequence), payload)
+    return Message(epoch, sequence, ACCEPTED_AT, sequence, payload)
 
 
 def make_messages(first: int, last: int, size: int = 1, epoch: str = EPOCH) -> list[Message]:

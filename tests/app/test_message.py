@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from riptide.errors import InvalidMessageError, InvalidPositionError, InvalidTopicError
 from riptide.message import (
     MAX_TOPIC_LENGTH,
-    Acceptance,
     Edge,
     Message,
     MessageId,
@@ -119,17 +118,18 @@ def test_a_message_knows_its_id_and_its_time_in_utc(monkeypatch: pytest.MonkeyPa
 
 @given(st.integers(0, 4_000_000_000_000))
 def test_the_milliseconds_of_a_time_are_exact(milliseconds: int) -> None:
-    message = Message("00000000", 1, Acceptance(milliseconds * 1_000_000 + 999_999, 0), b"0")
+    message = Message("00000000", 1, milliseconds * 1_000_000 + 999_999, 0, b"0")
     assert message.time.endswith(f".{milliseconds % 1000:03d}Z")
 
 
 def test_a_trace_counts_among_what_a_message_holds() -> None:
     plain, traced = (
-        Message("0", 1, Acceptance(0, 0), b"0"),
+        Message("0", 1, 0, 0, b"0"),
         Message(
             "0",
             1,
-            Acceptance(0, 0),
+            0,
+            0,
             b"0",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ),
@@ -142,5 +142,5 @@ def test_a_trace_counts_among_what_a_message_holds() -> None:
 )
 def test_a_message_is_sampled_if_its_trace_says_so(flags: str, *, sampled: bool) -> None:
     traceparent = f"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"
-    assert Message("0", 1, Acceptance(0, 0), b"0", traceparent).sampled is sampled
-    assert not Message("0", 1, Acceptance(0, 0), b"0").sampled
+    assert Message("0", 1, 0, 0, b"0", traceparent).sampled is sampled
+    assert not Message("0", 1, 0, 0, b"0").sampled

@@ -63,8 +63,12 @@ WATCHED = {
     "riptide.storage.self_check": {"Thread": "says that it did not come to its end"},
     "riptide.storage.shared.client": {
         "add_done_callback": "reports the fault of the task that stays connected",
+        "create_task": "the callback reports its end",
+    },
+    "riptide.storage.shared.followed_topics": {
+        "add_done_callback": ON_LOOP,
         "call_soon": ON_LOOP,
-        "create_task": "the callback reports its end, and those that catch up log their errors",
+        "create_task": "the loop logs its error",
     },
     "riptide.storage.shared.link": {"call_soon": ON_LOOP},
     "riptide.storage.shared.server": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from riptide.hub.batch import Batch
-from riptide.message import Acceptance, Message
+from riptide.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Chunk:
 
     def _messages(self) -> list[Message]:
         return [
-            Message(epoch, sequence, Acceptance(accepted_at, accepted_ns), payload, traceparent)
+            Message(epoch, sequence, accepted_at, accepted_ns, payload, traceparent)
             for epoch, sequence, accepted_at, accepted_ns, payload, traceparent in zip(
                 *self._columns, strict=True
             )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from riptide.message import Message, MessageId, Receipt
     from riptide.publication import Publication
-    from riptide.storage.message_log import Feed
+    from riptide.storage.message_log import Answer, Feed
 
 # Expired topics are looked for at most this often, because the search visits every topic.
 SWEEP_INTERVAL_S = 1.0
@@ -62,12 +62,16 @@ class MemoryLog:
     def append(self, publication: Publication) -> asyncio.Future[Receipt]:
         """Keep the payloads; the future is done in the next turn of the event loop."""
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        if publication.topic not in self._messages and not self._has_room():
-            future.set_exception(self._retention.no_more_topics())
-            return future
-        receipt = self._keep(publication)
-        asyncio.get_running_loop().call_soon(self._answer, publication, future, receipt)
+        self.append_for(publication, future)
         return future
+
+    def append_for(self, publication: Publication, answer: Answer) -> None:
+        """Keep the payloads, and answer in the next turn of the event loop."""
+        if publication.topic not in self._messages and not self._has_room():
+            answer.set_exception(self._retention.no_more_topics())
+            return
+        receipt = self._keep(publication)
+        asyncio.get_running_loop().call_soon(self._answer, publication, answer, receipt)
 
     async def follow(self, topic: str, feed: Feed) -> ListedTopic:
         """Push the topic's messages to the feed from now on."""
@@ -166,11 +170,9 @@ class MemoryLog:
         self._expire(topic)
         return receipt
 
-    def _answer(
-        self, publication: Publication, future: asyncio.Future[Receipt], receipt: Receipt
-    ) -> None:
-        if not future.done():
-            future.set_result(receipt)
+    def _answer(self, publication: Publication, answer: Answer, receipt: Receipt) -> None:
+        if not answer.done():
+            answer.set_result(receipt)
         self._feeds.push_soon([(publication, receipt)])
 
     def _has_room(self) -> bool:

@@ -145,6 +145,25 @@ class Feed(Protocol):
         """
 
 
+class Answer(Protocol):
+    """Whoever waits for the outcome of an append: a future, or less than one.
+
+    It is given an outcome on its event loop, and none once it is done.
+    """
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return its event loop."""
+
+    def done(self) -> bool:
+        """Return whether it wants no outcome any more."""
+
+    def set_result(self, result: Receipt, /) -> None:
+        """Take what was kept."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Take why nothing was kept, or why nobody knows."""
+
+
 class MessageLog(Protocol):
     """Topics of messages, numbered from 1 without a gap, appended to and read in order.
 
@@ -288,3 +307,10 @@ class MessageLog(Protocol):
 
     def unavailable_reason(self) -> str | None:
         """Return why the log cannot be written or read at the moment, or None if it can."""
+
+
+class LocalLog(MessageLog, Protocol):
+    """A log of this process, which can be served to others."""
+
+    def append_for(self, publication: Publication, answer: Answer) -> None:
+        """Keep the payloads as ``append`` does, and give ``answer`` what its future gets."""

@@ -109,5 +109,5 @@ def select_messages(
         while len(epochs) > 1 and epochs[-2][0] <= sequence:
             epochs.pop()
         epoch = epochs[-1][1]
-        messages.append(Message(epoch, sequence, accepted, payload, traceparent))
+        messages.append(Message(epoch, sequence, *accepted, payload, traceparent))
     return messages

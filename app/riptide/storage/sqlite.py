@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from riptide.message import Message, MessageId, Receipt
     from riptide.process.faults import Faults
     from riptide.publication import Publication
-    from riptide.storage.message_log import Bounds, Feed, ListedTopic, Retention
+    from riptide.storage.message_log import Answer, Bounds, Feed, ListedTopic, Retention
 
 logger = logging.getLogger("riptide.log")
 
@@ -76,6 +76,10 @@ class SqliteLog:
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._writer.put(Append(publication, done))
         return done
+
+    def append_for(self, publication: Publication, answer: Answer) -> None:
+        """Queue the payloads for the next commit."""
+        self._writer.put(Append(publication, answer))
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic there are."""

@@ -30,13 +30,11 @@ from riptide.storage.unindexed_messages import load_places
 from riptide_telemetry import ServicePart
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
-    from riptide.message import Receipt
     from riptide.publication import Publication
     from riptide.storage.feeds import Feeds
-    from riptide.storage.message_log import Retention
+    from riptide.storage.message_log import Answer, Retention
     from riptide.storage.sqlite_file import SqliteFile
 
 logger = logging.getLogger("riptide.log")
@@ -72,10 +70,10 @@ def _written_elsewhere(reason: str) -> UncertainAppendError:
 
 
 class Append(NamedTuple):
-    """A publication to commit, and the future of the ids that its messages get."""
+    """A publication to commit, and who waits for the ids that its messages get."""
 
     publication: Publication
-    done: asyncio.Future[Receipt]
+    done: Answer
 
 
 class SqliteWriter:
@@ -276,7 +274,7 @@ class SqliteWriter:
         self._next_probe = time.monotonic() + PROBE_INTERVAL_S
 
     def _acknowledge(self, appends: list[Append], firsts: list[int | None]) -> None:
-        """Finish the futures of the appends, in order, and serve the feeds, on the event loop."""
+        """Answer the appends, in order, and serve the feeds, on the event loop."""
         kept = []
         for (publication, done), first in zip(appends, firsts, strict=True):
             if first is not None:
@@ -363,7 +361,7 @@ def _call_on_loop(
 
 
 def _refuse(appends: list[Append], error: LogUnavailableError) -> None:
-    """Fail the futures of the appends, in order, on the event loop."""
+    """Answer the appends with an error, in order, on the event loop."""
     for append in appends:
         if not append.done.done():
             # Each of its own, for whoever raises it adds a traceback.

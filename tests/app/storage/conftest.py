@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from riptide.storage.message_log import MessageLog
+    from riptide.storage.message_log import LocalLog, MessageLog
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
             messages: int = 1000, seconds: float = 3600, topics: int = 1000
         ) -> MessageLog:
             retention = Retention(messages, seconds, topics)
-            log: MessageLog = (
+            log: LocalLog = (
                 MemoryLog(retention)
                 if request.param.endswith("memory")
                 else SqliteLog(tmp_path / "data", retention)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from riptide.message import Receipt
+
 MONTH_NS = 30 * 86_400 * NANOSECONDS
 RETENTION = Retention(100_000, 3600)
 BIG = b'"' + b"x" * 100_000 + b'"'
@@ -61,11 +63,17 @@ def _reading(file: SqliteFile) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+class Awaited(Append):
+    """An append whose answer can be awaited."""
+
+    done: asyncio.Future[Receipt]
+
+
 def _append(
     topic: str, payloads: Sequence[bytes] = (b"0",), accepted_at: int | None = None
-) -> Append:
+) -> Awaited:
     done = asyncio.get_running_loop().create_future()
-    return Append(published(topic, payloads, accepted_at), done)
+    return Awaited(published(topic, payloads, accepted_at), done)
 
 
 def _writer(
@@ -506,7 +514,7 @@ async def test_a_fault_in_a_transaction_undoes_it_and_the_thread_goes_on(
 
 
 async def _written_together(
-    file: TightFile, writer: SqliteWriter, appends: Sequence[Append]
+    file: TightFile, writer: SqliteWriter, appends: Sequence[Awaited]
 ) -> None:
     """Let appends wait until they are written in one transaction."""
     with _reading(file) as blocker:

@@ -1,5 +1,6 @@
-"""What workers and the log's process tell each other: MessagePack behind its length.
+"""What workers and the log's process tell each other: packets of frames in MessagePack.
 
+What one end sends in one turn of its event loop is one packet: a list of frames, behind its length.
 Both run the same version of Riptide on one machine, so moments on the monotonic clock are passed on
 as they are.
 """
@@ -7,21 +8,20 @@ as they are.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from riptide.message import Acceptance, Message
+from riptide.message import Message
+from riptide.publication import Publication
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
 # Another version would misread what this one sends.
 VERSION: Final = 1
 _LENGTH: Final = struct.Struct(">I")
-
-# A message: epoch, sequence, accepted_at, accepted_ns, payload, traceparent.
-Row = tuple[str, int, int, int, bytes, str]
 
 
 class _Frame(msgspec.Struct, array_like=True, gc=False):
@@ -32,11 +32,7 @@ class Append(_Frame, tag=1):
     """Keep payloads. Answered by ``Kept`` or ``Failed``."""
 
     request: int
-    topic: str
-    payloads: list[bytes]
-    accepted_at: int
-    accepted_ns: int
-    traceparent: str
+    publication: Publication
 
 
 class Follow(_Frame, tag=2):
@@ -153,7 +149,7 @@ class MessagesAre(_Frame, tag=27):
     """Messages that were read."""
 
     request: int
-    rows: list[Row]
+    messages: list[Message]
 
 
 class NamesAre(_Frame, tag=28):
@@ -174,7 +170,7 @@ class Record(_Frame, tag=30):
     """Messages of a topic that is followed, which were just kept."""
 
     topic: str
-    rows: list[Row]
+    messages: Sequence[Message]
 
 
 class LogState(_Frame, tag=31):
@@ -205,34 +201,18 @@ Answer = Kept | Failed | Followed | BoundsAre | StateIs | MessagesAre | NamesAre
 OfLog = Welcome | Record | LogState | Fault | Answer
 
 _encoder = msgspec.msgpack.Encoder()
-of_worker = msgspec.msgpack.Decoder(OfWorker)
-of_log = msgspec.msgpack.Decoder(OfLog)
+of_worker = msgspec.msgpack.Decoder(list[OfWorker])
+of_log = msgspec.msgpack.Decoder(list[OfLog])
 
 
-def encode(frame: OfWorker | OfLog) -> bytes:
-    """Return a frame behind its length."""
-    body = _encoder.encode(frame)
+def packet(frames: Sequence[OfWorker | OfLog]) -> bytes:
+    """Return frames as they are sent together, behind their length."""
+    body = _encoder.encode(frames)
     return _LENGTH.pack(len(body)) + body
 
 
-def rows_of(messages: Iterable[Message]) -> list[Row]:
-    """Return messages as they are sent."""
-    return [
-        (m.epoch, m.sequence, m.accepted_at, m.accepted_ns, m.payload, m.traceparent)
-        for m in messages
-    ]
-
-
-def messages_of(rows: Sequence[Row]) -> list[Message]:
-    """Return messages that were sent."""
-    return [
-        Message(epoch, sequence, Acceptance(accepted_at, accepted_ns), payload, traceparent)
-        for epoch, sequence, accepted_at, accepted_ns, payload, traceparent in rows
-    ]
-
-
-class FrameReader:
-    """Finds the bodies of frames in what comes, in whatever pieces it comes."""
+class PacketReader:
+    """Finds the bodies of packets in what comes, in whatever pieces it comes."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

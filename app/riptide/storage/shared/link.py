@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from riptide.storage.shared.frames import FrameReader, encode
+from riptide.storage.shared.frames import PacketReader, packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ LIMIT_BYTES = 64 * 1024 * 1024
 class Link(asyncio.Protocol):
     """Sends frames together that are sent in one turn of the event loop.
 
-    ``receive`` is called with the body of each frame, and ``lost`` once the connection has ended.
+    ``receive`` is called with the body of each packet, and ``lost`` once the connection has ended.
     """
 
     def __init__(
@@ -27,10 +27,13 @@ class Link(asyncio.Protocol):
     ) -> None:
         self._receive = receive
         self._lost = lost
-        self._reader = FrameReader()
+        self.loop = asyncio.get_running_loop()
+        self._reader = PacketReader()
         self._transport: asyncio.Transport | None = None
         self._has_ended = False
+        # Packets, and the frames of the next one.
         self._outgoing: list[bytes] = []
+        self._frames: list[OfWorker | OfLog] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send what was to be sent before."""
@@ -39,7 +42,7 @@ class Link(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        """Pass frames on."""
+        """Pass packets on."""
         for body in self._reader.feed(data):
             self._receive(body)
 
@@ -48,19 +51,26 @@ class Link(asyncio.Protocol):
         self._has_ended = True
         self._transport = None
         self._outgoing.clear()
+        self._frames.clear()
         self._lost()
 
     def send(self, frame: OfWorker | OfLog) -> None:
         """Send a frame soon."""
-        self.send_encoded(encode(frame))
-
-    def send_encoded(self, frame: bytes) -> None:
-        """Send a frame that is behind its length already."""
         if self._has_ended:
             return
-        if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._outgoing.append(frame)
+        if not self._frames and not self._outgoing:
+            self.loop.call_soon(self.flush)
+        self._frames.append(frame)
+
+    def send_packet(self, ready: bytes) -> None:
+        """Send a packet soon, after the frames that are to be sent."""
+        if self._has_ended:
+            return
+        if self._frames:
+            self._pack()
+        elif not self._outgoing:
+            self.loop.call_soon(self.flush)
+        self._outgoing.append(ready)
 
     def waiting_bytes(self) -> int:
         """Return how much the other end has not taken yet."""
@@ -81,8 +91,14 @@ class Link(asyncio.Protocol):
         """Send what is to be sent soon at once."""
         if self._transport is None:
             return
+        if self._frames:
+            self._pack()
         outgoing, self._outgoing = self._outgoing, []
         if outgoing and not self._transport.is_closing():
             self._transport.write(b"".join(outgoing))
             if self.waiting_bytes() > LIMIT_BYTES:
                 self._transport.abort()
+
+    def _pack(self) -> None:
+        self._outgoing.append(packet(self._frames))
+        self._frames.clear()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from typing import TYPE_CHECKING
 
 from riptide.errors import DamagedMessagesError, LogUnavailableError, ProblemError
-from riptide.message import Acceptance, MessageId
-from riptide.publication import Publication
+from riptide.message import MessageId
 from riptide.storage.message_log import IdState
 from riptide.storage.shared import frames
 from riptide.storage.shared.link import Link
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from riptide.message import Message, Receipt
-    from riptide.storage.message_log import MessageLog
-    from riptide.storage.shared.frames import Answer, Asked
+    from riptide.storage.message_log import LocalLog
+    from riptide.storage.shared.frames import Answer, Asked, OfWorker
     from riptide_telemetry import ServicePart
 
 logger = logging.getLogger("riptide.log")
@@ -32,7 +30,7 @@ STATE_INTERVAL_S = 1.0
 class LogServer:
     """Serves an open log on a listening socket."""
 
-    def __init__(self, log: MessageLog) -> None:
+    def __init__(self, log: LocalLog) -> None:
         self._log = log
         self._peers: set[_Peer] = set()
         self._all_left = asyncio.Event()
@@ -46,9 +44,9 @@ class LogServer:
         try:
             while True:
                 await asyncio.sleep(STATE_INTERVAL_S)
-                state = frames.encode(self.state())
+                state = frames.packet([self.state()])
                 for peer in self._peers:
-                    peer.link.send_encoded(state)
+                    peer.link.send_packet(state)
         finally:
             server.close()
             for peer in tuple(self._peers):
@@ -120,9 +118,9 @@ class _TopicFeed:
         self.peers: dict[_Peer, None] = {}
 
     def push(self, messages: Sequence[Message]) -> None:
-        record = frames.encode(frames.Record(self._topic, frames.rows_of(messages)))
+        record = frames.packet([frames.Record(self._topic, messages)])
         for peer in tuple(self.peers):
-            peer.link.send_encoded(record)
+            peer.link.send_packet(record)
 
     def lost(self) -> None:
         """Cut all off: they follow anew, and are told that what they have had is not the log's."""
@@ -133,14 +131,12 @@ class _TopicFeed:
 class _Peer:
     """A worker."""
 
-    def __init__(self, log: MessageLog, server: LogServer) -> None:
+    def __init__(self, log: LocalLog, server: LogServer) -> None:
         self._log = log
         self._server = server
         self.link = Link(self._receive, self._leave)
         self.topics: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
-        # Their requests and futures, oldest first.
-        self._appends: deque[tuple[int, asyncio.Future[Receipt]]] = deque()
 
     def _leave(self) -> None:
         self._server.leave(self)
@@ -148,9 +144,13 @@ class _Peer:
             task.cancel()
 
     def _receive(self, body: memoryview) -> None:
-        match frames.of_worker.decode(body):
-            case frames.Append() as append:
-                self._append(append)
+        for frame in frames.of_worker.decode(body):
+            self._take(frame)
+
+    def _take(self, frame: OfWorker) -> None:
+        match frame:
+            case frames.Append(request, publication):
+                self._log.append_for(publication, _Publisher(self.link, request))
             case frames.Unfollow(topic):
                 self.topics.discard(topic)
                 self._server.unfollow(topic, self)
@@ -162,35 +162,6 @@ class _Peer:
                 )
             case asked:
                 self._answer_soon(asked, self._look_up(asked))
-
-    def _append(self, append: frames.Append) -> None:
-        accepted = Acceptance(append.accepted_at, append.accepted_ns)
-        publication = Publication(append.topic, append.payloads, accepted, append.traceparent)
-        done = self._log.append(publication)
-        if done.done():
-            self._tell(append.request, done)
-            return
-        self._appends.append((append.request, done))
-        if len(self._appends) == 1:
-            done.add_done_callback(self._tell_all_done)
-
-    def _tell_all_done(self, _: asyncio.Future[Receipt]) -> None:
-        """Answer the appends that are done, once the oldest is: those of a commit together."""
-        appends = self._appends
-        while appends and appends[0][1].done():
-            self._tell(*appends.popleft())
-        if appends:
-            appends[0][1].add_done_callback(self._tell_all_done)
-        # Publishers go on while what was kept is encoded for those who follow.
-        self.link.flush()
-
-    def _tell(self, request: int, done: asyncio.Future[Receipt]) -> None:
-        error = done.exception()
-        if error is None:
-            first, last = done.result()
-            self.link.send(frames.Kept(request, first.epoch, first.sequence, last.sequence))
-        else:
-            self.link.send(failed(request, error))
 
     def _answer_soon(self, asked: Asked, answer: Coroutine[None, None, Answer]) -> None:
         task = asyncio.create_task(self._answer(asked.request, answer))
@@ -222,8 +193,7 @@ class _Peer:
         log, request = self._log, asked.request
         match asked:
             case frames.AskMessages():
-                rows = frames.rows_of(await log.read(asked.topic, asked.after))
-                return frames.MessagesAre(request, rows)
+                return frames.MessagesAre(request, await log.read(asked.topic, asked.after))
             case frames.AskBounds():
                 return frames.BoundsAre(request, *await log.bounds(asked.topic))
             case frames.AskPlace():
@@ -237,6 +207,37 @@ class _Peer:
                 topics = [(name, *bounds, epoch) for name, bounds, epoch in listed]
                 return frames.TopicsAre(request, topics)
         raise AssertionError(asked)
+
+
+class _Publisher:
+    """A publisher in a worker: sends it its answer.
+
+    The log gives an answer before it pushes the messages, so that publishers go on while those are
+    encoded for who follows.
+    """
+
+    __slots__ = ("_link", "_request")
+
+    def __init__(self, link: Link, request: int) -> None:
+        self._link = link
+        self._request = request
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop of the process."""
+        return self._link.loop
+
+    def done(self) -> bool:
+        """Return False: the worker wants every answer."""
+        return False
+
+    def set_result(self, result: Receipt, /) -> None:
+        """Send what was kept."""
+        first, last = result
+        self._link.send(frames.Kept(self._request, first.epoch, first.sequence, last.sequence))
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Send the error."""
+        self._link.send(failed(self._request, exception))
 
 
 def failed(request: int, error: BaseException) -> frames.Failed:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riptide.message import Acceptance, Message
+from riptide.publication import Publication
 from riptide.storage.shared import frames
 from tests.app.messages import make_messages
 
@@ -18,58 +19,71 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NUMBERS = st.integers(0, 2**63 - 1)
-ROWS = st.tuples(st.text(max_size=8), NUMBERS, NUMBERS, NUMBERS, st.binary(), st.text(max_size=60))
-RECORDS = st.builds(frames.Record, topic=st.text(max_size=20), rows=st.lists(ROWS, max_size=4))
+FRAMES = st.builds(frames.BoundsAre, request=NUMBERS, earliest=NUMBERS, head=NUMBERS) | st.builds(
+    frames.NamesAre, request=NUMBERS, names=st.lists(st.text(max_size=20), max_size=4)
+)
 APPENDS = st.builds(
     frames.Append,
     request=NUMBERS,
-    topic=st.text(max_size=20),
-    payloads=st.lists(st.binary(), max_size=4),
-    accepted_at=NUMBERS,
-    accepted_ns=NUMBERS,
-    traceparent=st.text(max_size=60),
+    publication=st.builds(
+        Publication,
+        topic=st.text(max_size=20),
+        payloads=st.lists(st.binary(), max_size=4),
+        accepted=st.builds(Acceptance, NUMBERS, NUMBERS),
+        traceparent=st.text(max_size=60),
+    ),
 )
 
 
 def _bodies(pieces: Sequence[bytes]) -> list[bytes]:
-    reader = frames.FrameReader()
+    reader = frames.PacketReader()
     return [bytes(body) for piece in pieces for body in reader.feed(piece)]
 
 
-@given(st.lists(RECORDS, max_size=5), st.lists(st.integers(0, 400), max_size=8))
-def test_frames_are_found_in_whatever_pieces_they_come(
-    records: list[frames.Record], cuts: list[int]
+@given(st.lists(st.lists(FRAMES, max_size=5)), st.lists(st.integers(0, 400), max_size=8))
+def test_packets_are_found_in_whatever_pieces_they_come(
+    packets: list[list[frames.OfLog]], cuts: list[int]
 ) -> None:
-    sent = b"".join(map(frames.encode, records))
+    sent = b"".join(frames.packet(each) for each in packets)
     edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     pieces = [sent[start:end] for start, end in itertools.pairwise(edges)]
-    assert [frames.of_log.decode(body) for body in _bodies(pieces)] == records
+    assert [frames.of_log.decode(body) for body in _bodies(pieces)] == packets
 
 
 @given(APPENDS)
 def test_an_append_comes_out_as_it_went_in(append: frames.Append) -> None:
-    (body,) = _bodies([frames.encode(append)])
-    assert frames.of_worker.decode(body) == append
+    (body,) = _bodies([frames.packet([append])])
+    (received,) = frames.of_worker.decode(body)
+    assert received == append
+    assert isinstance(received, frames.Append)
+    assert isinstance(received.publication, Publication)
+    assert isinstance(received.publication.accepted, Acceptance)
 
 
-def test_frames_are_found_byte_by_byte_and_what_is_not_complete_is_waited_for() -> None:
-    sent = frames.encode(frames.Unfollow("a")) + frames.encode(frames.AskBounds(7, "b"))
+def test_packets_are_found_byte_by_byte_and_what_is_not_complete_is_waited_for() -> None:
+    packets: list[list[frames.OfWorker]] = [
+        [frames.Unfollow("a")],
+        [frames.AskBounds(7, "b"), frames.Unfollow("c")],
+    ]
+    sent = b"".join(frames.packet(each) for each in packets)
     pieces = [sent[n : n + 1] for n in range(len(sent))]
-    found = [frames.of_worker.decode(body) for body in _bodies(pieces)]
-    assert found == [frames.Unfollow("a"), frames.AskBounds(7, "b")]
+    assert [frames.of_worker.decode(body) for body in _bodies(pieces)] == packets
     assert len(_bodies(pieces[:-1])) == 1
 
 
 def test_messages_come_out_as_they_went_in() -> None:
     sent = [
         *make_messages(3, 4),
-        Message("ffffffff", 5, Acceptance(1, 2), b'"x"', f"00-{'a' * 32}-{'b' * 16}-01"),
+        Message("ffffffff", 5, 1, 2, b'"x"', f"00-{'a' * 32}-{'b' * 16}-01"),
     ]
-    received = frames.messages_of(frames.rows_of(sent))
-    for one, other in zip(sent, received, strict=True):
+    (body,) = _bodies([frames.packet([frames.Record("a", sent)])])
+    (record,) = frames.of_log.decode(body)
+    assert isinstance(record, frames.Record)
+    for one, other in zip(sent, record.messages, strict=True):
         assert one.id == other.id
         assert (one.accepted_at, one.accepted_ns) == (other.accepted_at, other.accepted_ns)
         assert (one.payload, one.traceparent) == (other.payload, other.traceparent)
+        assert other.encoded == [None, None, None]
 
 
 @pytest.mark.parametrize("frames_of", [frames.OfWorker, frames.OfLog])

@@ -46,7 +46,8 @@ def _link() -> Link:
 
 
 def _unfollow(*topics: str) -> bytes:
-    return b"".join(frames.encode(frames.Unfollow(topic)) for topic in topics)
+    """Return what is sent of frames that are sent in one turn."""
+    return frames.packet([frames.Unfollow(topic) for topic in topics])
 
 
 async def test_frames_of_one_turn_are_one_write() -> None:
@@ -56,9 +57,22 @@ async def test_frames_of_one_turn_are_one_write() -> None:
         one.send(frames.Unfollow(topic))
     assert transport.writes == []
     await turns(2)
-    one.send_encoded(_unfollow("d"))
+    one.send_packet(_unfollow("d"))
     await turns(2)
     assert transport.writes == [_unfollow("a", "b", "c"), _unfollow("d")]
+
+
+async def test_frames_and_packets_keep_their_order() -> None:
+    one, transport = _link(), Writes()
+    one.connection_made(transport)
+    one.send(frames.Unfollow("a"))
+    one.send(frames.Unfollow("b"))
+    one.send_packet(_unfollow("c"))
+    one.send_packet(_unfollow("d"))
+    one.send(frames.Unfollow("e"))
+    await turns(2)
+    in_order = [_unfollow("a", "b"), _unfollow("c"), _unfollow("d"), _unfollow("e")]
+    assert transport.writes == [b"".join(in_order)]
 
 
 async def test_what_is_sent_before_there_is_a_connection_is_sent_with_it() -> None:
@@ -70,7 +84,7 @@ async def test_what_is_sent_before_there_is_a_connection_is_sent_with_it() -> No
     await turns(2)
     one.send(frames.Unfollow("c"))
     await turns(2)
-    assert b"".join(transport.writes) == _unfollow("a", "b", "c")
+    assert transport.writes == [_unfollow("a", "b"), _unfollow("c")]
 
 
 async def test_an_end_that_is_closed_sends_first_and_nothing_later() -> None:
@@ -106,10 +120,10 @@ async def test_whoever_reads_nothing_is_cut_off_at_the_limit(
     losses: list[None] = []
     one = Link(lambda _body: None, lambda: losses.append(None))
     async with _connected(one):
-        frame = frames.encode(frames.Failed(1, "", "x" * 100_000))
+        frame = frames.packet([frames.Failed(1, "", "x" * 100_000)])
         sent = 0
         while not losses:
-            one.send_encoded(frame)
+            one.send_packet(frame)
             sent += len(frame)
             await turns(2)
             assert one.waiting_bytes() <= 1_000_000
@@ -119,11 +133,11 @@ async def test_whoever_reads_nothing_is_cut_off_at_the_limit(
 
 
 async def test_both_ends_hear_each_other_and_of_each_other_s_end() -> None:
-    heard: list[frames.Unfollow] = []
+    heard: list[frames.OfWorker] = []
     losses: list[str] = []
     one = Link(lambda _body: None, lambda: losses.append("one"))
     other = Link(
-        lambda body: heard.append(frames.of_worker.decode(body)),
+        lambda body: heard.extend(frames.of_worker.decode(body)),
         lambda: losses.append("other"),
     )
     loop = asyncio.get_running_loop()
@@ -133,4 +147,4 @@ async def test_both_ends_hear_each_other_and_of_each_other_s_end() -> None:
     one.send(frames.Unfollow("b"))
     one.close()
     await eventually(lambda: len(losses) == 2)
-    assert [frame.topic[:1] for frame in heard] == ["a", "b"]
+    assert heard == [frames.Unfollow("a" * 300_000), frames.Unfollow("b")]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from riptide.errors import DamagedMessagesError, TopicLimitError
+from riptide.message import Acceptance
+from riptide.publication import Publication
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention, uncertain
 from riptide.storage.shared import frames, server
@@ -22,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from riptide.message import MessageId, Receipt
-    from riptide.publication import Publication
-    from riptide.storage.message_log import IdState
+    from riptide.message import MessageId
+    from riptide.storage.message_log import Answer, IdState
     from riptide.storage.shared.frames import OfLog
     from riptide.storage.shared.server import LogServer
 
@@ -35,7 +37,7 @@ class Worker:
     def __init__(self) -> None:
         self.frames: list[OfLog] = []
         self.has_ended = False
-        self.link = Link(lambda body: self.frames.append(frames.of_log.decode(body)), self._end)
+        self.link = Link(lambda body: self.frames.extend(frames.of_log.decode(body)), self._end)
 
     def _end(self) -> None:
         self.has_ended = True
@@ -92,17 +94,18 @@ async def test_a_publisher_is_answered_before_its_message_is_a_record_and_all_ge
     for worker in workers[:2]:
         worker.link.send(frames.Follow(1, "a", "", 0))
         await worker.answer(1)
-    workers[0].link.send(frames.Append(2, "a", [b"1", b"2"], 5, 6, ""))
+    workers[0].link.send(frames.Append(2, Publication("a", [b"1", b"2"], Acceptance(5, 6))))
     kept = await workers[0].answer(2)
     assert isinstance(kept, frames.Kept)
     assert (kept.first, kept.last) == (1, 2)
     await eventually(lambda: all(worker.records() for worker in workers[:2]))
+    for worker in workers[:2]:
+        (record,) = worker.records()
+        assert [msgspec.structs.astuple(message)[:6] for message in record.messages] == [
+            (kept.epoch, 1, 5, 6, b"1", ""),
+            (kept.epoch, 2, 5, 6, b"2", ""),
+        ]
     (record,) = workers[0].records()
-    assert record.rows == [
-        (kept.epoch, 1, 5, 6, b"1", ""),
-        (kept.epoch, 2, 5, 6, b"2", ""),
-    ]
-    assert workers[1].records() == [record]
     assert workers[0].frames.index(kept) < workers[0].frames.index(record)
     assert workers[2].records() == []
 
@@ -112,12 +115,13 @@ class AnswersLate(MemoryLog):
 
     def __init__(self, retention: Retention) -> None:
         super().__init__(retention)
-        self.appends: list[asyncio.Future[Receipt]] = []
+        self.appends: list[Answer] = []
 
-    def append(self, publication: Publication) -> asyncio.Future[Receipt]:
+    def append_for(self, publication: Publication, answer: Answer) -> None:
         del publication
-        self.appends.append(asyncio.get_running_loop().create_future())
-        return self.appends[-1]
+        assert answer.get_loop() is asyncio.get_running_loop()
+        assert not answer.done()
+        self.appends.append(answer)
 
 
 async def test_appends_are_answered_in_their_order_and_each_once(path: Path) -> None:
@@ -126,7 +130,7 @@ async def test_appends_are_answered_in_their_order_and_each_once(path: Path) -> 
         async with serving(log, listener):
             worker = await Worker().connect(path)
             for request in (1, 2, 3):
-                worker.link.send(frames.Append(request, "a", [b"1"], 5, 6, ""))
+                worker.link.send(frames.Append(request, published("a", [b"1"])))
             await eventually(lambda: len(log.appends) == 3)
             log.appends[0].set_result(published("a", [b"1"]).receipt("0" * 8, 1))
             await worker.answer(1)
@@ -220,7 +224,7 @@ async def test_questions_are_answered_also_while_appends_fail(
     del served
     await append(log, "a", b"1")
     worker = await Worker().connect(path)
-    worker.link.send(frames.Append(1, "b", [b"1"], 5, 6, ""))
+    worker.link.send(frames.Append(1, published("b", [b"1"])))
     refused = await worker.answer(1)
     assert isinstance(refused, frames.Failed)
     assert (refused.kind, refused.retry_after) == (TopicLimitError.__name__, 60)

@@ -10,9 +10,9 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
-import nats
 import nats.errors
 import orjson
+from nats.aio.client import Client
 
 from riptide.errors import StartError
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
@@ -61,7 +60,7 @@ class Engine:
         self._options = options
         self._reconnected = reconnected
         self._api = f"$JS.{options.domain}.API" if options.domain else "$JS.API"
-        self._client: Client = nats.NATS()
+        self._client = Client()
         self._numbers = itertools.count(1)
         self._inbox = ""
         # Requests with several answers, and those that have come.

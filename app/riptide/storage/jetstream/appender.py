@@ -204,11 +204,11 @@ class Appender:
                 try:
                     await _Write(self, topic, group).run()
                 finally:
-                    # This instance ends, unless the group has its answer.
-                    group.refuse(uncertain("the service has ended"))
+                    # Unless they have their answer, this instance ends.
+                    group.refuse(uncertain("who was writing it has ended"))
         finally:
             del self._queues[topic]
-            _Group(queue, self.under_way).refuse(_unavailable("the service has ended"))
+            _Group(queue, self.under_way).refuse(_unavailable("who was writing before has ended"))
 
 
 class _Write:

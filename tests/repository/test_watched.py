@@ -63,6 +63,7 @@ WATCHED = {
         "add_done_callback": ON_LOOP,
         "create_task": "answers those who wait, and the loop logs its error",
     },
+    "riptide.storage.jetstream.engine": {"create_task": "the start awaits it"},
     "riptide.storage.jetstream.follower": {
         "add_done_callback": ON_LOOP,
         "call_soon": ON_LOOP,

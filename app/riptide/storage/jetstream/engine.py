@@ -32,6 +32,7 @@ logger = logging.getLogger("riptide.log")
 # A service that finds no server for so long at its start says so and ends.
 START_PATIENCE_S = 30.0
 REQUEST_TIMEOUT_S = 2.0
+CANCEL_PATIENCE_S = 0.1
 # A connection over which nothing comes is found to be dead after three of these.
 PING_INTERVAL_S = 5
 RECONNECT_WAIT_S = 0.25
@@ -101,8 +102,7 @@ class Engine:
         """
         connect_options = self._connect_options()
         try:
-            async with asyncio.timeout(START_PATIENCE_S):
-                await self._client.connect(**connect_options)
+            await self._connect(connect_options)
         except TimeoutError:
             await self._abandon()
             raise StartError(
@@ -230,6 +230,19 @@ class Engine:
         if not status.startswith((END_OF_BATCH, NO_MESSAGES)):
             raise RefusedError(int(status[:3]), status[4:])
         return messages
+
+    async def _connect(self, connect_options: dict[str, Any]) -> None:
+        connecting = asyncio.create_task(self._client.connect(**connect_options))
+        try:
+            await asyncio.wait([connecting], timeout=START_PATIENCE_S)
+        finally:
+            # The client waits by wait_for, which can lose a cancellation in Python 3.11.
+            while not connecting.done():
+                connecting.cancel()
+                await asyncio.wait([connecting], timeout=CANCEL_PATIENCE_S)
+        if connecting.cancelled():
+            raise TimeoutError
+        connecting.result()
 
     async def _abandon(self) -> None:
         """Leave nothing of a connection that was not made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG = """
-listen: 127.0.0.1:-1
+listen: 127.0.0.1:{port}
 server_name: {name}
 jetstream {{
     store_dir: "{directory}/store"
@@ -26,21 +27,68 @@ ports_file_dir: "{directory}"
 """
 
 
+class Server:
+    """A server that keeps its streams in a directory, and its port from start to start."""
+
+    def __init__(self, directory: Path, more: str = "") -> None:
+        """``more`` is of its configuration."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._more = more
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = -1
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it can be reached."""
+        config = self._directory / "nats.conf"
+        config.write_text(
+            CONFIG.format(port=self.port, name="n1", directory=self._directory, more=self._more)
+        )
+        with (self._directory / "log").open("ab") as log:
+            process = subprocess.Popen(  # the server that make nats builds
+                [require_nats_server(), "-c", str(config)], stdout=log, stderr=log
+            )
+        self._process = process
+        ports = wait_until(
+            lambda: list(self._directory.glob(f"nats-server_{process.pid}.ports")),
+            (self._directory / "log").read_text,
+        )
+        urls = wait_until(ports[0].read_text)
+        self.port = int(orjson.loads(urls)["nats"][0].rpartition(":")[2])
+
+    def kill(self) -> None:
+        """End it at once, by SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in an orderly way, if it runs."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+            self._process = None
+
+
+@contextlib.contextmanager
+def server(directory: Path, more: str = "") -> Iterator[Server]:
+    """Run a server; yield it."""
+    one = Server(directory, more)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.stop()
+
+
 @contextlib.contextmanager
 def one_server(directory: Path, more: str = "") -> Iterator[str]:
     """Run a server that keeps its streams in a directory; yield its URL."""
-    directory.mkdir(parents=True, exist_ok=True)
-    config = directory / "nats.conf"
-    config.write_text(CONFIG.format(name="n1", directory=directory, more=more))
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(  # the server that make nats builds
-            [require_nats_server(), "-c", str(config)], stdout=log, stderr=log
-        )
-    try:
-        ports = wait_until(lambda: list(directory.glob(f"nats-server_{process.pid}.ports")))
-        urls = wait_until(ports[0].read_text)
-        url: str = orjson.loads(urls)["nats"][0]
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
+    with server(directory, more) as one:
+        yield one.url

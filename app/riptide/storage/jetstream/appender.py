@@ -51,11 +51,15 @@ FEED_PATIENCE_S = 0.1
 
 
 class Waiting(NamedTuple):
-    """A publication, who waits for its answer, and a number of its own."""
+    """A publication, who waits for its answer until when, and a number of its own.
+
+    ``deadline`` is on the monotonic clock.
+    """
 
     publication: Publication
     answer: Answer
     number: int
+    deadline: float
 
 
 class _Group:
@@ -81,7 +85,7 @@ class _Group:
             return
         self._end()
         number = record.first
-        for publication, answer, _ in self.waiting:
+        for publication, answer, _, _ in self.waiting:
             receipt = publication.receipt(record.epoch, number)
             number = receipt.last.sequence + 1
             if not answer.done():
@@ -134,7 +138,8 @@ class Appender:
     def append(self, publication: Publication, answer: Answer) -> None:
         """Write a publication with the next record of its topic."""
         topic = publication.topic
-        waiting = Waiting(publication, answer, next(self._numbers))
+        deadline = time.monotonic() + self.timeout_s
+        waiting = Waiting(publication, answer, next(self._numbers), deadline)
         self.under_way.start(waiting.number)
         queue = self._queues.get(topic)
         if queue is not None:
@@ -156,11 +161,13 @@ class Appender:
             heard.set()
 
     async def close(self) -> None:
-        """Wait for what is being written."""
-        if self._writers:
-            await asyncio.wait(self._writers, timeout=self.timeout_s)
-        for task in self._writers:
+        """Wait for what is being written. Then nobody waits for an answer any more."""
+        writers = tuple(self._writers)
+        if writers:
+            await asyncio.wait(writers, timeout=self.timeout_s)
+        for task in writers:
             task.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
 
     def names(self) -> Iterator[str]:
         """Yield names that no other record has."""
@@ -193,9 +200,15 @@ class Appender:
         queue = self._queues[topic]
         try:
             while queue:
-                await _Write(self, topic, _Group(_take(queue), self.under_way)).run()
+                group = _Group(_take(queue), self.under_way)
+                try:
+                    await _Write(self, topic, group).run()
+                finally:
+                    # Unless they have their answer, this instance ends.
+                    group.refuse(uncertain("who was writing it has ended"))
         finally:
             del self._queues[topic]
+            _Group(queue, self.under_way).refuse(_unavailable("who was writing before has ended"))
 
 
 class _Write:
@@ -205,9 +218,10 @@ class _Write:
         self.group = group
         self._appender = appender
         self._topic = topic
-        self._deadline = time.monotonic() + appender.timeout_s
+        # Of the one who has waited for the longest time.
+        self._deadline = group.waiting[0].deadline
         # Why the last try failed, and whether a record may be stored all the same.
-        self._reason = ""
+        self._reason = "others before it had no success"
         self._is_unsure = False
 
     async def run(self) -> None:
@@ -314,13 +328,14 @@ class _Write:
         if self._is_unsure:
             self.group.refuse(uncertain(self._reason))
         else:
-            self.group.refuse(
-                LogUnavailableError(
-                    f"the message could not be kept ({self._reason}) and was not published; try "
-                    "again later",
-                    retry_after=RETRY_AFTER_S,
-                )
-            )
+            self.group.refuse(_unavailable(self._reason))
+
+
+def _unavailable(reason: str) -> LogUnavailableError:
+    return LogUnavailableError(
+        f"the message could not be kept ({reason}) and was not published; try again later",
+        retry_after=RETRY_AFTER_S,
+    )
 
 
 def _portions(publications: Sequence[Publication]) -> Iterator[tuple[list[Part], list[bytes]]]:

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import re
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
-import nats
 import nats.errors
+import nkeys
 import orjson
+from nats.aio.client import Client
 
 from riptide.errors import StartError
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
@@ -31,11 +32,18 @@ logger = logging.getLogger("riptide.log")
 # A service that finds no server for so long at its start says so and ends.
 START_PATIENCE_S = 30.0
 REQUEST_TIMEOUT_S = 2.0
+CANCEL_PATIENCE_S = 0.1
 # A connection over which nothing comes is found to be dead after three of these.
 PING_INTERVAL_S = 5
 RECONNECT_WAIT_S = 0.25
 
 END_OF_BATCH, NO_MESSAGES = "204", "404"
+
+_CREDENTIALS = re.compile(
+    r"-BEGIN NATS USER JWT-+\s+\S+\s+-+END NATS USER JWT-.*"
+    r"-BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END USER NKEY SEED-",
+    re.DOTALL,
+)
 
 
 class NoAnswerError(Exception):
@@ -61,12 +69,14 @@ class Engine:
         self._options = options
         self._reconnected = reconnected
         self._api = f"$JS.{options.domain}.API" if options.domain else "$JS.API"
-        self._client: Client = nats.NATS()
+        self._client = Client()
         self._numbers = itertools.count(1)
         self._inbox = ""
         # Requests with several answers, and those that have come.
         self._collecting: dict[str, tuple[list[Msg], asyncio.Future[str]]] = {}
-        self._last_error = ""
+        # What went wrong at the start, each once: a server that refuses the credentials may also
+        # close the connection before it has said so.
+        self._start_errors: dict[str, None] = {}
         self._is_closing = False
         self.reconnects = 0
         # Since when there has been no connection, on the monotonic clock.
@@ -90,16 +100,18 @@ class Engine:
             StartError: none could be reached, or they refuse the credentials.
 
         """
+        connect_options = self._connect_options()
         try:
-            async with asyncio.timeout(START_PATIENCE_S):
-                await self._client.connect(**self._connect_options())
+            await self._connect(connect_options)
         except TimeoutError:
+            await self._abandon()
             raise StartError(
                 f"no server of NATS could be reached at {self._options.named_urls()} for "
-                f"{START_PATIENCE_S:.0f} s ({self._last_error or 'no answer'}): check "
-                "RIPTIDE_JETSTREAM_URLS, and that the servers run"
+                f"{START_PATIENCE_S:.0f} s ({'; '.join(self._start_errors) or 'no answer'}): check "
+                "RIPTIDE_JETSTREAM_URLS, the credentials, and that the servers run"
             ) from None
         except (nats.errors.Error, OSError, ValueError) as error:
+            await self._abandon()
             raise StartError(
                 f"the connection to NATS at {self._options.named_urls()} failed "
                 f"({_text(error)}): check RIPTIDE_JETSTREAM_URLS and the credentials"
@@ -111,7 +123,7 @@ class Engine:
     async def close(self) -> None:
         """End the connection, once what was sent is on its way."""
         self._is_closing = True
-        if not self._client.is_closed:
+        if self._inbox and not self._client.is_closed:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     await self._client.flush()
@@ -219,6 +231,26 @@ class Engine:
             raise RefusedError(int(status[:3]), status[4:])
         return messages
 
+    async def _connect(self, connect_options: dict[str, Any]) -> None:
+        connecting = asyncio.create_task(self._client.connect(**connect_options))
+        try:
+            await asyncio.wait([connecting], timeout=START_PATIENCE_S)
+        finally:
+            # The client waits by wait_for, which can lose a cancellation in Python 3.11.
+            while not connecting.done():
+                connecting.cancel()
+                await asyncio.wait([connecting], timeout=CANCEL_PATIENCE_S)
+        if connecting.cancelled():
+            raise TimeoutError
+        connecting.result()
+
+    async def _abandon(self) -> None:
+        """Leave nothing of a connection that was not made."""
+        self._is_closing = True
+        # The client says so if it had not even begun.
+        with contextlib.suppress(nats.errors.Error, OSError, AssertionError):
+            await self._client.close()
+
     async def _collect(self, message: Msg) -> None:
         messages, ended = self._collecting.get(message.subject.rpartition(".")[2], ([], None))
         if ended is None or ended.done():
@@ -256,8 +288,10 @@ class Engine:
             "inbox_prefix": f"_INBOX_{options.stream}",
         }
         if options.credentials_file is not None:
+            _check_credentials(options.credentials_file)
             found["user_credentials"] = str(options.credentials_file)
         if options.nkey_file is not None:
+            _check_seed(options.nkey_file, _secret(options.nkey_file))
             found["nkeys_seed"] = str(options.nkey_file)
         if options.token_file is not None:
             found["token"] = _secret(options.token_file)
@@ -270,12 +304,13 @@ class Engine:
         return found
 
     async def _note_error(self, error: Exception) -> None:
-        self._last_error = _text(error)
         if isinstance(error, nats.errors.SlowConsumerError):
             logger.warning("messages from NATS came too fast, and some are read from the log")
             self._reconnected()
         elif self.lost_at is None:
-            logger.warning("the connection to NATS: %s", self._last_error)
+            logger.warning("the connection to NATS: %s", _text(error))
+        elif not self._inbox:
+            self._start_errors[_text(error)] = None
 
     async def _note_loss(self) -> None:
         if self.lost_at is None and not self._is_closing:
@@ -308,6 +343,27 @@ def _secret(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise StartError(f"the file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StartError(f"the file {path} cannot be read: it is not text in UTF-8") from error
+
+
+def _check_credentials(path: Path) -> None:
+    """Say what is wrong with a file before the client, which would not name it."""
+    found = _CREDENTIALS.search(_secret(path))
+    if found is None:
+        raise StartError(
+            f"the file {path} has no credentials of NATS: it needs a user's JWT and the seed of an "
+            "nkey, as nsc writes them"
+        )
+    _check_seed(path, found[1])
+
+
+def _check_seed(path: Path, seed: str) -> None:
+    try:
+        nkeys.from_seed(bytearray(seed.encode()))
+    except (nkeys.NkeysError, ValueError):
+        # Not a word of it: the error may quote the secret.
+        raise StartError(f"the file {path} has no seed of an nkey") from None
 
 
 def _tls(options: JetStreamOptions) -> ssl.SSLContext:
@@ -318,5 +374,7 @@ def _tls(options: JetStreamOptions) -> ssl.SSLContext:
         if options.tls_certificate is not None:
             context.load_cert_chain(str(options.tls_certificate), options.tls_key)
     except OSError as error:
-        raise StartError(f"the files of TLS for NATS cannot be used: {error}") from error
+        files = (options.tls_ca, options.tls_certificate, options.tls_key)
+        named = ", ".join(str(file) for file in files if file is not None)
+        raise StartError(f"the files of TLS for NATS ({named}) cannot be used: {error}") from error
     return context

@@ -36,6 +36,7 @@ class _Topic:
     def __init__(self) -> None:
         self.feeds: dict[Feed, None] = {}
         self.subscription: Subscription | None = None
+        self.subscribing = asyncio.Lock()
         # Known once the topic's bounds are.
         self.head: MessageId | None = None
         self.sequence = 0
@@ -80,15 +81,14 @@ class Follower:
         if followed is None:
             followed = self._topics[topic] = _Topic()
         followed.feeds[feed] = None
-        if followed.subscription is None:
-
-            async def take(message: Msg) -> None:
-                self._take(topic, heard(message))
-
-            followed.subscription = await self._engine.subscribe(self._subjects.live(topic), take)
-            # What is asked from now on is behind the subscription on the same connection, but may
-            # be answered by another server.
-            await self._engine.flush()
+        try:
+            async with followed.subscribing:
+                if followed.subscription is None:
+                    await self._subscribe(topic, followed)
+        finally:
+            if not followed.feeds:
+                # All have left in the meantime.
+                self._end(followed)
 
     def begin(self, topic: str, head: MessageId, sequence: int) -> None:
         """Push what comes after a topic's head, now that it is known."""
@@ -108,10 +108,7 @@ class Follower:
         del followed.feeds[feed]
         if not followed.feeds:
             del self._topics[topic]
-            if followed.subscription is not None:
-                task = asyncio.create_task(self._engine.unsubscribe(followed.subscription))
-                self._ending.add(task)
-                task.add_done_callback(self._ending.discard)
+            self._end(followed)
 
     async def sweep(self) -> None:
         """Push the newest messages of topics of which not all was heard.
@@ -135,6 +132,22 @@ class Follower:
             followed.head, followed.sequence = None, 0
             for feed in tuple(followed.feeds):
                 feed.lost()
+
+    async def _subscribe(self, topic: str, followed: _Topic) -> None:
+        async def take(message: Msg) -> None:
+            self._take(topic, heard(message))
+
+        followed.subscription = await self._engine.subscribe(self._subjects.live(topic), take)
+        # What is asked from now on is behind the subscription on the same connection, but may be
+        # answered by another server.
+        await self._engine.flush()
+
+    def _end(self, followed: _Topic) -> None:
+        subscription, followed.subscription = followed.subscription, None
+        if subscription is not None:
+            task = asyncio.create_task(self._engine.unsubscribe(subscription))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     def _take(self, topic: str, stored: Stored) -> None:
         followed = self._topics.get(topic)

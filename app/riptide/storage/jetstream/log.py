@@ -15,6 +15,7 @@ from riptide.storage.jetstream.appender import Appender
 from riptide.storage.jetstream.engine import Engine, NoAnswerError, RefusedError
 from riptide.storage.jetstream.follower import SWEEP_INTERVAL_S, SWEPT_AT_ONCE, Follower
 from riptide.storage.jetstream.heads import Heads
+from riptide.storage.jetstream.keeper import Keeper
 from riptide.storage.jetstream.reader import Reader
 from riptide.storage.jetstream.stored_records import StoredRecords
 from riptide.storage.jetstream.stream import StreamState, find_or_create, look
@@ -78,7 +79,10 @@ class JetStreamLog:
         self._follower = Follower(
             self._engine, self._stored, self._subjects, self._appender.hear, self._connection
         )
-        self._state = StreamState("", 0, 0, 0, None)
+        self._keeper = Keeper(
+            self._appender, self._reader, self._topics, retention, lambda: self._state
+        )
+        self._state = StreamState("", 0, 0, 0, None, 0.0)
         self._silent_since: float | None = None
         self._trouble = ""
         self._lower_looks = 0
@@ -106,7 +110,7 @@ class JetStreamLog:
         except BaseException:
             await self._engine.close()
             raise
-        self._looking = asyncio.create_task(self._look_again_and_again())
+        self._looking = asyncio.create_task(self._work_in_the_background())
         logger.info(
             "the log is the stream %s of NATS at %s: messages of up to %d bytes",
             self._options.stream,
@@ -146,6 +150,7 @@ class JetStreamLog:
             )
             return
         self._appender.append(publication, answer)
+        self._keeper.note_append(publication.topic)
 
     async def follow(self, topic: str, feed: Feed) -> ListedTopic:
         """Push the topic's messages to the feed from now on."""
@@ -205,7 +210,7 @@ class JetStreamLog:
         return 0.0
 
     async def watch(self) -> None:
-        """Wait until the task that looks at the stream ends by a fault, or until cancelled."""
+        """Wait until what looks after the stream ends by a fault, or until cancelled."""
         assert self._looking is not None  # noqa: S101  # the log is open
         await asyncio.shield(self._looking)
 
@@ -278,6 +283,11 @@ class JetStreamLog:
         self._heads.forget_all()
         self._reader.forget()
         self._follower.lose_all()
+
+    async def _work_in_the_background(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look_again_and_again())
+            tasks.create_task(self._keeper.run())
 
     async def _look_again_and_again(self) -> None:
         """Find out how the stream is and what was not heard, at once after a loss."""

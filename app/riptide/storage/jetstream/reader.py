@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from riptide.message import NANOSECONDS, Acceptance, MessageId
+from riptide.storage.jetstream.engine import NoAnswerError
 from riptide.storage.jetstream.heads import Head
+from riptide.storage.jetstream.subjects import BARRIER
 from riptide.storage.message_log import Bounds, IdState, ListedTopic, id_state, read_ends
 
 if TYPE_CHECKING:
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 CLOCK_MARGIN_NS = 60 * NANOSECONDS
 # Where reads have ended, so that the next one needs no search.
 REMEMBERED_PLACES = 10_000
+# A server is up to date within this time, unless it is cut off from the others.
+BARRIER_PATIENCE_S = 2.0
+BARRIER_PAUSE_S = 0.02
 
 
 class _Read:
@@ -68,7 +75,9 @@ class Reader:
 
     async def head(self, topic: str) -> Head:
         """Return a topic's head, as the leader knows it."""
-        last = await self._stored.last(topic)
+        return await self._head_of(topic, await self._stored.last(topic))
+
+    async def _head_of(self, topic: str, last: Stored | None) -> Head:
         if last is None:
             return Head(MessageId(self._epoch(), 0), 0)
         if last.record is None:
@@ -86,8 +95,11 @@ class Reader:
 
     async def place(self, topic: str, position: MessageId) -> IdState:
         """Return whether a consumer can go on after an id."""
-        _, bounds, epoch = await self.listed(topic)
         sequence = position.sequence
+        head = await self.head(topic)
+        if sequence > head.id.sequence:
+            head = await self._confirmed_head(topic)
+        _, bounds, epoch = await self.listed(topic, head)
         state = id_state(position, bounds, bounds.head)
         if state is not IdState.KNOWN or sequence == 0:
             return state
@@ -96,7 +108,7 @@ class Reader:
         if sequence < bounds.earliest:
             # Its message has expired, and with it the proof that it was this one.
             return state
-        found = await self._find(topic, sequence)
+        found = await self.find(topic, sequence)
         record = None if found is None else found.record
         if record is None or record.first > sequence:
             return IdState.EXPIRED
@@ -112,7 +124,7 @@ class Reader:
         lowest = max(after + 1, self._retention.first_kept(head.id.sequence))
         start = self._places.get((topic, lowest - 1))
         if start is None:
-            found = await self._find(topic, lowest)
+            found = await self.find(topic, lowest)
             if found is None:
                 return []
             start = found.sequence
@@ -169,6 +181,20 @@ class Reader:
             and last.record.accepted_at() >= max(oldest, 1)
         ]
 
+    async def _confirmed_head(self, topic: str) -> Head:
+        """Return a topic's head, with all that a majority of the servers had until now.
+
+        A leader that others have replaced, and that has not noticed yet, answers with an older one.
+        """
+        barrier = await self._stored.put_barrier(self._epoch())
+        deadline = time.monotonic() + BARRIER_PATIENCE_S
+        while time.monotonic() < deadline:
+            lasts = await self._stored.lasts([BARRIER, topic])
+            if BARRIER in lasts and lasts[BARRIER].sequence >= barrier:
+                return await self._head_of(topic, lasts.get(topic))
+            await asyncio.sleep(BARRIER_PAUSE_S)
+        raise NoAnswerError("the server that answers is behind the others")
+
     async def _head_before(self, topic: str, sequence: int) -> Head:
         records = [s for s in await self._all(topic, sequence) if s.record is not None]
         if not records:
@@ -203,35 +229,34 @@ class Reader:
                 for part in stored.record.parts:
                     if part.accepted_at >= oldest:
                         return max(first, self._retention.first_kept(number))
-                    first += part.count
+                    first += part.length
             records = await self._stored.several(topic, records[-1].sequence + 1)
         return number + 1
 
-    async def _find(self, topic: str, number: int) -> Stored | None:
+    async def find(self, topic: str, number: int) -> Stored | None:
         """Return the record that has a number, or the first one behind if none has it any more."""
         low = await self._first(topic, 1)
-        if low is None or low.record is None or low.record.first >= number:
+        if low is None or low.record is None or low.record.first > number:
             return low
         head = self._heads.get(topic) or await self.head(topic)
         # The record is at ``low`` or behind it, and before ``end``.
         end, end_number = head.sequence + 1, head.id.sequence + 1
+        behind: Stored | None = None
         by_share = True
-        while low.record is not None and low.record.head.sequence < number:
+        while low.record.head.sequence < number:
+            first = low.record.first
             begin = low.sequence + 1
             if begin >= end:
-                return None
-            share = (number - low.record.first) / max(1, end_number - low.record.first)
+                # Nothing is between: the number is in none of the records.
+                return behind
+            share = (number - first) / max(1, end_number - first)
             guess = begin + int((end - begin) * (share if by_share else 0.5))
             by_share = not by_share
             found = await self._first(topic, min(guess, end - 1))
             if found is None or found.record is None or found.record.first > number:
-                if guess <= begin:
-                    # Nothing is between: the number is in none of the records.
-                    return found
-                end = guess
-                end_number = (
-                    end_number if found is None or found.record is None else (found.record.first)
-                )
+                end, behind = min(guess, end - 1), found
+                if found is not None and found.record is not None:
+                    end_number = found.record.first
             else:
                 low = found
         return low

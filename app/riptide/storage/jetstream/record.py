@@ -28,12 +28,12 @@ class ForeignMessageError(Exception):
 
 
 class Part(NamedTuple):
-    """The messages of one publication.
+    """``length`` messages of one publication.
 
     ``accepted_at`` is Unix time in nanoseconds; ``traceparent`` is empty if they are not traced.
     """
 
-    count: int
+    length: int
     accepted_at: int
     traceparent: str = ""
 
@@ -60,7 +60,7 @@ class Record(NamedTuple):
     def headers(self) -> dict[str, str]:
         """Return the headers of the message of NATS."""
         parts = [
-            f"{part.count}@{part.accepted_at}" + (f"/{part.traceparent}" * bool(part.traceparent))
+            f"{part.length}@{part.accepted_at}" + (f"/{part.traceparent}" * bool(part.traceparent))
             for part in self.parts
         ]
         named = f"{VERSION} {self.epoch} {self.first} {len(self.payloads)} {self.writer}"
@@ -79,9 +79,9 @@ class Record(NamedTuple):
         messages: list[Message] = []
         number = self.first
         payloads = iter(self.payloads)
-        for count, accepted_at, traceparent in self.parts:
+        for length, accepted_at, traceparent in self.parts:
             accepted = Acceptance.at(accepted_at, now)
-            for payload in [next(payloads) for _ in range(count)]:
+            for payload in [next(payloads) for _ in range(length)]:
                 messages.append(Message(self.epoch, number, *accepted, payload, traceparent))
                 number += 1
         return messages
@@ -101,6 +101,6 @@ def read(headers: Mapping[str, str] | None, body: bytes) -> Record:
     payloads = body.split(b"\n") if body else []
     found = [Part(int(p[1]), int(p[2]), p[3] or "") for p in parts if p is not None]
     count = int(named[3])
-    if len(found) < len(parts) or len(payloads) != count or sum(p.count for p in found) != count:
+    if len(found) < len(parts) or len(payloads) != count or sum(p.length for p in found) != count:
         raise ForeignMessageError
     return Record(named[1], int(named[2]), named[4], found, payloads)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from riptide.message import NANOSECONDS
 from riptide.storage.jetstream import record
 from riptide.storage.jetstream.engine import RefusedError
+from riptide.storage.jetstream.subjects import BARRIER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +36,19 @@ BATCH_BYTES = 512 * 1024
 
 
 class Stored(NamedTuple):
-    """A message of the stream, and its number there. ``record`` is None if it is not Riptide's."""
+    """A message of the stream, and its number there. ``record`` is None if it is not Riptide's.
+
+    ``time`` is when it was stored, by the clock of the servers, in the words of RFC 3339.
+    """
 
     sequence: int
     record: Record | None
+    time: str = ""
+
+    @property
+    def stored_at(self) -> float:
+        """When it was stored, in seconds of Unix time."""
+        return datetime.fromisoformat(self.time).timestamp()
 
 
 class StoredRecords:
@@ -160,12 +170,45 @@ class StoredRecords:
         """
         found: dict[str, Stored] = {}
         for start in range(0, len(topics), SUBJECTS_AT_ONCE):
-            wanted = [self._subjects.stored(t) for t in topics[start : start + SUBJECTS_AT_ONCE]]
-            for message in await self._ask_for({"multi_last": wanted}):
-                headers = message.headers or {}
-                topic = self._subjects.topic(headers["Nats-Subject"])
-                found[topic] = _stored(message)
+            missing = {self._subjects.stored(t) for t in topics[start : start + SUBJECTS_AT_ONCE]}
+            # An answer ends once it is long: what it has not is asked for again.
+            while missing and (
+                messages := await self._ask_for(
+                    {"multi_last": list(missing), "max_bytes": BATCH_BYTES}
+                )
+            ):
+                for message in messages:
+                    subject = (message.headers or {})["Nats-Subject"]
+                    found[self._subjects.topic(subject)] = _stored(message)
+                    missing.discard(subject)
         return found
+
+    async def put_barrier(self, epoch: str) -> int:
+        """Have the stream store a record of no topic; return its number there.
+
+        A server that has it as the newest one of ``BARRIER`` has all records before it.
+
+        Raises:
+            NoAnswerError: it may be stored or not.
+            RefusedError: it is not stored.
+
+        """
+        headers = record.Record(epoch, 1, f"{epoch}.0").headers()
+        expected = {EXPECTED_STREAM: self._subjects.stream}
+        return await self._engine.publish(self._subjects.stored(BARRIER), b"", headers | expected)
+
+    async def purge(self, topic: str, before: int) -> None:
+        """Delete the records of a topic before a number of the stream.
+
+        Raises:
+            NoAnswerError: they may be deleted or not.
+            RefusedError: they are not deleted.
+
+        """
+        await self._engine.ask(
+            f"STREAM.PURGE.{self._subjects.stream}",
+            {"filter": self._subjects.stored(topic), "seq": before},
+        )
 
     async def _ask_leader(self, question: dict[str, Any]) -> Stored | None:
         try:
@@ -177,7 +220,7 @@ class StoredRecords:
         message = answer["message"]
         headers = _headers(base64.b64decode(message.get("hdrs", "")))
         body = base64.b64decode(message.get("data", ""))
-        return Stored(int(message["seq"]), _record(headers, body))
+        return Stored(int(message["seq"]), _record(headers, body), message["time"])
 
     async def _ask_any(self, question: dict[str, Any]) -> list[Stored]:
         return [_stored(message) for message in await self._ask_for(question)]
@@ -193,7 +236,11 @@ def heard(message: Msg) -> Stored:
 
 def _stored(message: Msg) -> Stored:
     headers = message.headers or {}
-    return Stored(int(headers["Nats-Sequence"]), _record(headers, message.data))
+    return Stored(
+        int(headers["Nats-Sequence"]),
+        _record(headers, message.data),
+        headers.get("Nats-Time-Stamp", ""),
+    )
 
 
 def _record(headers: dict[str, str], body: bytes) -> Record | None:

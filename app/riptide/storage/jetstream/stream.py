@@ -38,6 +38,8 @@ class StreamState(NamedTuple):
     size_bytes: int
     topic_count: int
     leader: str | None
+    # 0: for ever.
+    max_age_s: float
 
 
 def wanted(options: JetStreamOptions, subjects: Subjects, retention: Retention) -> dict[str, Any]:
@@ -119,6 +121,7 @@ def state_of(info: dict[str, Any]) -> StreamState:
         state["bytes"],
         state.get("num_subjects", 0),
         (info.get("cluster") or {}).get("leader"),
+        info["config"].get("max_age", 0) / NANOSECONDS,
     )
 
 

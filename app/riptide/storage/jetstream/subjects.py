@@ -7,6 +7,8 @@ from typing import NamedTuple
 # A topic is one token of a subject. A dot would begin another one, and topics such as "a..b" would
 # have none between; no topic has this character.
 _DOT = "="
+# No topic has this name. Empty records are written here, to learn how far a server is.
+BARRIER = "."
 
 
 class Subjects(NamedTuple):

@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 from riptide.storage.jetstream.stream import look
+from riptide.storage.jetstream.subjects import BARRIER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from riptide.storage.jetstream.engine import Engine
     from riptide.storage.jetstream.reader import Reader
@@ -37,12 +38,15 @@ class TopicList:
         self._reader = reader
         self._retention = retention
         self._names: list[str] = []
+        self._listed_count = 0
         self._listed_at = -REFRESH_S
         # Topics that were given room here, ever, and before the stream was last asked.
         self.begun = 0
         self._begun_before = 0
         self._topic_count = retention.topics
         self._one_by_one = asyncio.Lock()
+        # Those who have the lock or wait for it.
+        self._in_line = 0
         # Topics whose first message is being written.
         self._beginning = 0
         self._none_begins = asyncio.Event()
@@ -58,14 +62,41 @@ class TopicList:
             RefusedError: they answer with an error.
 
         """
-        await self._refresh()
-        start = bisect.bisect_right(self._names, after)
+        names = await self.all_names()
+        start = bisect.bisect_right(names, after)
         found: list[str] = []
-        while len(found) < limit and start < len(self._names):
+        while len(found) < limit and start < len(names):
             end = start + limit - len(found)
-            found += await self._reader.with_messages(self._names[start:end])
+            found += await self._reader.with_messages(names[start:end])
             start = end
         return found
+
+    async def all_names(self) -> Sequence[str]:
+        """Return the names of all topics that have records, in order.
+
+        Raises:
+            NoAnswerError: the servers do not answer.
+            RefusedError: they answer with an error.
+
+        """
+        state = await look(self._engine, self._subjects.stream)
+        age_s = time.monotonic() - self._listed_at
+        if state.topic_count == self._listed_count and age_s < REFRESH_S:
+            return self._names
+        listed_at = time.monotonic()
+        subjects: list[str] = []
+        while True:
+            question = {"subjects_filter": self._subjects.all_stored, "offset": len(subjects)}
+            info = await self._engine.ask(f"STREAM.INFO.{self._subjects.stream}", question)
+            page = info["state"].get("subjects") or {}
+            subjects += page
+            if len(page) < PAGE:
+                break
+        # A topic that comes while pages are asked for may be on two of them.
+        names = set(map(self._subjects.topic, subjects)) - {BARRIER}
+        self._names, self._listed_count = sorted(names), len(subjects)
+        self._listed_at = listed_at
+        return self._names
 
     def note(self, topic_count: int, begun_before: int) -> None:
         """Take how many topics the stream has, without those of ``begun`` that came since."""
@@ -86,8 +117,9 @@ class TopicList:
         """
         begun = self.begun - self._begun_before
         async with contextlib.AsyncExitStack() as stack:
-            if self._topic_count + begun >= self._retention.topics:
+            if self._in_line or self._topic_count + begun >= self._retention.topics:
                 # One after the other, so that each counts those before it.
+                stack.enter_context(self._line())
                 await stack.enter_async_context(self._one_by_one)
                 await self._none_begins.wait()
                 await self._require_room()
@@ -101,28 +133,22 @@ class TopicList:
                 if not self._beginning:
                     self._none_begins.set()
 
+    @contextlib.contextmanager
+    def _line(self) -> Iterator[None]:
+        self._in_line += 1
+        try:
+            yield
+        finally:
+            self._in_line -= 1
+
     async def _require_room(self) -> None:
         state = await look(self._engine, self._subjects.stream)
         if state.topic_count < self._retention.topics:
             return
         if time.monotonic() - self._counted_at > COUNT_S:
-            await self._refresh()
-            self._live_count = len(await self._reader.with_messages(self._names))
+            names = await self.all_names()
+            self._live_count = len(await self._reader.with_messages(names))
             self._counted_at = time.monotonic()
         if self._live_count >= self._retention.topics:
             raise self._retention.no_more_topics()
-
-    async def _refresh(self) -> None:
-        state = await look(self._engine, self._subjects.stream)
-        age_s = time.monotonic() - self._listed_at
-        if state.topic_count == len(self._names) and age_s < REFRESH_S:
-            return
-        names: list[str] = []
-        while True:
-            question = {"subjects_filter": self._subjects.all_stored, "offset": len(names)}
-            info = await self._engine.ask(f"STREAM.INFO.{self._subjects.stream}", question)
-            page = info["state"].get("subjects") or {}
-            names += map(self._subjects.topic, page)
-            if len(page) < PAGE:
-                break
-        self._names, self._listed_at = sorted(names), time.monotonic()
+        self._live_count += 1

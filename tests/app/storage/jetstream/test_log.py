@@ -6,57 +6,33 @@ What the log promises as a ``MessageLog`` is tested in tests/app/storage/test_me
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import random
-import secrets
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
 from riptide.errors import (
     LogUnavailableError,
-    StartError,
     TooLargeError,
     UncertainAppendError,
 )
 from riptide.message import MessageId, Receipt
 from riptide.storage.jetstream import engine, log
 from riptide.storage.jetstream.engine import NoAnswerError
-from riptide.storage.jetstream.log import JetStreamLog
-from riptide.storage.jetstream.options import JetStreamOptions
-from riptide.storage.message_log import IdState, Retention
+from riptide.storage.message_log import IdState
 from tests.app.messages import published
 from tests.app.storage.appending import append
 from tests.app.storage.feed import ListFeed
 from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-KEEP = Retention(1_000_000, 3600)
-
-
-class OpenInstance(Protocol):
-    """Opens another instance on the stream of this test."""
-
-    async def __call__(self, retention: Retention = KEEP, **options: float) -> JetStreamLog: ...
+    from riptide.storage.jetstream.log import JetStreamLog
+    from tests.app.storage.jetstream.conftest import OpenInstance
 
 
-@pytest.fixture
-async def instance(nats_url: str) -> AsyncIterator[OpenInstance]:
-    stream = f"test-{secrets.token_hex(8)}"
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def open_one(retention: Retention = KEEP, **options: float) -> JetStreamLog:
-            log = JetStreamLog(
-                JetStreamOptions([nats_url], stream, replicas=1, **options),  # type: ignore[arg-type]  # of these names
-                retention,
-            )
-            await log.open()
-            stack.push_async_callback(log.close)
-            return log
-
-        yield open_one
+def _has_all(feed: ListFeed, last: int) -> bool:
+    return feed.sequences[-1:] == [last]
 
 
 async def _all(log: JetStreamLog, topic: str) -> list[tuple[str, bytes]]:
@@ -90,7 +66,7 @@ async def test_what_instances_write_at_once_has_one_order_without_a_gap(
     assert sorted(kept) == sorted(stored)
     assert [MessageId.parse(i).sequence for i, _ in stored] == list(range(1, 181))
     for feed in feeds:
-        await eventually(lambda feed=feed: feed.sequences[-1:] == [180])
+        await eventually(functools.partial(_has_all, feed, 180))
         pushed = [(str(m.id), m.payload) for push in feed.pushes for m in push]
         assert pushed == stored
         assert feed.losses == 0
@@ -197,33 +173,6 @@ async def test_a_stream_that_is_deleted_is_a_new_log(
     await eventually(lambda: feed.losses)
     assert await one.place("a", receipt.last) is IdState.NEVER
     assert await append(one, "a", b"3") == 2
-
-
-async def test_a_stream_that_differs_in_what_is_needed_is_refused_by_its_field(
-    instance: OpenInstance,
-) -> None:
-    one = await instance()
-    info = await one._engine.ask(f"STREAM.INFO.{one._options.stream}")
-    config = info["config"] | {"discard": "new"}
-    await one._engine.ask(f"STREAM.UPDATE.{one._options.stream}", config)
-    with pytest.raises(StartError, match="in: discard"):
-        await instance()
-
-
-async def test_servers_that_are_too_old_are_refused(
-    instance: OpenInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine.Engine, "version", (2, 11))
-    with pytest.raises(StartError, match=r"of version 2\.11, and Riptide needs 2\.12"):
-        await instance()
-
-
-async def test_a_start_without_servers_says_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "START_PATIENCE_S", 0.3)
-    nowhere = JetStreamLog(JetStreamOptions(["nats://user:secret@127.0.0.1:1"]), KEEP)
-    with pytest.raises(StartError, match="check RIPTIDE_JETSTREAM_URLS") as error:
-        await in_time(nowhere.open())
-    assert "secret" not in str(error.value)
 
 
 async def test_a_message_of_another_program_is_passed_over_and_stops_its_topic_as_the_last_one(

@@ -89,6 +89,7 @@ class JetStreamLog:
         """How the servers have been reached."""
         self._connection.is_up = self._engine.lost_at is None
         self._connection.reconnects = self._engine.reconnects
+        self._connection.lost_s = self._lost_s()
         return self._connection
 
     async def open(self) -> None:
@@ -234,6 +235,12 @@ class JetStreamLog:
             silent_s = now - self._silent_since
             return f"the stream has not answered for {silent_s:.0f} s ({self._trouble})"
         return None
+
+    def _lost_s(self) -> float:
+        """Return for how long there has been no connection, or no answer over it."""
+        now = time.monotonic()
+        since = self._engine.lost_at, self._silent_since
+        return max(now - moment for moment in (now, *since) if moment is not None)
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:

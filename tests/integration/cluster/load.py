@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # One of each transport on each instance, for each topic.
 CONSUMERS = 18
 # Publishers publish so many messages at once, so often.
-BATCH, PAUSE_S = 2, 0.03
+BATCH, PAUSE_S = 5, 0.005
 ACTIVE = "riptide_streaming_active_connections"
 UNACCOUNTED = "riptide_streaming_messages_unaccounted"
 

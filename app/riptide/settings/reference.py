@@ -53,6 +53,8 @@ def _written(default: Any) -> str:
     """Return the default as it would be set in the environment."""
     if default is None or default == ():
         return ""
+    if isinstance(default, tuple):
+        return ",".join(default)
     if isinstance(default, bool):
         return str(default).lower()
     return f"{default:.15g}" if isinstance(default, int | float) else str(default)

@@ -56,6 +56,7 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
             ServicePart.MEMORY_TRIM: give_back_regularly,
             ServicePart.DESCRIPTOR_WATCH: descriptors.watch,
             ServicePart.LOG_WATCH: service.log.watch,
+            ServicePart.LOG_LOSS: service.log_loss.run,
             ServicePart.APPEND_TIMEOUT: service.hub.refuse_overdue,
         }
         if service.service_metrics is not None:

@@ -27,6 +27,7 @@ from riptide.storage.shared.client import SharedLog
 from riptide.storage.sqlite import SqliteLog
 from riptide.streaming.drain import Drain
 from riptide.streaming.heartbeat import Heartbeat
+from riptide.streaming.log_loss import LogLoss
 from riptide.streaming.streams import Streams
 from riptide_telemetry import (
     EventLoopMonitor,
@@ -68,6 +69,7 @@ class Service:
     ingest: Ingest
     streams: Streams
     heartbeat: Heartbeat
+    log_loss: LogLoss
     drain: Drain
     faults: Faults
     readiness: Readiness
@@ -137,6 +139,9 @@ def make_service(
             interval_s=settings.heartbeat_seconds,
             write_timeout_s=settings.write_timeout_seconds,
             faults=faults,
+        ),
+        log_loss=LogLoss(
+            streams, log, limit_s=settings.log_lost_seconds, window_s=settings.drain_seconds
         ),
         drain=Drain(streams, settings.drain_seconds, faults),
         faults=faults,

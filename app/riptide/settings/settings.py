@@ -388,6 +388,14 @@ class Settings(BaseSettings):
         "than they need to elect a leader (4 to 9 seconds)",
         description="a number of seconds from 1 to 300",
     )
+    log_lost_seconds: float = Field(
+        30,
+        ge=1,
+        le=3600,
+        title="time without an answer of the servers after which an instance ends its streams, so "
+        "that clients go on at another one",
+        description="a number of seconds from 1 to 3600",
+    )
     instance: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]{1,64}$",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from riptide.errors import ProblemError
     from riptide.publication import Publication
     from riptide.storage.jetstream.heads import Heads
+    from riptide.storage.jetstream.life import Life
     from riptide.storage.jetstream.stored_records import StoredRecords
     from riptide.storage.message_log import Answer
 
@@ -110,21 +111,21 @@ class Appender:
     """The writers of the topics that are written to at the moment.
 
     The first record of a topic is stored in a context of ``room``, which raises a
-    ``TopicLimitError`` if there is none. ``epoch`` returns that of this instance's life.
+    ``TopicLimitError`` if there is none.
     """
 
     def __init__(
         self,
         stored: StoredRecords,
         heads: Heads,
-        epoch: Callable[[], str],
+        life: Life,
         room: Callable[[], AbstractAsyncContextManager[None]],
         *,
         timeout_s: float,
     ) -> None:
         self.stored = stored
         self.heads = heads
-        self.epoch = epoch
+        self.life = life
         self.room = room
         self.timeout_s = timeout_s
         self.under_way = UnorderedAppends()
@@ -172,7 +173,7 @@ class Appender:
     def names(self) -> Iterator[str]:
         """Yield names that no other record has."""
         while True:
-            yield f"{self.epoch()}.{next(self._numbers)}"
+            yield f"{self.life.epoch}.{next(self._numbers)}"
 
     @contextlib.contextmanager
     def sending(self, record: Record, write: _Write) -> Iterator[None]:
@@ -232,11 +233,11 @@ class _Write:
                 head = await self._head()
                 is_new = head.sequence == 0
                 async with self._appender.room() if is_new else contextlib.nullcontext():
-                    records = self.group.records(
-                        self._appender.epoch(), head.id.sequence + 1, self._appender.names()
-                    )
+                    first = head.id.sequence + 1
+                    epoch = self._appender.life.epoch_for(self._topic, first)
+                    records = self.group.records(epoch, first, self._appender.names())
                     with self._appender.sending(records[0], self):
-                        await self._store(records, head.sequence)
+                        await self._store_and_note(records, head.sequence)
             except TopicLimitError as error:
                 self.group.refuse(error)
                 return
@@ -257,12 +258,20 @@ class _Write:
             return known
         last = await self._appender.stored.last(self._topic)
         if last is None:
-            return Head(MessageId(self._appender.epoch(), 0), 0)
+            return Head(MessageId(self._appender.life.epoch, 0), 0)
         if last.record is None:
             raise RefusedError(0, self._appender.stored.foreign(self._topic, last.sequence))
         head = Head(last.record.head, last.sequence)
         self._appender.heads.note(self._topic, head)
         return head
+
+    async def _store_and_note(self, records: Sequence[Record], after: int) -> None:
+        try:
+            await self._store(records, after)
+        finally:
+            if self.group.is_answered or self._is_unsure:
+                last = records[-1].head
+                self._appender.life.note(self._topic, last.epoch, last.sequence)
 
     async def _store(self, records: Sequence[Record], after: int) -> None:
         """Have records stored behind another one, or find out that another's follows that.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,10 @@ from riptide.storage.jetstream.engine import Engine, NoAnswerError, RefusedError
 from riptide.storage.jetstream.follower import SWEEP_INTERVAL_S, SWEPT_AT_ONCE, Follower
 from riptide.storage.jetstream.heads import Heads
 from riptide.storage.jetstream.keeper import Keeper
+from riptide.storage.jetstream.life import Life
 from riptide.storage.jetstream.reader import Reader
 from riptide.storage.jetstream.stored_records import StoredRecords
-from riptide.storage.jetstream.stream import StreamState, find_or_create, look
+from riptide.storage.jetstream.stream import STREAM_NOT_FOUND, StreamState, find_or_create, look
 from riptide.storage.jetstream.subjects import Subjects
 from riptide.storage.jetstream.topic_list import TopicList
 from riptide.storage.message_log import RETRY_AFTER_S, Connection
@@ -60,19 +60,19 @@ class JetStreamLog:
         self.damage = Damage()
         self._options = options
         self._retention = retention
-        self._epoch = secrets.token_hex(4)
+        self._life = Life()
         self._connection = Connection(is_up=False)
         self._behind = asyncio.Event()
         self._subjects = Subjects(options.stream)
         self._engine = Engine(options, self._behind.set)
         self._heads = Heads()
         self._stored = StoredRecords(self._engine, self._subjects)
-        self._reader = Reader(self._stored, self._heads, retention, lambda: self._epoch)
+        self._reader = Reader(self._stored, self._heads, retention, lambda: self._life.epoch)
         self._topics = TopicList(self._engine, self._subjects, self._reader, retention)
         self._appender = Appender(
             self._stored,
             self._heads,
-            lambda: self._epoch,
+            self._life,
             self._topics.room,
             timeout_s=options.append_timeout_s,
         )
@@ -85,6 +85,7 @@ class JetStreamLog:
         self._state = StreamState("", 0, 0, 0, None, 0.0)
         self._silent_since: float | None = None
         self._trouble = ""
+        self._is_deleted = False
         self._lower_looks = 0
         self._looking: asyncio.Task[None] | None = None
 
@@ -93,6 +94,7 @@ class JetStreamLog:
         """How the servers have been reached."""
         self._connection.is_up = self._engine.lost_at is None
         self._connection.reconnects = self._engine.reconnects
+        self._connection.lost_s = self._lost_s()
         return self._connection
 
     async def open(self) -> None:
@@ -235,10 +237,18 @@ class JetStreamLog:
             if lost_s <= DISCONNECTED_S:
                 return None
             return f"not connected to NATS at {self._options.named_urls()} for {lost_s:.0f} s"
-        if self._silent_since is not None and now - self._silent_since > NO_LEADER_S:
-            silent_s = now - self._silent_since
+        if self._silent_since is None:
+            return None
+        silent_s = now - self._silent_since
+        if silent_s > (DISCONNECTED_S if self._is_deleted else NO_LEADER_S):
             return f"the stream has not answered for {silent_s:.0f} s ({self._trouble})"
         return None
+
+    def _lost_s(self) -> float:
+        """Return for how long there has been no connection, or no answer over it."""
+        now = time.monotonic()
+        since = self._engine.lost_at, self._silent_since
+        return max(now - moment for moment in (now, *since) if moment is not None)
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
@@ -257,6 +267,7 @@ class JetStreamLog:
             state = await look(self._engine, self._options.stream)
         except (NoAnswerError, RefusedError) as error:
             self._trouble = str(error)
+            self._is_deleted = isinstance(error, RefusedError) and error.code == STREAM_NOT_FOUND
             self._silent_since = self._silent_since or time.monotonic()
             return
         self._silent_since = None
@@ -266,7 +277,8 @@ class JetStreamLog:
             self._state = state
             return
         self._lower_looks += 1
-        if self._lower_looks >= LOWER_LOOKS:
+        # No server that was the leader before tells of a stream that was created later.
+        if self._lower_looks >= LOWER_LOOKS or state.created > self._state.created:
             self._begin_anew(seen, state)
 
     def _begin_anew(self, seen: int, state: StreamState) -> None:
@@ -279,7 +291,7 @@ class JetStreamLog:
         )
         self._lower_looks = 0
         self._state = state
-        self._epoch = secrets.token_hex(4)
+        self._life.begin_anew()
         self._heads.forget_all()
         self._reader.forget()
         self._follower.lose_all()

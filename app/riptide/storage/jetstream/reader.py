@@ -220,7 +220,8 @@ class Reader:
             return 1
         oldest = self._retention.oldest_kept()
         since = oldest - CLOCK_MARGIN_NS
-        records = await self._stored.first_since(topic, since)
+        # The servers that answer may be behind the leader.
+        records = await self._stored.first_since(topic, since) or await self._records(topic, 1)
         while records:
             for stored in records:
                 if stored.record is None:
@@ -230,7 +231,7 @@ class Reader:
                     if part.accepted_at >= oldest:
                         return max(first, self._retention.first_kept(number))
                     first += part.length
-            records = await self._stored.several(topic, records[-1].sequence + 1)
+            records = await self._records(topic, records[-1].sequence + 1)
         return number + 1
 
     async def find(self, topic: str, number: int) -> Stored | None:

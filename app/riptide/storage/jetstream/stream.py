@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from riptide.errors import StartError
@@ -21,6 +23,9 @@ logger = logging.getLogger("riptide.log")
 # Before it, a server could take two records for the same place (nats-server #6194, #7196).
 OLDEST_VERSION = (2, 12)
 STREAM_NOT_FOUND = 10059
+# The servers have no leader, or not all of them have come yet.
+NOT_YET = {10005, 10008}
+START_PATIENCE_S, START_PAUSE_S = 30.0, 0.5
 NAME_IN_USE = 10058
 DAY_S = 86_400.0
 # Anything longer is for ever.
@@ -86,19 +91,29 @@ async def find_or_create(
             "all servers: older ones can lose or mix up records of instances that write at once"
         )
     config = wanted(options, subjects, retention)
-    try:
-        info = await _info_or_create(engine, config)
-    except NoAnswerError as error:
-        raise StartError(
-            f"the servers of NATS do not answer for streams ({error}): check that JetStream is "
-            "enabled, and that a majority of its servers runs"
-        ) from error
-    except RefusedError as error:
-        raise StartError(
-            f"the stream {options.stream} cannot be created or read: {error}"
-        ) from error
+    info = await _wait_for_info(engine, config)
     _compare(info["config"], config)
     return state_of(info)
+
+
+async def _wait_for_info(engine: Engine, config: dict[str, Any]) -> dict[str, Any]:
+    deadline = time.monotonic() + START_PATIENCE_S
+    while True:
+        try:
+            return await _info_or_create(engine, config)
+        except NoAnswerError as error:
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"the servers of NATS do not answer for streams ({error}): check that "
+                    "JetStream is enabled, and that a majority of its servers runs"
+                ) from error
+        except RefusedError as error:
+            if error.code not in NOT_YET or time.monotonic() > deadline:
+                raise StartError(
+                    f"the stream {config['name']} cannot be created or read: {error}"
+                ) from error
+        # Servers that are started together need a while until they have a leader.
+        await asyncio.sleep(START_PAUSE_S)
 
 
 async def look(engine: Engine, stream: str) -> StreamState:
@@ -109,7 +124,7 @@ async def look(engine: Engine, stream: str) -> StreamState:
         RefusedError: the answer is an error.
 
     """
-    return state_of(await engine.ask(f"STREAM.INFO.{stream}"))
+    return state_of(await _info(engine, stream))
 
 
 def state_of(info: dict[str, Any]) -> StreamState:
@@ -125,10 +140,19 @@ def state_of(info: dict[str, Any]) -> StreamState:
     )
 
 
+async def _info(engine: Engine, stream: str) -> dict[str, Any]:
+    info = await engine.ask(f"STREAM.INFO.{stream}")
+    cluster = info.get("cluster")
+    if cluster and not cluster.get("leader"):
+        # A server without a majority answers all the same, with what it knew last.
+        raise NoAnswerError("the stream has no leader")
+    return info
+
+
 async def _info_or_create(engine: Engine, config: dict[str, Any]) -> dict[str, Any]:
     name = config["name"]
     try:
-        return await engine.ask(f"STREAM.INFO.{name}")
+        return await _info(engine, name)
     except RefusedError as error:
         if error.code != STREAM_NOT_FOUND:
             raise
@@ -138,7 +162,7 @@ async def _info_or_create(engine: Engine, config: dict[str, Any]) -> dict[str, A
         # Another instance was quicker, with other settings of its own.
         if error.code != NAME_IN_USE:
             raise
-        return await engine.ask(f"STREAM.INFO.{name}")
+        return await _info(engine, name)
     logger.info("the stream %s was created, with %d replicas", name, config["num_replicas"])
     return info
 

@@ -21,6 +21,7 @@ from riptide.storage.jetstream.appender import (
 )
 from riptide.storage.jetstream.engine import NoAnswerError, RefusedError
 from riptide.storage.jetstream.heads import Head, Heads
+from riptide.storage.jetstream.life import Life
 from riptide.storage.jetstream.record import MAX_PARTS
 from tests.app.messages import published
 from tests.app.storage.jetstream.fake_stream import FakeStream
@@ -104,13 +105,11 @@ class FaultyStream(FakeStream):
 
 def _appender(
     stream: FakeStream,
-    number: int = 1,
     *,
     timeout_s: float = 60,
     room: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext,
 ) -> Appender:
-    epoch = f"{number:08x}"
-    appender = Appender(stream, Heads(), lambda: epoch, room, timeout_s=timeout_s)
+    appender = Appender(stream, Heads(), Life(), room, timeout_s=timeout_s)
     stream.listeners.append(appender.hear)
     return appender
 
@@ -145,7 +144,7 @@ def test_whatever_happens_numbers_have_no_gap_and_each_append_is_kept_once_as_it
 ) -> None:
     async def run() -> None:
         stream = FaultyStream(faults)
-        appenders = [_appender(stream, number) for number in (1, 2, 3)]
+        appenders = [_appender(stream) for _ in range(3)]
         answers = []
         with time_flies():
             for number, (who, count, pause) in enumerate(appends):
@@ -171,9 +170,7 @@ def test_who_is_told_that_nothing_was_kept_is_told_the_truth(faults: list[str]) 
     async def run() -> None:
         stream = FaultyStream([(fault, 0) for fault in faults])
         stream.listeners.clear()
-        appender = Appender(
-            stream, Heads(), lambda: "0a1b2c3d", contextlib.nullcontext, timeout_s=0.03
-        )
+        appender = Appender(stream, Heads(), Life(), contextlib.nullcontext, timeout_s=0.03)
         with time_flies():
             for number in range(6):
                 payload = b"%d" % number
@@ -332,7 +329,7 @@ async def test_an_append_behind_a_message_of_another_program_says_which_to_remov
 async def test_another_who_was_quicker_is_heard_or_asked_for_after_a_short_time(
     stream: FaultyStream,
 ) -> None:
-    told, untold = _appender(stream, 1), _appender(stream, 2)
+    told, untold = _appender(stream), _appender(stream)
     stream.listeners.remove(untold.hear)
     for number, appender in enumerate([told, untold, told, untold], 1):
         assert (await _append(appender, b"0")).first.sequence == number

@@ -260,7 +260,7 @@ async def test_a_record_that_the_stream_tells_of_is_kept_also_without_an_answer(
 
     stream.store = store_and_be_silent  # type: ignore[method-assign]  # of this object alone
     receipt = await _append(appender, b"1")
-    assert receipt.first == MessageId("00000001", 1)
+    assert receipt.first == MessageId(appender.life.epoch, 1)
     silent.set()
 
 
@@ -345,4 +345,4 @@ async def test_what_others_write_is_the_head_that_the_next_record_follows() -> N
     stream.put("a", make_record(1, 4))
     await eventually(lambda: appender.heads.get("a"))
     assert appender.heads.get("a") == Head(make_record(1, 4).head, 1)
-    assert (await in_time(_append(appender, b"5"))).first == MessageId("00000001", 5)
+    assert (await in_time(_append(appender, b"5"))).first == MessageId(appender.life.epoch, 5)

@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench bench-delivery soak collector kit docs stack drill install install-test install-system lock clean
+.PHONY: run test check bench bench-delivery soak collector nats kit docs stack drill install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
 
 # Most tests wait for processes and sockets, so that more of them run at once than there are cores.
-test: install-test install-system collector check
+test: install-test install-system collector nats check
 	$(VENV)/bin/pytest --numprocesses 4 --dist loadfile
 
 check: install-test
@@ -35,6 +35,9 @@ bench-delivery: install-test
 
 collector: install-test
 	scripts/build-collector $(VENV)/bin
+
+nats: install-test
+	scripts/build-nats-server $(VENV)/bin
 
 kit: install-test
 	$(VENV)/bin/python -m operations

@@ -27,7 +27,9 @@ from riptide.server.side_server import SideServer
 from riptide.storage import sqlite_reader, sqlite_writer
 from riptide.storage.checkpoints import Checkpoints
 from riptide.storage.sqlite_writer import SqliteWriter
+from riptide.streaming import log_loss
 from riptide.streaming.heartbeat import Heartbeat
+from riptide.streaming.log_loss import LogLoss
 from riptide.streaming.patience import Patience
 from riptide.streaming.session import StreamSession
 from riptide.streaming.streams import Streams
@@ -57,6 +59,7 @@ PLACES: dict[ServicePart, tuple[Any, str]] = {
     ServicePart.LOG_WRITER: (SqliteWriter, "_trim"),
     ServicePart.LOG_CHECKPOINTS: (Checkpoints, "_look"),
     ServicePart.LOG_WATCH: (sqlite_reader._Connection, "probe"),
+    ServicePart.LOG_LOSS: (LogLoss, "_is_lost"),
     ServicePart.APPEND_TIMEOUT: (Hub, "_refuse_overdue"),
     ServicePart.FAN_OUT: (FanOut, "_serve"),
     ServicePart.DRAIN: (StreamSession, "end"),
@@ -106,6 +109,7 @@ def main(part: ServicePart) -> int:
     """Serve with the fault; return the exit code."""
     # Rounds that are minutes apart come soon.
     allocator.INTERVAL_S = tls.CHECK_INTERVAL_S = sqlite_writer.TRIM_INTERVAL_S = 0.05
+    log_loss.CHECK_INTERVAL_S = 0.05
     sqlite_reader.PROBE_INTERVAL_S = hub.CHECK_INTERVAL_S = 0.05  # type: ignore[attr-defined]  # as the module has imported it
     write_timeout.ROUNDS = 100_000
     write_timeout.Patience = WritePatience  # type: ignore[attr-defined]  # as the module has imported it

@@ -23,6 +23,15 @@ def require(program: str) -> str:
     )
 
 
+def require_nats_server() -> str:
+    """Return the path of a nats-server: ours if it has been built, or any."""
+    return (
+        _built("nats-server")
+        or shutil.which("nats-server")
+        or missing("there is no nats-server: run make nats where Go is")
+    )
+
+
 def require_collector() -> str:
     """Return the path of an OpenTelemetry Collector: ours if it has been built, or any."""
     ours = _built("otelcol-riptide")

@@ -44,7 +44,7 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
         await service.gate.open()
         await service.log.open()
         stack.push_async_callback(service.log.close)
-        if service.settings.log != "memory":
+        if service.settings.log == "sqlite":
             remember_faults(service.faults, telemetry.lifecycle, service.settings.data_dir)
         stack.enter_context(caught_on_loop(service.faults))
         drain_soon = functools.partial(loop.call_soon_threadsafe, service.drain.begin)
@@ -56,6 +56,7 @@ async def lifespan(service: Service) -> AsyncIterator[None]:
             ServicePart.MEMORY_TRIM: give_back_regularly,
             ServicePart.DESCRIPTOR_WATCH: descriptors.watch,
             ServicePart.LOG_WATCH: service.log.watch,
+            ServicePart.LOG_LOSS: service.log_loss.run,
             ServicePart.APPEND_TIMEOUT: service.hub.refuse_overdue,
         }
         if service.service_metrics is not None:

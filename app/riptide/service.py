@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,14 @@ from riptide.process.faults import Faults
 from riptide.process.standard_error import dropped_lines
 from riptide.publishing.ingest import Ingest, PublishLimits
 from riptide.slow_consumers import parse_rules
+from riptide.storage.jetstream.options import JetStreamOptions
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide.storage.shared.client import SharedLog
 from riptide.storage.sqlite import SqliteLog
 from riptide.streaming.drain import Drain
 from riptide.streaming.heartbeat import Heartbeat
+from riptide.streaming.log_loss import LogLoss
 from riptide.streaming.streams import Streams
 from riptide_telemetry import (
     EventLoopMonitor,
@@ -66,6 +69,7 @@ class Service:
     ingest: Ingest
     streams: Streams
     heartbeat: Heartbeat
+    log_loss: LogLoss
     drain: Drain
     faults: Faults
     readiness: Readiness
@@ -136,6 +140,9 @@ def make_service(
             write_timeout_s=settings.write_timeout_seconds,
             faults=faults,
         ),
+        log_loss=LogLoss(
+            streams, log, limit_s=settings.log_lost_seconds, window_s=settings.drain_seconds
+        ),
         drain=Drain(streams, settings.drain_seconds, faults),
         faults=faults,
         readiness=Readiness(streams, log, telemetry, faults, gate),
@@ -180,7 +187,38 @@ def make_log(settings: Settings, faults: Faults) -> LocalLog:
     )
     if settings.log == "memory":
         return MemoryLog(retention)
+    if settings.log == "jetstream":
+        return _make_jetstream_log(settings, retention)
     return SqliteLog(settings.data_dir, retention, faults)
+
+
+def _make_jetstream_log(settings: Settings, retention: Retention) -> LocalLog:
+    try:
+        from riptide.storage.jetstream.log import JetStreamLog  # noqa: PLC0415  # an extra
+    except ModuleNotFoundError as error:
+        raise InvalidSettingsError(
+            f"RIPTIDE_LOG is jetstream, which needs more ({error.name} is missing): pip install "
+            "'riptide-streaming[jetstream]'"
+        ) from error
+    return JetStreamLog(
+        JetStreamOptions(
+            settings.jetstream_urls,
+            settings.jetstream_stream,
+            replicas=settings.jetstream_replicas,
+            credentials_file=settings.jetstream_credentials_file,
+            nkey_file=settings.jetstream_nkey_file,
+            token_file=settings.jetstream_token_file,
+            user=settings.jetstream_user or "",
+            password_file=settings.jetstream_password_file,
+            tls_ca=settings.jetstream_tls_ca,
+            tls_certificate=settings.jetstream_tls_certificate,
+            tls_key=settings.jetstream_tls_key,
+            domain=settings.jetstream_domain or "",
+            append_timeout_s=settings.append_timeout_seconds,
+            instance=settings.instance or socket.gethostname(),
+        ),
+        retention,
+    )
 
 
 def _make_admission(settings: Settings, share: Share | None) -> Admission:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import socket
 import struct
@@ -15,7 +16,7 @@ from benchmarks.endurance import wire
 from benchmarks.service import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from benchmarks.endurance.account import Account
 
@@ -111,13 +112,18 @@ async def connect(
 
 
 class Follower:
-    """Reads a topic to the end of the test, through whatever happens to its connection."""
+    """Reads a topic to the end of the test, through whatever happens to its connection.
 
-    def __init__(self, port: int, transport: str, topic: str, account: Account) -> None:
+    Each connection is to the next of ``ports``, which begin anew after the last.
+    """
+
+    def __init__(self, ports: Sequence[int], transport: str, topic: str, account: Account) -> None:
         self.account = account
         self.connection: Connection | None = None
+        # That of the connection, or of the last one.
+        self.port = ports[-1]
         self.refused = 0
-        self._port = port
+        self._ports = itertools.cycle(ports)
         self._transport = transport
         self._topic = topic
 
@@ -134,9 +140,10 @@ class Follower:
     async def _follow_once(self) -> None:
         account = self.account
         account.retry_ms = 0
+        self.port = next(self._ports)
         try:
             asked = wire.Asked(self._transport, self._topic, account.position)
-            self.connection = await connect(self._port, asked, account.take)
+            self.connection = await connect(self.port, asked, account.take)
         except OSError:
             return
         self.refused += not await self.connection.open

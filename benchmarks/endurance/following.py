@@ -22,19 +22,31 @@ NOTHING = Bar(0)
 
 
 class Following:
-    """Followers of some topics, spread evenly over the transports, who follow in this context."""
+    """Followers of some topics, spread evenly over the transports, who follow in this context.
 
-    def __init__(self, port: int, consumers: int, topics: Sequence[str]) -> None:
+    With several ``ports``, those of instances that share a log, they begin at different ones.
+    """
+
+    def __init__(
+        self,
+        ports: Sequence[int],
+        consumers: int,
+        topics: Sequence[str],
+        make_account: Callable[[Ledger], Account] = Account,
+    ) -> None:
         self.ledgers = {topic: Ledger() for topic in topics}
         self.followers: list[Follower] = []
         self.topic_of: list[str] = []
         for number in range(consumers):
             topic = topics[number // len(wire.TRANSPORTS) % len(topics)]
             transport = wire.TRANSPORTS[number % len(wire.TRANSPORTS)]
-            account = Account(self.ledgers[topic])
-            self.followers.append(Follower(port, transport, topic, account))
+            account = make_account(self.ledgers[topic])
+            # Consumers of each transport on each instance.
+            first = (number + number // len(wire.TRANSPORTS)) % len(ports)
+            ways = [*ports[first:], *ports[:first]]
+            self.followers.append(Follower(ways, transport, topic, account))
             self.topic_of.append(topic)
-        self._port = port
+        self._ports = ports
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -127,7 +139,7 @@ class Following:
                 over.set_result(None)
 
         replay = await connect(
-            self._port, wire.Asked("ndjson", topic, "earliest&until=latest"), take
+            self._ports[0], wire.Asked("ndjson", topic, "earliest&until=latest"), take
         )
         # The service would leave the connection open for other requests.
         await asyncio.wait([replay.gone, over], return_when=asyncio.FIRST_COMPLETED)

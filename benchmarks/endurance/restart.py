@@ -53,7 +53,7 @@ async def _restart(directory: str, plan: Plan) -> Result:
     try:
         port = (await start(0)).port
         publisher = Publisher(port, TOPICS, "restart")
-        async with Following(port, plan.consumers, TOPICS) as following:
+        async with Following([port], plan.consumers, TOPICS) as following:
             async with publisher.publishing(BATCH, INTERVAL_S):
                 for _ in range(plan.restarts):
                     await asyncio.sleep(plan.calm_s)

@@ -48,7 +48,7 @@ def run(plan: Plan) -> Result:
 async def _storm(server: Server, plan: Plan) -> Result:
     publisher = Publisher(server.port, TOPICS, "storm")
     seconds = []
-    async with Following(server.port, plan.consumers, TOPICS) as following:
+    async with Following([server.port], plan.consumers, TOPICS) as following:
         async with publisher.publishing(BATCH, INTERVAL_S):
             for _ in range(plan.storms):
                 await asyncio.sleep(plan.calm_s)

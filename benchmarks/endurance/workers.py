@@ -112,7 +112,7 @@ class _Trial:
                 Publisher(port, self._topics_of(n), f"publisher {n}", first=n * NUMBERS)
                 for n in range(plan.publishers)
             ]
-            async with Following(port, plan.consumers, TOPICS) as following:
+            async with Following([port], plan.consumers, TOPICS) as following:
                 async with self._load(publishers):
                     for name in blows:
                         await asyncio.sleep(self._chance.uniform(0.5, 1.5) * plan.calm_s)
@@ -125,7 +125,7 @@ class _Trial:
                 heads = {topic: max(log, default=0) for topic, log in logs.items()}
                 await following.caught_up(heads)
                 unaccounted = await asyncio.to_thread(_unaccounted, port)
-                figures = [*_promises(publishers, logs), *following.figures(logs)]
+                figures = [*promises_kept(publishers, logs), *following.figures(logs)]
             after = await self._kill_all(publishers)
         finally:
             await asyncio.to_thread(self._service.close)
@@ -138,7 +138,7 @@ class _Trial:
                 Figure(
                     "acknowledged and lost once all were killed",
                     "",
-                    [_lost(publishers, after)],
+                    [lost(publishers, after)],
                     Bar(0),
                 ),
                 Figure("messages unaccounted for", "", [unaccounted], Bar(0)),
@@ -232,7 +232,7 @@ class _Trial:
                 os.kill(pid, signal.SIGKILL)
             await asyncio.to_thread(self._service.close)
         await self._start(port)
-        return await Following(port, 0, TOPICS).read_logs()
+        return await Following([port], 0, TOPICS).read_logs()
 
     def _processes(self, kind: str) -> list[int]:
         module = b"riptide.workers.log_process" if kind == LOG else b"riptide.workers.worker"
@@ -310,12 +310,13 @@ def _unaccounted(port: int) -> float:
     return sum(map(float, UNACCOUNTED.findall(page)))
 
 
-def _lost(publishers: Sequence[Publisher], logs: Mapping[str, Mapping[int, int]]) -> int:
+def lost(publishers: Sequence[Publisher], logs: Mapping[str, Mapping[int, int]]) -> int:
+    """Return how many messages were acknowledged and are not in the log."""
     kept = {(topic, number) for topic, log in logs.items() for number in log.values()}
     return len({each for publisher in publishers for each in publisher.acknowledged} - kept)
 
 
-def _promises(
+def promises_kept(
     publishers: Sequence[Publisher], logs: Mapping[str, Mapping[int, int]]
 ) -> list[Figure]:
     """Return what publishers were told, and how often it was not true."""
@@ -331,7 +332,7 @@ def _promises(
             reordered += number < newest.get(publisher, 0)
             newest[publisher] = number
     wrong = {
-        "acknowledged and lost": _lost(publishers, logs),
+        "acknowledged and lost": lost(publishers, logs),
         '"was not published", and kept': kept_though_refused,
         "kept twice": doubled,
         "kept in another order": reordered,

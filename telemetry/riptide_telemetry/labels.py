@@ -106,6 +106,7 @@ class ServicePart(ClosedSet):
     LOG_WRITER = "log_writer"
     LOG_CHECKPOINTS = "log_checkpoints"
     LOG_WATCH = "log_watch"
+    LOG_LOSS = "log_loss"
     LOG_SERVER = "log_server"
     APPEND_TIMEOUT = "append_timeout"
     FAN_OUT = "fan_out"

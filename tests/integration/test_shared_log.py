@@ -34,7 +34,7 @@ MANY = 40
 ACTIVE = "riptide_streaming_active_connections"
 SENT = "riptide_streaming_messages_sent_total"
 PUBLISHED = "riptide_streaming_messages_published_total"
-UNACCOUNTED = "riptide_streaming_messages_unaccounted_total"
+UNACCOUNTED = "riptide_streaming_messages_unaccounted"
 
 
 def _start(start_service: StartService, **settings: object) -> Service:
@@ -65,7 +65,7 @@ async def test_what_is_published_over_any_worker_reaches_all_consumers_once_and_
         Publisher(port, topics[n % 3 :] + topics[: n % 3], "publisher", first=n * 10**9)
         for n in range(PUBLISHERS)
     ]
-    async with Following(port, CONSUMERS, topics) as following:
+    async with Following([port], CONSUMERS, topics) as following:
         async with contextlib.AsyncExitStack() as load:
             for publisher in publishers:
                 await load.enter_async_context(publisher.publishing(3, 0.05))

@@ -59,6 +59,20 @@ WATCHED = {
     "riptide.server.websocket_limits": {"call_soon": ON_LOOP},
     "riptide.storage.checkpoints": {"Thread": "reports the fault"},
     "riptide.storage.feeds": {"call_soon": ON_LOOP},
+    "riptide.storage.jetstream.appender": {
+        "add_done_callback": ON_LOOP,
+        "create_task": "answers those who wait, and the loop logs its error",
+    },
+    "riptide.storage.jetstream.engine": {"create_task": "the start awaits it"},
+    "riptide.storage.jetstream.follower": {
+        "add_done_callback": ON_LOOP,
+        "call_soon": ON_LOOP,
+        "create_task": "the loop logs its error",
+    },
+    "riptide.storage.jetstream.log": {
+        "TaskGroup": "ends with the first of its tasks",
+        "create_task": "the watch of the log hears of its end",
+    },
     "riptide.storage.memory": {"call_soon": ON_LOOP},
     "riptide.storage.self_check": {"Thread": "says that it did not come to its end"},
     "riptide.storage.shared.client": {

@@ -14,7 +14,7 @@ def data_directory() -> Path:
     """Return the directory of the service's log, from the settings that the service reads.
 
     Raises:
-        CommandError: the service keeps its log in memory.
+        CommandError: the service keeps its log in memory, or in servers of NATS.
         InvalidSettingsError: a setting has a value that is not allowed.
 
     """
@@ -24,5 +24,10 @@ def data_directory() -> Path:
     if settings.log == "memory":
         raise CommandError(
             "RIPTIDE_LOG is memory, which is gone with the process: there is no log on the disk"
+        )
+    if settings.log == "jetstream":
+        raise CommandError(
+            "RIPTIDE_LOG is jetstream: the log is a stream of NATS, which has tools of its own "
+            f"(nats stream backup {settings.jetstream_stream} ...)"
         )
     return settings.data_dir

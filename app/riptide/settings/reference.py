@@ -51,8 +51,10 @@ def reference() -> dict[str, list[Entry]]:
 
 def _written(default: Any) -> str:
     """Return the default as it would be set in the environment."""
-    if default is None or default == ():
+    if default is None:
         return ""
+    if isinstance(default, tuple):
+        return ",".join(default)
     if isinstance(default, bool):
         return str(default).lower()
     return f"{default:.15g}" if isinstance(default, int | float) else str(default)

@@ -33,6 +33,7 @@ MEBIBYTE = 1024 * KIBIBYTE
 DAY = 24 * 60 * 60
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+|\*")
 # An origin as browsers send it, in lower case; or *.
+_NATS_URL = re.compile(r"(nats|tls|ws|wss)://[^\s,/?#]+(:[0-9]{1,5})?/?")
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
 
 
@@ -147,10 +148,13 @@ class Settings(BaseSettings):
             "a token in a cookie"
         ),
     )
-    log: Literal["sqlite", "memory"] = Field(
+    log: Literal["sqlite", "memory", "jetstream"] = Field(
         "sqlite",
         title="where messages are kept",
-        description="sqlite (on disk, in RIPTIDE_DATA_DIR) or memory (gone at exit)",
+        description=(
+            "sqlite (on disk, in RIPTIDE_DATA_DIR), memory (gone at exit) or jetstream (in servers "
+            "of NATS, shared by any number of instances)"
+        ),
     )
     data_dir: Path = Field(
         Path("riptide-data"),
@@ -310,6 +314,94 @@ class Settings(BaseSettings):
         title="how long an idle connection stays open; longer than proxies keep theirs, behind one",
         description="a number of seconds over 0, up to 3600",
     )
+    jetstream_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("nats://127.0.0.1:4222",),
+        min_length=1,
+        title="servers of one cluster of NATS",
+        description="URLs like nats://host:4222 or tls://host:4222, separated by commas",
+    )
+    jetstream_stream: str = Field(
+        "riptide",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        title="name of the stream, and first part of its subjects",
+        description="a name of up to 64 of the characters A-Z a-z 0-9 _ -",
+    )
+    jetstream_replicas: int = Field(
+        3,
+        ge=1,
+        le=5,
+        title="servers that keep each message, if the stream is created: a majority must live",
+        description="1, 3 or 5",
+    )
+    jetstream_credentials_file: Path | None = Field(
+        None,
+        title="file with the credentials of a user of NATS (.creds)",
+        description="a file that can be read",
+    )
+    jetstream_nkey_file: Path | None = Field(
+        None,
+        title="file with the seed of an nkey",
+        description="a file that can be read",
+    )
+    jetstream_token_file: Path | None = Field(
+        None,
+        title="file with a token for NATS",
+        description="a file that can be read",
+    )
+    jetstream_user: str | None = Field(
+        None,
+        min_length=1,
+        title="user of NATS, with a password",
+        description="a text",
+    )
+    jetstream_password_file: Path | None = Field(
+        None,
+        title="file with that user's password",
+        description="a file that can be read",
+    )
+    jetstream_tls_ca: Path | None = Field(
+        None,
+        title="certificates of the authorities that the servers' certificates are of",
+        description="a file in PEM",
+    )
+    jetstream_tls_certificate: Path | None = Field(
+        None,
+        title="certificate of this instance, for servers that ask for one",
+        description="a file in PEM",
+    )
+    jetstream_tls_key: Path | None = Field(
+        None,
+        title="key of that certificate",
+        description="a file in PEM",
+    )
+    jetstream_domain: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        title="domain of JetStream, with leaf nodes",
+        description="a name of the characters A-Z a-z 0-9 _ -",
+    )
+    append_timeout_seconds: float = Field(
+        15,
+        ge=1,
+        le=300,
+        title="time after which a publish without an answer of the servers is given up; longer "
+        "than they need to elect a leader (4 to 9 seconds)",
+        description="a number of seconds from 1 to 300",
+    )
+    log_lost_seconds: float = Field(
+        30,
+        ge=1,
+        le=3600,
+        title="time without an answer of the servers after which an instance ends its streams, so "
+        "that clients go on at another one",
+        description="a number of seconds from 1 to 3600",
+    )
+    instance: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        title="name of this instance, for people; the host's name if it is not set",
+        description="a name of up to 64 of the characters A-Z a-z 0-9 . _ -",
+    )
     metrics_port: int | None = Field(
         None,
         ge=0,
@@ -348,6 +440,21 @@ class Settings(BaseSettings):
             if not (isinstance(value, str) and is_service_link(_variable(name), value))
         }
 
+    @field_validator("jetstream_urls")
+    @classmethod
+    def _check_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if _NATS_URL.fullmatch(url) is None:
+                raise ValueError("not a URL of NATS")
+        return value
+
+    @field_validator("jetstream_replicas")
+    @classmethod
+    def _check_replicas(cls, value: int) -> int:
+        if value not in {1, 3, 5}:
+            raise ValueError("an even number of servers survives no more than one less")
+        return value
+
     @field_validator("slow_consumer")
     @classmethod
     def _check_rules(cls, value: str) -> str:
@@ -362,7 +469,12 @@ class Settings(BaseSettings):
         return tuple(str(network) for network in networks)
 
     @field_validator(
-        "topic_labels", "allowed_hosts", "allowed_origins", "trusted_proxies", mode="before"
+        "topic_labels",
+        "allowed_hosts",
+        "allowed_origins",
+        "trusted_proxies",
+        "jetstream_urls",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -404,6 +516,7 @@ GROUPS = {
     "Streams": "heartbeat_seconds",
     "Slow consumers": "ring_messages",
     "Limits": "max_connections",
+    "A log in NATS JetStream": "jetstream_urls",
     "Metrics and log records": "metrics_port",
 }
 """The titles of the groups, each with its first setting, in the order of ``Settings``."""

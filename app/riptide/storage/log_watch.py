@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 # A commit takes milliseconds, and on a disk that is overloaded a second.
 LIMIT_S = 5.0
@@ -105,3 +105,26 @@ class AppendsUnderWay:
         """Return that the oldest append has waited too long; None if it has not."""
         age_s = self.age_s()
         return f"an append has waited {age_s:.0f} s" if age_s > LIMIT_S else None
+
+
+class UnorderedAppends(AppendsUnderWay):
+    """Appends that wait for an answer, oldest first, and are answered in any order."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._began: dict[int, float] = {}
+
+    def start(self, number: int) -> None:
+        """Note an append by a number of its own."""
+        self._began[number] = self._clock()
+
+    def finish(self, numbers: Iterable[int]) -> None:
+        """Note that appends are answered."""
+        self._note_stall(self._stall_s())
+        for number in numbers:
+            del self._began[number]
+
+    def age_s(self) -> float:
+        """Return how long the oldest append has waited; 0 if there is none."""
+        oldest = next(iter(self._began.values()), None)
+        return 0.0 if oldest is None else self._clock() - oldest

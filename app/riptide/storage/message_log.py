@@ -126,6 +126,8 @@ class Connection:
     reconnects: int = 0
     gaps: int = 0
     """Topics of which messages were kept while the log could not be reached."""
+    lost_s: float = 0.0
+    """For how many seconds a log that other instances share has given no answer."""
 
 
 class Feed(Protocol):

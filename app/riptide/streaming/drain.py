@@ -26,6 +26,11 @@ SPREAD_SHARE = 0.8
 ABORT_GRACE_S = 0.5
 
 
+def pause_between(stream_count: int, window_s: float) -> float:
+    """Return the seconds between the ends of two of so many streams, to end all in a window."""
+    return min(CLOSE_SPACING_S, SPREAD_SHARE * window_s / max(1, stream_count))
+
+
 class Drain:
     """Begins at the signal: refuses new streams, and ends open ones with a last record."""
 
@@ -69,7 +74,7 @@ class Drain:
         deadline = time.monotonic() + self._window_s
         sessions = list(self._streams.sessions)
         logger.info("draining %d streams within %g s", len(sessions), self._window_s)
-        pause = min(CLOSE_SPACING_S, SPREAD_SHARE * self._window_s / max(1, len(sessions)))
+        pause = pause_between(len(sessions), self._window_s)
         for session in sessions:
             self._end(session)
             await asyncio.sleep(0 if self._is_cut_short else pause)

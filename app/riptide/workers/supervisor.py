@@ -221,14 +221,17 @@ def supervise(settings: Settings) -> None:
         Supervisor(
             [_worker(slot, settings.workers, shared) for slot in range(settings.workers)],
             board,
-            log=_log_process(settings.workers, [log.listener.fileno(), board.descriptor]),
+            # Servers of NATS keep a log for all by themselves.
+            log=None
+            if settings.log == "jetstream"
+            else _log_process(settings.workers, [log.listener.fileno(), board.descriptor]),
             on_end=functools.partial(_take_back, limits, metrics),
         ).run()
 
 
 def _tell_of_logs_of_workers(settings: Settings) -> None:
     """Say that there are logs of an earlier version, in which each worker had one of its own."""
-    if settings.log == "memory":
+    if settings.log != "sqlite":
         return
     old = sorted(file.parent for file in settings.data_dir.glob("worker-*/riptide.db"))
     if old:

@@ -85,9 +85,8 @@ def _serve(
 
     # A worker that answers is alive, whether or not the others know it yet.
     targets = MetricsTargets(lambda: board.ports() | {slot: port})
-    service = make_service(
-        settings, targets, snapshots, limits.share_of(slot), path_of(inherited.log)
-    )
+    log_path = None if settings.log == "jetstream" else path_of(inherited.log)
+    service = make_service(settings, targets, snapshots, limits.share_of(slot), log_path)
     serve(
         service,
         listener,

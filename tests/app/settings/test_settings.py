@@ -29,8 +29,15 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "RIPTIDE_ALLOW_ANONYMOUS": "True",
         "RIPTIDE_TOKEN_IN_QUERY": "True",
         "RIPTIDE_JWKS_URL": "https://id.example/keys",
+        "RIPTIDE_JETSTREAM_REPLICAS": "5",
     }
-    lists = {"topic_labels", "allowed_hosts", "allowed_origins", "trusted_proxies"}
+    lists = {
+        "topic_labels",
+        "allowed_hosts",
+        "allowed_origins",
+        "trusted_proxies",
+        "jetstream_urls",
+    }
     numbers = set(Settings.model_fields) - {name[8:].lower() for name in given} - lists
     given |= {f"RIPTIDE_{name}".upper(): "7" for name in numbers}
     for variable, value in given.items():
@@ -72,6 +79,13 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         ("RIPTIDE_MAX_LAG_SECONDS", "nan"),
         ("RIPTIDE_ACCEPT_RATE", "0"),
         ("RIPTIDE_PUBLISH_RATE", "nan"),
+        ("RIPTIDE_JETSTREAM_URLS", "http://127.0.0.1:4222"),
+        ("RIPTIDE_JETSTREAM_URLS", ","),
+        ("RIPTIDE_JETSTREAM_REPLICAS", "2"),
+        ("RIPTIDE_JETSTREAM_REPLICAS", "7"),
+        ("RIPTIDE_JETSTREAM_STREAM", "a.b"),
+        ("RIPTIDE_APPEND_TIMEOUT_SECONDS", "0.5"),
+        ("RIPTIDE_INSTANCE", "a b"),
         ("RIPTIDE_TRUSTED_PROXIES", "*"),
         ("RIPTIDE_TRUSTED_PROXIES", "10.0.0.0/33"),
         ("RIPTIDE_TRUSTED_PROXIES", "proxy.example.com"),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from riptide.storage.jetstream.log import JetStreamLog
+from riptide.storage.jetstream.options import JetStreamOptions
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_file import SqliteFile
 from tests.app.storage.shared.sharing import shared
+from tests.nats_servers import one_server
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,7 +58,14 @@ class OpenLog(Protocol):
     ) -> MessageLog: ...
 
 
-@pytest.fixture(params=["memory", "sqlite", "shared memory", "shared sqlite"])
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of NATS, whose streams tests name after themselves."""
+    with one_server(tmp_path_factory.mktemp("nats")) as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "sqlite", "shared memory", "shared sqlite", "jetstream"])
 async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenLog]:
     async with contextlib.AsyncExitStack() as stack:
 
@@ -62,11 +73,15 @@ async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
             messages: int = 1000, seconds: float = 3600, topics: int = 1000
         ) -> MessageLog:
             retention = Retention(messages, seconds, topics)
-            log: LocalLog = (
-                MemoryLog(retention)
-                if request.param.endswith("memory")
-                else SqliteLog(tmp_path / "data", retention)
-            )
+            log: LocalLog
+            if request.param == "jetstream":
+                stream = f"test-{secrets.token_hex(8)}"
+                url = request.getfixturevalue("nats_url")
+                log = JetStreamLog(JetStreamOptions([url], stream, replicas=1), retention)
+            elif request.param.endswith("memory"):
+                log = MemoryLog(retention)
+            else:
+                log = SqliteLog(tmp_path / "data", retention)
             await log.open()
             stack.push_async_callback(log.close)
             if request.param.startswith("shared"):

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from riptide.storage.log_watch import LIMIT_S, MEMORY_S, AppendsUnderWay, ThreadWatch
+from riptide.storage.log_watch import (
+    LIMIT_S,
+    MEMORY_S,
+    AppendsUnderWay,
+    ThreadWatch,
+    UnorderedAppends,
+)
 from riptide_telemetry.testing import ManualClock
 
 
@@ -65,4 +71,39 @@ def test_a_stall_is_remembered_for_a_minute_and_the_next_longest_after_it() -> N
     clock.advance(1)
     assert appends.longest_stall_s() == 3
     clock.advance(6)
+    assert appends.longest_stall_s() == 0
+
+
+def test_appends_that_are_answered_in_any_order_are_as_old_as_the_oldest_one_that_is_left() -> None:
+    clock = ManualClock()
+    appends = UnorderedAppends(clock.seconds)
+    assert (appends.age_s(), appends.reason()) == (0, None)
+    for number in (7, 3, 5):
+        appends.start(number)
+        clock.advance(2)
+    assert appends.reason() == "an append has waited 6 s"
+    appends.finish([3])
+    assert appends.age_s() == 6
+    appends.finish([7])
+    assert (appends.age_s(), appends.reason()) == (2, None)
+    appends.finish(iter([5]))
+    assert appends.age_s() == 0
+
+
+def test_a_stall_of_appends_in_any_order_ends_with_any_answer() -> None:
+    clock = ManualClock()
+    appends = UnorderedAppends(clock.seconds)
+    clock.advance(100)
+    assert appends.longest_stall_s() == 0
+    for number in range(3):
+        appends.start(number)
+        clock.advance(1)
+    assert appends.longest_stall_s() == 3
+    appends.finish([2])
+    clock.advance(2)
+    assert appends.longest_stall_s() == 3
+    appends.finish([0, 1])
+    clock.advance(MEMORY_S - 1)
+    assert appends.longest_stall_s() == 2
+    clock.advance(2)
     assert appends.longest_stall_s() == 0

@@ -1,0 +1,42 @@
+"""The epoch in which an instance writes."""
+
+from __future__ import annotations
+
+import secrets
+
+# Topics whose numbers are remembered at once.
+REMEMBERED = 100_000
+
+
+class Life:
+    """Sees to it that this instance gives no id a second time, whatever becomes of the stream.
+
+    A stream that was restored, deleted or purged takes numbers again that its topics have had. What
+    is given them then is of another epoch.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = ""
+        # By topic: the last number that was given, or may have been, in this epoch.
+        self._given: dict[str, int] = {}
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Write in another epoch from now on."""
+        self.epoch = secrets.token_hex(4)
+        self._given.clear()
+
+    def epoch_for(self, topic: str, first: int) -> str:
+        """Return an epoch in which a topic's numbers have not been given from ``first`` on."""
+        if first <= self._given.get(topic, 0):
+            self.begin_anew()
+        return self.epoch
+
+    def note(self, topic: str, epoch: str, last: int) -> None:
+        """Remember that a topic's numbers were given up to ``last``, or may have been."""
+        if epoch != self.epoch:
+            return
+        if len(self._given) >= REMEMBERED and topic not in self._given:
+            # There is no need to know what was given in another epoch.
+            self.begin_anew()
+        self._given[topic] = max(last, self._given.get(topic, 0))

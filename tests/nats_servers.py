@@ -1,0 +1,287 @@
+"""Servers of NATS with JetStream, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import nats
+import nats.errors
+import orjson
+
+from operations.ports import free_ports
+from tests.programs import require_nats_server
+from tests.waiting import DEADLINE_S, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+
+CONFIG = """
+listen: 127.0.0.1:{port}
+server_name: {name}
+jetstream {{
+    store_dir: "{directory}/store"
+    {limits}
+}}
+ports_file_dir: "{directory}"
+{more}
+"""
+
+
+class Server:
+    """A server that keeps its streams in a directory, and its port from start to start."""
+
+    def __init__(self, directory: Path, more: str = "", *, limits: str = "") -> None:
+        """``limits`` are of JetStream, and ``more`` is the rest of its configuration."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._limits, self._more = limits, more
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = -1
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it can be reached."""
+        config = self._directory / "nats.conf"
+        config.write_text(
+            CONFIG.format(
+                port=self.port,
+                name="n1",
+                directory=self._directory,
+                limits=self._limits,
+                more=self._more,
+            )
+        )
+        with (self._directory / "log").open("ab") as log:
+            process = subprocess.Popen(  # the server that make nats builds
+                [require_nats_server(), "-c", str(config)], stdout=log, stderr=log
+            )
+        self._process = process
+        ports = wait_until(
+            lambda: list(self._directory.glob(f"nats-server_{process.pid}.ports")),
+            (self._directory / "log").read_text,
+        )
+        urls = wait_until(ports[0].read_text)
+        self.port = int(orjson.loads(urls)["nats"][0].rpartition(":")[2])
+
+    def kill(self) -> None:
+        """End it at once, by SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in an orderly way, if it runs."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+            self._process = None
+
+
+@contextlib.contextmanager
+def server(directory: Path, more: str = "", *, limits: str = "") -> Iterator[Server]:
+    """Run a server; yield it."""
+    one = Server(directory, more, limits=limits)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.stop()
+
+
+@contextlib.contextmanager
+def one_server(directory: Path, more: str = "", *, limits: str = "") -> Iterator[str]:
+    """Run a server that keeps its streams in a directory; yield its URL.
+
+    ``limits`` are of JetStream, and ``more`` is the rest of the configuration.
+    """
+    with server(directory, more, limits=limits) as one:
+        yield one.url
+
+
+CLUSTER_CONFIG = """
+listen: 127.0.0.1:{port}
+server_name: {name}
+jetstream {{
+    store_dir: "{directory}/store"
+}}
+cluster {{
+    name: riptide
+    listen: 127.0.0.1:{cluster_port}
+    routes: [{routes}]
+}}
+{more}
+"""
+
+
+class ClusterServer:
+    """A server of a cluster. Its port and its streams stay when it is started again."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.port, self.cluster_port = free_ports(2)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        assert self.process is None, f"{self.name} runs"
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(  # the server that make nats builds
+                [require_nats_server(), "-c", self.directory / "nats.conf"], stdout=log, stderr=log
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the process without asking."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def terminate(self) -> None:
+        """End the process as a supervisor would."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(DEADLINE_S)
+        self.process = None
+
+
+class Cluster:
+    """Three servers of one cluster, n1 to n3, on ports of their own, each with its own directory.
+
+    They run within this context. ``more`` is added to the configuration of each.
+    """
+
+    def __init__(self, directory: Path, more: str = "") -> None:
+        self.servers = {name: ClusterServer(name, directory / name) for name in ("n1", "n2", "n3")}
+        for server in self.servers.values():
+            server.directory.mkdir(parents=True)
+            routes = [
+                f"nats-route://127.0.0.1:{other.cluster_port}"
+                for other in self.servers.values()
+                if other is not server
+            ]
+            config = CLUSTER_CONFIG.format(
+                name=server.name,
+                directory=server.directory,
+                port=server.port,
+                cluster_port=server.cluster_port,
+                routes=", ".join(routes),
+                more=more,
+            )
+            (server.directory / "nats.conf").write_text(config)
+
+    def __enter__(self) -> Self:
+        for server in self.servers.values():
+            server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers.values():
+            if server.process is not None:
+                server.kill()
+
+    @property
+    def urls(self) -> str:
+        """The value of RIPTIDE_JETSTREAM_URLS."""
+        return ",".join(server.url for server in self.servers.values())
+
+    def kill(self, name: str) -> None:
+        """End a server without asking."""
+        self.servers[name].kill()
+
+    def terminate(self, name: str) -> None:
+        """End a server as a supervisor would."""
+        self.servers[name].terminate()
+
+    def start(self, name: str) -> None:
+        """Start a server that has ended again, with what it had stored."""
+        self.servers[name].start()
+
+    def stop(self, name: str) -> None:
+        """Let a server do nothing more until it may go on: the network sees no end."""
+        self.servers[name].send(signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """Let a server that was stopped go on."""
+        self.servers[name].send(signal.SIGCONT)
+
+    async def ask(self, action: str) -> dict[str, Any]:
+        """Return the answer of JetStream's API by any server that runs; empty if none comes."""
+        servers = self.servers.values()
+        return await ask([server.url for server in servers if server.process is not None], action)
+
+    async def leader(self, stream: str) -> str | None:
+        """Return the name of the stream's leader; None if there is none."""
+        cluster = (await self.ask(f"STREAM.INFO.{stream}")).get("cluster", {})
+        return cluster.get("leader") or None
+
+    async def wait_for_leader(self, stream: str) -> str:
+        """Return the name of the stream's leader as soon as there is one."""
+        return await self._wait_for(lambda: self.leader(stream), f"{stream} has a leader")
+
+    async def wait_until_whole(self, stream: str) -> None:
+        """Wait until all servers have the whole stream."""
+
+        async def is_whole() -> bool:
+            cluster = (await self.ask(f"STREAM.INFO.{stream}")).get("cluster", {})
+            replicas = cluster.get("replicas") or []
+            return len(replicas) == 2 and all(
+                each["current"] and not each.get("offline") and not each.get("lag")
+                for each in replicas
+            )
+
+        await self._wait_for(is_whole, f"all servers have {stream}")
+
+    async def wait_until_it_answers(self) -> None:
+        """Wait until streams can be created: the cluster has a leader."""
+
+        async def answers() -> bool:
+            return "streams" in await self.ask("STREAM.NAMES")
+
+        await self._wait_for(answers, "the cluster answers")
+
+    async def _wait_for(self, condition: Callable[[], Awaitable[T | None]], what: str) -> T:
+        deadline = time.monotonic() + DEADLINE_S
+        while not (found := await condition()):
+            assert time.monotonic() < deadline, f"in vain: {what}"
+            await asyncio.sleep(0.1)
+        return found
+
+
+async def ask(urls: Sequence[str], action: str, question: bytes = b"") -> dict[str, Any]:
+    """Return the answer of JetStream's API at one of these servers; empty if none comes."""
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        client = await nats.connect(
+            list(urls), allow_reconnect=False, connect_timeout=2, error_cb=_say_nothing
+        )
+        try:
+            answer = await client.request(f"$JS.API.{action}", question, timeout=2)
+            found: dict[str, Any] = orjson.loads(answer.data)
+            return found
+        finally:
+            await client.close()
+    return {}
+
+
+async def _say_nothing(_: Exception) -> None:
+    """Whoever asks sees that there was no answer."""

@@ -44,7 +44,7 @@ def _refusal(directory: Path, **settings: object) -> str:
     [
         ("port", "http", "from 0 (any free port) to 65535"),
         ("port", "70000", "from 0 (any free port) to 65535"),
-        ("log", "redis", "sqlite (on disk, in RIPTIDE_DATA_DIR) or memory"),
+        ("log", "redis", "sqlite (on disk, in RIPTIDE_DATA_DIR), memory"),
         ("retention_seconds", "-1", "a number of seconds over 0"),
         ("retention_seconds", "nan", "a number of seconds over 0"),
         ("slow_consumer", "wait", "disconnect"),

@@ -35,16 +35,14 @@ ports_file_dir: "{directory}"
 """
 
 
-class Server:
-    """A server that keeps its streams in a directory, and its port from start to start."""
+class ServerProcess:
+    """A server with the configuration that lies in its directory, as its streams do."""
 
-    def __init__(self, directory: Path, more: str = "", *, limits: str = "") -> None:
-        """``limits`` are of JetStream, and ``more`` is the rest of its configuration."""
+    def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
-        self._limits, self._more = limits, more
-        self._process: subprocess.Popen[bytes] | None = None
+        self.directory = directory
         self.port = -1
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -52,42 +50,60 @@ class Server:
         return f"nats://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it, and wait until it can be reached."""
-        config = self._directory / "nats.conf"
-        config.write_text(
-            CONFIG.format(
-                port=self.port,
-                name="n1",
-                directory=self._directory,
-                limits=self._limits,
-                more=self._more,
+        assert self.process is None, f"the server in {self.directory} runs"
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(  # the server that make nats builds
+                [require_nats_server(), "-c", self.directory / "nats.conf"], stdout=log, stderr=log
             )
-        )
-        with (self._directory / "log").open("ab") as log:
-            process = subprocess.Popen(  # the server that make nats builds
-                [require_nats_server(), "-c", str(config)], stdout=log, stderr=log
-            )
-        self._process = process
-        ports = wait_until(
-            lambda: list(self._directory.glob(f"nats-server_{process.pid}.ports")),
-            (self._directory / "log").read_text,
-        )
-        urls = wait_until(ports[0].read_text)
-        self.port = int(orjson.loads(urls)["nats"][0].rpartition(":")[2])
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once, by SIGKILL."""
+        """End the process without asking."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        """End it in an orderly way, if it runs."""
+    def terminate(self) -> None:
+        """End the process as a supervisor would."""
         self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait()
-            self._process = None
+        self.send(number)
+        assert self.process is not None
+        self.process.wait(DEADLINE_S)
+        self.process = None
+
+
+class Server(ServerProcess):
+    """A server that keeps its port from start to start, whichever it got."""
+
+    def __init__(self, directory: Path, more: str = "", *, limits: str = "") -> None:
+        """``limits`` are of JetStream, and ``more`` is the rest of its configuration."""
+        super().__init__(directory)
+        self._limits, self._more = limits, more
+
+    def start(self) -> None:
+        """Start it, and wait until it can be reached."""
+        config = CONFIG.format(
+            port=self.port,
+            name="n1",
+            directory=self.directory,
+            limits=self._limits,
+            more=self._more,
+        )
+        (self.directory / "nats.conf").write_text(config)
+        super().start()
+        assert self.process is not None
+        file = self.directory / f"nats-server_{self.process.pid}.ports"
+        wait_until(file.exists, (self.directory / "log").read_text)
+        urls = wait_until(file.read_text)
+        self.port = int(orjson.loads(urls)["nats"][0].rpartition(":")[2])
+
+    def stop(self) -> None:
+        """End it in an orderly way, if it runs."""
+        if self.process is not None:
+            self.terminate()
 
 
 @contextlib.contextmanager
@@ -126,43 +142,13 @@ cluster {{
 """
 
 
-class ClusterServer:
+class ClusterServer(ServerProcess):
     """A server of a cluster. Its port and its streams stay when it is started again."""
 
     def __init__(self, name: str, directory: Path) -> None:
+        super().__init__(directory)
         self.name = name
-        self.directory = directory
         self.port, self.cluster_port = free_ports(2)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        assert self.process is None, f"{self.name} runs"
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(  # the server that make nats builds
-                [require_nats_server(), "-c", self.directory / "nats.conf"], stdout=log, stderr=log
-            )
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """End the process without asking."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-        self.process = None
-
-    def terminate(self) -> None:
-        """End the process as a supervisor would."""
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(DEADLINE_S)
-        self.process = None
 
 
 class Cluster:
@@ -174,7 +160,6 @@ class Cluster:
     def __init__(self, directory: Path, more: str = "") -> None:
         self.servers = {name: ClusterServer(name, directory / name) for name in ("n1", "n2", "n3")}
         for server in self.servers.values():
-            server.directory.mkdir(parents=True)
             routes = [
                 f"nats-route://127.0.0.1:{other.cluster_port}"
                 for other in self.servers.values()

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from riptide.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from nats.aio.msg import Msg
@@ -138,10 +138,8 @@ class Engine:
             NoAnswerError: there is no connection.
 
         """
-        try:
+        with _no_answer():
             return await self._client.subscribe(subject, cb=callback)
-        except (nats.errors.Error, OSError) as error:
-            raise NoAnswerError(_text(error)) from error
 
     async def flush(self) -> None:
         """Wait until the server has taken what was sent, subscriptions for example.
@@ -150,10 +148,8 @@ class Engine:
             NoAnswerError: it does not answer.
 
         """
-        try:
+        with _no_answer():
             await self._client.flush(timeout=int(REQUEST_TIMEOUT_S))
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise NoAnswerError(_text(error)) from error
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Hear no more of a subject."""
@@ -185,10 +181,8 @@ class Engine:
             NoAnswerError: there is no connection.
 
         """
-        try:
+        with _no_answer():
             await self._client.publish(subject, body, headers=headers)
-        except (nats.errors.Error, OSError) as error:
-            raise NoAnswerError(_text(error)) from error
 
     async def ask(self, action: str, question: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Ask the leader of the stream, or of all streams, and return the answer.
@@ -216,13 +210,12 @@ class Engine:
         self._collecting[token] = messages, ended
         subject = f"{self._api}.{action}"
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                await self._client.publish(
-                    subject, orjson.dumps(question), reply=f"{self._inbox}.{token}"
-                )
-                status = await ended
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise NoAnswerError(_text(error)) from error
+            with _no_answer():
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    await self._client.publish(
+                        subject, orjson.dumps(question), reply=f"{self._inbox}.{token}"
+                    )
+                    status = await ended
         finally:
             del self._collecting[token]
         if status.startswith("503"):
@@ -266,10 +259,8 @@ class Engine:
     ) -> Msg:
         if self.lost_at is not None:
             raise NoAnswerError("there is no connection to NATS")
-        try:
+        with _no_answer():
             return await self._client.request(subject, body, timeout=timeout_s, headers=headers)
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise NoAnswerError(_text(error)) from error
 
     def _connect_options(self) -> dict[str, Any]:
         options = self._options
@@ -322,6 +313,15 @@ class Engine:
         self.reconnects += 1
         logger.info("connected to NATS again")
         self._reconnected()
+
+
+@contextlib.contextmanager
+def _no_answer() -> Iterator[None]:
+    """Turn the errors of the client, and of a time that is over, into a ``NoAnswerError``."""
+    try:
+        yield
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        raise NoAnswerError(_text(error)) from error
 
 
 def _answer(body: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from riptide.message import Acceptance, MessageId
-from riptide.storage.jetstream.stored_records import heard
+from riptide.storage.jetstream.stored_records import stored_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,7 @@ class Follower:
 
     async def _subscribe(self, topic: str, followed: _Topic) -> None:
         async def take(message: Msg) -> None:
-            self._take(topic, heard(message))
+            self._take(topic, stored_of(message))
 
         followed.subscription = await self._engine.subscribe(self._subjects.live(topic), take)
         # What is asked from now on is behind the subscription on the same connection, but may be

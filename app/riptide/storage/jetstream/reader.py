@@ -195,23 +195,16 @@ class Reader:
             await asyncio.sleep(BARRIER_PAUSE_S)
         raise NoAnswerError("the server that answers is behind the others")
 
-    async def _head_before(self, topic: str, sequence: int) -> Head:
-        records = [s for s in await self._all(topic, sequence) if s.record is not None]
-        if not records:
-            return Head(MessageId(self._epoch(), 0), 0)
-        newest = records[-1]
-        assert newest.record is not None  # noqa: S101  # those alone are among them
-        return Head(newest.record.head, newest.sequence)
-
-    async def _all(self, topic: str, end: int) -> list[Stored]:
-        found: list[Stored] = []
+    async def _head_before(self, topic: str, end: int) -> Head:
+        """Return the newest record before a message of another program."""
+        newest = Head(MessageId(self._epoch(), 0), 0)
         start = 1
-        while records := await self._stored.several(topic, start):
-            found += records
-            start = records[-1].sequence + 1
-            if start > end:
-                break
-        return found
+        while start <= end and (messages := await self._stored.several(topic, start)):
+            for stored in messages:
+                if stored.record is not None:
+                    newest = Head(stored.record.head, stored.sequence)
+            start = messages[-1].sequence + 1
+        return newest
 
     async def _earliest(self, topic: str, head: Head) -> int:
         """Return the number of the first message that has not expired; the head's next if none."""

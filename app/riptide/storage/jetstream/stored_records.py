@@ -179,7 +179,7 @@ class StoredRecords:
             ):
                 for message in messages:
                     subject = (message.headers or {})["Nats-Subject"]
-                    found[self._subjects.topic(subject)] = _stored(message)
+                    found[self._subjects.topic(subject)] = stored_of(message)
                     missing.discard(subject)
         return found
 
@@ -223,18 +223,14 @@ class StoredRecords:
         return Stored(int(message["seq"]), _record(headers, body), message["time"])
 
     async def _ask_any(self, question: dict[str, Any]) -> list[Stored]:
-        return [_stored(message) for message in await self._ask_for(question)]
+        return [stored_of(message) for message in await self._ask_for(question)]
 
     async def _ask_for(self, question: dict[str, Any]) -> list[Msg]:
         return await self._engine.ask_for_messages(self._get_direct, question)
 
 
-def heard(message: Msg) -> Stored:
-    """Return what the stream told at once, as it was stored."""
-    return _stored(message)
-
-
-def _stored(message: Msg) -> Stored:
+def stored_of(message: Msg) -> Stored:
+    """Return what the stream has stored, as a server tells it at once or gives it when asked."""
     headers = message.headers or {}
     return Stored(
         int(headers["Nats-Sequence"]),

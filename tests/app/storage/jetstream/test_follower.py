@@ -268,9 +268,8 @@ async def test_a_stream_that_has_gone_back_is_a_loss_for_all_until_they_begin_an
     assert (following.feed.sequences, following.feed.losses) == ([3], 1)
 
 
-async def test_who_follows_while_others_subscribe_shares_one_subscription(
-    following: Following, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _subscribes_slowly(following: Following, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let subscriptions wait for the event that is returned."""
     subscribe = following.engine.subscribe
     may = asyncio.Event()
 
@@ -279,6 +278,13 @@ async def test_who_follows_while_others_subscribe_shares_one_subscription(
         return cast("Subscription", await subscribe(subject, callback))
 
     monkeypatch.setattr(following.engine, "subscribe", slow)
+    return may
+
+
+async def test_who_follows_while_others_subscribe_shares_one_subscription(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may = _subscribes_slowly(following, monkeypatch)
     other = ListFeed()
     tasks = [
         asyncio.create_task(following.follower.follow("a", feed))
@@ -298,14 +304,7 @@ async def test_who_follows_while_others_subscribe_shares_one_subscription(
 async def test_who_leaves_while_the_subscription_is_made_leaves_none(
     following: Following, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subscribe = following.engine.subscribe
-    may = asyncio.Event()
-
-    async def slow(subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        await may.wait()
-        return cast("Subscription", await subscribe(subject, callback))
-
-    monkeypatch.setattr(following.engine, "subscribe", slow)
+    may = _subscribes_slowly(following, monkeypatch)
     task = asyncio.create_task(following.follower.follow("a", following.feed))
     await turns()
     following.follower.unfollow("a", following.feed)

@@ -12,6 +12,7 @@ from riptide.storage.message_log import Retention
 from riptide.storage.shared.client import SharedLog
 from riptide.storage.shared.server import LogServer
 from riptide.storage.sqlite import SqliteLog
+from tests.app.storage.appending import append
 from tests.waiting import eventually, in_time
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ async def shared(log: LocalLog, path: Path) -> AsyncIterator[SharedLog]:
 def sqlite_log(tmp_path: Path) -> SqliteLog:
     """Return the log of this test."""
     return SqliteLog(tmp_path / "data", KEEP)
+
+
+async def keep_meanwhile(tmp_path: Path, *payloads: bytes) -> None:
+    """Append to a topic of the log of this test while no process serves it."""
+    log = sqlite_log(tmp_path)
+    await log.open()
+    await append(log, "a", *payloads)
+    await log.close()
 
 
 class Life:

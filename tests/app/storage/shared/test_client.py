@@ -22,7 +22,7 @@ from riptide_telemetry import ServicePart
 from tests.app.messages import published
 from tests.app.storage.appending import append
 from tests.app.storage.feed import ListFeed
-from tests.app.storage.shared.sharing import KEEP, Life, serving, sqlite_log
+from tests.app.storage.shared.sharing import KEEP, Life, keep_meanwhile, serving, sqlite_log
 from tests.waiting import eventually, in_time, turns
 
 if TYPE_CHECKING:
@@ -175,10 +175,7 @@ async def test_it_counts_how_the_process_of_the_log_was_reached(
         await append(shared, "a", b"2")
         await eventually(lambda: feed.sequences == [1, 2])
         assert shared.connection.gaps == 0
-    between = sqlite_log(tmp_path)
-    await between.open()
-    await append(between, "a", b"3")
-    await between.close()
+    await keep_meanwhile(tmp_path, b"3")
     async with Life(sqlite_log(tmp_path), listener, shared):
         await eventually(lambda: feed.sequences == [1, 2, 3])
         assert (shared.connection.reconnects, shared.connection.gaps) == (2, 1)

@@ -21,7 +21,14 @@ from riptide.storage.shared.client import SharedLog
 from riptide_telemetry import Lifecycle
 from tests.app.storage.appending import append
 from tests.app.storage.feed import ListFeed
-from tests.app.storage.shared.sharing import KEEP, Life, SlowToPlace, serving, sqlite_log
+from tests.app.storage.shared.sharing import (
+    KEEP,
+    Life,
+    SlowToPlace,
+    keep_meanwhile,
+    serving,
+    sqlite_log,
+)
 from tests.waiting import eventually, in_time, turns
 
 if TYPE_CHECKING:
@@ -60,10 +67,7 @@ async def test_consumers_get_what_was_kept_while_the_process_was_replaced_once_a
         start = await hub.subscribe("a", NDJSON, StreamRange(Edge.EARLIEST))
         assert await _take(start.subscription, 2) == [1, 2]
     # Another worker is quicker.
-    between = sqlite_log(tmp_path)
-    await between.open()
-    await append(between, "a", b"3", b"4")
-    await between.close()
+    await keep_meanwhile(tmp_path, b"3", b"4")
     async with Life(sqlite_log(tmp_path), listener, shared) as log:
         assert await _take(start.subscription, 4) == [3, 4]
         await append(shared, "a", b"5")
@@ -83,10 +87,7 @@ async def test_a_feed_is_pushed_the_newest_message_that_it_missed_and_no_number_
     async with Life(sqlite_log(tmp_path), listener, shared):
         await append(shared, "a", b"2")
         await eventually(lambda: feed.sequences == [1, 2])
-    between = sqlite_log(tmp_path)
-    await between.open()
-    await append(between, "a", b"3", b"4", b"5")
-    await between.close()
+    await keep_meanwhile(tmp_path, b"3", b"4", b"5")
     async with Life(sqlite_log(tmp_path), listener, shared):
         await eventually(lambda: feed.sequences == [1, 2, 5])
         await append(shared, "a", b"6")

@@ -14,7 +14,7 @@ from riptide.admission.admission import Admission, Limits
 from riptide.endpoints.health import Readiness
 from riptide.endpoints.service_metrics import ServiceMetrics
 from riptide.errors import InvalidSettingsError
-from riptide.hub.hub import Hub
+from riptide.hub.hub import APPEND_TIMEOUT_S, Hub
 from riptide.hub.ring import RingLimits
 from riptide.process.faults import Faults
 from riptide.process.standard_error import dropped_lines
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from riptide.endpoints.service_metrics import SharedSnapshots
     from riptide.settings.settings import Settings
     from riptide.storage.message_log import LocalLog, MessageLog
-    from riptide_telemetry import Telemetry
+    from riptide_telemetry import Lifecycle, Telemetry
 
 DISTRIBUTION = "riptide-streaming"
 
@@ -100,12 +100,13 @@ def make_service(
     telemetry = _start_telemetry(settings)
     lifecycle = telemetry.lifecycle
     faults = Faults(lifecycle)
-    log = make_log(settings, faults) if log_path is None else SharedLog(log_path, faults)
+    log = make_log(settings, faults, lifecycle) if log_path is None else SharedLog(log_path, faults)
     hub = Hub(
         log,
         lifecycle,
         RingLimits(settings.ring_messages, settings.ring_bytes, settings.max_lag_seconds),
         parse_rules(settings.slow_consumer),
+        append_timeout_s=_append_timeout_s(settings),
         faults=faults,
     )
     admission = _make_admission(settings, share)
@@ -180,7 +181,7 @@ def _start_telemetry(settings: Settings) -> Telemetry:
         raise InvalidSettingsError(str(error)) from error
 
 
-def make_log(settings: Settings, faults: Faults) -> LocalLog:
+def make_log(settings: Settings, faults: Faults, lifecycle: Lifecycle | None = None) -> LocalLog:
     """Return the log that the settings ask for, in this process."""
     retention = Retention(
         settings.retention_messages, settings.retention_seconds, settings.max_topics
@@ -188,11 +189,20 @@ def make_log(settings: Settings, faults: Faults) -> LocalLog:
     if settings.log == "memory":
         return MemoryLog(retention)
     if settings.log == "jetstream":
-        return _make_jetstream_log(settings, retention)
+        return _make_jetstream_log(settings, retention, lifecycle)
     return SqliteLog(settings.data_dir, retention, faults)
 
 
-def _make_jetstream_log(settings: Settings, retention: Retention) -> LocalLog:
+def _append_timeout_s(settings: Settings) -> float:
+    if settings.log != "jetstream":
+        return APPEND_TIMEOUT_S
+    # This log gives up by itself, and knows better whether anything was kept.
+    return settings.append_timeout_seconds + APPEND_TIMEOUT_S
+
+
+def _make_jetstream_log(
+    settings: Settings, retention: Retention, lifecycle: Lifecycle | None
+) -> LocalLog:
     try:
         from riptide.storage.jetstream.log import JetStreamLog  # noqa: PLC0415  # an extra
     except ModuleNotFoundError as error:
@@ -218,6 +228,7 @@ def _make_jetstream_log(settings: Settings, retention: Retention) -> LocalLog:
             instance=settings.instance or socket.gethostname(),
         ),
         retention,
+        lifecycle,
     )
 
 
@@ -252,10 +263,14 @@ def _show_gauges(service: Service) -> None:
             catalog.LOG_DAMAGED_MESSAGES: lambda: damage.unreadable_messages,
             catalog.LOG_LOST_FRAMES: lambda: damage.lost_frames,
             catalog.LOG_CONNECTED: lambda: log.connection.is_up,
+            catalog.LOG_CLOCK_OFFSET: lambda: log.connection.clock_offset_s,
+            catalog.LOG_CLOCK_UNCERTAINTY: lambda: log.connection.clock_uncertainty_s,
+            catalog.LOG_FEED_LAG: lambda: log.connection.feed_lag_s,
             catalog.LOG_FOLLOWED_TOPICS: log.followed_count,
             catalog.LOG_GAPS: lambda: log.connection.gaps,
             catalog.LOG_RECONNECTS: lambda: log.connection.reconnects,
             catalog.LOG_RECORDS_DROPPED: dropped_lines,
+            catalog.LOG_RESETS: lambda: log.connection.resets,
             catalog.LOG_SIZE: service.log.size_bytes,
             catalog.LOG_WAL_SIZE: service.log.wal_bytes,
             catalog.MEMORY_USAGE: lambda: (

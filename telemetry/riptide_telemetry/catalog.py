@@ -16,10 +16,13 @@ from riptide_telemetry.labels import (
     CloseReason,
     DropReason,
     ErrorType,
+    GapSign,
     LagBound,
+    MessageOrigin,
     PublishOutcome,
     ReadingOutcome,
     ReconnectionOutcome,
+    RecordOutcome,
     RejectReason,
     ServicePart,
     Signal,
@@ -446,22 +449,24 @@ LOG_CONNECTED = MetricDefinition(
     "riptide.log.connected",
     Kind.GAUGE,
     "",
-    "1 if the process reaches its log, else 0. A worker's log is in another process; a service of "
-    "one process always reaches its own.",
+    "1 if the process reaches its log, else 0. A worker's log is in another process, that of an "
+    "instance in JetStream in servers of NATS; a service of one process always reaches its own.",
     merge=Merge.MIN,
 )
 LOG_RECONNECTS = MetricDefinition(
     "riptide.log.reconnects",
     Kind.COUNTER,
     "{connection}",
-    "How often the process has reached the log again, after the process of the log had gone.",
+    "How often the process has reached its log again, after the process of the log or the "
+    "connection to NATS had gone.",
 )
 LOG_GAPS = MetricDefinition(
     "riptide.log.gaps",
     Kind.COUNTER,
     "{gap}",
-    "Topics of which messages were kept while the process did not reach the log: found when it did "
-    "again, and read by the consumers that missed them.",
+    "Topics of which the log has messages that the process was not told of, by what showed it. The "
+    "consumers that missed them read them from the log.",
+    (Label("found_by", GapSign),),
 )
 LOG_FOLLOWED_TOPICS = MetricDefinition(
     "riptide.log.followed_topics",
@@ -470,6 +475,66 @@ LOG_FOLLOWED_TOPICS = MetricDefinition(
     "Topics whose new messages the log gives to the process. One that several workers follow "
     "counts once for each.",
     merge=Merge.SUM,
+)
+LOG_RECORDS = MetricDefinition(
+    "riptide.log.records",
+    Kind.COUNTER,
+    "{record}",
+    "Records that the process had the servers of a log in JetStream store, and its tries, by "
+    "outcome. A record has the messages of a topic that were published at about the same time.",
+    (Label("outcome", RecordOutcome),),
+)
+LOG_WRITE_DURATION = MetricDefinition(
+    "riptide.log.write_duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time from sending a record to the servers of a log in JetStream until they said that it is "
+    "stored; tries without that answer are not counted.",
+    (),
+    _WAIT_BOUNDS,
+)
+LOG_FEED_LATENCY = MetricDefinition(
+    "riptide.log.feed_latency",
+    Kind.HISTOGRAM,
+    "s",
+    "Time from accepting a message, here or at another instance, until a log in JetStream told "
+    "this instance of it, which has consumers of the topic. What was accepted elsewhere is timed "
+    "by two clocks, whose difference is taken off as far as riptide_log_clock_uncertainty_seconds "
+    "allows; what is less than 0 all the same counts as 0.",
+    (Label("origin", MessageOrigin),),
+    _LATENCY_BOUNDS,
+)
+LOG_FEED_LAG = MetricDefinition(
+    "riptide.log.feed_lag",
+    Kind.GAUGE,
+    "s",
+    "How old the newest messages of a log in JetStream may be that the process does not know of: "
+    "time since it last looked at what the stream has of the topics it follows. It does each "
+    "second, and takes a second more for each 1,000 topics; 0 if it follows none.",
+    merge=Merge.MAX,
+)
+LOG_CLOCK_OFFSET = MetricDefinition(
+    "riptide.log.clock_offset",
+    Kind.GAUGE,
+    "s",
+    "The clock of this machine less that of the server which leads the stream of a log in "
+    "JetStream; 0 for other logs.",
+    merge=Merge.MAX,
+)
+LOG_CLOCK_UNCERTAINTY = MetricDefinition(
+    "riptide.log.clock_uncertainty",
+    Kind.GAUGE,
+    "s",
+    "By how much the offset may be wrong: half of the time that the quickest question of the last "
+    "minute took.",
+    merge=Merge.MAX,
+)
+LOG_RESETS = MetricDefinition(
+    "riptide.log.resets",
+    Kind.COUNTER,
+    "{reset}",
+    "How often the process has found that the stream of a log in JetStream had gone back: restored "
+    "from a copy, created anew, or without its end. Each instance finds it for itself.",
 )
 LOG_WAL_SIZE = MetricDefinition(
     "riptide.log.wal_size",

@@ -165,6 +165,41 @@ class Signal(ClosedSet):
     LOGS = "logs"
 
 
+class RecordOutcome(ClosedSet):
+    """What became of a record that an instance had the servers of its log store, or of a try."""
+
+    STORED = "stored"
+    """The servers said so."""
+    RECOVERED = "recovered"
+    """It was stored, as was found out, though no answer had come."""
+    CONFLICT = "conflict"
+    """Another instance was quicker: it is written anew behind that one's record."""
+    RETRIED = "retried"
+    """A try that repeats one which failed, or which had no answer."""
+    UNCERTAIN = "uncertain"
+    """It was given up, and may be stored."""
+    FAILED = "failed"
+    """It was given up, and is not stored."""
+
+
+class MessageOrigin(ClosedSet):
+    """Whether this instance accepted a message, or another one that shares the log."""
+
+    HERE = "here"
+    ELSEWHERE = "elsewhere"
+
+
+class GapSign(ClosedSet):
+    """What showed that the log has messages of which a process was not told."""
+
+    NUMBER = "number"
+    """The next message was not the next by its number."""
+    RECONNECT = "reconnect"
+    """The log was reached again, and was further."""
+    SWEEP = "sweep"
+    """The newest messages are looked at again and again."""
+
+
 class StreamOutcome(ClosedSet):
     """How a stream ended: complete, by an error, or because one side gave it up."""
 

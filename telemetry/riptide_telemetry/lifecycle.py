@@ -14,9 +14,11 @@ if TYPE_CHECKING:
         CloseReason,
         DropReason,
         ErrorType,
+        MessageOrigin,
         PublishOutcome,
         ReadingOutcome,
         ReconnectionOutcome,
+        RecordOutcome,
         RejectReason,
         ServicePart,
         Source,
@@ -134,6 +136,19 @@ class Lifecycle:
 
     def log_appended(self, seconds: float) -> None:
         """Record how long an append to the log took, whether it succeeded or failed."""
+
+    def log_record(self, outcome: RecordOutcome, count: int = 1) -> None:
+        """Record what became of records that the servers of a shared log were to store."""
+
+    def log_written(self, seconds: float) -> None:
+        """Record how long such servers took to store records."""
+
+    def log_heard(self, origin: MessageOrigin, accepted_ns: Sequence[int]) -> None:
+        """Record messages that a shared log has told of just now.
+
+        ``accepted_ns`` has the moments at which they were accepted, in nanoseconds on the monotonic
+        clock of this process.
+        """
 
     def part_failed(self, part: ServicePart) -> None:
         """Record a fault of the service's own. Any thread may call this, one thread for a part."""

@@ -137,16 +137,24 @@ async def test_every_metric_of_the_catalog_is_fed_by_something_real(
     # test_damage.py has a damaged log, and
     # test_standard_error.py a reader of standard error that stops. Nothing expires here that would
     # leave room free; test_checkpoints.py in tests/app/storage has that. Only workers reach a
-    # log in another process again; test_client.py in tests/app/storage/shared has that.
+    # log in another process again; test_client.py in tests/app/storage/shared has that. A log in
+    # JetStream has more to tell; test_cluster_metrics.py in tests/integration/cluster has that.
     assert never_fed == {
         catalog.MESSAGES_UNACCOUNTED.prometheus_name,
         catalog.FAULTS.prometheus_name,
         catalog.LOG_DAMAGED_MESSAGES.prometheus_name,
         catalog.LOG_LOST_FRAMES.prometheus_name,
+        catalog.LOG_CLOCK_OFFSET.prometheus_name,
+        catalog.LOG_CLOCK_UNCERTAINTY.prometheus_name,
+        catalog.LOG_FEED_LAG.prometheus_name,
+        catalog.LOG_FEED_LATENCY.prometheus_name,
         catalog.LOG_FREE_SIZE.prometheus_name,
         catalog.LOG_GAPS.prometheus_name,
         catalog.LOG_RECONNECTS.prometheus_name,
+        catalog.LOG_RECORDS.prometheus_name,
         catalog.LOG_RECORDS_DROPPED.prometheus_name,
+        catalog.LOG_RESETS.prometheus_name,
+        catalog.LOG_WRITE_DURATION.prometheus_name,
         catalog.OLDEST_APPEND_AGE.prometheus_name,
         catalog.CERTIFICATE_REFUSED.prometheus_name,
     }

@@ -78,6 +78,7 @@ class Hub:
         limits: RingLimits,
         slow_consumers: Sequence[SlowConsumerRule] = (),
         *,
+        append_timeout_s: float = APPEND_TIMEOUT_S,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         faults: Faults | None = None,
     ) -> None:
@@ -85,6 +86,7 @@ class Hub:
         self._lifecycle = lifecycle
         self._limits = limits
         self._slow_consumers = slow_consumers
+        self._append_timeout_s = append_timeout_s
         self._clock_ns = clock_ns
         self._faults = faults or Faults()
         self._right_of_way = RightOfWay()
@@ -106,7 +108,7 @@ class Hub:
         Raises:
             TopicLimitError: too many other topics have messages; nothing was kept.
             UncertainAppendError: it is not known whether the payloads were kept; the log has not
-                answered for ``APPEND_TIMEOUT_S``, for example.
+                answered for ``append_timeout_s``, for example.
             LogUnavailableError: nothing was kept, and nothing is sent to consumers.
 
         """
@@ -145,14 +147,15 @@ class Hub:
 
     def _refuse_overdue(self, now_ns: int) -> None:
         # By the log's own clock: if only the event loop was slow, the answers are on their way.
-        if self._log.oldest_append_age_s() <= APPEND_TIMEOUT_S:
+        limit_s = self._append_timeout_s
+        if self._log.oldest_append_age_s() <= limit_s:
             return
         overdue = []
         for receipt, publication in self._receipts.items():
-            if now_ns - publication.accepted.monotonic_ns < APPEND_TIMEOUT_S * NANOSECONDS:
+            if now_ns - publication.accepted.monotonic_ns < limit_s * NANOSECONDS:
                 break
             overdue.append(receipt)
-        self._refuse(overdue, f"the log has not answered for {APPEND_TIMEOUT_S:.0f} s")
+        self._refuse(overdue, f"the log has not answered for {limit_s:.0f} s")
 
     def refuse_waiting(self) -> None:
         """Answer all publishers that wait for the log, because the process ends."""

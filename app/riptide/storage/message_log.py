@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from riptide.errors import TopicLimitError, UncertainAppendError
 from riptide.message import NANOSECONDS
 from riptide.storage.clock import ExpiryClock
+from riptide_telemetry import GapSign
 
 if TYPE_CHECKING:
     import asyncio
@@ -124,10 +125,18 @@ class Connection:
 
     is_up: bool = True
     reconnects: int = 0
-    gaps: int = 0
-    """Topics of which messages were kept while the log could not be reached."""
+    gaps: dict[str, int] = field(default_factory=lambda: {**dict.fromkeys(GapSign, 0)})
+    """How often the log was found to have messages of a topic of which the process was not told."""
     lost_s: float = 0.0
     """For how many seconds a log that other instances share has given no answer."""
+    resets: int = 0
+    """How often such a log was found to have gone back."""
+    feed_lag_s: float = 0.0
+    """How old the newest messages may be that such a log has and the process does not know of."""
+    clock_offset_s: float = 0.0
+    """The clock here less that of such a log."""
+    clock_uncertainty_s: float = 0.0
+    """By how much the offset may be wrong."""
 
 
 class Feed(Protocol):

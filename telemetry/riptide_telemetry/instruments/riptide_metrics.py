@@ -55,6 +55,7 @@ _BY_PROTOCOL_AND_KEY: dict[MetricDefinition, str] = {
 # Attributes of ``StreamingMetrics`` that are mappings by the value of the only label.
 _BY_KEY: dict[MetricDefinition, str] = {
     catalog.FAULTS: "faults",
+    catalog.LOG_RECORDS: "log_records",
     catalog.MESSAGES_PUBLISHED: "published",
     catalog.TOKEN_CHECKS: "token_checks",
     catalog.KEY_READINGS: "key_readings",
@@ -132,18 +133,18 @@ class RiptideMetrics:
         """Read each gauge from its function from now on. A gauge without a function is 0.
 
         The function of a gauge with a label returns a number for each value of the label; a value
-        that it leaves out is 0. A counter without labels may be given as well, with a function
-        whose number never falls. The functions are called on a reader's thread and must not block.
+        that it leaves out is 0. A counter may be given as well, with a function whose numbers never
+        fall. The functions are called on a reader's thread and must not block.
         If one raises, or returns NaN or infinity, only its gauge is left out.
 
         Raises:
-            ValueError: a metric is neither a gauge with at most one label nor a counter without
-                labels, or it is about exports.
+            ValueError: a metric is no gauge or counter with at most one label, or it is about
+                exports.
 
         """
         for definition in gauges:
-            labels_allowed = {Kind.GAUGE: 1, Kind.COUNTER: 0}.get(definition.kind, -1)
-            if definition in _BY_SIGNAL or len(definition.labels) > labels_allowed:
+            can_be_read = definition.kind in {Kind.GAUGE, Kind.COUNTER}
+            if definition in _BY_SIGNAL or not can_be_read or len(definition.labels) > 1:
                 raise ValueError(f"{definition.name} is not a gauge that an owner can provide")
         self._gauges |= gauges
 
@@ -209,6 +210,11 @@ class RiptideMetrics:
             for source, histogram in metrics.latency.items()
         ]
         histograms[catalog.LOG_APPEND_DURATION] = [({}, self._metrics.log_append_duration)]
+        histograms[catalog.LOG_WRITE_DURATION] = [({}, self._metrics.log_write_duration)]
+        histograms[catalog.LOG_FEED_LATENCY] = [
+            ({"origin": str(origin)}, histogram)
+            for origin, histogram in self._metrics.log_feed_latency.items()
+        ]
         return histograms
 
     def _protocols(self) -> Iterator[tuple[dict[str, str], ProtocolMetrics]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from riptide_telemetry.labels import PublishOutcome, Source
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from riptide_telemetry.batch import MessageBatch
     from riptide_telemetry.labels import (
+        MessageOrigin,
         ReadingOutcome,
+        RecordOutcome,
         RejectReason,
         ServicePart,
         StreamProtocol,
@@ -82,6 +85,21 @@ class ServiceRecorder(Lifecycle):
     def log_appended(self, seconds: float) -> None:
         """Observe the duration."""
         self.metrics.log_append_duration.observe(seconds)
+
+    @guarded
+    def log_record(self, outcome: RecordOutcome, count: int = 1) -> None:
+        """Count the records."""
+        self.metrics.log_records[outcome] += count
+
+    @guarded
+    def log_written(self, seconds: float) -> None:
+        """Observe the duration."""
+        self.metrics.log_write_duration.observe(seconds)
+
+    @guarded
+    def log_heard(self, origin: MessageOrigin, accepted_ns: Sequence[int]) -> None:
+        """Observe the age of each message."""
+        self.metrics.log_feed_latency[origin].observe_ages(time.monotonic_ns(), accepted_ns)
 
     @guarded
     def part_failed(self, part: ServicePart) -> None:

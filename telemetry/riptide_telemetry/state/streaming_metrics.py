@@ -13,8 +13,10 @@ from riptide_telemetry import catalog
 from riptide_telemetry.labels import (
     PUBLISH_FAILURES,
     CloseReason,
+    MessageOrigin,
     PublishOutcome,
     ReadingOutcome,
+    RecordOutcome,
     ServicePart,
     StreamProtocol,
     TokenOutcome,
@@ -58,6 +60,11 @@ class StreamingMetrics:
         self.sse = self.by_protocol[StreamProtocol.SSE]
         self.websocket = self.by_protocol[StreamProtocol.WEBSOCKET]
         self.log_append_duration = BucketHistogram(catalog.LOG_APPEND_DURATION.bounds)
+        self.log_records = dict.fromkeys(RecordOutcome, 0)
+        self.log_write_duration = BucketHistogram(catalog.LOG_WRITE_DURATION.bounds)
+        self.log_feed_latency = {
+            origin: BucketHistogram(catalog.LOG_FEED_LATENCY.bounds) for origin in MessageOrigin
+        }
         self.token_checks = dict.fromkeys(TokenOutcome, 0)
         self.key_readings = dict.fromkeys(ReadingOutcome, 0)
         self.unaccounted = 0

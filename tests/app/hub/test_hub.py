@@ -541,7 +541,7 @@ async def test_a_publisher_whose_append_takes_too_long_is_told_that_nobody_knows
     held_hub: Hub, held_log: HeldLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "CHECK_INTERVAL_S", 0.01)
-    monkeypatch.setattr(hub_module, "APPEND_TIMEOUT_S", 0.1)
+    held_hub._append_timeout_s = 0.1
     start = await _subscribe(held_hub, Edge.LATEST)
     checking = asyncio.create_task(held_hub.refuse_overdue())
     publishing = asyncio.create_task(held_hub.publish(Publication.now("a", [b"1"])))

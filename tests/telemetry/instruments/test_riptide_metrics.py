@@ -61,16 +61,19 @@ def test_an_owner_that_raises_costs_its_own_gauge_only(
     assert caplog.messages == ["riptide.log.size could not be read"]
 
 
-def test_a_counter_without_labels_is_read_from_its_owner(telemetry: InMemoryTelemetry) -> None:
+def test_a_counter_may_be_read_from_its_owner(telemetry: InMemoryTelemetry) -> None:
     assert telemetry.value(catalog.LOG_RECORDS_DROPPED.name) == 0
     telemetry.instruments.observe({catalog.LOG_RECORDS_DROPPED: lambda: 7})
     assert telemetry.value(catalog.LOG_RECORDS_DROPPED.name) == 7
+    telemetry.instruments.observe({catalog.LOG_GAPS: lambda: {"number": 1, "sweep": 2}})
+    assert telemetry.value(catalog.LOG_GAPS.name, found_by="sweep") == 2
+    assert telemetry.value(catalog.LOG_GAPS.name, found_by="reconnect") == 0
 
 
 @pytest.mark.parametrize(
-    "definition", [catalog.MESSAGES_SENT, catalog.WRITE_WAIT, catalog.EXPORT_ENABLED]
+    "definition", [catalog.MESSAGES_DROPPED, catalog.WRITE_WAIT, catalog.EXPORT_ENABLED]
 )
-def test_only_gauges_and_counters_without_labels_can_be_provided_by_owners(
+def test_only_gauges_and_counters_with_one_label_at_most_can_be_provided_by_owners(
     telemetry: InMemoryTelemetry, definition: MetricDefinition
 ) -> None:
     with pytest.raises(ValueError, match="is not a gauge"):

@@ -74,6 +74,9 @@ ODD_CALLS: list[Call] = [
     lambda to: to.connection_rejected(ODD, RejectReason.DRAINING),
     lambda to: to.messages_published(ODD, 1),
     lambda to: to.log_appended(ODD),
+    lambda to: to.log_record(ODD),
+    lambda to: to.log_written(ODD),
+    lambda to: to.log_heard(ODD, [0]),
     lambda to: to.messages_unaccounted(ODD),
 ]
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from riptide_telemetry.batch import MessageBatch
 from riptide_telemetry.labels import (
+    MessageOrigin,
     PublishOutcome,
     ReadingOutcome,
+    RecordOutcome,
     RejectReason,
     StreamProtocol,
     TokenOutcome,
@@ -26,12 +29,24 @@ def test_what_concerns_no_connection_is_counted_too(
     lifecycle.connection_rejected(StreamProtocol.SSE, RejectReason.DRAINING)
     lifecycle.messages_published(PublishOutcome.ACCEPTED, 7)
     lifecycle.log_appended(0.002)
+    lifecycle.log_record(RecordOutcome.STORED, 2)
+    lifecycle.log_record(RecordOutcome.CONFLICT)
+    lifecycle.log_written(0.003)
+    now_ns = time.monotonic_ns()
+    lifecycle.log_heard(MessageOrigin.ELSEWHERE, [now_ns - 3_000_000_000, now_ns + 10**12])
     lifecycle.token_checked(TokenOutcome.EXPIRED)
     lifecycle.keys_read(ReadingOutcome.FAILED)
     value = telemetry.value
     assert value("riptide_streaming_connections_rejected_total", reason="draining") == 1
     assert value("riptide_streaming_messages_published_total", outcome="accepted") == 7
     assert value("riptide_log_append_duration_seconds") == 1
+    assert value("riptide_log_records_total", outcome="stored") == 2
+    assert value("riptide_log_records_total", outcome="conflict") == 1
+    assert value("riptide_log_write_duration_seconds") == 1
+    assert value("riptide_log_feed_latency_seconds", origin="elsewhere") == 2
+    assert value("riptide_log_feed_latency_seconds", origin="here") == 0
+    heard = telemetry.metrics.log_feed_latency[MessageOrigin.ELSEWHERE]
+    assert 3e9 <= heard.sum_ns < 60e9, "what was accepted later than now has an age of 0"
     assert value("riptide_token_checks_total") == 1
     assert value("riptide_token_checks_total", outcome="expired") == 1
     assert value("riptide_key_readings_total", outcome="failed") == 1

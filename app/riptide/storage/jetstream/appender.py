@@ -12,6 +12,7 @@ import contextlib
 import copy
 import itertools
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -21,9 +22,11 @@ from riptide.errors import LogUnavailableError, TopicLimitError
 from riptide.message import MessageId
 from riptide.storage.jetstream.engine import NoAnswerError, RefusedError
 from riptide.storage.jetstream.heads import Head
+from riptide.storage.jetstream.leader_clock import LeaderClock
 from riptide.storage.jetstream.record import MAX_PARTS, Part, Record
 from riptide.storage.log_watch import UnorderedAppends
 from riptide.storage.message_log import RETRY_AFTER_S, uncertain
+from riptide_telemetry import Lifecycle, RecordOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +52,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 TRY_S, SHORTEST_TRY_S = 2.0, 0.05
 # Another's record comes by the feed within this time, or is asked for.
 FEED_PATIENCE_S = 0.1
+# After a record of another instance, its topic is thought to have several writers.
+CONTENDED_S = 2.0
+# Who has stored a record waits for so many times as long as that took.
+PAUSE_OF_WRITES = 0.5, 1.5
 
 
 class Waiting(NamedTuple):
@@ -71,12 +78,14 @@ class _Group:
         self.is_answered = False
         self._under_way = under_way
 
-    def records(self, epoch: str, first: int, names: Iterator[str]) -> list[Record]:
+    def records(
+        self, epoch: str, first: int, names: Iterator[str], clock_offset_ns: int | None
+    ) -> list[Record]:
         """Return the records to write: one, unless a single publication is larger."""
         publications = [each.publication for each in self.waiting]
         records = []
         for parts, payloads in _portions(publications):
-            records.append(Record(epoch, first, next(names), parts, payloads))
+            records.append(Record(epoch, first, next(names), parts, payloads, clock_offset_ns))
             first += len(payloads)
         return records
 
@@ -111,10 +120,11 @@ class Appender:
     """The writers of the topics that are written to at the moment.
 
     The first record of a topic is stored in a context of ``room``, which raises a
-    ``TopicLimitError`` if there is none.
+    ``TopicLimitError`` if there is none. ``clock`` is that by which publishers' messages are
+    accepted, and ``lifecycle`` is told what becomes of records.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a part of its own
         self,
         stored: StoredRecords,
         heads: Heads,
@@ -122,12 +132,16 @@ class Appender:
         room: Callable[[], AbstractAsyncContextManager[None]],
         *,
         timeout_s: float,
+        clock: LeaderClock | None = None,
+        lifecycle: Lifecycle | None = None,
     ) -> None:
         self.stored = stored
         self.heads = heads
         self.life = life
         self.room = room
         self.timeout_s = timeout_s
+        self.clock = clock or LeaderClock()
+        self.lifecycle = lifecycle or Lifecycle()
         self.under_way = UnorderedAppends()
         self._numbers = itertools.count(1)
         self._queues: dict[str, deque[Waiting]] = {}
@@ -135,6 +149,8 @@ class Appender:
         # Records that were sent and not answered, by their writers' names.
         self._sent: dict[str, _Write] = {}
         self._listening: dict[str, asyncio.Event] = {}
+        # By topic, until when other instances are thought to write to it as well.
+        self._contended: dict[str, float] = {}
 
     def append(self, publication: Publication, answer: Answer) -> None:
         """Write a publication with the next record of its topic."""
@@ -186,6 +202,7 @@ class Appender:
 
     async def wait_for_another(self, topic: str, after: int) -> None:
         """Wait for the record of another instance, which was quicker, or have it looked up."""
+        self._contended[topic] = time.monotonic() + CONTENDED_S
         heard = self._listening[topic] = asyncio.Event()
         try:
             head = self.heads.get(topic)
@@ -202,14 +219,27 @@ class Appender:
         try:
             while queue:
                 group = _Group(_take(queue), self.under_way)
+                write = _Write(self, topic, group)
                 try:
-                    await _Write(self, topic, group).run()
+                    await write.run()
                 finally:
                     # Unless they have their answer, this instance ends.
                     group.refuse(uncertain("who was writing it has ended"))
+                await self._let_others_write(topic, write.took_s)
         finally:
             del self._queues[topic]
+            if self._contended.get(topic, math.inf) < time.monotonic():
+                del self._contended[topic]
             _Group(queue, self.under_way).refuse(_unavailable("who was writing before has ended"))
+
+    async def _let_others_write(self, topic: str, write_s: float) -> None:
+        """Pause if others write to the topic as well.
+
+        Who has just stored a record knows first what to store the next one behind, and would win
+        again and again.
+        """
+        if self._contended.get(topic, 0) > time.monotonic():
+            await asyncio.sleep(write_s * random.uniform(*PAUSE_OF_WRITES))  # noqa: S311  # no secret
 
 
 class _Write:
@@ -224,23 +254,32 @@ class _Write:
         # Why the last try failed, and whether a record may be stored all the same.
         self._reason = "others before it had no success"
         self._is_unsure = False
+        # The next try is another one of the same record.
+        self._has_failed = False
+        # How long the last try took that had success.
+        self.took_s = 0.0
 
     async def run(self) -> None:
         """Try until the record is stored, or the time is over."""
         pause_s = FIRST_PAUSE_S
         while not self.group.is_answered and time.monotonic() < self._deadline:
             try:
-                head = await self._head()
+                async with asyncio.timeout(max(SHORTEST_TRY_S, self._deadline - time.monotonic())):
+                    head = await self._head()
                 is_new = head.sequence == 0
                 async with self._appender.room() if is_new else contextlib.nullcontext():
                     first = head.id.sequence + 1
                     epoch = self._appender.life.epoch_for(self._topic, first)
-                    records = self.group.records(epoch, first, self._appender.names())
+                    offset_ns = self._appender.clock.offset_ns()
+                    records = self.group.records(epoch, first, self._appender.names(), offset_ns)
                     with self._appender.sending(records[0], self):
                         await self._store_and_note(records, head.sequence)
             except TopicLimitError as error:
                 self.group.refuse(error)
                 return
+            except TimeoutError:
+                self._reason = "the topic's newest message could not be looked up"
+                break
             except (NoAnswerError, RefusedError) as error:
                 self._reason = str(error)
             else:
@@ -285,10 +324,7 @@ class _Write:
         pause_s = FIRST_PAUSE_S
         while not self.group.is_answered and time.monotonic() < self._deadline:
             try:
-                timeout_s = max(SHORTEST_TRY_S, min(TRY_S, self._deadline - time.monotonic()))
-                sequence = await self._appender.stored.store(
-                    self._topic, records, after, timeout_s=timeout_s
-                )
+                await self._try(records, after)
             except NoAnswerError as error:
                 self._reason, self._is_unsure = str(error), True
             except RefusedError as error:
@@ -301,10 +337,26 @@ class _Write:
                 elif not self._is_unsure:
                     raise
             else:
-                self._keep(records, sequence)
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        if self.group.is_answered:
+            # The stream has told of it.
+            self._count(RecordOutcome.RECOVERED, records)
+
+    async def _try(self, records: Sequence[Record], after: int) -> None:
+        if self._has_failed:
+            self._count(RecordOutcome.RETRIED, records)
+        self._has_failed = True
+        began_at = time.monotonic()
+        timeout_s = max(SHORTEST_TRY_S, min(TRY_S, self._deadline - began_at))
+        sequence = await self._appender.stored.store(
+            self._topic, records, after, timeout_s=timeout_s
+        )
+        self.took_s = time.monotonic() - began_at
+        self._appender.lifecycle.log_written(self.took_s)
+        self._count(RecordOutcome.STORED, records)
+        self._keep(records, sequence)
 
     async def _is_settled(self, records: Sequence[Record], after: int) -> bool:
         """Return whether it is known which record follows: this one, of an earlier try, or not."""
@@ -319,10 +371,12 @@ class _Write:
                 return False
             if following.record is not None and following.record.writer == records[0].writer:
                 # All of them are stored, or none.
+                self._count(RecordOutcome.RECOVERED, records)
                 self._keep(records, following.sequence + len(records) - 1)
                 return True
         # It was not stored, and never will be.
-        self._is_unsure = False
+        self._is_unsure = self._has_failed = False
+        self._count(RecordOutcome.CONFLICT, records)
         await self._appender.wait_for_another(self._topic, after)
         return True
 
@@ -334,10 +388,14 @@ class _Write:
         if self.group.is_answered:
             return
         logger.error("%d appends had no success: %s", len(self.group.waiting), self._reason)
+        outcome, error = RecordOutcome.FAILED, _unavailable(self._reason)
         if self._is_unsure:
-            self.group.refuse(uncertain(self._reason))
-        else:
-            self.group.refuse(_unavailable(self._reason))
+            outcome, error = RecordOutcome.UNCERTAIN, uncertain(self._reason)
+        self._appender.lifecycle.log_record(outcome)
+        self.group.refuse(error)
+
+    def _count(self, outcome: RecordOutcome, records: Sequence[Record]) -> None:
+        self._appender.lifecycle.log_record(outcome, len(records))
 
 
 def _unavailable(reason: str) -> LogUnavailableError:

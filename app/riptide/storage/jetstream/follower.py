@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
-from riptide.message import Acceptance, MessageId
 from riptide.storage.jetstream.stored_records import stored_of
+from riptide_telemetry import GapSign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-    from riptide.message import Message
+    from riptide.message import Message, MessageId
     from riptide.storage.jetstream.engine import Engine
     from riptide.storage.jetstream.record import Record
     from riptide.storage.jetstream.stored_records import Stored, StoredRecords
@@ -42,6 +43,8 @@ class _Topic:
         self.sequence = 0
         # The newest that came before that.
         self.early: Stored | None = None
+        # The record that the last sweep has found, of which the stream has not told.
+        self.found = 0
 
 
 class Follower:
@@ -51,19 +54,27 @@ class Follower:
     message, or by the newest one, that others come before it, which the log has.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a part of its own
         self,
         engine: Engine,
         stored: StoredRecords,
         subjects: Subjects,
-        hear: Callable[[str, Record, int], None],
+        hear: Callable[[str, Record, int], list[Message]],
         connection: Connection,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Make a follower that follows nothing yet.
+
+        ``hear`` takes what the stream has told of, with its number, and returns its messages.
+        """
         self._engine = engine
         self._stored = stored
         self._subjects = subjects
         self._hear = hear
         self._connection = connection
+        self._clock = clock
+        self._complete_at = clock()
         self._topics: dict[str, _Topic] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -110,26 +121,34 @@ class Follower:
             del self._topics[topic]
             self._end(followed)
 
-    async def sweep(self) -> None:
-        """Push the newest messages of topics of which not all was heard.
+    def lag_s(self) -> float:
+        """Return how old messages of followed topics may be that are not known here."""
+        return self._clock() - self._complete_at if self._topics else 0.0
+
+    async def sweep(self, sign: GapSign = GapSign.SWEEP) -> None:
+        """Push the newest messages of topics of which not all was heard; ``sign`` is why.
 
         Raises:
             NoAnswerError: the stream does not answer.
             RefusedError: it answers with an error.
 
         """
+        began_at = self._clock()
         topics = [topic for topic, followed in self._topics.items() if followed.head is not None]
+        for topic in topics:
+            self._count_if_not_told(self._topics[topic])
         for start in range(0, len(topics), SWEPT_AT_ONCE):
             lasts = await self._stored.lasts(topics[start : start + SWEPT_AT_ONCE])
             for topic, stored in lasts.items():
                 followed = self._topics.get(topic)
                 if followed is not None and stored.sequence > followed.sequence:
-                    self._take(topic, stored)
+                    self._take(topic, stored, sign)
+        self._complete_at = began_at
 
     def lose_all(self) -> None:
         """Let all feeds begin anew: the stream has gone back."""
         for followed in self._topics.values():
-            followed.head, followed.sequence = None, 0
+            followed.head, followed.sequence, followed.found = None, 0, 0
             for feed in tuple(followed.feeds):
                 feed.lost()
 
@@ -149,7 +168,13 @@ class Follower:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
-    def _take(self, topic: str, stored: Stored) -> None:
+    def _count_if_not_told(self, followed: _Topic) -> None:
+        """Count a gap if the stream has still not told of what the last sweep has found."""
+        if followed.found:
+            self._connection.gaps[GapSign.SWEEP] += 1
+            followed.found = 0
+
+    def _take(self, topic: str, stored: Stored, sign: GapSign = GapSign.NUMBER) -> None:
         followed = self._topics.get(topic)
         record = stored.record
         if followed is None or record is None:
@@ -158,19 +183,23 @@ class Follower:
             followed.early = stored
             return
         if stored.sequence <= followed.sequence:
+            if stored.sequence >= followed.found:
+                # It was only slower than the sweep.
+                followed.found = 0
             return
         head = followed.head
-        self._hear(topic, record, stored.sequence)
+        messages = self._hear(topic, record, stored.sequence)
         if record.first <= head.sequence:
             # The numbers began anew: all messages of the topic had gone before.
             followed.head, followed.sequence = record.head, stored.sequence
             for feed in tuple(followed.feeds):
                 feed.lost()
             return
-        if record.first > head.sequence + 1:
-            self._connection.gaps += 1
+        if sign is GapSign.SWEEP:
+            followed.found = stored.sequence
+        elif sign is GapSign.RECONNECT or record.first > head.sequence + 1:
+            self._connection.gaps[sign] += 1
         followed.head, followed.sequence = record.head, stored.sequence
-        messages = record.messages(Acceptance.now())
         if messages:
             # Publishers of this instance have their answers first.
             asyncio.get_running_loop().call_soon(_push, followed, messages)

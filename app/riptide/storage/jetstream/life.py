@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from riptide.storage.jetstream.record import Record
 
 # Topics whose numbers are remembered at once.
 REMEMBERED = 100_000
@@ -17,6 +21,7 @@ class Life:
 
     def __init__(self) -> None:
         self.epoch = ""
+        self._epochs: set[str] = set()
         # By topic: the last number that was given, or may have been, in this epoch.
         self._given: dict[str, int] = {}
         self.begin_anew()
@@ -24,7 +29,12 @@ class Life:
     def begin_anew(self) -> None:
         """Write in another epoch from now on."""
         self.epoch = secrets.token_hex(4)
+        self._epochs.add(self.epoch)
         self._given.clear()
+
+    def has_written(self, record: Record) -> bool:
+        """Return whether this instance has written a record."""
+        return record.writer.partition(".")[0] in self._epochs
 
     def epoch_for(self, topic: str, first: int) -> str:
         """Return an epoch in which a topic's numbers have not been given from ``first`` on."""

@@ -9,12 +9,14 @@ import time
 from typing import TYPE_CHECKING
 
 from riptide.errors import LogUnavailableError, TooLargeError
+from riptide.message import NANOSECONDS, Acceptance
 from riptide.storage.damage import Damage
 from riptide.storage.jetstream.appender import Appender
 from riptide.storage.jetstream.engine import Engine, NoAnswerError, RefusedError
 from riptide.storage.jetstream.follower import SWEEP_INTERVAL_S, SWEPT_AT_ONCE, Follower
 from riptide.storage.jetstream.heads import Heads
 from riptide.storage.jetstream.keeper import Keeper
+from riptide.storage.jetstream.leader_clock import LeaderClock
 from riptide.storage.jetstream.life import Life
 from riptide.storage.jetstream.reader import Reader
 from riptide.storage.jetstream.stored_records import StoredRecords
@@ -22,6 +24,7 @@ from riptide.storage.jetstream.stream import STREAM_NOT_FOUND, StreamState, find
 from riptide.storage.jetstream.subjects import Subjects
 from riptide.storage.jetstream.topic_list import TopicList
 from riptide.storage.message_log import RETRY_AFTER_S, Connection
+from riptide_telemetry import GapSign, Lifecycle, MessageOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from riptide.message import Message, MessageId, Receipt
     from riptide.publication import Publication
     from riptide.storage.jetstream.options import JetStreamOptions
+    from riptide.storage.jetstream.record import Record
     from riptide.storage.message_log import (
         Answer,
         Bounds,
@@ -56,18 +60,24 @@ class JetStreamLog:
     message, and there is a new one whenever it starts, or the stream is found to have gone back.
     """
 
-    def __init__(self, options: JetStreamOptions, retention: Retention) -> None:
+    def __init__(
+        self, options: JetStreamOptions, retention: Retention, lifecycle: Lifecycle | None = None
+    ) -> None:
         self.damage = Damage()
         self._options = options
         self._retention = retention
+        self._lifecycle = lifecycle or Lifecycle()
         self._life = Life()
+        self._clock = LeaderClock()
         self._connection = Connection(is_up=False)
         self._behind = asyncio.Event()
         self._subjects = Subjects(options.stream)
         self._engine = Engine(options, self._behind.set)
         self._heads = Heads()
         self._stored = StoredRecords(self._engine, self._subjects)
-        self._reader = Reader(self._stored, self._heads, retention, lambda: self._life.epoch)
+        self._reader = Reader(
+            self._stored, self._heads, retention, lambda: self._life.epoch, self._clock
+        )
         self._topics = TopicList(self._engine, self._subjects, self._reader, retention)
         self._appender = Appender(
             self._stored,
@@ -75,9 +85,15 @@ class JetStreamLog:
             self._life,
             self._topics.room,
             timeout_s=options.append_timeout_s,
+            clock=self._clock,
+            lifecycle=self._lifecycle,
         )
         self._follower = Follower(
-            self._engine, self._stored, self._subjects, self._appender.hear, self._connection
+            self._engine,
+            self._stored,
+            self._subjects,
+            self._hear,
+            self._connection,
         )
         self._keeper = Keeper(
             self._appender, self._reader, self._topics, retention, lambda: self._state
@@ -95,6 +111,9 @@ class JetStreamLog:
         self._connection.is_up = self._engine.lost_at is None
         self._connection.reconnects = self._engine.reconnects
         self._connection.lost_s = self._lost_s()
+        self._connection.feed_lag_s = self._follower.lag_s()
+        self._connection.clock_offset_s = (self._clock.offset_ns() or 0) / NANOSECONDS
+        self._connection.clock_uncertainty_s = self._clock.uncertainty_ns() / NANOSECONDS
         return self._connection
 
     async def open(self) -> None:
@@ -260,9 +279,20 @@ class JetStreamLog:
                 retry_after=RETRY_AFTER_S,
             ) from error
 
+    def _hear(self, topic: str, record: Record, sequence: int) -> list[Message]:
+        """Take what the stream has told of, and return its messages."""
+        self._appender.hear(topic, record, sequence)
+        if self._life.has_written(record):
+            origin, now = MessageOrigin.HERE, Acceptance.now()
+        else:
+            origin, now = MessageOrigin.ELSEWHERE, self._clock.now_of(record.clock_offset_ns)
+        messages = record.messages(now)
+        self._lifecycle.log_heard(origin, [message.accepted_ns for message in messages])
+        return messages
+
     async def _look(self) -> None:
         # What was seen before the question cannot be missing from the answer.
-        seen, begun = self._heads.last_sequence, self._topics.begun
+        seen, begun, asked_ns = self._heads.last_sequence, self._topics.begun, time.monotonic_ns()
         try:
             state = await look(self._engine, self._options.stream)
         except (NoAnswerError, RefusedError) as error:
@@ -271,6 +301,8 @@ class JetStreamLog:
             self._silent_since = self._silent_since or time.monotonic()
             return
         self._silent_since = None
+        if state.told_at_ns:
+            self._clock.note(state.leader, state.told_at_ns, asked_ns)
         self._topics.note(state.topic_count, begun)
         if state.created == self._state.created and state.last_sequence >= seen:
             self._lower_looks = 0
@@ -290,6 +322,7 @@ class JetStreamLog:
             state.last_sequence,
         )
         self._lower_looks = 0
+        self._connection.resets += 1
         self._state = state
         self._life.begin_anew()
         self._heads.forget_all()
@@ -303,12 +336,16 @@ class JetStreamLog:
 
     async def _look_again_and_again(self) -> None:
         """Find out how the stream is and what was not heard, at once after a loss."""
+        sign = GapSign.SWEEP
         while True:
             interval_s = SWEEP_INTERVAL_S * max(1.0, len(self._follower) / SWEPT_AT_ONCE)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval_s):
                     await self._behind.wait()
+            if self._behind.is_set():
+                sign = GapSign.RECONNECT
             self._behind.clear()
             await self._look()
             with contextlib.suppress(NoAnswerError, RefusedError):
-                await self._follower.sweep()
+                await self._follower.sweep(sign)
+                sign = GapSign.SWEEP

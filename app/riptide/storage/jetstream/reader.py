@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from riptide.message import NANOSECONDS, Acceptance, MessageId
+from riptide.message import NANOSECONDS, MessageId
 from riptide.storage.jetstream.engine import NoAnswerError
 from riptide.storage.jetstream.heads import Head
 from riptide.storage.jetstream.subjects import BARRIER
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from riptide.message import Message
     from riptide.storage.jetstream.heads import Heads
+    from riptide.storage.jetstream.leader_clock import LeaderClock
     from riptide.storage.jetstream.record import Record
     from riptide.storage.jetstream.stored_records import Stored, StoredRecords
     from riptide.storage.message_log import Retention
@@ -33,17 +34,17 @@ BARRIER_PAUSE_S = 0.02
 class _Read:
     """The messages of one read, from a number on, without those that were accepted too early."""
 
-    def __init__(self, lowest: int, oldest_ns: int) -> None:
+    def __init__(self, lowest: int, oldest_ns: int, clock: LeaderClock) -> None:
         self.messages: list[Message] = []
         self.last = lowest - 1
         self._lowest = lowest
         self._oldest_ns = oldest_ns
-        self._now = Acceptance.now()
+        self._clock = clock
         self._size = 0
 
     def take(self, record: Record) -> bool:
         """Take a record's messages; return whether the read ends in it."""
-        for message in record.messages(self._now):
+        for message in record.messages(self._clock.now_of(record.clock_offset_ns)):
             if message.sequence < self._lowest or message.accepted_at < self._oldest_ns:
                 continue
             if self.messages and message.sequence != self.last + 1:
@@ -65,11 +66,13 @@ class Reader:
         heads: Heads,
         retention: Retention,
         epoch: Callable[[], str],
+        clock: LeaderClock,
     ) -> None:
         self._stored = stored
         self._heads = heads
         self._retention = retention
         self._epoch = epoch
+        self._clock = clock
         # The number in the stream from which on the messages after a place are.
         self._places: dict[tuple[str, int], int] = {}
 
@@ -128,7 +131,7 @@ class Reader:
             if found is None:
                 return []
             start = found.sequence
-        read = _Read(lowest, self._retention.oldest_kept())
+        read = _Read(lowest, self._retention.oldest_kept(), self._clock)
         while read.last < head.id.sequence and (records := await self._records(topic, start)):
             for stored in records:
                 if stored.record is not None and read.take(stored.record):

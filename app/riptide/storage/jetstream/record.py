@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 HEADER = "Riptide-Record"
 PARTS = "Riptide-Parts"
+CLOCK = "Riptide-Clock"
 VERSION = 1
 # Headers of a message of NATS have a limit of 64 KiB.
 MAX_PARTS = 256
 
 _HEADER = re.compile(r"1 ([0-9a-f]{8}) ([1-9][0-9]{0,17}) ([0-9]{1,9}) ([0-9a-f]{8}\.[0-9]{1,18})")
+_CLOCK = re.compile(r"(-?[0-9]{1,19})")
 _PART = re.compile(r"([1-9][0-9]{0,8})@([0-9]{1,19})(?:/([0-9a-f-]{55}))?")
 
 
@@ -43,7 +45,8 @@ class Record(NamedTuple):
 
     ``epoch`` is that of its messages. A record without messages says that those before ``first``
     have been, the last of them of this epoch. ``writer`` is the name of the record among all of the
-    stream: the epoch of who wrote it, and a number.
+    stream: the epoch of who wrote it, and a number. ``clock_offset_ns`` is the offset of the clock
+    that says when the messages were accepted to that of the stream's leader, None if not known.
     """
 
     epoch: str
@@ -51,6 +54,7 @@ class Record(NamedTuple):
     writer: str
     parts: Sequence[Part] = ()
     payloads: Sequence[bytes] = ()
+    clock_offset_ns: int | None = None
 
     @property
     def head(self) -> MessageId:
@@ -64,7 +68,10 @@ class Record(NamedTuple):
             for part in self.parts
         ]
         named = f"{VERSION} {self.epoch} {self.first} {len(self.payloads)} {self.writer}"
-        return {HEADER: named, PARTS: ";".join(parts)}
+        headers = {HEADER: named, PARTS: ";".join(parts)}
+        if self.clock_offset_ns is not None:
+            headers[CLOCK] = str(self.clock_offset_ns)
+        return headers
 
     def body(self) -> bytes:
         """Return the body of the message of NATS."""
@@ -75,7 +82,11 @@ class Record(NamedTuple):
         return self.parts[-1].accepted_at if self.parts else 0
 
     def messages(self, now: Acceptance) -> list[Message]:
-        """Return its messages; ``now`` tells the difference between the clocks."""
+        """Return its messages.
+
+        ``now`` is this moment by the clock that says when they were accepted, and by the monotonic
+        clock of this process.
+        """
         messages: list[Message] = []
         number = self.first
         payloads = iter(self.payloads)
@@ -103,4 +114,6 @@ def read(headers: Mapping[str, str] | None, body: bytes) -> Record:
     count = int(named[3])
     if len(found) < len(parts) or len(payloads) != count or sum(p.length for p in found) != count:
         raise ForeignMessageError
-    return Record(named[1], int(named[2]), named[4], found, payloads)
+    clock = _CLOCK.fullmatch(headers.get(CLOCK, ""))
+    offset_ns = None if clock is None else int(clock[1])
+    return Record(named[1], int(named[2]), named[4], found, payloads, offset_ns)

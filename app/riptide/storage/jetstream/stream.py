@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from riptide.errors import StartError
@@ -45,6 +46,8 @@ class StreamState(NamedTuple):
     leader: str | None
     # 0: for ever.
     max_age_s: float
+    # Unix time of the leader when it said so; 0 if it does not say.
+    told_at_ns: int = 0
 
 
 def wanted(options: JetStreamOptions, subjects: Subjects, retention: Retention) -> dict[str, Any]:
@@ -137,7 +140,13 @@ def state_of(info: dict[str, Any]) -> StreamState:
         state.get("num_subjects", 0),
         (info.get("cluster") or {}).get("leader"),
         info["config"].get("max_age", 0) / NANOSECONDS,
+        _unix_ns(info.get("ts")),
     )
+
+
+def _unix_ns(time: str | None) -> int:
+    """Return a moment in the words of RFC 3339, to the microsecond; 0 if there is none."""
+    return 0 if time is None else int(datetime.fromisoformat(time).timestamp() * NANOSECONDS)
 
 
 async def _info(engine: Engine, stream: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from riptide.errors import DamagedMessagesError, LogUnavailableError
 from riptide.message import MessageId
 from riptide.storage.message_log import Bounds, ListedTopic
 from riptide.storage.shared import frames
+from riptide_telemetry import GapSign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,6 +153,6 @@ class FollowedTopics:
                 frames.MessagesAre,
             )
             newest = read.messages
-            self._connection.gaps += 1
+            self._connection.gaps[GapSign.RECONNECT] += 1
             if newest and newest[-1].sequence > followed.newest.sequence:
                 followed.push(newest)

@@ -23,6 +23,7 @@ from riptide.storage.jetstream.engine import NoAnswerError, RefusedError
 from riptide.storage.jetstream.heads import Head, Heads
 from riptide.storage.jetstream.life import Life
 from riptide.storage.jetstream.record import MAX_PARTS
+from riptide_telemetry import Lifecycle, RecordOutcome
 from tests.app.messages import published
 from tests.app.storage.jetstream.fake_stream import FakeStream
 from tests.app.storage.jetstream.records import make_record
@@ -346,3 +347,115 @@ async def test_what_others_write_is_the_head_that_the_next_record_follows() -> N
     await eventually(lambda: appender.heads.get("a"))
     assert appender.heads.get("a") == Head(make_record(1, 4).head, 1)
     assert (await in_time(_append(appender, b"5"))).first == MessageId(appender.life.epoch, 5)
+
+
+class Outcomes(Lifecycle):
+    """Notes what becomes of records."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[RecordOutcome] = Counter()
+        self.writes_s: list[float] = []
+
+    def log_record(self, outcome: RecordOutcome, count: int = 1) -> None:
+        """Count them."""
+        self.counts[outcome] += count
+
+    def log_written(self, seconds: float) -> None:
+        """Note the time."""
+        self.writes_s.append(seconds)
+
+
+@pytest.fixture
+def outcomes() -> Outcomes:
+    return Outcomes()
+
+
+def _counting(stream: FakeStream, outcomes: Outcomes, timeout_s: float = 60) -> Appender:
+    appender = Appender(
+        stream, Heads(), Life(), contextlib.nullcontext, timeout_s=timeout_s, lifecycle=outcomes
+    )
+    stream.listeners.append(appender.hear)
+    return appender
+
+
+@pytest.mark.parametrize(
+    ("faults", "counts"),
+    [
+        (["none"], {RecordOutcome.STORED: 1}),
+        (["in process", "none"], {RecordOutcome.RETRIED: 1, RecordOutcome.STORED: 1}),
+        (["refused", "none"], {RecordOutcome.RETRIED: 1, RecordOutcome.STORED: 1}),
+        (["record lost", "none"], {RecordOutcome.RETRIED: 1, RecordOutcome.STORED: 1}),
+        # The stream tells of it before the next try.
+        (["answer lost"], {RecordOutcome.RECOVERED: 1}),
+        # What follows in the stream is looked up.
+        (["not told"], {RecordOutcome.RETRIED: 1, RecordOutcome.RECOVERED: 1}),
+    ],
+    ids=str,
+)
+async def test_each_try_and_each_record_is_counted_by_what_became_of_it(
+    outcomes: Outcomes, faults: list[str], counts: dict[RecordOutcome, int]
+) -> None:
+    with time_flies():
+        stream = FaultyStream([(fault, 0) for fault in faults])
+        appender = _counting(stream, outcomes)
+        await _append(appender, b"1")
+        await appender.close()
+    assert outcomes.counts == counts
+    assert len(outcomes.writes_s) == counts.get(RecordOutcome.STORED, 0)
+
+
+async def test_a_record_that_another_instance_was_quicker_than_is_a_conflict_and_no_retry(
+    outcomes: Outcomes,
+) -> None:
+    with time_flies():
+        stream = FaultyStream()
+        appender = _counting(stream, outcomes)
+        await _append(appender, b"1")
+        stream.listeners.clear()
+        stream.put("a", make_record(2))
+        await _append(appender, b"3")
+    assert outcomes.counts == {RecordOutcome.STORED: 2, RecordOutcome.CONFLICT: 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [("refused", RecordOutcome.FAILED), ("record lost", RecordOutcome.UNCERTAIN)],
+)
+async def test_what_is_given_up_is_counted_once_for_all_its_tries(
+    outcomes: Outcomes, fault: str, outcome: RecordOutcome
+) -> None:
+    with time_flies():
+        stream = FaultyStream([(fault, 0)] * 1_000_000)
+        with pytest.raises((LogUnavailableError, UncertainAppendError)):
+            await _append(_counting(stream, outcomes, timeout_s=0.03), b"1")
+    assert outcomes.counts[outcome] == 1
+    assert set(outcomes.counts) == {outcome, RecordOutcome.RETRIED}
+
+
+async def test_a_record_of_several_messages_of_nats_counts_for_each(
+    stream: FaultyStream, outcomes: Outcomes
+) -> None:
+    half = b"x" * (RECORD_BYTES // 2)
+    await _append(_counting(stream, outcomes), *[half] * 5)
+    assert outcomes.counts == {RecordOutcome.STORED: 3}
+    assert len(outcomes.writes_s) == 1
+
+
+async def test_who_has_stored_a_record_lets_others_write_if_there_are_any(
+    stream: FaultyStream,
+) -> None:
+    appender = _appender(stream)
+
+    async def pause_s(topic: str) -> float:
+        """Return how long the writer waits whose last write took 10 s."""
+        began_at = asyncio.get_running_loop().time()
+        await appender._let_others_write(topic, 10)
+        return asyncio.get_running_loop().time() - began_at
+
+    await _append(appender, b"1")
+    assert await pause_s("a") < 5
+    stream.listeners.clear()
+    stream.put("a", make_record(2))
+    await _append(appender, b"3")
+    assert 5 <= await pause_s("a") < 20
+    assert await pause_s("b") < 5

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from nats.aio.msg import Msg
 
-from riptide.message import MessageId
+from riptide.message import Acceptance, MessageId
 from riptide.storage.jetstream import follower as follower_module
 from riptide.storage.jetstream.engine import NoAnswerError
 from riptide.storage.jetstream.follower import Follower
 from riptide.storage.message_log import Connection
+from riptide_telemetry import GapSign
+from riptide_telemetry.testing import ManualClock
 from tests.app.messages import EPOCH
 from tests.app.storage.feed import ListFeed
 from tests.app.storage.jetstream.fake_stream import FakeStream
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.subscription import Subscription
 
+    from riptide.message import Message
     from riptide.storage.jetstream.engine import Engine
     from riptide.storage.jetstream.record import Record
     from riptide.storage.jetstream.stored_records import Stored
@@ -68,13 +71,19 @@ class Following:
         self.connection = Connection()
         self.heard: list[tuple[str, int]] = []
         self.feed = ListFeed()
+        self.clock = ManualClock()
         self.follower = Follower(
             cast("Engine", self.engine),
             self.stream,
             self.stream._subjects,
-            lambda topic, _, sequence: self.heard.append((topic, sequence)),
+            self._hear,
             self.connection,
+            clock=self.clock.seconds,
         )
+
+    def _hear(self, topic: str, record: Record, sequence: int) -> list[Message]:
+        self.heard.append((topic, sequence))
+        return record.messages(Acceptance.now())
 
     async def begin(self, sequence: int = 0, stored: int = 0) -> None:
         """Follow the topic from a head on."""
@@ -97,7 +106,7 @@ async def test_what_the_stream_tells_is_pushed_from_the_head_on(following: Follo
     await following.tell(make_record(5), 15)
     assert following.feed.sequences == [3, 4, 5]
     assert following.heard == [("a", 11), ("a", 15)]
-    assert following.connection.gaps == 0
+    assert sum(following.connection.gaps.values()) == 0
 
 
 async def test_what_is_told_twice_is_pushed_once(following: Following) -> None:
@@ -115,7 +124,7 @@ async def test_a_record_that_was_not_heard_is_a_gap_that_the_numbers_show(
     await following.tell(make_record(6, 2), 14)
     await following.tell(make_record(8), 15)
     assert following.feed.sequences == [6, 7, 8]
-    assert (following.connection.gaps, following.feed.losses) == (1, 0)
+    assert (sum(following.connection.gaps.values()), following.feed.losses) == (1, 0)
 
 
 async def test_a_record_without_messages_pushes_nothing_and_moves_the_head(
@@ -126,7 +135,7 @@ async def test_a_record_without_messages_pushes_nothing_and_moves_the_head(
     assert following.feed.pushes == []
     await following.tell(make_record(3), 13)
     assert following.feed.sequences == [3]
-    assert (following.connection.gaps, following.feed.losses) == (0, 0)
+    assert (sum(following.connection.gaps.values()), following.feed.losses) == (0, 0)
 
 
 async def test_a_message_of_another_program_is_passed_over(following: Following) -> None:
@@ -134,7 +143,7 @@ async def test_a_message_of_another_program_is_passed_over(following: Following)
     await following.tell(None, 11)
     await following.tell(make_record(3), 12)
     assert following.feed.sequences == [3]
-    assert following.connection.gaps == 0
+    assert sum(following.connection.gaps.values()) == 0
 
 
 async def test_numbers_that_begin_anew_are_a_loss_and_go_on_after_it(following: Following) -> None:
@@ -155,7 +164,7 @@ async def test_records_that_come_before_the_head_is_known_wait_for_it(
     following.follower.begin("a", MessageId(EPOCH, 4), 14)
     await turns()
     assert following.feed.sequences == [5]
-    assert following.connection.gaps == 0
+    assert sum(following.connection.gaps.values()) == 0
 
 
 async def test_an_early_record_that_the_head_has_is_not_pushed(following: Following) -> None:
@@ -228,10 +237,57 @@ async def test_a_sweep_finds_what_was_not_told(following: Following) -> None:
     await turns()
     assert following.feed.sequences == [2]
     assert following.heard == [("a", 3)]
-    assert following.connection.gaps == 1
+    assert sum(following.connection.gaps.values()) == 0
     await following.follower.sweep()
+    assert following.connection.gaps == {"number": 0, "reconnect": 0, "sweep": 1}
     await following.tell(make_record(2), 3)
     assert following.feed.sequences == [2]
+    await following.follower.sweep()
+    assert sum(following.connection.gaps.values()) == 1
+
+
+async def test_what_the_stream_tells_later_than_a_sweep_finds_it_is_no_gap(
+    following: Following,
+) -> None:
+    await following.begin()
+    following.stream.put("a", make_record(1))
+    following.stream.put("a", make_record(2))
+    await following.follower.sweep()
+    await following.tell(make_record(1), 1)
+    await following.tell(make_record(2), 2)
+    await following.follower.sweep()
+    assert following.feed.sequences == [2]
+    assert sum(following.connection.gaps.values()) == 0
+
+
+async def test_what_a_sweep_finds_after_a_reconnection_was_missed(following: Following) -> None:
+    await following.begin()
+    following.stream.put("a", make_record(1))
+    await following.follower.sweep(GapSign.RECONNECT)
+    await following.follower.sweep()
+    assert following.connection.gaps == {"number": 0, "reconnect": 1, "sweep": 0}
+
+
+async def test_the_lag_is_the_time_since_the_last_sweep_that_had_success(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert following.follower.lag_s() == 0
+    await following.follower.sweep()
+    following.clock.advance(5)
+    assert following.follower.lag_s() == 0, "nothing is followed"
+    await following.begin()
+    await following.follower.sweep()
+    assert following.follower.lag_s() == 0
+    following.clock.advance(5)
+    assert following.follower.lag_s() == 5
+
+    async def fail(_: object) -> dict[str, Stored]:
+        raise NoAnswerError("lost")
+
+    monkeypatch.setattr(following.stream, "lasts", fail)
+    with pytest.raises(NoAnswerError):
+        await following.follower.sweep()
+    assert following.follower.lag_s() == 5
 
 
 async def test_a_sweep_looks_at_all_topics_so_many_at_once(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from riptide.storage.jetstream import life
 from riptide.storage.jetstream.life import Life
+from riptide.storage.jetstream.record import Record
 
 if TYPE_CHECKING:
     import pytest
@@ -57,3 +58,12 @@ def test_more_topics_than_can_be_remembered_begin_another_epoch(
     assert own.epoch != first
     # An id of the forgotten ones is not given again.
     assert own.epoch_for("a", 1) != first
+
+
+def test_what_was_written_in_any_epoch_of_this_life_is_its_own() -> None:
+    own = Life()
+    before = own.epoch
+    own.begin_anew()
+    for epoch in (before, own.epoch):
+        assert own.has_written(Record("0a1b2c3d", 1, f"{epoch}.7"))
+    assert not own.has_written(Record(own.epoch, 1, "0a1b2c3d.7"))

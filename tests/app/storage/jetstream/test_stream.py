@@ -3,17 +3,20 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from riptide.errors import StartError
+from riptide.message import NANOSECONDS
 from riptide.storage.jetstream import engine as engine_module
 from riptide.storage.jetstream.engine import Engine, NoAnswerError
 from riptide.storage.jetstream.stream import DAY_S, StreamState, find_or_create, look, wanted
 from riptide.storage.jetstream.subjects import Subjects
 from riptide.storage.message_log import Retention
 from tests.nats_servers import server
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +45,7 @@ async def test_the_first_instance_creates_the_stream_and_others_find_it(
     assert caplog.messages == [f"the stream {options.stream} was created, with 1 replicas"]
     assert (created.last_sequence, created.topic_count) == (0, 0)
     found = await find_or_create(engine, options, subjects, KEEP)
-    assert found == created._replace(leader=found.leader)
+    assert found == created._replace(leader=found.leader, told_at_ns=found.told_at_ns)
     assert len(caplog.messages) == 1
 
 
@@ -239,7 +242,10 @@ async def test_the_state_tells_what_the_stream_has(
         await engine.publish(subjects.stored(topic), b"hello", {})
     state = await look(engine, options.stream)
     assert state.size_bytes > 0
-    assert state == StreamState(created.created, 3, state.size_bytes, 2, "n1", created.max_age_s)
+    assert state == StreamState(
+        created.created, 3, state.size_bytes, 2, "n1", created.max_age_s, state.told_at_ns
+    )
+    assert abs(time.time_ns() - state.told_at_ns) < DEADLINE_S * NANOSECONDS
 
 
 async def test_a_stream_that_is_gone_is_no_state(

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from riptide.errors import LogUnavailableError, TooLargeError
 from riptide.message import NANOSECONDS, Acceptance
@@ -20,14 +20,20 @@ from riptide.storage.jetstream.leader_clock import LeaderClock
 from riptide.storage.jetstream.life import Life
 from riptide.storage.jetstream.reader import Reader
 from riptide.storage.jetstream.stored_records import StoredRecords
-from riptide.storage.jetstream.stream import STREAM_NOT_FOUND, StreamState, find_or_create, look
+from riptide.storage.jetstream.stream import (
+    NOT_YET,
+    STREAM_NOT_FOUND,
+    StreamState,
+    find_or_create,
+    look,
+)
 from riptide.storage.jetstream.subjects import Subjects
 from riptide.storage.jetstream.topic_list import TopicList
 from riptide.storage.message_log import RETRY_AFTER_S, Connection
 from riptide_telemetry import GapSign, Lifecycle, MessageOrigin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from riptide.message import Message, MessageId, Receipt
     from riptide.publication import Publication
@@ -42,12 +48,15 @@ if TYPE_CHECKING:
         Retention,
     )
 
+T = TypeVar("T")
 logger = logging.getLogger("riptide.log")
 
 # A connection is made anew within this time, if a server can be reached.
 DISCONNECTED_S = 2.0
 # An election of a leader takes 4 to 9 s (raft.go of nats-server).
 NO_LEADER_S = 15.0
+# So long do reads wait for it, and so often are they tried.
+READ_PATIENCE_S, READ_PAUSE_S = 10.0, 0.2
 # A server that was the leader until now may answer with less than there is: so many looks in a row
 # show that the stream has really gone back.
 LOWER_LOOKS = 3
@@ -175,11 +184,14 @@ class JetStreamLog:
 
     async def follow(self, topic: str, feed: Feed) -> ListedTopic:
         """Push the topic's messages to the feed from now on."""
-        with self._readable():
+
+        async def follow() -> ListedTopic:
             await self._follower.follow(topic, feed)
             head = await self._reader.head(topic)
             self._follower.begin(topic, head.id, head.sequence)
             return await self._reader.listed(topic, head)
+
+        return await self._answered(follow)
 
     def unfollow(self, topic: str, feed: Feed) -> None:
         """Push nothing more of the topic to the feed."""
@@ -191,28 +203,23 @@ class JetStreamLog:
 
     async def bounds(self, topic: str) -> Bounds:
         """Return which messages of the topic there are."""
-        with self._readable():
-            return (await self._reader.listed(topic)).bounds
+        return (await self._answered(lambda: self._reader.listed(topic))).bounds
 
     async def place(self, topic: str, position: MessageId) -> IdState:
         """Return whether a consumer can go on after an id."""
-        with self._readable():
-            return await self._reader.place(topic, position)
+        return await self._answered(lambda: self._reader.place(topic, position))
 
     async def read(self, topic: str, after: int) -> list[Message]:
         """Return the messages that follow ``after``."""
-        with self._readable():
-            return await self._reader.read(topic, after)
+        return await self._answered(lambda: self._reader.read(topic, after))
 
     async def names(self, after: str, limit: int) -> list[str]:
         """Return the names of topics with messages that come after ``after``."""
-        with self._readable():
-            return await self._topics.names(after, limit)
+        return await self._answered(lambda: self._topics.names(after, limit))
 
     async def topics(self, names: Sequence[str]) -> list[ListedTopic]:
         """Return the topics of these names that have messages."""
-        with self._readable():
-            return await self._reader.topics(names)
+        return await self._answered(lambda: self._reader.topics(names))
 
     def size_bytes(self) -> int:
         """Return the size of the stream, which is the same for all instances."""
@@ -269,15 +276,25 @@ class JetStreamLog:
         since = self._engine.lost_at, self._silent_since
         return max(now - moment for moment in (now, *since) if moment is not None)
 
-    @contextlib.contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except (NoAnswerError, RefusedError) as error:
-            raise LogUnavailableError(
-                f"the message log cannot be read ({error}); try again later",
-                retry_after=RETRY_AFTER_S,
-            ) from error
+    async def _answered(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Return what is read, once the servers answer.
+
+        Whoever reads while they elect a leader waits for it: a consumer elsewhere would be no
+        better off.
+        """
+        deadline = time.monotonic() + READ_PATIENCE_S
+        while True:
+            try:
+                return await read()
+            except (NoAnswerError, RefusedError) as error:
+                is_passing = isinstance(error, NoAnswerError) or error.code in NOT_YET
+                is_over = time.monotonic() > deadline or self.unavailable_reason() is not None
+                if is_over or not is_passing:
+                    raise LogUnavailableError(
+                        f"the message log cannot be read ({error}); try again later",
+                        retry_after=RETRY_AFTER_S,
+                    ) from error
+            await asyncio.sleep(READ_PAUSE_S)
 
     def _hear(self, topic: str, record: Record, sequence: int) -> list[Message]:
         """Take what the stream has told of, and return its messages."""

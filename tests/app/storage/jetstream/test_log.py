@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from typing import TYPE_CHECKING
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,13 +22,18 @@ from riptide.errors import (
 from riptide.message import MessageId, Receipt
 from riptide.storage.jetstream import engine, log
 from riptide.storage.jetstream.engine import NoAnswerError
+from riptide.storage.jetstream.options import JetStreamOptions
 from riptide.storage.message_log import IdState
 from tests.app.messages import published
 from tests.app.storage.appending import append
 from tests.app.storage.feed import ListFeed
-from tests.waiting import eventually, in_time
+from tests.app.storage.jetstream.conftest import KEEP
+from tests.nats_servers import server
+from tests.waiting import DEADLINE_S, eventually, in_time
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from riptide.storage.jetstream.log import JetStreamLog
     from tests.app.storage.jetstream.conftest import OpenInstance
 
@@ -189,3 +196,48 @@ async def test_a_message_of_another_program_is_passed_over_and_stops_its_topic_a
     await one._engine.ask(f"STREAM.MSG.DELETE.{one._options.stream}", {"seq": foreign})
     assert await append(one, "a", b"2") == 2
     assert await append(other, "b", b"1") == 1
+
+
+async def test_who_reads_while_no_server_answers_waits_for_as_long_as_an_election_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "REQUEST_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(log, "READ_PATIENCE_S", DEADLINE_S)
+    with server(tmp_path) as nats:
+        options = JetStreamOptions([nats.url], replicas=1)
+        own = log.JetStreamLog(options, KEEP)
+        await own.open()
+        await append(own, "a", b"1")
+        nats.send(signal.SIGSTOP)
+        asked = Counter[str]()
+        ask = own._engine.ask
+
+        async def count(action: str, *rest: Any) -> dict[str, Any]:
+            asked[action.split(".")[1]] += 1
+            return await ask(action, *rest)
+
+        monkeypatch.setattr(own._engine, "ask", count)
+        reading = asyncio.create_task(own.bounds("a"))
+        # The answer to the first question has not come.
+        await eventually(lambda: asked["MSG"] > 1)
+        assert not reading.done()
+        nats.send(signal.SIGCONT)
+        assert await in_time(reading) == (1, 1)
+        monkeypatch.setattr(log, "READ_PATIENCE_S", 0)
+        nats.send(signal.SIGSTOP)
+        with pytest.raises(LogUnavailableError, match="cannot be read"):
+            await in_time(own.bounds("a"))
+        nats.send(signal.SIGCONT)
+        await own.close()
+
+
+async def test_who_reads_without_a_connection_is_soon_told_so(tmp_path: Path) -> None:
+    with server(tmp_path) as nats:
+        own = log.JetStreamLog(JetStreamOptions([nats.url], replicas=1), KEEP)
+        await own.open()
+        nats.stop()
+        await eventually(own.unavailable_reason)
+        reading = asyncio.create_task(own.bounds("a"))
+        with pytest.raises(LogUnavailableError, match="there is no connection to NATS"):
+            await in_time(reading)
+        await own.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -53,15 +54,53 @@ class ThreadWatch:
         return f"{self._work} has taken {age_s:.0f} s" if age_s > LIMIT_S else self.failure
 
 
-class AppendsUnderWay:
-    """The appends that wait for an answer, oldest first. They are answered in that order."""
+class _Waiting(ABC):
+    """Appends that wait for an answer, and the times in which none came."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._since: deque[float] = deque()
         self._answered_at = clock()
         # The stalls that were the longest since they ended, with that moment: the longest first.
         self._stalls: deque[tuple[float, float]] = deque()
+
+    @abstractmethod
+    def age_s(self) -> float:
+        """Return how long the oldest append has waited; 0 if there is none."""
+
+    def longest_stall_s(self) -> float:
+        """Return the longest time of the last minute in which appends waited and none was answered.
+
+        A wait that has not ended yet counts.
+        """
+        oldest = self._clock() - MEMORY_S
+        return max(self._stall_s(), *(s for s, ended in self._stalls.copy() if ended >= oldest), 0)
+
+    def reason(self) -> str | None:
+        """Return that the oldest append has waited too long; None if it has not."""
+        age_s = self.age_s()
+        return f"an append has waited {age_s:.0f} s" if age_s > LIMIT_S else None
+
+    def _stall_s(self) -> float:
+        """Return how long appends have waited since the last answer; 0 if there are none."""
+        return min(self.age_s(), self._clock() - self._answered_at)
+
+    def _note_answer(self) -> None:
+        """Note that appends are answered, before they are left out."""
+        stall_s = self._stall_s()
+        now = self._answered_at = self._clock()
+        while self._stalls and self._stalls[-1][0] <= stall_s:
+            self._stalls.pop()
+        self._stalls.append((stall_s, now))
+        while self._stalls[0][1] < now - MEMORY_S:
+            self._stalls.popleft()
+
+
+class AppendsUnderWay(_Waiting):
+    """Appends that wait for an answer, oldest first. They are answered in that order."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._since: deque[float] = deque()
 
     def begin(self) -> None:
         """Note an append."""
@@ -70,7 +109,7 @@ class AppendsUnderWay:
     def end(self, count: int) -> None:
         """Note that the oldest so many appends are answered."""
         if count:
-            self._note_stall(self._stall_s())
+            self._note_answer()
         for _ in range(count):
             self._since.popleft()
 
@@ -81,46 +120,21 @@ class AppendsUnderWay:
         except IndexError:
             return 0.0
 
-    def longest_stall_s(self) -> float:
-        """Return the longest time of the last minute in which appends waited and none was answered.
 
-        A wait that has not ended yet counts.
-        """
-        oldest = self._clock() - MEMORY_S
-        return max(self._stall_s(), *(s for s, ended in self._stalls.copy() if ended >= oldest), 0)
-
-    def _stall_s(self) -> float:
-        """Return how long appends have waited since the last answer; 0 if there are none."""
-        return min(self.age_s(), self._clock() - self._answered_at)
-
-    def _note_stall(self, stall_s: float) -> None:
-        now = self._answered_at = self._clock()
-        while self._stalls and self._stalls[-1][0] <= stall_s:
-            self._stalls.pop()
-        self._stalls.append((stall_s, now))
-        while self._stalls[0][1] < now - MEMORY_S:
-            self._stalls.popleft()
-
-    def reason(self) -> str | None:
-        """Return that the oldest append has waited too long; None if it has not."""
-        age_s = self.age_s()
-        return f"an append has waited {age_s:.0f} s" if age_s > LIMIT_S else None
-
-
-class UnorderedAppends(AppendsUnderWay):
+class UnorderedAppends(_Waiting):
     """Appends that wait for an answer, oldest first, and are answered in any order."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
         self._began: dict[int, float] = {}
 
-    def start(self, number: int) -> None:
+    def begin(self, number: int) -> None:
         """Note an append by a number of its own."""
         self._began[number] = self._clock()
 
-    def finish(self, numbers: Iterable[int]) -> None:
+    def end(self, numbers: Iterable[int]) -> None:
         """Note that appends are answered."""
-        self._note_stall(self._stall_s())
+        self._note_answer()
         for number in numbers:
             del self._began[number]
 

@@ -79,14 +79,14 @@ def test_appends_that_are_answered_in_any_order_are_as_old_as_the_oldest_one_tha
     appends = UnorderedAppends(clock.seconds)
     assert (appends.age_s(), appends.reason()) == (0, None)
     for number in (7, 3, 5):
-        appends.start(number)
+        appends.begin(number)
         clock.advance(2)
     assert appends.reason() == "an append has waited 6 s"
-    appends.finish([3])
+    appends.end([3])
     assert appends.age_s() == 6
-    appends.finish([7])
+    appends.end([7])
     assert (appends.age_s(), appends.reason()) == (2, None)
-    appends.finish(iter([5]))
+    appends.end(iter([5]))
     assert appends.age_s() == 0
 
 
@@ -96,13 +96,13 @@ def test_a_stall_of_appends_in_any_order_ends_with_any_answer() -> None:
     clock.advance(100)
     assert appends.longest_stall_s() == 0
     for number in range(3):
-        appends.start(number)
+        appends.begin(number)
         clock.advance(1)
     assert appends.longest_stall_s() == 3
-    appends.finish([2])
+    appends.end([2])
     clock.advance(2)
     assert appends.longest_stall_s() == 3
-    appends.finish([0, 1])
+    appends.end([0, 1])
     clock.advance(MEMORY_S - 1)
     assert appends.longest_stall_s() == 2
     clock.advance(2)

@@ -113,7 +113,7 @@ class _Group:
 
     def _end(self) -> None:
         self.is_answered = True
-        self._under_way.finish(each.number for each in self.waiting)
+        self._under_way.end(each.number for each in self.waiting)
 
 
 class Appender:
@@ -157,7 +157,7 @@ class Appender:
         topic = publication.topic
         deadline = time.monotonic() + self.timeout_s
         waiting = Waiting(publication, answer, next(self._numbers), deadline)
-        self.under_way.start(waiting.number)
+        self.under_way.begin(waiting.number)
         queue = self._queues.get(topic)
         if queue is not None:
             queue.append(waiting)

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench bench-delivery soak collector nats kit docs stack drill install install-test install-system lock clean
+.PHONY: run test check bench bench-delivery soak collector nats kit docs stack cluster drill install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -50,6 +50,10 @@ stack:
 	docker compose up --build --detach
 	@echo "Riptide http://localhost:8080, Grafana http://localhost:3000, Prometheus http://localhost:9090, Alertmanager http://localhost:9093"
 	@echo "docker compose down ends it."
+
+# Three servers of NATS, three instances, Caddy and Prometheus on this machine, until Ctrl-C.
+cluster: install-test install-system nats
+	@$(VENV)/bin/python -m operations.cluster
 
 drill: install-test install-system
 	$(VENV)/bin/python -m operations.drill

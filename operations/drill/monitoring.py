@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx2
 
 from operations import alertmanager
-from operations.drill.processes import DrillError, Process, program
+from operations.drill.processes import DrillError, program
 from operations.ports import free_port
+from operations.processes import Process
 from operations.rule_files import rule_files
 from operations.rules import to_yaml
 from riptide_telemetry import catalog

@@ -1,4 +1,4 @@
-"""The processes of a drill: services, Prometheus and Alertmanager."""
+"""The services of a drill, and what else it finds on the system."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from operations.ports import free_port
+from operations.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _START_DEADLINE_S: Final = 60
-_STOP_DEADLINE_S: Final = 20
 _SERVING: Final = re.compile(r"serving on (https?://\S+)")
 RIPTIDE: Final = (str(Path(sys.executable).with_name("riptide")), "serve")
 _REPOSITORY: Final = Path(__file__).parents[2]
@@ -41,56 +40,6 @@ def program(name: str) -> str:
     if path is None:
         raise DrillError(f"{name} is not installed: run scripts/install-system as root")
     return path
-
-
-class Process:
-    """A program that writes its log to a file, and is ended with the drill."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        directory: Path,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self.log_file = directory / "log"
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # programs of ours and of the system
-                command, cwd=directory, env=environment, stdout=log, stderr=log
-            )
-
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid
-
-    def send(self, number: int) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
-
-    @property
-    def running(self) -> bool:
-        """Whether the program has not ended."""
-        return self._process.poll() is None
-
-    async def wait(self) -> None:
-        """Return when the program has ended."""
-        await asyncio.to_thread(self._process.wait)
-
-    async def stop(self, number: int = signal.SIGTERM) -> None:
-        """End the program with a signal, and kill it if it does not end in time."""
-        if not self.running:
-            return
-        self.send(number)
-        try:
-            await asyncio.to_thread(self._process.wait, _STOP_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def kill(self) -> None:
-        """Kill the program."""
-        self._process.kill()
-        self._process.wait()
 
 
 class Service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx2
 import orjson
@@ -16,9 +16,14 @@ from tests import plain
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.service import Service
 
 Record = dict[str, Any]
+
+
+class Site(Protocol):
+    """Where topics are: a service, or what stands before several."""
+
+    def topic(self, name: str) -> str: ...
 
 
 class RefusedError(Exception):
@@ -63,7 +68,7 @@ class NdjsonTransport:
     name = "ndjson"
 
     @contextlib.asynccontextmanager
-    async def open(self, service: Service, topic: str, **query: str) -> AsyncIterator[Consumer]:
+    async def open(self, service: Site, topic: str, **query: str) -> AsyncIterator[Consumer]:
         headers = {"Accept": "application/x-ndjson"}
         async with (
             plain.async_client() as client,
@@ -89,7 +94,7 @@ class SseTransport:
     name = "sse"
 
     @contextlib.asynccontextmanager
-    async def open(self, service: Service, topic: str, **query: str) -> AsyncIterator[Consumer]:
+    async def open(self, service: Site, topic: str, **query: str) -> AsyncIterator[Consumer]:
         headers = {}
         if query.get("after", "") not in {"", "latest", "earliest"}:
             headers["Last-Event-ID"] = query.pop("after")
@@ -120,7 +125,7 @@ class WebSocketTransport:
     name = "websocket"
 
     @contextlib.asynccontextmanager
-    async def open(self, service: Service, topic: str, **query: str) -> AsyncIterator[Consumer]:
+    async def open(self, service: Site, topic: str, **query: str) -> AsyncIterator[Consumer]:
         url = httpx2.URL(service.topic(topic).replace("http", "ws", 1), params=query)
         try:
             async with plain.connect(str(url), max_size=None) as websocket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 PROMETHEUS = ROOT / "alert-rules" / "prometheus.yml"
 STACK = ROOT / "alert-rules" / "prometheus-stack.yml"
+CLUSTER = ROOT / "alert-rules" / "prometheus-cluster.yml"
+COMPOSE_FILES = ("compose.yaml", "compose.cluster.yaml")
+# What make stack starts beside the service, and the cluster beside its instances.
+MONITORING = {"prometheus", "alertmanager", "grafana"}
+INSTANCES = {"riptide-1", "riptide-2", "riptide-3"}
+SERVERS = {"n1", "n2", "n3"}
 GUIDE = (ROOT / "docs" / "operator-guide.md").read_text()
 HEALTH_CHECK = re.compile(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", re.MULTILINE)
 COPIES = re.compile(r"^COPY (?!--from)(.*) (/source/\S*)$", re.MULTILINE)
@@ -39,15 +46,16 @@ PIP_WHEEL = (sys.executable, "-m", "pip", "wheel", *PIP_OPTIONS)
 ENVIRONMENT = re.compile(r"(RIPTIDE_[A-Z_]+)=(\S+)")
 
 
-def _compose() -> dict[str, Any]:
-    """Return compose.yaml as Compose understands it."""
+@functools.cache
+def _compose(file: str) -> dict[str, Any]:
+    """Return a file as Compose understands it."""
     plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
     if shutil.which("docker") and plugin.returncode == 0:
         command = ["docker", "compose"]
     else:
         command = [require("docker-compose")]
     done = subprocess.run(
-        [*command, "--file", str(ROOT / "compose.yaml"), "config"],
+        [*command, "--file", str(ROOT / file), "config"],
         capture_output=True,
         text=True,
         check=False,
@@ -58,34 +66,45 @@ def _compose() -> dict[str, Any]:
     return document
 
 
-def test_compose_has_nothing_to_say_about_the_stack() -> None:
-    assert set(_compose()["services"]) == {"riptide", "prometheus", "alertmanager", "grafana"}
+def test_compose_has_nothing_to_say_about_the_stack_and_the_cluster() -> None:
+    assert set(_compose("compose.yaml")["services"]) == {"riptide"} | MONITORING
+    cluster = set(_compose("compose.cluster.yaml")["services"])
+    assert cluster == SERVERS | INSTANCES | {"caddy"} | MONITORING
 
 
-def test_everything_that_the_stack_mounts_is_there_and_only_this_machine_reaches_it() -> None:
-    document = yaml.safe_load((ROOT / "compose.yaml").read_text())
-    for service in document["services"].values():
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-        for volume in service["volumes"]:
-            source = volume.partition(":")[0]
+@pytest.mark.parametrize("file", COMPOSE_FILES)
+def test_everything_that_is_mounted_is_there_and_only_this_machine_reaches_it(file: str) -> None:
+    document = yaml.safe_load((ROOT / file).read_text())
+    for service in _compose(file)["services"].values():
+        for port in service.get("ports", []):
+            published = port if isinstance(port, str) else f"{port.get('host_ip')}:"
+            assert published.startswith("127.0.0.1:")
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0] if isinstance(volume, str) else volume["source"]
             # The secrets are each operator's own.
-            known = {*document["volumes"], "./secrets"}
-            assert (ROOT / source).exists() or source in known
+            assert (
+                source in document["volumes"]
+                or source == f"{ROOT}/secrets"
+                or (ROOT in Path(source).parents and Path(source).exists())
+            )
 
 
-def test_the_stack_keeps_30_days_and_exemplars() -> None:
-    command = _compose()["services"]["prometheus"]["command"]
+@pytest.mark.parametrize("file", COMPOSE_FILES)
+def test_prometheus_keeps_30_days_and_exemplars(file: str) -> None:
+    command = _compose(file)["services"]["prometheus"]["command"]
     assert "--storage.tsdb.retention.time=30d" in command
     assert "--enable-feature=exemplar-storage" in command
 
 
-def test_the_stack_waits_for_the_drain() -> None:
-    grace = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["riptide"]
+@pytest.mark.parametrize("file", COMPOSE_FILES)
+def test_the_end_waits_for_the_drain(file: str) -> None:
+    services = yaml.safe_load((ROOT / file).read_text())["services"]
     drain = Settings.model_fields["drain_seconds"].default
-    assert int(grace["stop_grace_period"].removesuffix("s")) > drain
+    for name in services.keys() & ({"riptide"} | INSTANCES):
+        assert int(services[name]["stop_grace_period"].removesuffix("s")) > drain
 
 
-@pytest.mark.parametrize("file", [PROMETHEUS, STACK], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [PROMETHEUS, STACK, CLUSTER], ids=lambda file: file.stem)
 def test_promtool_has_nothing_to_say_about_the_configuration_of_prometheus(
     file: Path, promtool: Promtool
 ) -> None:
@@ -103,17 +122,56 @@ def _targets(configuration: dict[str, Any]) -> list[dict[str, list[str]]]:
     ]
 
 
-def test_prometheus_scrapes_and_alerts_whom_the_stack_has() -> None:
-    configuration = yaml.safe_load(STACK.read_text())
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    assert f"/etc/riptide/{STACK.name}" in str(services["prometheus"]["command"])
+@pytest.mark.parametrize(
+    ("file", "configured", "scraped"),
+    [("compose.yaml", STACK, {"riptide"}), ("compose.cluster.yaml", CLUSTER, INSTANCES)],
+    ids=COMPOSE_FILES,
+)
+def test_prometheus_scrapes_and_alerts_whom_there_is(
+    file: str, configured: Path, scraped: set[str]
+) -> None:
+    configuration = yaml.safe_load(configured.read_text())
+    services = _compose(file)["services"]
+    assert f"/etc/riptide/{configured.name}" in str(services["prometheus"]["command"])
     named = {
         target.partition(":")[0]
         for static in _targets(configuration)
         for target in static["targets"]
     }
     assert named - {"localhost"} <= services.keys()
-    assert "riptide" in named
+    assert scraped <= named
+
+
+def test_the_cluster_differs_from_the_stack_in_whom_prometheus_scrapes_alone() -> None:
+    cluster, stack = (yaml.safe_load(file.read_text()) for file in (CLUSTER, STACK))
+    (of_cluster, *_), (of_stack, *_) = cluster["scrape_configs"], stack["scrape_configs"]
+    targets = of_cluster["static_configs"][0].pop("targets")
+    assert set(targets) == {f"{name}:8080" for name in INSTANCES}
+    of_stack["static_configs"][0].pop("targets")
+    assert cluster == stack
+
+
+def test_the_instances_of_the_cluster_share_the_servers_and_know_the_balancer() -> None:
+    document = yaml.safe_load((ROOT / "compose.cluster.yaml").read_text())
+    urls = ",".join(f"nats://{name}:4222" for name in sorted(SERVERS))
+    (subnet,) = document["networks"]["default"]["ipam"]["config"]
+    for name in INSTANCES:
+        environment = document["services"][name]["environment"]
+        assert environment["RIPTIDE_INSTANCE"] == name
+        assert environment["RIPTIDE_LOG"] == "jetstream"
+        assert environment["RIPTIDE_JETSTREAM_URLS"] == urls
+        assert environment["RIPTIDE_TRUSTED_PROXIES"] == subnet["subnet"]
+        assert {key.removeprefix("RIPTIDE_").lower() for key in environment} <= set(
+            Settings.model_fields
+        )
+    for name in SERVERS:
+        command = document["services"][name]["command"]
+        assert f"--name={name}" in command
+        assert all(f"nats-route://{other}:6222" in str(command) for other in SERVERS)
+    # Each of the instances is one that the balancer asks, where it is told nothing else.
+    balancer = (ROOT / "proxies" / "Caddyfile.cluster").read_text()
+    (asked,) = re.findall(r"\{\$INSTANCES:([^}]*)\}", balancer)
+    assert set(asked.split()) == {f"{name}:8080" for name in INSTANCES}
 
 
 def test_without_the_stack_all_are_on_this_machine_and_nothing_else_differs() -> None:

@@ -8,6 +8,10 @@ import click
 
 from benchmarks import (
     catch_up,
+    cluster_delivery,
+    cluster_publishing,
+    cluster_resume,
+    cluster_topics,
     cores,
     durable,
     export,
@@ -57,8 +61,20 @@ DELIVERY: dict[str, Benchmark] = {
 }
 LOG: dict[str, Benchmark] = {"catch_up": catch_up.run}
 WORKERS: dict[str, Benchmark] = {"cores": cores.run, "spread": spread.run}
-GROUPS = {"telemetry": TELEMETRY, "delivery": DELIVERY, "log": LOG, "workers": WORKERS}
-BENCHMARKS = TELEMETRY | DELIVERY | LOG | WORKERS
+CLUSTER: dict[str, Benchmark] = {
+    "cluster-publishing": cluster_publishing.run,
+    "cluster-delivery": cluster_delivery.run,
+    "cluster-topics": cluster_topics.run,
+    "cluster-resume": cluster_resume.run,
+}
+GROUPS = {
+    "telemetry": TELEMETRY,
+    "delivery": DELIVERY,
+    "log": LOG,
+    "workers": WORKERS,
+    "cluster": CLUSTER,
+}
+BENCHMARKS = TELEMETRY | DELIVERY | LOG | WORKERS | CLUSTER
 
 
 @click.command()
@@ -73,8 +89,8 @@ BENCHMARKS = TELEMETRY | DELIVERY | LOG | WORKERS
 def main(names: tuple[str, ...], records: BinaryIO | None, *, quick: bool) -> None:
     """Measure what Riptide costs and how it delivers, beside its peers.
 
-    A NAME is a benchmark or a group of benchmarks: telemetry (the default), delivery, log or
-    workers. Each benchmark prints a table of its figures and their bars.
+    A NAME is a benchmark or a group of benchmarks: telemetry (the default), delivery, log,
+    workers or cluster. Each benchmark prints a table of its figures and their bars.
     """
     chosen = [one for given in names or ["telemetry"] for one in GROUPS.get(given, [given])]
     for name in dict.fromkeys(chosen):

@@ -170,8 +170,14 @@ def _plan_line(peer: Peer, serving: Serving, plan: Plan) -> bytes:
     members = {
         "host": HOST,
         "port": serving.port,
+        "ports": serving.instances,
         "subscribe": peer.subscribe(plan.transport),
-        "publish": {"port": serving.publish_port, **peer.publish, **batches},
+        "publish": {
+            "port": serving.publish_port,
+            "ports": serving.publish_instances,
+            **peer.publish,
+            **batches,
+        },
         "consumers": plan.consumers,
         "stalled": plan.stalled,
         "connecting": plan.connecting,

@@ -29,6 +29,7 @@ DISTRIBUTIONS = (
     "uvicorn",
     "uvloop",
     "httptools",
+    "nats-py",
 )
 CPUINFO = Path("/proc/cpuinfo")
 

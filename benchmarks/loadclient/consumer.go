@@ -52,7 +52,7 @@ func (l *Load) connect(number int) {
 	if number < l.plan.Stalled {
 		must(syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, stalledRoom))
 	}
-	err := syscall.Connect(c.fd, l.address)
+	err := syscall.Connect(c.fd, l.addresses[number%len(l.addresses)])
 	if err != nil && err != syscall.EINPROGRESS {
 		fail("connecting: %v", err)
 	}

@@ -29,16 +29,16 @@ type Returning struct {
 
 // Load is one run of a plan. Everything happens on one thread, so there is one clock and no lock.
 type Load struct {
-	plan           Plan
-	result         Result
-	address        syscall.Sockaddr
-	publishAddress syscall.Sockaddr
-	opening        []byte
-	poller         *Poller
-	answers        *Poller
-	timer          Timer
-	consumers      []Consumer
-	publishers     []Publisher
+	plan             Plan
+	result           Result
+	addresses        []syscall.Sockaddr
+	publishAddresses []syscall.Sockaddr
+	opening          []byte
+	poller           *Poller
+	answers          *Poller
+	timer            Timer
+	consumers        []Consumer
+	publishers       []Publisher
 	// For each consumer and publisher, the sequence number that is expected next.
 	next         []int
 	latency      Histogram
@@ -69,12 +69,13 @@ func newLoad(plan Plan) *Load {
 	l.publishers = make([]Publisher, plan.Publishers)
 	l.next = make([]int, plan.Consumers*plan.Publishers)
 	l.reading = int32(plan.Consumers - plan.Stalled)
-	l.address = addressOf(plan.Host, plan.Port)
+	l.addresses = addressesOf(plan.Host, plan.Ports, plan.Port)
 	port := plan.Publish.Port
 	if port == 0 {
 		port = plan.Port
 	}
-	l.publishAddress = addressOf(plan.Host, port)
+	l.publishAddresses = addressesOf(plan.Host, plan.Publish.Ports, port)
+	l.result.AcknowledgedAt = make([]int, len(l.publishAddresses))
 	l.opening = []byte("GET " + plan.Subscribe.Path + " HTTP/1.1\r\nHost: " + plan.Host + "\r\n" +
 		plan.Subscribe.Headers + "\r\n")
 	l.poller.watch(l.answers.fd, answersNumber, false)
@@ -332,6 +333,18 @@ func (l *Load) finish() {
 			cut(c.fd)
 		}
 	}
+}
+
+// addressesOf returns the addresses of several ports, or of the only one if there are none.
+func addressesOf(host string, several []int, only int) []syscall.Sockaddr {
+	if len(several) == 0 {
+		several = []int{only}
+	}
+	addresses := make([]syscall.Sockaddr, len(several))
+	for number, port := range several {
+		addresses[number] = addressOf(host, port)
+	}
+	return addresses
 }
 
 func addressOf(host string, port int) syscall.Sockaddr {

@@ -2,8 +2,10 @@ package main
 
 // Plan is what to do, read from standard input as one line of JSON.
 type Plan struct {
-	Host      string    `json:"host"`
-	Port      int       `json:"port"`
+	Host string `json:"host"`
+	Port int    `json:"port"`
+	// Instances of the server, to which consumers go in turn; without them, all go to Port.
+	Ports     []int     `json:"ports"`
 	Subscribe Subscribe `json:"subscribe"`
 	Publish   Publish   `json:"publish"`
 	// How many consumers, and how many of them never read once they are connected.
@@ -40,14 +42,17 @@ type Subscribe struct {
 
 // Publish is the request that brings a message to the peer.
 type Publish struct {
-	Port        int    `json:"port"`
-	Path        string `json:"path"`
-	ContentType string `json:"content_type"`
-	Before      string `json:"before"`
-	ItemBefore  string `json:"item_before"`
-	ItemAfter   string `json:"item_after"`
-	Between     string `json:"between"`
-	After       string `json:"after"`
+	Port int    `json:"port"`
+	Path string `json:"path"`
+	// Publishers publish at these ports, and to these paths, in turn; without them, at Port to Path.
+	Ports       []int    `json:"ports"`
+	Paths       []string `json:"paths"`
+	ContentType string   `json:"content_type"`
+	Before      string   `json:"before"`
+	ItemBefore  string   `json:"item_before"`
+	ItemAfter   string   `json:"item_after"`
+	Between     string   `json:"between"`
+	After       string   `json:"after"`
 	// The payload stands within a JSON string.
 	Escape bool `json:"escape"`
 }
@@ -81,4 +86,6 @@ type Result struct {
 	Refused        int     `json:"refused"`
 	EndedByServer  int     `json:"ended_by_server"`
 	Unfinished     int     `json:"unfinished"`
+	// How many messages were acknowledged to the publishers of each port, in the order of the plan.
+	AcknowledgedAt []int `json:"acknowledged_at"`
 }

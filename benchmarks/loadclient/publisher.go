@@ -22,7 +22,11 @@ type Publisher struct {
 func (l *Load) newPublisher(number int) {
 	p := &l.publishers[number]
 	l.connectPublisher(number)
-	p.body = newBody(l.plan.Publish, l.plan.Host, l.plan.Batch, l.plan.Bytes)
+	publish := l.plan.Publish
+	if len(publish.Paths) > 0 {
+		publish.Path = publish.Paths[number%len(publish.Paths)]
+	}
+	p.body = newBody(publish, l.plan.Host, l.plan.Batch, l.plan.Bytes)
 	if len(p.body.stamps) != l.plan.Batch {
 		fail("a request has room for %d messages and not %d", len(p.body.stamps), l.plan.Batch)
 	}
@@ -32,7 +36,7 @@ func (l *Load) connectPublisher(number int) {
 	p := &l.publishers[number]
 	p.fd = newSocket()
 	must(syscall.SetNonblock(p.fd, false))
-	must(syscall.Connect(p.fd, l.publishAddress))
+	must(syscall.Connect(p.fd, l.publishAddresses[number%len(l.publishAddresses)]))
 	must(syscall.SetNonblock(p.fd, true))
 	l.answers.watch(p.fd, int32(number), false)
 }
@@ -95,6 +99,9 @@ func (l *Load) answered(number int) {
 	}
 	l.acknowledged.Record(now() - p.sentNs)
 	l.lastAnswer = now()
+	if l.counting {
+		l.result.AcknowledgedAt[number%len(l.publishAddresses)] += l.plan.Batch
+	}
 	if bytes.Contains(bytes.ToLower(p.answer), []byte("\r\nconnection: close\r\n")) {
 		// Pushpin takes one request per connection.
 		l.reconnectPublisher(number)

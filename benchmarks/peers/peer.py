@@ -41,19 +41,26 @@ ACCEPT = {
 
 
 class Serving(NamedTuple):
-    """A server that accepts connections; its processes are all those of a session."""
+    """A server that accepts connections; its processes are all those of its sessions.
+
+    If it has several instances, consumers go to the ports of ``instances`` in turn, and publishers
+    to those of ``publish_instances``.
+    """
 
     port: int
     publish_port: int
     session: int
+    more_sessions: tuple[int, ...] = ()
+    instances: tuple[int, ...] = ()
+    publish_instances: tuple[int, ...] = ()
 
     def processes(self) -> list[int]:
         """Return the ids of all processes of the server."""
-        found = []
+        found, sessions = [], {self.session, *self.more_sessions}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if os.getsid(int(entry.name)) == self.session:
+                    if os.getsid(int(entry.name)) in sessions:
                         found.append(int(entry.name))
         return found
 

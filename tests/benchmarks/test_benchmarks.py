@@ -6,10 +6,10 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.__main__ import BENCHMARKS, DELIVERY, main
+from benchmarks.__main__ import BENCHMARKS, CLUSTER, DELIVERY, main
 from benchmarks.figures import RATIO, Bar, Figure
 from benchmarks.report import number, table
-from tests.programs import require, require_collector
+from tests.programs import require, require_collector, require_nats_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,10 @@ def test_a_benchmark_prints_its_figures_and_appends_them_to_a_file(
     if name in DELIVERY:
         for program in ("go", "nginx", "pushpin"):
             require(program)
-    if name == "cores":
+    if name in {"cores", *CLUSTER}:
         require("go")
+    if name in CLUSTER:
+        require_nats_server()
     if name == "export":
         require_collector()
     records = tmp_path / "records"

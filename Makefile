@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test check bench bench-delivery soak collector nats kit docs stack cluster drill install install-test install-system lock clean
+.PHONY: run test check bench bench-delivery bench-cluster soak collector nats kit docs stack cluster drill install install-test install-system lock clean
 
 run: install
 	$(VENV)/bin/riptide serve
@@ -32,6 +32,11 @@ install-system:
 
 bench-delivery: install-test
 	$(VENV)/bin/python -m benchmarks delivery
+
+# Redis, for Centrifugo, is Debian's redis-server.
+bench-cluster: install-test nats
+	scripts/build-centrifugo $(VENV)/bin
+	$(VENV)/bin/python -m benchmarks cluster
 
 collector: install-test
 	scripts/build-collector $(VENV)/bin

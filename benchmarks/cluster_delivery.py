@@ -1,16 +1,19 @@
 """How late messages are at the instance that took them and at another, and fan-out over instances.
 
-One client publishes and consumes, so that one clock measures. All processes share all cores.
+One client publishes and consumes, so that one clock measures. All processes share all cores. Beside
+it, nodes of Centrifugo share a Redis.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from benchmarks import load
 from benchmarks.figures import RATIO, Figure, Result, ratios
 from benchmarks.load import Plan
-from benchmarks.peers import cluster
+from benchmarks.peers import centrifugo, cluster
+from benchmarks.peers.centrifugo import CENTRIFUGO
 from benchmarks.peers.cluster import INSTANCES
 
 if TYPE_CHECKING:
@@ -32,9 +35,15 @@ def run(*, quick: bool) -> Result:
     seconds, rounds = (0.3, 1) if quick else (5.0, 5)
     consumers = 30 if quick else CONSUMERS
     found: dict[str, list[Outcome]] = {}
-    with cluster.servers() as servers, cluster.instances(servers) as running:
+    missing = centrifugo.missing()
+    with (
+        cluster.servers() as servers,
+        cluster.instances(servers) as running,
+        contextlib.nullcontext() if missing else centrifugo.nodes() as nodes,
+    ):
         for number in range(rounds):
-            for name, outcome in _round(running, seconds, consumers, f"round-{number}"):
+            measured = _round(running, nodes, seconds, consumers, f"round-{number}")
+            for name, outcome in measured:
                 found.setdefault(name, []).append(outcome)
     parameters = {
         "rounds": rounds,
@@ -43,20 +52,31 @@ def run(*, quick: bool) -> Result:
         "readers": READERS,
         "consumers": consumers,
     }
-    return Result([*_compared(found), *_measured(found)], parameters)
+    left_out = {centrifugo.NAME: missing} if missing else {}
+    return Result([*_compared(found), *_measured(found)], parameters, left_out)
 
 
 def _round(
-    running: Cluster, seconds: float, consumers: int, name: str
+    running: Cluster, nodes: Cluster | None, seconds: float, consumers: int, name: str
 ) -> Iterator[tuple[str, Outcome]]:
     plan = Plan(consumers=READERS, seconds=seconds, publishers=4, rate=RATE)
     for where, publish_at in ((HERE, 0), (ELSEWHERE, 1)):
         peer = cluster.of_topics(f"{name}-at-{publish_at}")
         yield where, load.run(peer, running.serving([0], [publish_at]), plan)
+        if nodes is not None:
+            outcome = load.run(CENTRIFUGO, nodes.serving([0], [publish_at]), plan)
+            yield _by_centrifugo(where), outcome
     plan = Plan(consumers=consumers, seconds=seconds)
     for count in range(1, INSTANCES + 1):
         peer = cluster.of_topics(f"{name}-over-{count}")
         yield _fan_out(count), load.run(peer, running.serving(range(count), [0]), plan)
+        if nodes is not None:
+            outcome = load.run(CENTRIFUGO, nodes.serving(range(count), [0]), plan)
+            yield _by_centrifugo(_fan_out(count)), outcome
+
+
+def _by_centrifugo(what: str) -> str:
+    return f"{what}, {centrifugo.NAME}"
 
 
 def _fan_out(count: int) -> str:
@@ -65,6 +85,15 @@ def _fan_out(count: int) -> str:
 
 def _compared(found: dict[str, list[Outcome]]) -> Iterator[Figure]:
     yield _ratio(found, ELSEWHERE, HERE, "p50", lambda outcome: outcome.p50_ms)
+    for where in (HERE, ELSEWHERE):
+        if _by_centrifugo(where) in found:
+            yield _ratio(found, where, _by_centrifugo(where), "p50", lambda each: each.p50_ms)
+    for count in range(1, INSTANCES + 1):
+        name = _fan_out(count)
+        if _by_centrifugo(name) in found:
+            yield _ratio(
+                found, name, _by_centrifugo(name), "deliveries", lambda each: each.deliveries_per_s
+            )
     for count in range(2, INSTANCES + 1):
         yield _ratio(
             found, _fan_out(count), _fan_out(1), "deliveries", lambda each: each.deliveries_per_s

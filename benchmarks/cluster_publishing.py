@@ -3,11 +3,13 @@
 Every load has three topics, and with more instances each topic still has one instance that writes
 it, except where the load is about several writers. All processes share all cores, so more instances
 cannot do more: what they lose is what a cluster costs. Beside them, nats-py publishes to the same
-servers itself: without HTTP, ids, or anybody who follows.
+servers itself: without HTTP, ids, or anybody who follows; and nodes of Centrifugo share a Redis,
+which keeps nothing on disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -19,7 +21,8 @@ import orjson
 from benchmarks import load, machine
 from benchmarks.figures import RATIO, Bar, Figure, Result, ratios
 from benchmarks.load import Plan
-from benchmarks.peers import cluster
+from benchmarks.peers import centrifugo, cluster
+from benchmarks.peers.centrifugo import CENTRIFUGO
 from benchmarks.peers.cluster import INSTANCES
 
 if TYPE_CHECKING:
@@ -75,10 +78,15 @@ def run(*, quick: bool) -> Result:
     """Measure publishing, with and without several writers of a topic, and nats-py's own."""
     seconds, rounds = (0.3, 1) if quick else (3.0, 5)
     found: dict[str, list[_Published]] = {}
+    missing = centrifugo.missing()
     for _ in range(rounds):
         # New ones each time: a round stores hundreds of megabytes.
-        with cluster.servers() as servers, cluster.instances(servers) as running:
-            for name, published in _round(running, servers, seconds):
+        with (
+            cluster.servers() as servers,
+            cluster.instances(servers) as running,
+            contextlib.nullcontext() if missing else centrifugo.nodes() as nodes,
+        ):
+            for name, published in _round(running, servers, nodes, seconds):
                 found.setdefault(name, []).append(published)
     parameters = {
         "rounds": rounds,
@@ -86,22 +94,28 @@ def run(*, quick: bool) -> Result:
         "loads": [vars(each) for each in LOADS],
         "contenders_of_an_instance": CONTENDERS,
     }
-    return Result([*_compared(found), *_measured(found)], parameters)
+    left_out = {centrifugo.NAME: missing} if missing else {}
+    return Result([*_compared(found), *_measured(found)], parameters, left_out)
 
 
-def _round(running: Cluster, servers: Servers, seconds: float) -> Iterator[tuple[str, _Published]]:
+def _round(
+    running: Cluster, servers: Servers, nodes: Cluster | None, seconds: float
+) -> Iterator[tuple[str, _Published]]:
     for number, each in enumerate(LOADS):
+        plan = _plan(each.publishers, each.batch, seconds)
         for count in range(1, INSTANCES + 1):
             # The instance that a topic is written at.
             at = [topic % count for topic in range(TOPICS)]
-            plan = _plan(each.publishers, each.batch, seconds)
             topics = [f"load-{number}-{count}-{topic}" for topic in range(TOPICS)]
             yield _named(each, count), _publish(running, at, topics, plan)
         yield f"{each.name}, {NATS_PY}", _publish_by_nats_py(servers, each, seconds)
+        if nodes is not None:
+            for count in (1, INSTANCES):
+                outcome = load.run(CENTRIFUGO, nodes.serving([0], range(count)), plan)
+                yield _by_centrifugo(each, count), _published(outcome)
     plan = _plan(INSTANCES * CONTENDERS, 1, seconds)
     for count in (1, INSTANCES):
-        outcome = _publish(running, range(count), [f"contended-{count}"], plan)
-        yield _contended(count), outcome
+        yield _contended(count), _publish(running, range(count), [f"contended-{count}"], plan)
 
 
 def _plan(publishers: int, batch: int, seconds: float) -> Plan:
@@ -116,6 +130,10 @@ def _plan(publishers: int, batch: int, seconds: float) -> Plan:
 
 def _named(each: _Load, count: int) -> str:
     return f"{each.name}, {_instances(count)}"
+
+
+def _by_centrifugo(each: _Load, count: int) -> str:
+    return f"{each.name}, {centrifugo.NAME}, {'1 node' if count == 1 else f'{count} nodes'}"
 
 
 def _contended(count: int) -> str:
@@ -193,6 +211,9 @@ def _compared(found: dict[str, list[_Published]]) -> Iterator[Figure]:
             bar = each.bar if count == INSTANCES else None
             yield _ratio(found, _named(each, count), alone, bar)
         yield _ratio(found, alone, f"{each.name}, {NATS_PY}")
+        for count in (1, INSTANCES):
+            if _by_centrifugo(each, count) in found:
+                yield _ratio(found, _named(each, count), _by_centrifugo(each, count))
     several = _contended(INSTANCES)
     yield _ratio(found, several, _contended(1))
     yield Figure(

@@ -28,7 +28,7 @@ START_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Servers:
-    """Three servers of NATS with ``sync_interval: always``, and the sessions of their processes."""
+    """What instances share: where it is, and the sessions of its processes."""
 
     urls: str
     sessions: tuple[int, ...]
@@ -36,7 +36,7 @@ class Servers:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Servers of NATS, and the instances on them."""
+    """What instances share, and the instances."""
 
     servers: Servers
     instances: Sequence[Serving]
@@ -65,7 +65,7 @@ def missing() -> str:
 
 @contextlib.contextmanager
 def servers() -> Iterator[Servers]:
-    """Run three servers within this context.
+    """Run three servers of NATS within this context, with ``sync_interval: always``.
 
     Raises:
         RuntimeError: there is no nats-server.

@@ -122,7 +122,7 @@ def configured(
         numbers = list(chosen.values())
         with started(arguments, Path(directory, "log")) as process:
             for port in numbers:
-                _wait_for(process, port, Path(directory, "log"))
+                wait_for_port(process, port, Path(directory, "log"))
             yield Serving(numbers[0], numbers[-1], process.pid)
 
 
@@ -157,7 +157,13 @@ def started(
         process.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until a program listens.
+
+    Raises:
+        RuntimeError: it has ended, or does not listen in time.
+
+    """
     deadline = time.monotonic() + START_DEADLINE_S
     while True:
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):

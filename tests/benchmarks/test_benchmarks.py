@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from benchmarks.__main__ import BENCHMARKS, CLUSTER, DELIVERY, main
 from benchmarks.figures import RATIO, Bar, Figure
+from benchmarks.peers import centrifugo
 from benchmarks.report import number, table
 from tests.programs import require, require_collector, require_nats_server
 
@@ -43,7 +44,8 @@ def test_a_benchmark_prints_its_figures_and_appends_them_to_a_file(
     assert "python" in entry["versions"]
     assert len(entry["load_average"]["before"]) == 3
     assert entry["figures"]
-    assert not entry["left_out"]
+    # Centrifugo is built for no test: it takes minutes.
+    assert set(entry["left_out"]) <= ({centrifugo.NAME} if name in CLUSTER else set())
     for figure in entry["figures"]:
         assert figure["low"] <= figure["median"] <= figure["high"]
         for part in figure["name"].split(": "):

@@ -227,8 +227,27 @@ class Reader:
                     if part.accepted_at >= oldest:
                         return max(first, self._retention.first_kept(number))
                     first += part.length
-            records = await self._records(topic, records[-1].sequence + 1)
+            start = await self._behind_expired(topic, records[-1].sequence + 1, head, oldest)
+            records = await self._records(topic, start)
         return number + 1
+
+    async def _behind_expired(self, topic: str, start: int, head: Head, oldest_ns: int) -> int:
+        """Return a number of the stream from which on records may have messages that are kept.
+
+        A log that was moved into the stream was stored all at once, however old its messages are.
+        """
+        end = head.sequence
+        while start < end:
+            middle = (start + end) // 2
+            found = await self._first(topic, middle)
+            if found is None or found.record is None or found.sequence > end:
+                end = middle
+            elif found.record.accepted_at() < oldest_ns:
+                # So has an empty record: it is written once all before it have expired.
+                start = found.sequence + 1
+            else:
+                end = middle
+        return start
 
     async def find(self, topic: str, number: int) -> Stored | None:
         """Return the record that has a number, or the first one behind if none has it any more."""

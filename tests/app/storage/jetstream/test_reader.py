@@ -339,3 +339,35 @@ async def test_a_server_that_stays_behind_is_no_answer(monkeypatch: pytest.Monke
     stream.miss_the_end()
     with pytest.raises(NoAnswerError, match="behind the others"):
         await _reader(stream).place("a", MessageId(EPOCH, 5))
+
+
+class _StoredAtOnce(FakeStream):
+    """A stream into which all was moved a moment ago, however old it is."""
+
+    async def first_since(self, topic: str, unix_ns: int) -> list[Stored]:
+        del unix_ns
+        return self.topics.get(topic, [])[:1]
+
+
+@given(
+    ages=st.lists(st.floats(0, 1200), max_size=40),
+    skip=st.integers(0, 1000),
+    empty_at=st.integers(0, 40),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_log_that_was_stored_at_once_begins_where_its_messages_have_not_expired(
+    ages: list[float], skip: int, empty_at: int
+) -> None:
+    stream, now, retention = _StoredAtOnce(), time.time_ns(), Retention(10**9, 600)
+    # No age is close enough to the limit to reach it while this runs.
+    old_to_new = sorted((age for age in ages if not 500 < age < 600), reverse=True)
+    for number, age in enumerate(old_to_new, 1):
+        record = make_record(number, accepted_at=now - int(age * NANOSECONDS))
+        if number == empty_at and age > 600:
+            stream.put("a", make_record(number, 0))
+        stream.put("a", record, skip=skip)
+    expired = sum(1 for age in old_to_new if age > 500)
+    looks = stream.looks
+    listed = asyncio.run(_reader(stream, retention).listed("a"))
+    assert listed.bounds == (expired + 1, len(old_to_new))
+    assert stream.looks - looks <= 12 + stream.last_sequence.bit_length()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from riptide.process.faults import Faults
 from riptide.process.standard_error import dropped_lines
 from riptide.publishing.ingest import Ingest, PublishLimits
 from riptide.slow_consumers import parse_rules
-from riptide.storage.jetstream.options import JetStreamOptions
+from riptide.storage.jetstream.options import options_of
 from riptide.storage.memory import MemoryLog
 from riptide.storage.message_log import Retention
 from riptide.storage.shared.client import SharedLog
@@ -210,26 +209,7 @@ def _make_jetstream_log(
             f"RIPTIDE_LOG is jetstream, which needs more ({error.name} is missing): pip install "
             "'riptide-streaming[jetstream]'"
         ) from error
-    return JetStreamLog(
-        JetStreamOptions(
-            settings.jetstream_urls,
-            settings.jetstream_stream,
-            replicas=settings.jetstream_replicas,
-            credentials_file=settings.jetstream_credentials_file,
-            nkey_file=settings.jetstream_nkey_file,
-            token_file=settings.jetstream_token_file,
-            user=settings.jetstream_user or "",
-            password_file=settings.jetstream_password_file,
-            tls_ca=settings.jetstream_tls_ca,
-            tls_certificate=settings.jetstream_tls_certificate,
-            tls_key=settings.jetstream_tls_key,
-            domain=settings.jetstream_domain or "",
-            append_timeout_s=settings.append_timeout_seconds,
-            instance=settings.instance or socket.gethostname(),
-        ),
-        retention,
-        lifecycle,
-    )
+    return JetStreamLog(options_of(settings), retention, lifecycle)
 
 
 def _make_admission(settings: Settings, share: Share | None) -> Admission:

@@ -11,6 +11,7 @@ RiptideError
 │   └── ThreadLimitError
 ├── FaultError                     the service ended because of a bug; one line, exit code 1
 ├── BackupError                    a backup cannot be made or restored; one line, exit code 1
+├── MigrationError                 a log cannot be moved into a stream; one line, exit code 1
 ├── DamagedMessagesError           messages of the log fail their check; consumers get a gap
 └── ProblemError                   an HTTP response: RFC 9457 problem details
     ├── InvalidTopicError          400
@@ -96,6 +97,10 @@ class FaultError(RiptideError):
 
 class BackupError(RiptideError):
     """A backup cannot be made or restored; the log is as it was."""
+
+
+class MigrationError(RiptideError):
+    """A log cannot be moved into a stream; it is as it was."""
 
 
 class DamagedMessagesError(RiptideError):

@@ -15,12 +15,27 @@ from riptide.process import standard_streams
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("backup", "health", "publish", "restore", "serve", "tail", "token", "topics", "verify")
+COMMANDS = (
+    "backup",
+    "check-engine",
+    "health",
+    "migrate",
+    "publish",
+    "restore",
+    "serve",
+    "tail",
+    "token",
+    "topics",
+    "verify",
+)
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class LazyGroup(click.Group):
-    """Imports a subcommand's module (of the same name) when the subcommand is used."""
+    """Imports a subcommand's module when the subcommand is used.
+
+    The module has the name of the subcommand, with _ for -.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the subcommands' names."""
@@ -32,7 +47,8 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"riptide.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"riptide.cli.{name}"), name)
         assert isinstance(command, click.Command)  # noqa: S101  # an invariant of this package
         return command
 
@@ -58,8 +74,9 @@ def riptide() -> None:
     """Stream messages over NDJSON, Server-Sent Events and WebSocket.
 
     publish, tail and topics talk to the service at --url (or RIPTIDE_URL), http://localhost:8080
-    if neither is given; backup, restore and verify work on its files, in RIPTIDE_DATA_DIR; health
-    asks the service whose settings are in the environment.
+    if neither is given; backup, restore and verify work on its files, in RIPTIDE_DATA_DIR; migrate
+    moves these into the servers of NATS at RIPTIDE_JETSTREAM_URLS, and check-engine looks at those;
+    health asks the service whose settings are in the environment.
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
 

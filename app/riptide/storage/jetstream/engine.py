@@ -38,6 +38,7 @@ PING_INTERVAL_S = 5
 RECONNECT_WAIT_S = 0.25
 
 END_OF_BATCH, NO_MESSAGES = "204", "404"
+DENIED = "permissions violation"
 
 _CREDENTIALS = re.compile(
     r"-BEGIN NATS USER JWT-+\s+\S+\s+-+END NATS USER JWT-.*"
@@ -78,6 +79,8 @@ class Engine:
         # close the connection before it has said so.
         self._start_errors: dict[str, None] = {}
         self._is_closing = False
+        # What the servers did not allow since it was last asked for.
+        self._denied: list[str] = []
         self.reconnects = 0
         # Since when there has been no connection, on the monotonic clock.
         self.lost_at: float | None = time.monotonic()
@@ -93,21 +96,32 @@ class Engine:
         version = self._client.connected_server_version
         return version.major, version.minor
 
-    async def connect(self) -> None:
-        """Connect to one of the servers.
+    @property
+    def server_name(self) -> str:
+        """The name of the server that this is connected to."""
+        return str(self._client._server_info.get("server_name", ""))  # noqa: SLF001  # the client has no other way
+
+    def other_servers(self) -> list[str]:
+        """Return host and port of servers of the cluster that the server has told of."""
+        return [url.netloc.rpartition("@")[2] for url in self._client.discovered_servers]
+
+    async def connect(self, patience_s: float | None = None) -> None:
+        """Connect to one of the servers, within ``START_PATIENCE_S`` or another time.
 
         Raises:
             StartError: none could be reached, or they refuse the credentials.
 
         """
         connect_options = self._connect_options()
+        if patience_s is None:
+            patience_s = START_PATIENCE_S
         try:
-            await self._connect(connect_options)
+            await self._connect(connect_options, patience_s)
         except TimeoutError:
             await self._abandon()
             raise StartError(
                 f"no server of NATS could be reached at {self._options.named_urls()} for "
-                f"{START_PATIENCE_S:.0f} s ({'; '.join(self._start_errors) or 'no answer'}): check "
+                f"{patience_s:.0f} s ({'; '.join(self._start_errors) or 'no answer'}): check "
                 "RIPTIDE_JETSTREAM_URLS, the credentials, and that the servers run"
             ) from None
         except (nats.errors.Error, OSError, ValueError) as error:
@@ -149,7 +163,10 @@ class Engine:
 
         """
         with _no_answer():
-            await self._client.flush(timeout=int(REQUEST_TIMEOUT_S))
+            # The client writes its ping at once, before what waits to be written (nats-py 2.16):
+            # that is gone by the time of the second one.
+            for _ in range(2):
+                await self._client.flush(timeout=int(REQUEST_TIMEOUT_S))
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Hear no more of a subject."""
@@ -196,6 +213,51 @@ class Engine:
         answer = await self._request(f"{self._api}.{action}", body, None, REQUEST_TIMEOUT_S)
         return _answer(answer.data)
 
+    async def ask_all(self, subject: str, wait_s: float) -> list[dict[str, Any]]:
+        """Ask whoever listens to a subject, and return the answers that come within a time.
+
+        Raises:
+            NoAnswerError: there is no connection.
+
+        """
+        token = str(next(self._numbers))
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        messages: list[Msg] = []
+        self._collecting[token] = messages, ended
+        try:
+            with _no_answer():
+                await self._client.publish(subject, reply=f"{self._inbox}.{token}")
+            # A status comes if nobody listens.
+            await asyncio.wait([ended], timeout=wait_s)
+        finally:
+            del self._collecting[token]
+        return [_answer(message.data) for message in messages]
+
+    async def may_publish(self, subject: str, body: bytes, headers: dict[str, str]) -> bool:
+        """Publish a message that changes nothing; return whether the servers have allowed it.
+
+        Raises:
+            NoAnswerError: there is no connection.
+
+        """
+        self._denied.clear()
+        await self.send(subject, body, headers)
+        await self.flush()
+        return not self._denied
+
+    async def may_subscribe(self, subject: str) -> bool:
+        """Subscribe for a moment; return whether the servers have allowed it.
+
+        Raises:
+            NoAnswerError: there is no connection.
+
+        """
+        self._denied.clear()
+        subscription = await self.subscribe(subject, self._collect)
+        await self.flush()
+        await self.unsubscribe(subscription)
+        return not self._denied
+
     async def ask_for_messages(self, action: str, question: Mapping[str, Any]) -> list[Msg]:
         """Ask any server that has the stream for several of its messages.
 
@@ -224,10 +286,10 @@ class Engine:
             raise RefusedError(int(status[:3]), status[4:])
         return messages
 
-    async def _connect(self, connect_options: dict[str, Any]) -> None:
+    async def _connect(self, connect_options: dict[str, Any], patience_s: float) -> None:
         connecting = asyncio.create_task(self._client.connect(**connect_options))
         try:
-            await asyncio.wait([connecting], timeout=START_PATIENCE_S)
+            await asyncio.wait([connecting], timeout=patience_s)
         finally:
             # The client waits by wait_for, which can lose a cancellation in Python 3.11.
             while not connecting.done():
@@ -299,6 +361,8 @@ class Engine:
             logger.warning("messages from NATS came too fast, and some are read from the log")
             self._reconnected()
         elif self.lost_at is None:
+            if DENIED in str(error).lower():
+                self._denied.append(str(error))
             logger.warning("the connection to NATS: %s", _text(error))
         elif not self._inbox:
             self._start_errors[_text(error)] = None

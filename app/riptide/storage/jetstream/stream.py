@@ -86,17 +86,20 @@ async def find_or_create(
 
     """
     if engine.version < OLDEST_VERSION:
-        needed, found = (
-            ".".join(map(str, version)) for version in (OLDEST_VERSION, engine.version)
-        )
-        raise StartError(
-            f"the server of NATS is of version {found}, and Riptide needs {needed} or later, on "
-            "all servers: older ones can lose or mix up records of instances that write at once"
-        )
+        raise StartError(too_old("the server of NATS", engine.version))
     config = wanted(options, subjects, retention)
     info = await _wait_for_info(engine, config)
     _compare(info["config"], config)
     return state_of(info)
+
+
+def too_old(server: str, version: tuple[int, int]) -> str:
+    """Return why a server of a version before ``OLDEST_VERSION`` cannot be used."""
+    needed, found = (".".join(map(str, each)) for each in (OLDEST_VERSION, version))
+    return (
+        f"{server} is of version {found}, and Riptide needs {needed} or later, on "
+        "all servers: older ones can lose or mix up records of instances that write at once"
+    )
 
 
 async def _wait_for_info(engine: Engine, config: dict[str, Any]) -> dict[str, Any]:
@@ -176,11 +179,12 @@ async def _info_or_create(engine: Engine, config: dict[str, Any]) -> dict[str, A
     return info
 
 
-def _compare(found: dict[str, Any], config: dict[str, Any]) -> None:
+def find_misfit(found: dict[str, Any], config: dict[str, Any]) -> str | None:
+    """Return why instances do not start on a stream as it was found; None if they do."""
     name = config["name"]
     version = (found.get("metadata") or {}).get("riptide")
     if version != METADATA["riptide"]:
-        raise StartError(
+        return (
             f"the stream {name} is not one of Riptide's, or one of another version: choose another "
             "name by RIPTIDE_JETSTREAM_STREAM"
         )
@@ -189,12 +193,20 @@ def _compare(found: dict[str, Any], config: dict[str, Any]) -> None:
     ] + [field for field in _FORBIDDEN if found.get(field)]
     if found.get("persist_mode") == "async":
         differing.append("persist_mode")
-    if differing:
-        fields = ", ".join(differing)
-        raise StartError(
-            f"the stream {name} is not as Riptide needs it, in: {fields}. Change it back (nats "
-            f"stream edit {name}), or choose another name by RIPTIDE_JETSTREAM_STREAM"
-        )
+    if not differing:
+        return None
+    fields = ", ".join(differing)
+    return (
+        f"the stream {name} is not as Riptide needs it, in: {fields}. Change it back (nats "
+        f"stream edit {name}), or choose another name by RIPTIDE_JETSTREAM_STREAM"
+    )
+
+
+def _compare(found: dict[str, Any], config: dict[str, Any]) -> None:
+    name = config["name"]
+    misfit = find_misfit(found, config)
+    if misfit is not None:
+        raise StartError(misfit)
     for field in _TOLD:
         if found.get(field) != config[field]:
             logger.warning(

@@ -422,3 +422,53 @@ async def test_the_servers_know_the_connection_by_the_name_of_the_instance(
     monkeypatch.setattr(Client, "connect", noted)
     await _connected(dataclasses.replace(options, instance="eu-1"))
     assert names == ["riptide eu-1"]
+
+
+async def test_what_was_sent_has_been_taken_once_it_is_flushed(
+    engine: Engine, nats_url: str
+) -> None:
+    other = Engine(JetStreamOptions([nats_url]), lambda: None)
+    await other.connect()
+    heard: list[str] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(message.subject)
+
+    for number in range(100):
+        await other.subscribe(f"flushed.{number}", hear)
+        await other.flush()
+        await engine.send(f"flushed.{number}", b"", {})
+    await eventually(lambda: len(heard) == 100)
+    await other.close()
+
+
+async def test_what_is_not_allowed_is_known_and_what_is(tmp_path: Path) -> None:
+    users = """authorization { users: [{ user: few, password: few, permissions: {
+        publish: [allowed], subscribe: ["_INBOX_riptide.>", allowed]
+    } }] }"""
+    with server(tmp_path, users) as one:
+        engine = Engine(JetStreamOptions([one.url.replace("//", "//few:few@")]), lambda: None)
+        await engine.connect(10)
+        for _ in range(50):
+            assert await engine.may_publish("allowed", b"", {})
+            assert not await engine.may_publish("denied", b"", {})
+            assert await engine.may_subscribe("allowed")
+            assert not await engine.may_subscribe("denied")
+        await engine.close()
+
+
+async def test_all_that_listen_are_asked_and_nobody_may(engine: Engine, nats_url: str) -> None:
+    assert await engine.ask_all("nobody.listens", 60) == []
+    other = Engine(JetStreamOptions([nats_url]), lambda: None)
+    await other.connect()
+
+    async def answer(message: Msg) -> None:
+        await message.respond(b'{"a": 1}')
+
+    for _ in range(2):
+        await other.subscribe("somebody.listens", answer)
+    await other.flush()
+    assert await engine.ask_all("somebody.listens", 1) == [{"a": 1}] * 2
+    await other.close()
+    assert engine.server_name == "n1"
+    assert engine.other_servers() == []

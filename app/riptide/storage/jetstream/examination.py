@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from riptide.errors import StartError
+from riptide.message import NANOSECONDS
 from riptide.storage.jetstream.engine import Engine, NoAnswerError, RefusedError
 from riptide.storage.jetstream.facts import Clock, Facts, SeenServer
+from riptide.storage.jetstream.leader_clock import LeaderClock
 from riptide.storage.jetstream.monitoring import MonitorError, ask_monitor, named, read_varz
 from riptide.storage.jetstream.stored_records import EXPECTED_STREAM, StoredRecords
-from riptide.storage.jetstream.stream import STREAM_NOT_FOUND
+from riptide.storage.jetstream.stream import STREAM_NOT_FOUND, look
 from riptide.storage.jetstream.subjects import BARRIER, Subjects
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ CONNECT_PATIENCE_S = 5.0
 SYSTEM_PATIENCE_S = 1.0
 # So often are replicas looked at until all are current.
 LOOKS, LOOK_PAUSE_S = 10, 0.2
-# The question that took the least time tells the most about the clocks.
 CLOCK_QUESTIONS = 5
 # Newest messages that are looked at, for those of other programs.
 TOPICS_LOOKED_AT = 1000
@@ -136,15 +136,13 @@ class _Examination:
         """Compare the clocks: the leader says when it has answered."""
         if self._facts.stream is None or "ts" not in self._facts.stream:
             return
+        clock = LeaderClock()
         for _ in range(CLOCK_QUESTIONS):
-            sent = time.time()
-            info = await self._engine.ask(f"STREAM.INFO.{self._stream}")
-            received = time.time()
-            uncertainty_s = (received - sent) / 2
-            offset_s = (sent + received) / 2 - datetime.fromisoformat(info["ts"]).timestamp()
-            known = self._facts.clock
-            if known is None or uncertainty_s < known.uncertainty_s:
-                self._facts.clock = Clock(offset_s, uncertainty_s)
+            asked_ns = time.monotonic_ns()
+            state = await look(self._engine, self._stream)
+            clock.note(state.leader, state.told_at_ns, asked_ns)
+        offset_s = (clock.offset_ns() or 0) / NANOSECONDS
+        self._facts.clock = Clock(offset_s, clock.uncertainty_ns() / NANOSECONDS)
 
     async def look_for_foreign_messages(self) -> None:
         """Look at the newest message of each topic, of some."""

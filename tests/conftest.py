@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from tests.hostile_environment import hostile_environment, is_for_others
+from tests.nats_servers import Cluster, one_server
 from tests.otlp_receiver import OtlpReceiver
 from tests.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let whoever runs the tests of the contract choose where the messages are kept."""
+    parser.addoption(
+        "--engine",
+        choices=["jetstream-1", "jetstream-3"],
+        help="run all tests of tests/contract on one server of NATS, or on a cluster of three",
+    )
 
 
 def pytest_configure() -> None:
@@ -66,6 +76,27 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
     yield service
     assert service.stop() == 0
     assert "Traceback" not in service.log, service.log
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of NATS, whose streams tests name after themselves."""
+    with one_server(tmp_path_factory.mktemp("nats")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers of NATS, which a test may have killed or stopped."""
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def cluster(running_cluster: Cluster) -> Cluster:
+    """Three servers that run and answer, whatever a test before has done to them."""
+    await running_cluster.restore()
+    return running_cluster
 
 
 @pytest.fixture

@@ -9,16 +9,15 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import nats
-import nats.errors
 import orjson
 
+from benchmarks.endurance.cluster.questions import ask
 from operations.ports import free_ports
 from tests.programs import require_nats_server
 from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
 T = TypeVar("T")
@@ -210,6 +209,15 @@ class Cluster:
         """Let a server that was stopped go on."""
         self.servers[name].send(signal.SIGCONT)
 
+    async def restore(self) -> None:
+        """Let all servers run, and wait until they answer."""
+        for name, server in self.servers.items():
+            if server.process is None:
+                self.start(name)
+            else:
+                self.go_on(name)
+        await self.wait_until_it_answers()
+
     async def ask(self, action: str) -> dict[str, Any]:
         """Return the answer of JetStream's API by any server that runs; empty if none comes."""
         servers = self.servers.values()
@@ -251,22 +259,3 @@ class Cluster:
             assert time.monotonic() < deadline, f"in vain: {what}"
             await asyncio.sleep(0.1)
         return found
-
-
-async def ask(urls: Sequence[str], action: str, question: bytes = b"") -> dict[str, Any]:
-    """Return the answer of JetStream's API at one of these servers; empty if none comes."""
-    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-        client = await nats.connect(
-            list(urls), allow_reconnect=False, connect_timeout=2, error_cb=_say_nothing
-        )
-        try:
-            answer = await client.request(f"$JS.API.{action}", question, timeout=2)
-            found: dict[str, Any] = orjson.loads(answer.data)
-            return found
-        finally:
-            await client.close()
-    return {}
-
-
-async def _say_nothing(_: Exception) -> None:
-    """Whoever asks sees that there was no answer."""

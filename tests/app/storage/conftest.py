@@ -1,4 +1,4 @@
-"""Both logs, so that one suite holds them to the same promises."""
+"""All logs, so that one suite holds them to the same promises."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from benchmarks.endurance.cluster.questions import ask
 from riptide.storage.jetstream.log import JetStreamLog
 from riptide.storage.jetstream.options import JetStreamOptions
 from riptide.storage.memory import MemoryLog
@@ -15,7 +16,6 @@ from riptide.storage.message_log import Retention
 from riptide.storage.sqlite import SqliteLog
 from riptide.storage.sqlite_file import SqliteFile
 from tests.app.storage.shared.sharing import shared
-from tests.nats_servers import one_server
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from riptide.storage.message_log import LocalLog, MessageLog
+    from tests.nats_servers import Cluster
 
 
 @pytest.fixture
@@ -58,14 +59,10 @@ class OpenLog(Protocol):
     ) -> MessageLog: ...
 
 
-@pytest.fixture(scope="session")
-def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of NATS, whose streams tests name after themselves."""
-    with one_server(tmp_path_factory.mktemp("nats")) as url:
-        yield url
+LOGS = ["memory", "sqlite", "shared memory", "shared sqlite", "jetstream", "jetstream-3"]
 
 
-@pytest.fixture(params=["memory", "sqlite", "shared memory", "shared sqlite", "jetstream"])
+@pytest.fixture(params=LOGS)
 async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenLog]:
     async with contextlib.AsyncExitStack() as stack:
 
@@ -74,10 +71,16 @@ async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         ) -> MessageLog:
             retention = Retention(messages, seconds, topics)
             log: LocalLog
-            if request.param == "jetstream":
+            if request.param.startswith("jetstream"):
                 stream = f"test-{secrets.token_hex(8)}"
-                url = request.getfixturevalue("nats_url")
-                log = JetStreamLog(JetStreamOptions([url], stream, replicas=1), retention)
+                urls, replicas = [request.getfixturevalue("nats_url")], 1
+                if request.param == "jetstream-3":
+                    cluster: Cluster = request.getfixturevalue("running_cluster")
+                    await cluster.wait_until_it_answers()
+                    urls, replicas = cluster.urls.split(","), 3
+                log = JetStreamLog(JetStreamOptions(urls, stream, replicas=replicas), retention)
+                # Each stream of a cluster elects leaders for as long as it lives.
+                stack.push_async_callback(ask, urls, f"STREAM.DELETE.{stream}")
             elif request.param.endswith("memory"):
                 log = MemoryLog(retention)
             else:

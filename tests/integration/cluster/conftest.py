@@ -9,30 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.nats_servers import Cluster
 from tests.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="session")
-def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def cluster(running_cluster: Cluster) -> Cluster:
-    """Three servers that run and answer, whatever a test before has done to them."""
-    for name, server in running_cluster.servers.items():
-        if server.process is None:
-            running_cluster.start(name)
-        else:
-            running_cluster.go_on(name)
-    await running_cluster.wait_until_it_answers()
-    return running_cluster
+    from tests.nats_servers import Cluster
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from benchmarks.endurance.cluster.questions import ask
 from tests.contract.consumers import TRANSPORTS
-from tests.nats_servers import ask, server
+from tests.nats_servers import server
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from benchmarks.endurance.cluster.questions import ask
 from tests import plain
 from tests.contract.consumers import TRANSPORTS
 from tests.integration.cluster.load import ACTIVE, UNACCOUNTED
 from tests.integration.log_faults.publishing import NOT, readiness
-from tests.nats_servers import Cluster, ask, one_server
+from tests.nats_servers import Cluster, one_server
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

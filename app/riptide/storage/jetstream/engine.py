@@ -21,7 +21,9 @@ from riptide.errors import StartError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
+    from urllib.parse import ParseResult
 
+    from nats.aio.client import Server
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
@@ -33,8 +35,9 @@ logger = logging.getLogger("riptide.log")
 START_PATIENCE_S = 30.0
 REQUEST_TIMEOUT_S = 2.0
 CANCEL_PATIENCE_S = 0.1
-# A connection over which nothing comes is found to be dead after three of these.
-PING_INTERVAL_S = 5
+# A connection over which nothing comes is found to be dead after three or four of these: in less
+# time than the servers need for an election.
+PING_INTERVAL_S = 2
 RECONNECT_WAIT_S = 0.25
 
 END_OF_BATCH, NO_MESSAGES = "204", "404"
@@ -81,6 +84,8 @@ class Engine:
         self._is_closing = False
         # What the servers did not allow since it was last asked for.
         self._denied: list[str] = []
+        # The server of the connection, or of the last one: its address and port.
+        self._server = ""
         self.reconnects = 0
         # Since when there has been no connection, on the monotonic clock.
         self.lost_at: float | None = time.monotonic()
@@ -131,6 +136,7 @@ class Engine:
                 f"({_text(error)}): check RIPTIDE_JETSTREAM_URLS and the credentials"
             ) from error
         self.lost_at = None
+        self._note_server()
         self._inbox = self._client.new_inbox()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._collect)
 
@@ -142,6 +148,14 @@ class Engine:
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     await self._client.flush()
             await self._client.close()
+
+    async def change_server(self) -> None:
+        """Connect to another server, if one is known: this one may be cut off from the others."""
+        if self.lost_at is None and len(self._client.servers) > 1:
+            logger.warning(
+                "NATS at %s does not answer for the stream: trying another", self._server
+            )
+            await self._client.force_reconnect()
 
     async def subscribe(
         self, subject: str, callback: Callable[[Msg], Awaitable[None]]
@@ -334,6 +348,7 @@ class Engine:
             "reconnected_cb": self._note_return,
             "connect_timeout": 2,
             "reconnect_time_wait": RECONNECT_WAIT_S,
+            "reconnect_to_server_handler": self._choose,
             "max_reconnect_attempts": -1,
             "ping_interval": PING_INTERVAL_S,
             "max_outstanding_pings": 2,
@@ -356,6 +371,15 @@ class Engine:
             found["tls"] = _tls(options)
         return found
 
+    def _choose(self, servers: list[Server], _: dict[str, Any]) -> tuple[Server | None, float]:
+        """Return the server to try next, and after how long: one that failed least, and another."""
+        chosen = min(servers, key=lambda each: (each.reconnects, _bare(each.uri) == self._server))
+        return chosen, RECONNECT_WAIT_S if chosen.reconnects else 0.0
+
+    def _note_server(self) -> None:
+        url = self._client.connected_url
+        self._server = _bare(url) if url is not None else ""
+
     async def _note_error(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
             logger.warning("messages from NATS came too fast, and some are read from the log")
@@ -374,6 +398,7 @@ class Engine:
 
     async def _note_return(self) -> None:
         self.lost_at = None
+        self._note_server()
         self.reconnects += 1
         logger.info("connected to NATS again")
         self._reconnected()
@@ -396,6 +421,11 @@ def _answer(body: bytes) -> dict[str, Any]:
     if (found := answer.get("error")) is not None:
         raise RefusedError(found.get("err_code", found.get("code", 0)), found["description"])
     return answer
+
+
+def _bare(url: ParseResult) -> str:
+    """Return the address and the port, without the user and the password that may be there."""
+    return url.netloc.rpartition("@")[2]
 
 
 def _text(error: BaseException) -> str:

@@ -57,6 +57,9 @@ DISCONNECTED_S = 2.0
 NO_LEADER_S = 15.0
 # So long do reads wait for it, and so often are they tried.
 READ_PATIENCE_S, READ_PAUSE_S = 10.0, 0.2
+# A server that is cut off from the others is left after this time without an answer for the stream
+# or for an append, and the next after twice that, for it may be no fault of theirs.
+OTHER_SERVER_S = 10.0
 # A server that was the leader until now may answer with less than there is: so many looks in a row
 # show that the stream has really gone back.
 LOWER_LOOKS = 3
@@ -110,6 +113,8 @@ class JetStreamLog:
         self._state = StreamState("", 0, 0, 0, None, 0.0)
         self._silent_since: float | None = None
         self._trouble = ""
+        # After which time without an answer another server is tried.
+        self._patience_s = OTHER_SERVER_S
         self._is_deleted = False
         self._lower_looks = 0
         self._looking: asyncio.Task[None] | None = None
@@ -330,6 +335,22 @@ class JetStreamLog:
         if self._lower_looks >= LOWER_LOOKS or state.created > self._state.created:
             self._begin_anew(seen, state)
 
+    async def _try_another_server(self) -> None:
+        """Leave a server that has not answered for too long.
+
+        One that hears nothing of the others goes on as the leader for a while, and answers what it
+        can alone: then the appends show it.
+        """
+        silent_s = 0.0
+        if self._silent_since is not None and not self._is_deleted:
+            silent_s = time.monotonic() - self._silent_since
+        waited_s = max(silent_s, self.oldest_append_age_s())
+        if waited_s > self._patience_s:
+            self._patience_s *= 2
+            await self._engine.change_server()
+        elif waited_s < OTHER_SERVER_S:
+            self._patience_s = OTHER_SERVER_S
+
     def _begin_anew(self, seen: int, state: StreamState) -> None:
         """Write in a new life: numbers that were given are given again, for other messages."""
         logger.error(
@@ -363,6 +384,7 @@ class JetStreamLog:
                 sign = GapSign.RECONNECT
             self._behind.clear()
             await self._look()
+            await self._try_another_server()
             with contextlib.suppress(NoAnswerError, RefusedError):
                 await self._follower.sweep(sign)
                 sign = GapSign.SWEEP

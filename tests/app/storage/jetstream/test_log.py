@@ -241,3 +241,29 @@ async def test_who_reads_without_a_connection_is_soon_told_so(tmp_path: Path) ->
         with pytest.raises(LogUnavailableError, match="there is no connection to NATS"):
             await in_time(reading)
         await own.close()
+
+
+async def test_a_server_that_does_not_answer_for_the_stream_is_left_for_another(
+    instance: OpenInstance,
+    options: JetStreamOptions,
+    nats_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Two addresses of one server.
+    assert isinstance(options.urls, list)
+    options.urls.append(nats_url.replace("127.0.0.1", "localhost"))
+    monkeypatch.setattr(log, "OTHER_SERVER_S", 0.2)
+    one = await instance()
+
+    async def is_cut_off(*_: object) -> None:
+        raise NoAnswerError("the stream has no leader")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(log, "look", is_cut_off)
+        await eventually(lambda: one.connection.reconnects > 1)
+    servers = [text for text in caplog.messages if "trying another" in text]
+    assert "127.0.0.1" in servers[0] + servers[1]
+    assert "localhost" in servers[0] + servers[1]
+    await one.append(published("a", [b"1"]))
+    await eventually(lambda: one.connection.lost_s == 0)

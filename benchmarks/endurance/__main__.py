@@ -9,6 +9,8 @@ import click
 
 from benchmarks import report
 from benchmarks.endurance import churn, damage, faults, restart, storm, workers
+from benchmarks.endurance.cluster import matrix, network
+from benchmarks.endurance.cluster.cases import CASES
 
 if TYPE_CHECKING:
     from benchmarks.figures import Result
@@ -77,9 +79,31 @@ def workers_command(rounds: int, seed: int) -> None:
     _show(workers.run(plan._replace(blows=plan.blows * rounds), progress=True))
 
 
+@main.command("cluster")
+@click.option("--rounds", type=int, default=1, show_default=True, help="Of each fault.")
+@click.option(
+    "--fault",
+    "names",
+    type=click.Choice([*CASES]),
+    multiple=True,
+    default=[*CASES],
+    help="Only this fault; may be given several times.  [default: all]",
+)
+def cluster_command(rounds: int, names: tuple[str, ...]) -> None:
+    """Do harm to a cluster of NATS, to instances and to the network between them under load."""
+    if not network.is_inside():
+        reason = network.reason_against()
+        if reason is not None:
+            raise click.ClickException(f"there can be no network of machines here: {reason}")
+        network.go_inside(["-m", "benchmarks.endurance", *sys.argv[1:]])
+    _show(matrix.run(matrix.Plan(names, rounds), progress=True))
+
+
 def _show(result: Result) -> None:
     click.echo(", ".join(f"{name} {value}" for name, value in result.parameters.items()))
     click.echo(report.table(result.figures))
+    for name, reason in result.left_out.items():
+        click.echo(f"left out: {name}: {reason}")
     sys.exit(any(figure.verdict == "missed" for figure in result.figures))
 
 

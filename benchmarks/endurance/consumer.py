@@ -8,17 +8,19 @@ import itertools
 import random
 import socket
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from benchmarks.endurance import wire
-from benchmarks.service import HOST
+from benchmarks.endurance.place import address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchmarks.endurance.account import Account
+    from benchmarks.endurance.place import Place
 
 OPEN = (b"HTTP/1.1 200", b"HTTP/1.1 101")
 HEAD_END = b"\r\n\r\n"
@@ -84,7 +86,7 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(
-    port: int,
+    place: Place,
     asked: wire.Asked,
     take: Callable[[dict[str, Any]], None],
     receive_buffer: int | None = None,
@@ -101,7 +103,7 @@ async def connect(
         bare.setblocking(False)
         if receive_buffer is not None:
             bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        await loop.sock_connect(bare, (HOST, port))
+        await loop.sock_connect(bare, address(place))
     except BaseException:
         bare.close()
         raise
@@ -114,16 +116,20 @@ async def connect(
 class Follower:
     """Reads a topic to the end of the test, through whatever happens to its connection.
 
-    Each connection is to the next of ``ports``, which begin anew after the last.
+    Each connection is to the next of ``places``, which begin anew after the last.
     """
 
-    def __init__(self, ports: Sequence[int], transport: str, topic: str, account: Account) -> None:
+    def __init__(
+        self, places: Sequence[Place], transport: str, topic: str, account: Account
+    ) -> None:
         self.account = account
         self.connection: Connection | None = None
         # That of the connection, or of the last one.
-        self.port = ports[-1]
+        self.place = places[-1]
+        # The messages that came from each place.
+        self.received: Counter[Place] = Counter()
         self.refused = 0
-        self._ports = itertools.cycle(ports)
+        self._places = itertools.cycle(places)
         self._transport = transport
         self._topic = topic
 
@@ -140,14 +146,18 @@ class Follower:
     async def _follow_once(self) -> None:
         account = self.account
         account.retry_ms = 0
-        self.port = next(self._ports)
+        self.place = next(self._places)
+        before = account.received
         try:
             asked = wire.Asked(self._transport, self._topic, account.position)
-            self.connection = await connect(self.port, asked, account.take)
+            self.connection = await connect(self.place, asked, account.take)
         except OSError:
             return
-        self.refused += not await self.connection.open
-        await self.connection.gone
+        try:
+            self.refused += not await self.connection.open
+            await self.connection.gone
+        finally:
+            self.received[self.place] += account.received - before
         self.connection = None
 
     def _pause_s(self) -> float:

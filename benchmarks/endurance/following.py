@@ -14,6 +14,8 @@ from benchmarks.figures import Bar, Figure
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from benchmarks.endurance.place import Place
+
 DEADLINE_S = 120.0
 POLL_S = 0.05
 # How many connections are opened at once, before anything is measured.
@@ -24,12 +26,12 @@ NOTHING = Bar(0)
 class Following:
     """Followers of some topics, spread evenly over the transports, who follow in this context.
 
-    With several ``ports``, those of instances that share a log, they begin at different ones.
+    With several ``places``, those of instances that share a log, they begin at different ones.
     """
 
     def __init__(
         self,
-        ports: Sequence[int],
+        places: Sequence[Place],
         consumers: int,
         topics: Sequence[str],
         make_account: Callable[[Ledger], Account] = Account,
@@ -37,16 +39,18 @@ class Following:
         self.ledgers = {topic: Ledger() for topic in topics}
         self.followers: list[Follower] = []
         self.topic_of: list[str] = []
+        # By topic: the number in each message that was read from the log, by the message's id.
+        self.ids: dict[str, dict[str, int]] = {}
         for number in range(consumers):
             topic = topics[number // len(wire.TRANSPORTS) % len(topics)]
             transport = wire.TRANSPORTS[number % len(wire.TRANSPORTS)]
             account = make_account(self.ledgers[topic])
             # Consumers of each transport on each instance.
-            first = (number + number // len(wire.TRANSPORTS)) % len(ports)
-            ways = [*ports[first:], *ports[:first]]
+            first = (number + number // len(wire.TRANSPORTS)) % len(places)
+            ways = [*places[first:], *places[:first]]
             self.followers.append(Follower(ways, transport, topic, account))
             self.topic_of.append(topic)
-        self._ports = ports
+        self._places = places
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -129,17 +133,19 @@ class Following:
 
     async def _read_log(self, topic: str) -> dict[int, int]:
         numbers: dict[int, int] = {}
+        ids = self.ids[topic] = {}
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def take(record: dict[str, object]) -> None:
             data = record.get("data")
             if isinstance(data, list):
+                ids[str(record["id"])] = data[1]
                 numbers[int(str(record["id"]).rpartition("-")[2])] = data[1]
             if record.get("event") == "end":
                 over.set_result(None)
 
         replay = await connect(
-            self._ports[0], wire.Asked("ndjson", topic, "earliest&until=latest"), take
+            self._places[0], wire.Asked("ndjson", topic, "earliest&until=latest"), take
         )
         # The service would leave the connection open for other requests.
         await asyncio.wait([replay.gone, over], return_when=asyncio.FIRST_COMPLETED)

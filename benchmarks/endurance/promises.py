@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from benchmarks.service import HOST
+from benchmarks.endurance.place import address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from benchmarks.endurance.place import Place
 
 ACCEPTED = 202
 MAYBE = "may have been kept"
@@ -107,15 +109,15 @@ def read(port: int, topic: str) -> list[int]:
     return [record["data"][0] for record in records if "data" in record]
 
 
-def is_ready(port: int) -> bool:
+def is_ready(place: Place) -> bool:
     """Return whether the service says that it is ready."""
     try:
-        return request(port, "GET", "/healthz/ready")[0] == http.client.OK
+        return request(place, "GET", "/healthz/ready")[0] == http.client.OK
     except (OSError, http.client.HTTPException):
         return False
 
 
-def request(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+def request(place: Place, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
     """Send a request on a connection of its own, and return the status and the body.
 
     Raises:
@@ -123,7 +125,7 @@ def request(port: int, method: str, path: str, body: bytes | None = None) -> tup
         http.client.HTTPException: the service went away while it answered.
 
     """
-    connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection(*address(place), timeout=PATIENCE_S)
     try:
         headers = {"Content-Type": "application/json"} if body else {}
         connection.request(method, path, body, headers)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from benchmarks.endurance.place import address
 from benchmarks.service import HOST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+
+    from benchmarks.endurance.place import Place
 
 ACCEPTED = b"HTTP/1.1 202"
 MAYBE = b"may have been kept"
@@ -23,7 +26,13 @@ class Publisher:
     """Publishes batches of numbered messages; a batch without an answer may be stored or not."""
 
     def __init__(
-        self, port: int, topics: Iterable[str], name: str, padding: int = 50, *, first: int = 0
+        self,
+        place: Place,
+        topics: Iterable[str],
+        name: str,
+        padding: int = 50,
+        *,
+        first: int = 0,
     ) -> None:
         """``first`` is the number of the first message."""
         self.acknowledged: list[tuple[str, int]] = []
@@ -31,7 +40,7 @@ class Publisher:
         self.refused_numbers: list[int] = []
         # Those of which nobody knows whether they were kept, as the service said.
         self.uncertain = 0
-        self._port = port
+        self._place = place
         self._topics = tuple(topics)
         self._name = name
         self._padding = "x" * padding
@@ -62,7 +71,7 @@ class Publisher:
         topics = itertools.cycle(self._topics)
         while not over.is_set():
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection(HOST, self._port)
+                reader, writer = await asyncio.open_connection(*address(self._place))
                 try:
                     while not over.is_set():
                         await self._publish(reader, writer, next(topics), batch_size)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.endurance.cluster.questions import ask
 from tests import plain
 from tests.contract.consumers import TRANSPORTS
-from tests.nats_servers import Cluster, ask
 from tests.service import RIPTIDE, Service
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.integration.cluster.conftest import StartInstances
+    from tests.nats_servers import Cluster
 
 LIVES, TOPICS, BATCHES, LINES = 3, 5, 4, 500
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.endurance.cluster.questions import ask
 from operations.ports import free_port
 from riptide.errors import StartError
 from riptide.storage.jetstream import examination
@@ -18,7 +19,7 @@ from riptide.storage.jetstream.stream import find_or_create
 from riptide.storage.jetstream.subjects import Subjects
 from riptide.storage.message_log import Retention
 from tests.app.storage.jetstream.records import make_record
-from tests.nats_servers import ask, server
+from tests.nats_servers import server
 
 if TYPE_CHECKING:
     from pathlib import Path

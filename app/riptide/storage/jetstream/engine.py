@@ -82,8 +82,8 @@ class Engine:
         # close the connection before it has said so.
         self._start_errors: dict[str, None] = {}
         self._is_closing = False
-        # What the servers did not allow since it was last asked for.
-        self._denied: list[str] = []
+        # The servers have not allowed something since this was last looked at.
+        self._is_denied = False
         # The server of the connection, or of the last one: its address and port.
         self._server = ""
         self.reconnects = 0
@@ -254,10 +254,10 @@ class Engine:
             NoAnswerError: there is no connection.
 
         """
-        self._denied.clear()
+        self._is_denied = False
         await self.send(subject, body, headers)
         await self.flush()
-        return not self._denied
+        return not self._is_denied
 
     async def may_subscribe(self, subject: str) -> bool:
         """Subscribe for a moment; return whether the servers have allowed it.
@@ -266,11 +266,11 @@ class Engine:
             NoAnswerError: there is no connection.
 
         """
-        self._denied.clear()
+        self._is_denied = False
         subscription = await self.subscribe(subject, self._collect)
         await self.flush()
         await self.unsubscribe(subscription)
-        return not self._denied
+        return not self._is_denied
 
     async def ask_for_messages(self, action: str, question: Mapping[str, Any]) -> list[Msg]:
         """Ask any server that has the stream for several of its messages.
@@ -386,7 +386,7 @@ class Engine:
             self._reconnected()
         elif self.lost_at is None:
             if DENIED in str(error).lower():
-                self._denied.append(str(error))
+                self._is_denied = True
             logger.warning("the connection to NATS: %s", _text(error))
         elif not self._inbox:
             self._start_errors[_text(error)] = None

@@ -96,7 +96,7 @@ def make_service(
     """
     token_file = settings.metrics_token_file
     operators_token = None if token_file is None else read_token(token_file)
-    telemetry = _start_telemetry(settings)
+    telemetry = _start_telemetry(settings, share)
     lifecycle = telemetry.lifecycle
     faults = Faults(lifecycle)
     log = make_log(settings, faults, lifecycle) if log_path is None else SharedLog(log_path, faults)
@@ -171,10 +171,20 @@ def check_telemetry() -> None:
         raise InvalidSettingsError(str(error)) from error
 
 
-def _start_telemetry(settings: Settings) -> Telemetry:
+def _instance_id(settings: Settings) -> str:
+    """Return what no other instance is called at the same time; empty if there is no such name."""
+    if settings.instance is not None or settings.port == 0:
+        return settings.instance or ""
+    return f"{socket.gethostname()}:{settings.port}"
+
+
+def _start_telemetry(settings: Settings, share: Share | None) -> Telemetry:
     try:
         return start_telemetry(
-            importlib.metadata.version(DISTRIBUTION), topic_prefixes=settings.topic_labels
+            importlib.metadata.version(DISTRIBUTION),
+            topic_prefixes=settings.topic_labels,
+            instance=_instance_id(settings),
+            worker="" if share is None else str(share.slot),
         )
     except InvalidTelemetryError as error:
         raise InvalidSettingsError(str(error)) from error

@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
 from opentelemetry.sdk.metrics import (
     AlwaysOffExemplarFilter,
     AlwaysOnExemplarFilter,
     MeterProvider,
     TraceBasedExemplarFilter,
 )
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.resources import (
+    SERVICE_INSTANCE_ID,
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    OTELResourceDetector,
+    Resource,
+)
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector
 
 from riptide_telemetry.environment.variables import (
@@ -53,6 +60,8 @@ if TYPE_CHECKING:
     from riptide_telemetry.state.export_health import ExportHealth
 
 DEFAULT_SERVICE_NAME = "riptide"
+# Attributes that tell processes of an instance apart, and so describe none of the instance.
+_OF_ONE_PROCESS = (SERVICE_INSTANCE_ID, "process.")
 _EXEMPLAR_FILTERS: dict[str, Callable[[], ExemplarFilter]] = {
     "always_on": AlwaysOnExemplarFilter,
     "always_off": AlwaysOffExemplarFilter,
@@ -81,7 +90,7 @@ class Telemetry:
     log_handler: logging.Handler | None
     remarks: Sequence[str]
     snapshots: Snapshots
-    _resource: Mapping[str, Any]
+    _service: Mapping[str, Any]
     _exports: Exports
     _riptide_metrics: RiptideMetrics | None
 
@@ -101,7 +110,7 @@ class Telemetry:
         ``read_all`` returns the snapshots of all, of which some may be ``remaining`` ones. It is
         called for each scrape, on another thread than the event loop's.
         """
-        return Exposition(MergedCollector(read_all, self._resource))
+        return Exposition(MergedCollector(read_all, self._service))
 
     def shutdown(self) -> None:
         """Export what is left and stop. Blocks for at most 5 seconds."""
@@ -112,6 +121,8 @@ def start_telemetry(
     version: str,
     extra_readers: Sequence[ProducingReader] = (),
     topic_prefixes: Sequence[str] = (),
+    instance: str = "",
+    worker: str = "",
 ) -> Telemetry:
     """Return new telemetry. It sets nothing global, so one process can have several.
 
@@ -121,7 +132,9 @@ def start_telemetry(
     metrics of the process. An empty variable counts as not set, and is removed from the
     environment, because the SDK reads it otherwise. ``version`` is the application's.
     ``topic_prefixes`` are the values of the label ``topic``; a topic with none of these prefixes
-    counts as ``other``.
+    counts as ``other``. ``instance`` is the ``service.instance.id`` unless
+    ``OTEL_RESOURCE_ATTRIBUTES`` has one; if neither is given, each process has a random one.
+    ``worker`` tells a process from the others of the same instance, if there are several.
 
     Raises:
         InvalidTelemetryError: a variable has a value that is not allowed, or asks for an exporter
@@ -142,7 +155,8 @@ def start_telemetry(
     GCCollector(registry=registry)
     exposition = Exposition(registry)
     metrics = StreamingMetrics(topic_prefixes=topic_prefixes)
-    resource = Resource.get_empty() if settings.disabled else _resource(version)
+    instance = _named_by_operator() or instance
+    resource = Resource.get_empty() if settings.disabled else _resource(version, instance, worker)
     exports = Exports(settings, resource)
     pushes_only = not settings.prometheus and not settings.disabled
     if settings.disabled:
@@ -187,15 +201,37 @@ def start_telemetry(
         exports.log_handler,
         remarks(given(os.environ)),
         Snapshots(metrics, riptide_metrics, process.gauges, time.process_time_ns),
-        resource.attributes,
+        _of_all_processes(resource, instance),
         exports,
         riptide_metrics,
     )
 
 
-def _resource(version: str) -> Resource:
-    described = Resource.create({SERVICE_VERSION: version})
+def _named_by_operator() -> str:
+    """Return the id that OTEL_RESOURCE_ATTRIBUTES has for the instance; empty if it has none."""
+    # The detector complains of what it cannot read, as it does once more when the SDK uses it.
+    if SERVICE_INSTANCE_ID not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
+        return ""
+    return str(OTELResourceDetector().detect().attributes.get(SERVICE_INSTANCE_ID, ""))
+
+
+def _resource(version: str, instance: str, worker: str) -> Resource:
+    """Return what describes this process; the SDK makes up an id where there is none."""
+    attributes = {SERVICE_VERSION: version}
+    if instance:
+        attributes[SERVICE_INSTANCE_ID] = f"{instance}/{worker}" if worker else instance
+    described = Resource.create(attributes)
     # The SDK's name for a service that no variable names.
     if described.attributes.get(SERVICE_NAME) == f"unknown_service:{Path(sys.executable).name}":
         return described.merge(Resource({SERVICE_NAME: DEFAULT_SERVICE_NAME}))
     return described
+
+
+def _of_all_processes(resource: Resource, instance: str) -> dict[str, Any]:
+    """Return what describes the instance, and not this process alone."""
+    attributes = {
+        key: value
+        for key, value in resource.attributes.items()
+        if not key.startswith(_OF_ONE_PROCESS)
+    }
+    return attributes | ({SERVICE_INSTANCE_ID: instance} if instance else {})

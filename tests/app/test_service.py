@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -68,6 +69,23 @@ async def test_the_gauges_are_read_from_their_owners(app: Starlette, service: Se
         "riptide_log_size_bytes": (0, 5),
         "riptide_topics": (0, 0),
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"instance": "tide-1"}, "tide-1"),
+        ({"instance": "tide-1", "port": 0}, "tide-1"),
+        # Several instances of a host differ by their ports.
+        ({"port": 8081}, f"{socket.gethostname()}:8081"),
+    ],
+)
+async def test_telemetry_knows_an_instance_by_its_name_or_its_address(
+    settings: dict[str, Any], expected: str
+) -> None:
+    service = make_service(Settings(log="memory", **settings))
+    page = (await service.telemetry.exposition.scrape()).body.decode()
+    assert f'service_instance_id="{expected}"' in page
 
 
 def test_a_wrong_variable_of_opentelemetry_is_a_wrong_setting(

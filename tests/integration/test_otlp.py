@@ -261,10 +261,18 @@ def test_where_metrics_are_only_pushed_metrics_says_so(
 def test_each_worker_is_an_instance_of_its_own(
     start_service: StartService, receiver: OtlpReceiver
 ) -> None:
-    start_service(workers=2, **receiver.variables("grpc", "metrics"))
-    receiver.wait_for(
-        lambda: len({each["service.instance.id"] for each in receiver.resource_attributes()}) == 2
+    both = {"OTEL_METRICS_EXPORTER": "prometheus,otlp"}
+    service = start_service(
+        workers=2, instance="tide", **receiver.variables("grpc", "metrics") | both
     )
+    receiver.wait_for(
+        lambda: (
+            {each["service.instance.id"] for each in receiver.resource_attributes()}
+            == {"tide/0", "tide/1"}
+        )
+    )
+    # The shared port shows all of them as one.
+    assert 'service_instance_id="tide"' in plain.get(f"{service.url}/metrics").text
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from uuid import UUID
 
 import pytest
 from opentelemetry import metrics as global_metrics
@@ -59,6 +60,33 @@ def test_otel_resource_attributes_describe_the_process(monkeypatch: pytest.Monke
     info = target_info(start_telemetry("1"))
     assert info["service_name"] == "eddy"
     assert info["deployment_environment_name"] == "test"
+
+
+def test_the_application_names_its_instances() -> None:
+    assert target_info(start_telemetry("1", instance="tide-1"))["service_instance_id"] == "tide-1"
+
+
+def test_the_operator_may_name_instances_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7")
+    assert target_info(start_telemetry("1", instance="tide-1"))["service_instance_id"] == "pod-7"
+
+
+def test_a_process_that_nobody_has_named_has_an_id_of_its_own() -> None:
+    assert UUID(target_info(start_telemetry("1"))["service_instance_id"])
+
+
+@pytest.mark.parametrize(
+    ("variable", "whole"), [("", "tide-1"), ("service.instance.id=pod-7", "pod-7")]
+)
+def test_the_workers_of_an_instance_have_ids_of_their_own_below_its_own(
+    monkeypatch: pytest.MonkeyPatch, variable: str, whole: str
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", variable)
+    workers = [start_telemetry("1", instance="tide-1", worker=name) for name in ("0", "1")]
+    ids = [target_info(worker)["service_instance_id"] for worker in workers]
+    assert ids == [f"{whole}/0", f"{whole}/1"]
+    page = workers[0].merged(list).render().body.decode()
+    assert f'service_instance_id="{whole}"' in page
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", " True "])

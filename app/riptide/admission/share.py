@@ -34,7 +34,7 @@ class Share:
         self.workers = len(streams)
         self.times = times
         self.hashed = hashed_by(secret)
-        self._slot = slot
+        self.slot = slot
         self._streams = streams
         tables = [CountTable(each) for each in counts]
         self._counts = tables.pop(slot)
@@ -43,7 +43,7 @@ class Share:
 
     def show_streams(self, count: int) -> None:
         """Let the others know how many streams this worker has."""
-        self._streams[self._slot] = count
+        self._streams[self.slot] = count
 
     def streams(self) -> int:
         """Return how many streams all workers have."""
@@ -66,4 +66,4 @@ class Share:
 
     def part_of(self, limit: int) -> int:
         """Return this worker's part of a limit for all; the parts of all workers are the whole."""
-        return limit // self.workers + (self._slot < limit % self.workers)
+        return limit // self.workers + (self.slot < limit % self.workers)

@@ -399,7 +399,8 @@ class Settings(BaseSettings):
     instance: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
-        title="name of this instance, for people; the host's name if it is not set",
+        title="name of this instance, for people and for telemetry (service.instance.id); the "
+        "host's name if it is not set, and for telemetry its port",
         description="a name of up to 64 of the characters A-Z a-z 0-9 . _ -",
     )
     metrics_port: int | None = Field(

@@ -15,7 +15,6 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
     Sum,
 )
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID
 from prometheus_client import PlatformCollector
 from prometheus_client.registry import Collector
 
@@ -34,15 +33,12 @@ if TYPE_CHECKING:
     from riptide_telemetry.catalog import MetricDefinition
     from riptide_telemetry.merging.snapshot import Buckets, Snapshot
 
-# Attributes that tell processes of a service apart, and so describe none of the service.
-_OF_ONE_PROCESS = (SERVICE_INSTANCE_ID, "process.")
-
 
 class MergedCollector(Collector):
     """Gives a registry the metrics of all processes whose snapshots ``read`` returns.
 
-    ``resource`` has the attributes of this process. Left out are metrics that only a process has:
-    those of its plain requests, of its garbage collector and of its SDK.
+    ``resource`` has attributes of all of them. Left out are metrics that only a process has: those
+    of its plain requests, of its garbage collector and of its SDK.
     """
 
     def __init__(
@@ -52,9 +48,7 @@ class MergedCollector(Collector):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read_all = read_all
-        self._resource = {
-            key: value for key, value in resource.items() if not key.startswith(_OF_ONE_PROCESS)
-        }
+        self._resource = resource
         self._clock = clock
 
     def collect(self) -> list[Family]:

@@ -122,7 +122,8 @@ class JetStreamLog:
     @property
     def connection(self) -> Connection:
         """How the servers have been reached."""
-        self._connection.is_up = self._engine.lost_at is None
+        # Servers that do not answer, or have no leader, are as good as none.
+        self._connection.is_up = self._engine.lost_at is None and not self.unavailable_reason()
         self._connection.reconnects = self._engine.reconnects
         self._connection.lost_s = self._lost_s()
         self._connection.feed_lag_s = self._follower.lag_s()

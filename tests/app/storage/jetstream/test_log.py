@@ -175,11 +175,14 @@ async def test_a_stream_that_is_deleted_is_a_new_log(
     receipt = await one.append(published("a", [b"1", b"2"]))
     await eventually(lambda: feed.sequences == [1, 2])
     await one._engine.ask(f"STREAM.DELETE.{one._options.stream}")
+    # There is a connection, and no log to be reached by it.
+    await eventually(lambda: not one.connection.is_up)
     other = await instance()
     await append(other, "a", b"new")
     await eventually(lambda: feed.losses)
     assert await one.place("a", receipt.last) is IdState.NEVER
     assert await append(one, "a", b"3") == 2
+    assert one.connection.is_up
 
 
 async def test_a_message_of_another_program_is_passed_over_and_stops_its_topic_as_the_last_one(

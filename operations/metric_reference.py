@@ -115,6 +115,12 @@ EXAMPLES: Final[dict[MetricDefinition, str]] = {
         "sum by (job, instance) (increase(riptide_log_damaged_messages_total[1h])) > 0"
     ),
     catalog.LOG_LOST_FRAMES: "sum by (job, instance) (riptide_log_lost_frames_total) > 0",
+    catalog.LOG_RECORDS: (
+        'sum by (instance, outcome) (rate(riptide_log_records_total{outcome!="stored"}[5m]))'
+    ),
+    catalog.LOG_GAPS: "sum by (instance, found_by) (increase(riptide_log_gaps_total[1h]))",
+    catalog.LOG_FEED_LAG: "max by (job, instance) (riptide_log_feed_lag_seconds)",
+    catalog.LOG_RESETS: "sum by (job, instance) (increase(riptide_log_resets_total[1d])) > 0",
     catalog.LOG_SIZE: "deriv(riptide_log_size_bytes[1h])",
     catalog.LOG_FREE_SIZE: "riptide_log_free_size_bytes / riptide_log_size_bytes",
     catalog.CONNECTION_LIMIT: (

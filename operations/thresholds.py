@@ -19,6 +19,26 @@ APPEND_AGE: Final = 5.0
 CHECKPOINT_AGE: Final = 300.0
 """Seconds; a checkpoint is due after 30 (`riptide.storage.checkpoints`), and most backups of a log
 take less."""
+FEED_LAG: Final = 10.0
+"""Seconds by which the feed of an instance may lag; an election of a leader takes 4 to 9."""
+FEED_LAG_PER_TOPIC: Final = 0.002
+"""Seconds that each followed topic adds, twice what the look at its newest record takes."""
+REFUSED_TRIES: Final = 0.5
+"""The share of an instance's tries to store a record that are refused, because another one was
+quicker, above which its publishers wait for others. Of three that write to one topic as fast as
+they can, each has 0.15 to 0.25; one above a half is left behind, because it is further away from
+the servers."""
+REFUSED_TRIES_PER_SECOND: Final = 0.1
+"""Refused tries a second below which their share proves nothing."""
+CLOCK_UNCERTAINTY: Final = 0.05
+"""Seconds: a fifth of `DELIVERY_LATENCY_TARGET`. Beyond, latencies of messages from other instances
+say no more whether the objective is met."""
+CLOCK_OFFSET: Final = 1.0
+"""Seconds. Clocks that are synchronised are some milliseconds off, and ntpd corrects 0.128 at once:
+a second is a clock that nobody sets. Less does no harm that could be seen: retention and tokens
+count in seconds."""
+RESET_SHOWN: Final = 900.0
+"""Seconds for which an alert shows that the stream of the log has gone back."""
 MESSAGE_DROP_RATE_WARNING: Final = 0.10
 MESSAGE_DROP_RATE_CRITICAL: Final = 0.20
 DELIVERY_SUCCESS_RATE: Final = 0.90

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operations.dashboards import (
     access,
     capacity,
+    cluster,
     cost,
     delivery_latency,
     protocols,
@@ -18,6 +19,7 @@ BOARDS = (
     delivery_latency,
     slow_consumers,
     protocols,
+    cluster,
     access,
     capacity,
     cost,

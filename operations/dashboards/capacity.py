@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from operations import thresholds
 from operations.dashboards.board import board
 from operations.dashboards.panels import THIRD, Limits, Query, graph, stat
-from operations.dashboards.queries import INSTANCE, rate, select, total, whole
+from operations.dashboards.queries import INSTANCE, maximum, rate, select, total, whole
 from riptide_telemetry import catalog
 
 if TYPE_CHECKING:
@@ -175,11 +175,12 @@ def _trends() -> list[Panel]:
         graph(
             "Log Size",
             "Size of the log now, and in 4 hours by the trend of the last hour. Retention bounds "
-            "it: RIPTIDE_RETENTION_SECONDS, RIPTIDE_RETENTION_MESSAGES.",
+            "it: RIPTIDE_RETENTION_SECONDS, RIPTIDE_RETENTION_MESSAGES. Instances that share a log "
+            "report the same.",
             "bytes",
-            Query(total(size, INSTANCE), "{{instance}} now"),
+            Query(maximum(size, INSTANCE), "{{instance}} now"),
             Query(
-                total(f"predict_linear({size}[{TREND}], {AHEAD_S})", INSTANCE),
+                maximum(f"predict_linear({size}[{TREND}], {AHEAD_S})", INSTANCE),
                 "{{instance}} in 4 h",
             ),
             span=THIRD,
@@ -237,11 +238,11 @@ def _log() -> list[Panel]:
             "Workers and Their Log",
             "1 while every worker reaches the process of the log, and how often one has reached "
             "another, and found topics that went on meanwhile. A service of one process keeps its "
-            "log itself.",
+            "log itself; instances that share one in NATS have a board of their own (cluster).",
             "short",
             Query(whole(catalog.LOG_CONNECTED), "{{instance}} connected"),
             Query(whole(catalog.LOG_RECONNECTS), "{{instance}} reconnects"),
-            Query(whole(catalog.LOG_GAPS), "{{instance}} topics that went on"),
+            Query(total(whole(catalog.LOG_GAPS), INSTANCE), "{{instance}} topics that went on"),
             span=THIRD,
         ),
         graph(

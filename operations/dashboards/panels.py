@@ -82,15 +82,15 @@ def graph(  # noqa: PLR0913  # each parameter is a property of Grafana's panel
     span: int = HALF,
     stacked: bool = False,
     maximum: float | None = None,
+    signed: bool = False,
 ) -> timeseries_builders.Panel:
-    """Return curves over time, with a line at each limit."""
+    """Return curves over time, with a line at each limit, above 0 unless they are ``signed``."""
     panel = (
         timeseries_builders.Panel()
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
         .unit(unit)
-        .min(0)
         .span(span)
         .height(HEIGHT)
         .fill_opacity(10)
@@ -107,6 +107,8 @@ def graph(  # noqa: PLR0913  # each parameter is a property of Grafana's panel
             .sort(common.SortOrder.DESCENDING)
         )
     )
+    if not signed:
+        panel.min(0)
     if maximum is not None:
         panel.max(maximum)
     if stacked:

@@ -45,6 +45,14 @@ def total(expression: str, by: str = "") -> str:
     return f"sum by ({by}) ({expression})" if by else f"sum({expression})"
 
 
+def maximum(expression: str, by: str) -> str:
+    """Return the largest value for each value of the labels ``by``.
+
+    For what all instances report of one thing that they share, and a sum would count several times.
+    """
+    return f"max by ({by}) ({expression})"
+
+
 def rate(
     metric: MetricDefinition | str,
     *matchers: str,

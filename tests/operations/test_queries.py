@@ -103,8 +103,11 @@ def vocabulary(scenario: tuple[Scenario, Prometheus]) -> Vocabulary:
 
 
 def _is_of_a_service(target: Target) -> bool:
-    """Tell a query from those about a Collector, which tests/collector asks a real one."""
-    return "otelcol_" not in target.expression
+    """Tell a query from those about others.
+
+    tests/collector asks a real Collector its own, and test_cluster_board.py real instances theirs.
+    """
+    return "otelcol_" not in target.expression and target.board != "cluster"
 
 
 @pytest.mark.parametrize("target", [*filter(_is_of_a_service, targets())], ids=str)

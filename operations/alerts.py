@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 CRITICAL_AFTER_S: Final = 300
 PUBLISHES_FAIL_AFTER_S: Final = 60
 LOG_STALLED_AFTER_S: Final = 30
-# Longer than the supervisor takes to replace a process of the log that hangs.
+# Longer than the supervisor takes to replace a process of the log that hangs, and than an instance
+# takes to reach another server of NATS.
 LOG_DISCONNECTED_AFTER_S: Final = 30
+FEED_LAGS_AFTER_S: Final = 60
 CHECKPOINT_OVERDUE_AFTER_S: Final = 60
 WARNING_AFTER_S: Final = 600
 INFO_AFTER_S: Final = 900
@@ -42,6 +44,7 @@ def alerts(pace: Pace = REAL) -> tuple[Group, ...]:
         Group("riptide-memory", _memory()),
         Group("riptide-publishes", _publishes(pace)),
         Group("riptide-log", _log(pace)),
+        Group("riptide-cluster", _cluster(pace)),
         Group("riptide-messages", _messages()),
         Group("riptide-connections", _connections(pace)),
         Group("riptide-access", _access(pace)),
@@ -113,10 +116,17 @@ def _publishes(pace: Pace) -> tuple[Alert, ...]:
     failed, kept = "|".join(PUBLISH_FAILURES), PublishOutcome.ACCEPTED
     # Checkpoints do not come faster at the pace of a drill.
     checkpoint_age_s = max(pace.seconds(thresholds.CHECKPOINT_AGE), _MIN_CHECKPOINT_AGE_S)
+    window = pace.window(recorded.RECENT)
+    # Their rate goes on for as long as its window after the log has come back.
+    log_is_away = (
+        "last_over_time(ALERTS{"
+        'alertname=~"RiptideLogDisconnected|RiptideLogStalled", alertstate="firing"}'
+        f"[{window}])"
+    )
 
     def rate(outcomes: str) -> str:
         published = f'riptide_streaming_messages_published_total{{outcome=~"{outcomes}"}}'
-        return f"sum by (job, instance) (rate({published}[{pace.window(recorded.RECENT)}]))"
+        return f"sum by (job, instance) (rate({published}[{window}]))"
 
     return (
         Alert(
@@ -124,7 +134,8 @@ def _publishes(pace: Pace) -> tuple[Alert, ...]:
             Severity.CRITICAL,
             Concern.PUBLISHES,
             PUBLISHES_FAIL_AFTER_S,
-            f"{rate(failed)}\n/ {rate(f'{kept}|{failed}')}\n> {thresholds.PUBLISH_FAILURE_RATE}",
+            f"{rate(failed)}\n/ {rate(f'{kept}|{failed}')}\n> {thresholds.PUBLISH_FAILURE_RATE}\n"
+            f"unless on (job, instance) {log_is_away}",
             "Messages cannot be published: the log does not take them.",
             f"{_PERCENT} of the messages that publishers sent to {_PROCESS} in the last 5 minutes "
             "were refused with an error of the service.",
@@ -135,18 +146,20 @@ def _publishes(pace: Pace) -> tuple[Alert, ...]:
             Severity.CRITICAL,
             Concern.STALL,
             LOG_STALLED_AFTER_S,
-            f"riptide_log_oldest_append_age_seconds > {thresholds.APPEND_AGE:g}",
-            "The log's disk does not answer: publishers wait, and then are refused.",
+            f"riptide_log_oldest_append_age_seconds > {thresholds.APPEND_AGE:g}\n"
+            "unless on (job, instance) riptide_log_connected == 0",
+            "The log does not answer: publishers wait, and then are refused.",
             f"A write to the log of {_PROCESS} has taken {{{{ $value | humanizeDuration }}}}.",
         ),
         Alert(
             "RiptideLogDisconnected",
             Severity.CRITICAL,
-            Concern.LOG_PROCESS,
+            Concern.LOG_CONNECTION,
             LOG_DISCONNECTED_AFTER_S,
             "riptide_log_connected == 0",
-            "Workers do not reach the process of their log: nothing can be published.",
-            f"{_PROCESS} does not reach the process of its log, which has ended or hangs.",
+            "A process does not reach its log: nothing can be published there.",
+            f"{_PROCESS} does not reach its log: the servers of NATS, or with workers the process "
+            "of the log.",
         ),
         Alert(
             "RiptideCheckpointOverdue",
@@ -188,6 +201,77 @@ def _log(pace: Pace) -> tuple[Alert, ...]:
             f"riptide_log_lost_frames_total > 0\nand on (job, instance) {started}",
             "The write-ahead log was damaged: messages that were acknowledged may be lost.",
             f"{_PROCESS} found {{{{ $value | humanize }}}} pages behind damage when it started.",
+        ),
+    )
+
+
+def _cluster(pace: Pace) -> tuple[Alert, ...]:
+    """Return the alerts about a log that instances share."""
+    window = pace.window(recorded.RECENT)
+
+    def tries(outcomes: str) -> str:
+        records = f'riptide_log_records_total{{outcome=~"{outcomes}"}}'
+        return f"sum by (job, instance) (rate({records}[{window}]))"
+
+    return (
+        # Of an instance that is not connected, another alert speaks.
+        Alert(
+            "RiptideFeedLag",
+            Severity.CRITICAL,
+            Concern.FEED,
+            FEED_LAGS_AFTER_S,
+            "riptide_log_feed_lag_seconds > on (job, instance)\n"
+            f"  {thresholds.FEED_LAG:g} + {thresholds.FEED_LAG_PER_TOPIC:g}"
+            " * riptide_log_followed_topics\n"
+            "unless on (job, instance) riptide_log_connected == 0",
+            "An instance may not hear what is published on others.",
+            f"{_PROCESS} has not seen for {{{{ $value | humanizeDuration }}}} what its log has.",
+        ),
+        Alert(
+            "RiptideWriteConflicts",
+            Severity.WARNING,
+            Concern.CONFLICTS,
+            WARNING_AFTER_S,
+            f"{tries('conflict')}\n/ {tries('conflict|stored')}\n> {thresholds.REFUSED_TRIES:g}\n"
+            f"and {tries('conflict')} > {thresholds.REFUSED_TRIES_PER_SECOND:g}",
+            "An instance mostly comes too late: others write to the same topics.",
+            f"{_PERCENT} of the tries of {_PROCESS} to store a record in the last 5 minutes were "
+            "refused, because another instance was quicker.",
+        ),
+        Alert(
+            "RiptideClockOffset",
+            Severity.WARNING,
+            Concern.CLOCK_OFFSET,
+            WARNING_AFTER_S,
+            "abs(riptide_log_clock_offset_seconds) - riptide_log_clock_uncertainty_seconds\n"
+            f"> {thresholds.CLOCK_OFFSET:g}",
+            "The clock of an instance, or of a server of NATS, is wrong.",
+            f"The clocks of {_PROCESS} and of the server that leads its stream differ by "
+            "{{ $value | humanizeDuration }} or more.",
+        ),
+        Alert(
+            "RiptideClockUncertain",
+            Severity.WARNING,
+            Concern.CLOCK_UNCERTAINTY,
+            WARNING_AFTER_S,
+            f"riptide_log_clock_uncertainty_seconds > {thresholds.CLOCK_UNCERTAINTY:g}",
+            "The servers of NATS are far away, and latencies between instances uncertain.",
+            f"{_PROCESS} knows the clock of the server that leads its stream only to "
+            "{{ $value | humanizeDuration }}: each question takes twice as long.",
+        ),
+        # Each instance finds it, and it is one matter. One that has just been started has found
+        # nothing, whatever the others have.
+        Alert(
+            "RiptideLogReset",
+            Severity.CRITICAL,
+            Concern.RESETS,
+            0,
+            "count by (job) (\n"
+            f"  increase(riptide_log_resets_total[{pace.window(recorded.RECENT)}]) > 0\n)",
+            "The stream of the log has gone back: messages that were acknowledged may be lost.",
+            "{{ $value | humanize }} instances of {{ $labels.job }} have found that the stream was "
+            "restored, created anew, or has lost its end.",
+            keep_s=thresholds.RESET_SHOWN,
         ),
     )
 

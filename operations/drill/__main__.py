@@ -15,10 +15,17 @@ import click
 from operations.alerts import alerts
 from operations.drill import table
 from operations.drill.monitoring import Monitoring
+from operations.drill.nats import find_nats_server
 from operations.drill.processes import DrillError
 from operations.drill.receiver import AlertKey, WebhookReceiver
 from operations.drill.scenario import Outcome, World, require_alerts
-from operations.drill.scenarios import full_disk, hanging_disk, scenarios
+from operations.drill.scenarios import (
+    clusters,
+    full_disk,
+    hanging_disk,
+    scenarios,
+    wrong_clock,
+)
 from operations.drill.watch import AlertWatch
 from operations.faulty_disk.disk import find_compiler
 from operations.pace import Pace
@@ -61,8 +68,13 @@ def main(only: tuple[str, ...], factor: int) -> None:
             click.echo("The scenario disk is left out: only root can mount a small disk.", err=True)
             chosen = [each for each in chosen if each.job != full_disk().job]
         if find_compiler() is None:
-            click.echo("The scenario hang is left out: it needs a C compiler.", err=True)
-            chosen = [each for each in chosen if each.job != hanging_disk().job]
+            click.echo("The scenarios hang and clock are left out: no C compiler.", err=True)
+            left_out = {hanging_disk().job, wrong_clock().job}
+            chosen = [each for each in chosen if each.job not in left_out]
+        if find_nats_server() is None:
+            click.echo("The scenarios of a cluster are left out: run make nats.", err=True)
+            left_out = {each.job for each in (*clusters(), wrong_clock())}
+            chosen = [each for each in chosen if each.job not in left_out]
         outcomes = asyncio.run(_drill(chosen, Pace(factor), to_the_end=not only))
     except DrillError as error:
         raise click.ClickException(str(error)) from None

@@ -68,7 +68,7 @@ class Service:
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self._environment |= {
             # The drill's modules are not installed, and each process runs in another directory.
-            "PYTHONPATH": str(_REPOSITORY),
+            "PYTHONPATH": os.pathsep.join([str(_REPOSITORY), os.environ.get("PYTHONPATH", "")]),
             "RIPTIDE_HOST": "127.0.0.1",
             "RIPTIDE_PORT": str(self.port),
             "RIPTIDE_LOG": "memory",

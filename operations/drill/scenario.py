@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from operations.drill.processes import RIPTIDE, DrillError, Service
 from operations.drill.receiver import AlertKey
@@ -41,6 +41,16 @@ Act = Callable[[Stage], Coroutine[Any, Any, None]]
 """Brings the cause about until cancelled, and then undoes it."""
 
 
+class Neighbour(Protocol):
+    """What runs beside a service for the whole of a scenario."""
+
+    async def start(self, directory: Path) -> None:
+        """Start it; ``directory`` is the service's own."""
+
+    async def stop(self) -> None:
+        """End it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A cause, and the alerts that it makes fire, each by its name and its window, if it has one.
@@ -59,7 +69,8 @@ class Step:
 class Scenario:
     """A service under a job name of its own, and the steps that it goes through.
 
-    ``prepare`` writes files into the directory of the service before it starts.
+    ``prepare`` writes files into the directory of the service before it starts, and ``beside`` is
+    what runs beside it meanwhile.
     """
 
     job: str
@@ -67,6 +78,7 @@ class Scenario:
     settings: Mapping[str, object] = field(default_factory=dict)
     command: Sequence[str] = RIPTIDE
     prepare: Callable[[Path], object] = lambda _directory: None
+    beside: Sequence[Neighbour] = ()
 
 
 class Outcome(NamedTuple):
@@ -117,6 +129,8 @@ class World:
         scenario.prepare(service.directory)
         outcomes: list[Outcome] = []
         try:
+            for neighbour in scenario.beside:
+                await neighbour.start(service.directory)
             for step in scenario.steps:
                 async with self.turns:
                     await self._be_ready(service)
@@ -128,6 +142,8 @@ class World:
         finally:
             service.not_be_scraped()
             await service.stop()
+            for neighbour in scenario.beside:
+                await neighbour.stop()
         return outcomes
 
     async def _be_ready(self, service: Service) -> None:

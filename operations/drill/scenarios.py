@@ -10,11 +10,12 @@ import datetime as dt
 import sys
 from typing import TYPE_CHECKING, Final
 
-from operations.drill import causes, damaged_log
+from operations.drill import causes, damaged_log, shared_log
 from operations.drill.credentials import KEY_FILE, foreign_token, public_keys, write_secret
 from operations.drill.full_disk import DATA_DIRECTORY, fill_the_disk
 from operations.drill.hanging_disk import hang_the_disk
 from operations.drill.monitoring import BLIND_JOB
+from operations.drill.nats import NatsServer, Network
 from operations.drill.scenario import Scenario, Step
 from operations.ports import free_port
 
@@ -48,6 +49,8 @@ def scenarios() -> tuple[Scenario, ...]:
         _held_log(),
         _stopped_log(),
         full_disk(),
+        *clusters(),
+        wrong_clock(),
     )
 
 
@@ -462,6 +465,84 @@ def _stopped_log() -> Scenario:
             ),
         ),
         {"workers": 2},
+    )
+
+
+def clusters() -> tuple[Scenario, ...]:
+    """Return the scenarios of instances whose log is in NATS; they need a nats-server."""
+    lost, forbidding, contested, distant = (NatsServer() for _ in range(4))
+    long_way, another_long_way = Network(contested.port), Network(distant.port)
+    return (
+        Scenario(
+            "nats",
+            (
+                _step(
+                    "the server of NATS is killed",
+                    shared_log.lose_the_server(lost),
+                    "RiptideLogDisconnected",
+                ),
+                _step(
+                    "an older copy of the stream is put back",
+                    shared_log.put_an_older_store_back(lost),
+                    "RiptideLogReset",
+                ),
+            ),
+            lost.settings,
+            beside=(lost,),
+        ),
+        Scenario(
+            "feed",
+            (
+                _step(
+                    "Riptide's user of NATS may not read the stream any more",
+                    shared_log.forbid_reading(forbidding),
+                    "RiptideFeedLag",
+                ),
+            ),
+            forbidding.settings,
+            beside=(forbidding,),
+        ),
+        Scenario(
+            "conflicts",
+            (
+                _step(
+                    "two instances that are nearer to the server write to the same topic",
+                    shared_log.be_left_behind(contested, long_way),
+                    "RiptideWriteConflicts",
+                ),
+            ),
+            contested.settings_at(long_way.port),
+            beside=(contested, long_way),
+        ),
+        Scenario(
+            "distance",
+            (
+                _step(
+                    "each way to the server of NATS takes 100 ms",
+                    shared_log.move_far_away(another_long_way),
+                    "RiptideClockUncertain",
+                ),
+            ),
+            distant.settings_at(another_long_way.port),
+            beside=(distant, another_long_way),
+        ),
+    )
+
+
+def wrong_clock() -> Scenario:
+    """Return the scenario in which a clock is wrong; it needs a nats-server and a C compiler."""
+    server = NatsServer()
+    return Scenario(
+        "clock",
+        (
+            _step(
+                "the clock of the instance is 5 seconds fast",
+                shared_log.set_the_clock_wrong,
+                "RiptideClockOffset",
+            ),
+        ),
+        server.settings,
+        beside=(server,),
     )
 
 

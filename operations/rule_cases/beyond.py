@@ -273,15 +273,30 @@ def _log() -> tuple[Case, ...]:
             "22m",
         ),
         Case(
+            name,
+            "is silent while the process does not reach its log, of which another alert speaks",
+            {
+                **series(catalog.OLDEST_APPEND_AGE, "0x10 10x20"),
+                **series(catalog.LOG_CONNECTED, "1x10 0x20"),
+            },
+            "15m",
+            meanwhile=("RiptideLogDisconnected",),
+        ),
+        Case(
             "RiptideLogDisconnected",
             "fires when a process of the log does not come back",
             series(catalog.LOG_CONNECTED, "1x10 0x20"),
             "12m",
-            (Firing(f"{HERE} does not reach the process of its log, which has ended or hangs."),),
+            (
+                Firing(
+                    f"{HERE} does not reach its log: the servers of NATS, or with workers the "
+                    "process of the log.",
+                ),
+            ),
         ),
         Case(
             "RiptideLogDisconnected",
-            "is quiet about a process of the log that is replaced",
+            "is quiet about a process of the log, or a server, that is replaced",
             series(catalog.LOG_CONNECTED, "1x10 0 1x20"),
             "10m30s",
         ),
@@ -367,6 +382,25 @@ def _publishes() -> tuple[Case, ...]:
             "20m",
         ),
         Case(name, "is quiet where nothing is published", _published(), "20m"),
+        Case(
+            name,
+            "is silent while the process does not reach its log, of which another alert speaks",
+            {
+                **_published(accepted="0+60x10 600x30", uncertain="0x10 60+60x30"),
+                **series(catalog.LOG_CONNECTED, "1x10 0x30"),
+            },
+            "15m",
+            meanwhile=("RiptideLogDisconnected",),
+        ),
+        Case(
+            name,
+            "is silent just after that, too, while the rate still has what failed before",
+            {
+                **_published(accepted="0+60x10 600x9 600+60x20", log_failure="0x10 60+60x8 540x21"),
+                **series(catalog.LOG_CONNECTED, "1x10 0x9 1x20"),
+            },
+            "22m",
+        ),
     )
 
 
@@ -420,6 +454,177 @@ def _damaged_log() -> tuple[Case, ...]:
         ),
         Case(
             lost, "is quiet after a start that found none", {**series(frames, "0x60"), **now}, "5m"
+        ),
+    )
+
+
+def _cluster() -> tuple[Case, ...]:
+    lag, conflicts, reset = "RiptideFeedLag", "RiptideWriteConflicts", "RiptideLogReset"
+    offset, uncertain = "RiptideClockOffset", "RiptideClockUncertain"
+    other = {"instance": "riptide-2:8080"}
+
+    def feed(lag_s: str, topics: int = 10, connected: str = "1x40") -> Series:
+        return {
+            **series(catalog.LOG_FEED_LAG, lag_s),
+            **series(catalog.LOG_FOLLOWED_TOPICS, f"{topics}x40"),
+            **series(catalog.LOG_CONNECTED, connected),
+        }
+
+    def records(stored: str, conflict: str, **labels: str) -> Series:
+        return {
+            **series(catalog.LOG_RECORDS, stored, outcome="stored", **labels),
+            **series(catalog.LOG_RECORDS, conflict, outcome="conflict", **labels),
+        }
+
+    def clock(offset_s: str, uncertainty_s: str) -> Series:
+        return {
+            **series(catalog.LOG_CLOCK_OFFSET, offset_s),
+            **series(catalog.LOG_CLOCK_UNCERTAINTY, uncertainty_s),
+        }
+
+    return (
+        Case(
+            lag,
+            "fires when the looks at what the stream has have failed for more than a minute",
+            feed("1x10 30+60x20"),
+            "12m",
+            (Firing(f"{HERE} has not seen for 1m 30s what its log has."),),
+        ),
+        Case(
+            lag,
+            "is quiet about an election of a leader",
+            feed("1x10 9 1x20"),
+            "11m",
+        ),
+        Case(
+            lag,
+            "is quiet about an instance that follows 20,000 topics",
+            feed("21x40", 20_000),
+            "30m",
+        ),
+        Case(
+            lag,
+            "is silent while the instance does not reach its log, of which another alert speaks",
+            feed("1x10 30+60x20", connected="1x10 0x20"),
+            "15m",
+            meanwhile=("RiptideLogDisconnected",),
+        ),
+        Case(
+            conflicts,
+            "fires for the one instance that has been refused more often than not",
+            {
+                **records("0+400x40", "0+800x40"),
+                **records("0+1200x40", "0+300x40", **other),
+            },
+            "15m",
+            (
+                Firing(
+                    f"66.67% of the tries of {HERE} to store a record in the last 5 minutes were "
+                    "refused, because another instance was quicker.",
+                ),
+            ),
+        ),
+        Case(
+            conflicts,
+            "is quiet about instances that share a busy topic",
+            {
+                **records("0+600x40", "0+200x40"),
+                **records("0+700x40", "0+200x40", **other),
+            },
+            "30m",
+        ),
+        Case(
+            conflicts,
+            "is quiet about a few, however seldom is written",
+            records("0+1x40", "0+3x40"),
+            "30m",
+        ),
+        Case(
+            conflicts,
+            "is quiet about ten bad minutes",
+            records("0+600x40", "0+1200x10 12000x30"),
+            "16m",
+        ),
+        Case(conflicts, "is quiet where nothing is written", records("0x40", "0x40"), "30m"),
+        Case(
+            offset,
+            "fires when a clock has been two seconds behind for ten minutes",
+            clock("0x5 -2x40", "0.001x40"),
+            "16m",
+            (
+                Firing(
+                    f"The clocks of {HERE} and of the server that leads its stream differ by "
+                    "1.999s or more.",
+                ),
+            ),
+        ),
+        Case(offset, "is quiet about half a second", clock("0.5x40", "0.001x40"), "30m"),
+        Case(
+            offset,
+            "is quiet about a difference that slow answers may account for",
+            clock("2x40", "1.5x40"),
+            "30m",
+        ),
+        Case(
+            uncertain,
+            "fires when each question to the servers has taken 200 ms for ten minutes",
+            clock("0x40", "0.001x5 0.1x40"),
+            "16m",
+            (
+                Firing(
+                    f"{HERE} knows the clock of the server that leads its stream only to 100ms: "
+                    "each question takes twice as long.",
+                ),
+            ),
+        ),
+        Case(
+            uncertain,
+            "is quiet about servers in another zone",
+            clock("0x40", "0.004x40"),
+            "30m",
+        ),
+        Case(
+            uncertain,
+            "is quiet about five minutes of a network that is slow",
+            clock("0x40", "0.001x5 0.1x5 0.001x30"),
+            "16m",
+        ),
+        Case(
+            reset,
+            "fires once for all instances that found that the stream had gone back",
+            {
+                **series(catalog.LOG_RESETS, "0x10 1x40"),
+                **series(catalog.LOG_RESETS, "0x10 1x40", **other),
+                **series(catalog.LOG_RESETS, "0x40", instance="riptide-3:8080"),
+            },
+            "11m",
+            (
+                Firing(
+                    "2 instances of riptide have found that the stream was restored, created anew, "
+                    "or has lost its end.",
+                    OF_JOB,
+                ),
+            ),
+        ),
+        Case(
+            reset,
+            "fires on for a quarter of an hour, so that nobody misses it",
+            series(catalog.LOG_RESETS, "0x10 1x40"),
+            "25m",
+            (
+                Firing(
+                    "1 instances of riptide have found that the stream was restored, created anew, "
+                    "or has lost its end.",
+                    OF_JOB,
+                ),
+            ),
+        ),
+        Case(reset, "is quiet half an hour later", series(catalog.LOG_RESETS, "0x10 1x40"), "41m"),
+        Case(
+            reset,
+            "is quiet about an instance that has started after it",
+            series(catalog.LOG_RESETS, "1x10 _ 0x30"),
+            "20m",
         ),
     )
 
@@ -953,6 +1158,7 @@ CASES: Final = (
     *_publishes(),
     *_damaged_log(),
     *_log(),
+    *_cluster(),
     *_connections(),
     *_lag(),
     *_rejections(),

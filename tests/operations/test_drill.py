@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from operations.alerts import alerts
 from operations.drill import table
+from operations.drill.nats import Network
 from operations.drill.processes import DrillError
 from operations.drill.receiver import AlertKey, WebhookReceiver
 from operations.drill.scenario import Outcome, require_alerts
@@ -20,9 +22,11 @@ from operations.rules import Alert
 from tests import plain
 from tests.programs import require
 from tests.repository.sources import ROOT
+from tests.waiting import in_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 KEY = AlertKey("RiptideX", "job")
 PASSED = Outcome(KEY, "a cause", 7.4, 3.1, firing_delivered=True, resolution_delivered=True)
@@ -116,6 +120,29 @@ def test_the_table_says_what_was_never_seen_or_delivered() -> None:
         ["`RiptideX`", "a cause", "7 s", "3 s", "firing, resolved"],
         ["`RiptideY` (1h)", "another", "**never**", "**never**", "**nothing**"],
     ]
+
+
+async def test_a_network_passes_everything_on_in_order_and_late_once_it_is_long(
+    tmp_path: Path,
+) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(1000):
+            writer.write(piece)
+        writer.close()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        network = Network(server.sockets[0].getsockname()[1])
+        await network.start(tmp_path)
+        reader, writer = await asyncio.open_connection("127.0.0.1", network.port)
+        for delay_s in (0.0, 0.2):
+            network.delay_s = delay_s
+            begun = time.monotonic()
+            writer.writelines([b"first ", b"second"])
+            assert await in_time(reader.readexactly(12)) == b"first second"
+            assert time.monotonic() - begun >= 2 * delay_s
+        await network.stop()
+        assert await in_time(reader.read()) == b""
+        writer.close()
 
 
 def test_a_real_drill_of_one_cause_ends_well() -> None:

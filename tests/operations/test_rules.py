@@ -59,12 +59,16 @@ BEYOND = {
     "RiptideExportsFailing",
     "RiptideIndicatorAbsent",
     "RiptideFault",
+    "RiptideFeedLag",
     "RiptideKeysNotRead",
     "RiptideLogDamaged",
     "RiptideLogLostMessages",
     "RiptideLogDisconnected",
+    "RiptideLogReset",
     "RiptideLogStalled",
     "RiptideCheckpointOverdue",
+    "RiptideClockOffset",
+    "RiptideClockUncertain",
     "RiptideMessagesUnaccounted",
     "RiptideOldestUndeliveredMessage",
     "RiptidePublishesFailing",
@@ -74,6 +78,7 @@ BEYOND = {
     "RiptideTargetDown",
     "RiptideTokensRefused",
     "RiptideWatchdog",
+    "RiptideWriteConflicts",
 }
 # Theirs is always the same.
 WITHOUT_VALUE = {

@@ -72,7 +72,8 @@ def test_the_operator_may_name_instances_otherwise(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_process_that_nobody_has_named_has_an_id_of_its_own() -> None:
-    assert UUID(target_info(start_telemetry("1"))["service_instance_id"])
+    named = target_info(start_telemetry("1"))["service_instance_id"]
+    assert str(UUID(named)) == named
 
 
 @pytest.mark.parametrize(

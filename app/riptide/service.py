@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 

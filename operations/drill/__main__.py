@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from operations.alerts import alerts
+from operations.cluster.nats import nats_server
 from operations.drill import table
 from operations.drill.monitoring import Monitoring
-from operations.drill.nats import find_nats_server
 from operations.drill.processes import DrillError
 from operations.drill.receiver import AlertKey, WebhookReceiver
 from operations.drill.scenario import Outcome, World, require_alerts
@@ -71,7 +71,7 @@ def main(only: tuple[str, ...], factor: int) -> None:
             click.echo("The scenarios hang and clock are left out: no C compiler.", err=True)
             left_out = {hanging_disk().job, wrong_clock().job}
             chosen = [each for each in chosen if each.job not in left_out]
-        if find_nats_server() is None:
+        if nats_server() is None:
             click.echo("The scenarios of a cluster are left out: run make nats.", err=True)
             left_out = {each.job for each in (*clusters(), wrong_clock())}
             chosen = [each for each in chosen if each.job not in left_out]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import signal
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from operations.drill.processes import DrillError, Process
+from operations.cluster.nats import nats_server
+from operations.drill.processes import DrillError
 from operations.ports import free_port
+from operations.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 PASSWORD: Final = "only for the drill"  # noqa: S105  # it keeps no secret
 STREAM: Final = "riptide"
@@ -38,12 +38,6 @@ authorization {{
     }}]
 }}
 """
-
-
-def find_nats_server() -> str | None:
-    """Return the path of a nats-server, if there is one: that of ``make nats``, or any."""
-    ours = shutil.which("nats-server", path=str(Path(sys.executable).parent))
-    return ours or shutil.which("nats-server")
 
 
 class NatsServer:
@@ -90,7 +84,7 @@ class NatsServer:
             DrillError: there is no nats-server, or it does not start.
 
         """
-        path = find_nats_server()
+        path = nats_server()
         if path is None:
             raise DrillError("there is no nats-server: run make nats where Go is")
         self._process = Process([path, "-c", "nats.conf"], self._home)

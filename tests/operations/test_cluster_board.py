@@ -69,8 +69,10 @@ def prometheus(
         for stream in streams:
             for number in range(len(services)):
                 stream.read_until(f'"from {number}"'.encode())
-        told = 'sum(increase(riptide_log_feed_latency_seconds_count{origin="elsewhere"}[5m])) > 0'
-        wait_until(lambda: server.series(told), told, pause_s=0.2)
+        # Each was scraped before and after.
+        heard = 'riptide_log_feed_latency_seconds_count{origin="elsewhere"}'
+        told = f"sum by (instance) (increase({heard}[5m])) > 0"
+        wait_until(lambda: len(server.series(told)) == len(services), told, pause_s=0.2)
         yield server
     finally:
         for stream in streams:

@@ -26,6 +26,7 @@ STARTERS = {
 ON_LOOP = "caught_on_loop"
 WATCHED = {
     "riptide.access.keyring": {"create_task": "its only users await it, and are watched"},
+    "riptide.cli.event_loop": {"create_task": "the command awaits it"},
     "riptide.cli.health": {"Thread": "the command gives up after its timeout"},
     "riptide.cli.lines": {"Thread": "hands its error to the command"},
     "riptide.hub.fanout": {"call_soon": "reports the fault, and leaves consumers to their tasks"},
@@ -73,6 +74,7 @@ WATCHED = {
         "TaskGroup": "ends with the first of its tasks",
         "create_task": "the watch of the log hears of its end",
     },
+    "riptide.storage.jetstream.migration": {"create_task": "the command awaits them"},
     "riptide.storage.memory": {"call_soon": ON_LOOP},
     "riptide.storage.self_check": {"Thread": "says that it did not come to its end"},
     "riptide.storage.shared.client": {

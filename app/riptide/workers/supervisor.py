@@ -73,8 +73,10 @@ class Supervisor:
         self._stopping = False
         self._failure: str | None = None
 
-    def run(self) -> None:
+    def run(self, begun: Callable[[], object] = lambda: None) -> None:
         """Supervise until every child has ended after a signal.
+
+        ``begun`` is called once signals are waited for: before, they would kill the process.
 
         Raises:
             StartError: the first process of a child could not start.
@@ -84,6 +86,7 @@ class Supervisor:
         if not hangup.is_ignored():
             numbers.add(signal.SIGHUP)
         with waited_for(numbers) as signals:
+            begun()
             while not self._stopping or any(child.pid for child in self._children):
                 self._start_what_is_due()
                 self._look_for_signs_of_life()
@@ -203,7 +206,7 @@ def supervise(settings: Settings) -> None:
                 "own (GET /metrics/targets lists them): leave it out"
             )
         _tell_of_logs_of_workers(settings)
-        logger.info("serving on %s", address_of(listener, tls=tls_of(settings) is not None))
+        address = address_of(listener, tls=tls_of(settings) is not None)
         # Once for all who share it: a worker that made it blocking, and be it for a moment, would
         # leave others waiting for a connection that somebody else has taken.
         listener.setblocking(False)
@@ -226,7 +229,7 @@ def supervise(settings: Settings) -> None:
             if settings.log == "jetstream"
             else _log_process(settings.workers, [log.listener.fileno(), board.descriptor]),
             on_end=functools.partial(_take_back, limits, metrics),
-        ).run()
+        ).run(begun=lambda: logger.info("serving on %s", address))
 
 
 def _tell_of_logs_of_workers(settings: Settings) -> None:

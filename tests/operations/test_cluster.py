@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,17 +22,18 @@ from operations.cluster.__main__ import main
 from operations.cluster.parts import ClusterError, Programs
 from operations.cluster.ports import Ports
 from tests import plain
-from tests.contract.consumers import TRANSPORTS
+from tests.contract.consumers import TRANSPORTS, RefusedError
 from tests.programs import require, require_nats_server
 from tests.repository.sources import ROOT
 from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
-    from tests.contract.consumers import Transport
+    from tests.contract.consumers import Consumer, Transport
 
 LINE = re.compile(r"^(\S.*?) +((?:http|nats)://\S+)   (?:process (\d+))?", re.MULTILINE)
+AGAIN = re.compile(r"^(.+) is ready again: process (\d+)$", re.MULTILINE)
 OPEN = re.compile(
     r'^riptide_streaming_active_connections\{[^}]*protocol="(\w+)"[^}]*\} (\d+)', re.MULTILINE
 )
@@ -84,8 +86,12 @@ class Command:
         wait_until(is_there, lambda: self.text)
 
     def parts(self) -> dict[str, Part]:
-        found = LINE.findall(self.text)
-        return {name: Part(url, int(pid or 0)) for name, url, pid in found}
+        text = self.text
+        # Of the last start.
+        again = {name: int(pid) for name, pid in AGAIN.findall(text)}
+        return {
+            name: Part(url, again.get(name, int(pid or 0))) for name, url, pid in LINE.findall(text)
+        }
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +171,7 @@ async def test_an_instance_dies_and_its_consumer_goes_on_at_another_by_its_id(
             await consumer.rest()
     # The balancer may still send a request to the one that died, and a publish is not repeated.
     await asyncio.to_thread(others[0].publish, topic, "meanwhile")
-    async with transport.open(balancer, topic, after=last) as consumer:
-        assert (await consumer.next())["event"] == "resumed"
+    async with _resumed(transport, balancer, topic, last) as consumer:
         assert (await consumer.next("message"))["data"] == "meanwhile"
         await asyncio.to_thread(others[1].publish, topic, "then")
         assert (await consumer.next("message"))["data"] == "then"
@@ -174,6 +179,26 @@ async def test_an_instance_dies_and_its_consumer_goes_on_at_another_by_its_id(
     name = f"instance {number + 1}"
     await asyncio.to_thread(command.wait_for, f"{name} has ended (SIGKILL)")
     await asyncio.to_thread(_wait_until_back, command, name)
+
+
+@contextlib.asynccontextmanager
+async def _resumed(
+    transport: Transport, balancer: Part, topic: str, after: str
+) -> AsyncIterator[Consumer]:
+    """Go on after an id, as clients do: again and again, while a dead instance is not known."""
+    deadline = time.monotonic() + DEADLINE_S
+    async with contextlib.AsyncExitStack() as stack:
+        consumer: Consumer | None = None
+        while consumer is None:
+            try:
+                opening = transport.open(balancer, topic, after=after)
+                opened = await stack.enter_async_context(opening)
+                assert (await opened.next())["event"] == "resumed"
+                consumer = opened
+            except (EOFError, OSError, RefusedError, httpx2.TransportError):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+        yield consumer
 
 
 def _wait_until_back(command: Command, name: str) -> None:

@@ -98,6 +98,8 @@ async def test_a_single_service_is_its_own_target(start_service: StartService) -
 
 async def test_a_signal_drains_every_worker(start_service: StartService, topic: str) -> None:
     service = start_service(workers=2)
+    # Until then, a worker may still wait for the log.
+    await asyncio.to_thread(wait_until, lambda: len(targets(service)) == 2)
     async with contextlib.AsyncExitStack() as stack:
         consumers = [
             await stack.enter_async_context(transport.open(service, topic))

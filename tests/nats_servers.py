@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import subprocess
-import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import orjson
 
-from benchmarks.endurance.cluster.questions import ask
+from benchmarks.endurance.cluster.questions import AskedServers
 from operations.ports import free_ports
 from tests.programs import require_nats_server
 from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-T = TypeVar("T")
 
 CONFIG = """
 listen: 127.0.0.1:{port}
@@ -150,7 +146,7 @@ class ClusterServer(ServerProcess):
         self.port, self.cluster_port = free_ports(2)
 
 
-class Cluster:
+class Cluster(AskedServers):
     """Three servers of one cluster, n1 to n3, on ports of their own, each with its own directory.
 
     They run within this context. ``more`` is added to the configuration of each.
@@ -218,44 +214,11 @@ class Cluster:
                 self.go_on(name)
         await self.wait_until_it_answers()
 
-    async def ask(self, action: str) -> dict[str, Any]:
-        """Return the answer of JetStream's API by any server that runs; empty if none comes."""
-        servers = self.servers.values()
-        return await ask([server.url for server in servers if server.process is not None], action)
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.servers)
 
-    async def leader(self, stream: str) -> str | None:
-        """Return the name of the stream's leader; None if there is none."""
-        cluster = (await self.ask(f"STREAM.INFO.{stream}")).get("cluster", {})
-        return cluster.get("leader") or None
-
-    async def wait_for_leader(self, stream: str) -> str:
-        """Return the name of the stream's leader as soon as there is one."""
-        return await self._wait_for(lambda: self.leader(stream), f"{stream} has a leader")
-
-    async def wait_until_whole(self, stream: str) -> None:
-        """Wait until all servers have the whole stream."""
-
-        async def is_whole() -> bool:
-            cluster = (await self.ask(f"STREAM.INFO.{stream}")).get("cluster", {})
-            replicas = cluster.get("replicas") or []
-            return len(replicas) == 2 and all(
-                each["current"] and not each.get("offline") and not each.get("lag")
-                for each in replicas
-            )
-
-        await self._wait_for(is_whole, f"all servers have {stream}")
-
-    async def wait_until_it_answers(self) -> None:
-        """Wait until streams can be created: the cluster has a leader."""
-
-        async def answers() -> bool:
-            return "streams" in await self.ask("STREAM.NAMES")
-
-        await self._wait_for(answers, "the cluster answers")
-
-    async def _wait_for(self, condition: Callable[[], Awaitable[T | None]], what: str) -> T:
-        deadline = time.monotonic() + DEADLINE_S
-        while not (found := await condition()):
-            assert time.monotonic() < deadline, f"in vain: {what}"
-            await asyncio.sleep(0.1)
-        return found
+    def running_urls(self) -> list[str]:
+        """Return where those are reached that run."""
+        return [server.url for server in self.servers.values() if server.process is not None]

@@ -11,6 +11,8 @@ from typing import NoReturn
 
 import pytest
 
+from operations.cluster import nats
+
 
 def require(program: str) -> str:
     """Return the path of a program.
@@ -25,11 +27,7 @@ def require(program: str) -> str:
 
 def require_nats_server() -> str:
     """Return the path of a nats-server: ours if it has been built, or any."""
-    return (
-        _built("nats-server")
-        or shutil.which("nats-server")
-        or missing("there is no nats-server: run make nats where Go is")
-    )
+    return nats.nats_server() or missing(nats.MISSING)
 
 
 def require_collector() -> str:

@@ -60,7 +60,7 @@ class Cluster:
 
 def missing() -> str:
     """Return what is missing to run servers of NATS; empty if nothing is."""
-    return "" if nats.nats_server() else "there is no nats-server: run make nats where Go is"
+    return "" if nats.nats_server() else nats.MISSING
 
 
 @contextlib.contextmanager
@@ -73,7 +73,7 @@ def servers() -> Iterator[Servers]:
     """
     program = nats.nats_server()
     if program is None:
-        raise RuntimeError(missing())
+        raise RuntimeError(nats.MISSING)
     ports, routes = free_ports(SERVERS), free_ports(SERVERS)
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HOST: Final = "127.0.0.1"
+MISSING: Final = "there is no nats-server: run make nats where Go is"
 CONFIGURATION: Final = Path(__file__).with_name("nats-server.conf")
 
 

@@ -64,7 +64,7 @@ class Programs:
             if path is None
         ]
         if server is None:
-            missing.append("there is no nats-server: run make nats where Go is")
+            missing.append(nats.MISSING)
         if missing:
             raise ClusterError("\n".join(missing))
         return cls(server or "", paths["caddy"] or "", paths["prometheus"] or "")

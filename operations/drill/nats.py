@@ -7,7 +7,7 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, Final
 
-from operations.cluster.nats import nats_server
+from operations.cluster.nats import MISSING, nats_server
 from operations.drill.processes import DrillError
 from operations.ports import free_port
 from operations.processes import Process
@@ -86,7 +86,7 @@ class NatsServer:
         """
         path = nats_server()
         if path is None:
-            raise DrillError("there is no nats-server: run make nats where Go is")
+            raise DrillError(MISSING)
         self._process = Process([path, "-c", "nats.conf"], self._home)
         for _ in range(_START_DEADLINE_S * 10):
             with contextlib.suppress(OSError):

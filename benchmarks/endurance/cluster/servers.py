@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
-from benchmarks.endurance.cluster.questions import ask
+from benchmarks.endurance.cluster.questions import DEADLINE_S, AskedServers
+from operations.cluster.nats import MISSING, nats_server
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from benchmarks.endurance.cluster.network import Machine
 
-T = TypeVar("T")
-
-DEADLINE_S, POLL_S = 120.0, 0.1
 CLIENTS = 4222
 CONFIG = """
 listen: 0.0.0.0:{clients}
@@ -54,13 +49,22 @@ SLOW_SYNCS = (
 )
 
 
-class Servers:
-    """A cluster of servers, n1, n2 and so on, which run within this context."""
+class Servers(AskedServers):
+    """A cluster of servers, n1, n2 and so on, which run within this context.
+
+    Raises:
+        RuntimeError: there is no nats-server.
+
+    """
 
     def __init__(
         self, machines: Sequence[Machine], directory: Path, stream: str, *, limits: str = ""
     ) -> None:
         """``stream`` is the one of Riptide; ``limits`` are of each server's JetStream."""
+        program = nats_server()
+        if program is None:
+            raise RuntimeError(MISSING)
+        self._program = program
         self.machines = {f"n{n}": machine for n, machine in enumerate(machines, 1)}
         self.stream = stream
         self.syncs_are_slow = False
@@ -107,7 +111,7 @@ class Servers:
                 [
                     *self.machines[name].command(),
                     *slow,
-                    nats_server(),
+                    self._program,
                     "-c",
                     file,
                 ],
@@ -139,65 +143,19 @@ class Servers:
         """Return the names of the others."""
         return [other for other in self.machines if other != name]
 
-    async def ask(self, action: str, question: bytes = b"") -> dict[str, Any]:
-        """Return the answer of JetStream's API; empty if none comes."""
-        urls = [f"nats://{self.machines[name].address}:{CLIENTS}" for name in self._processes]
-        return await ask(urls, action, question)
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.machines)
+
+    def running_urls(self) -> list[str]:
+        """Return where those are reached that run."""
+        return [f"nats://{self.machines[name].address}:{CLIENTS}" for name in self._processes]
 
     async def leader(self) -> str:
         """Return the name of the stream's leader as soon as there is one."""
-
-        async def found() -> str | None:
-            return str((await self._cluster()).get("leader") or "") or None
-
-        return await self._wait_for(found, "the stream has a leader")
+        return await self.wait_for_leader(self.stream)
 
     async def until_whole(self, *, may_lag: bool = False) -> None:
-        """Wait until all servers have the whole stream, or all that they were told some time ago.
-
-        A server that ``may_lag`` is behind for as long as more comes than it takes.
-        """
-
-        async def is_whole() -> bool:
-            replicas = (await self._cluster()).get("replicas") or []
-            return len(replicas) == len(self.machines) - 1 and all(
-                not each.get("offline") and (may_lag or (each["current"] and not each.get("lag")))
-                for each in replicas
-            )
-
-        await self._wait_for(is_whole, "all servers have the stream")
-
-    async def until_they_answer(self) -> None:
-        """Wait until streams can be created."""
-
-        async def answers() -> bool:
-            return "streams" in await self.ask("STREAM.NAMES")
-
-        await self._wait_for(answers, "the servers answer")
-
-    async def _cluster(self) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.ask(f"STREAM.INFO.{self.stream}")).get("cluster", {})
-        return found
-
-    @staticmethod
-    async def _wait_for(condition: Callable[[], Awaitable[T | None]], what: str) -> T:
-        deadline = time.monotonic() + DEADLINE_S
-        while not (found := await condition()):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"in vain: {what}")
-            await asyncio.sleep(POLL_S)
-        return found
-
-
-def nats_server() -> str:
-    """Return the path of a server of NATS: ours if it has been built, or any.
-
-    Raises:
-        RuntimeError: there is none.
-
-    """
-    ours = shutil.which("nats-server", path=str(Path(sys.executable).parent))
-    found = ours or shutil.which("nats-server")
-    if found is None:
-        raise RuntimeError("there is no nats-server: run make nats where Go is")
-    return found
+        """Wait until all servers have the whole stream; see ``wait_until_whole``."""
+        await self.wait_until_whole(self.stream, may_lag=may_lag)

@@ -65,7 +65,7 @@ class Trial:
             machines = self.network.machines
             servers = Servers(machines[:SERVERS], self._directory, STREAM, limits=self._limits)
             self.servers = stack.enter_context(servers)
-            await self.servers.until_they_answer()
+            await self.servers.wait_until_it_answers()
             way = LossyWay((machines[0].address, CLIENTS), random.Random(1))  # noqa: S311  # to be repeated
             self.lossy_way = await stack.enter_async_context(way)
             settings = (

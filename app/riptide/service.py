@@ -22,7 +22,7 @@ from riptide.publishing.ingest import Ingest, PublishLimits
 from riptide.slow_consumers import parse_rules
 from riptide.storage.jetstream.options import options_of
 from riptide.storage.memory import MemoryLog
-from riptide.storage.message_log import Retention
+from riptide.storage.message_log import retention_of
 from riptide.storage.shared.client import SharedLog
 from riptide.storage.sqlite import SqliteLog
 from riptide.streaming.drain import Drain
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from riptide.endpoints.metrics_targets import MetricsTargets
     from riptide.endpoints.service_metrics import SharedSnapshots
     from riptide.settings.settings import Settings
-    from riptide.storage.message_log import LocalLog, MessageLog
+    from riptide.storage.message_log import LocalLog, MessageLog, Retention
     from riptide_telemetry import Lifecycle, Telemetry
 
 DISTRIBUTION = "riptide-streaming"
@@ -193,9 +193,7 @@ def _start_telemetry(settings: Settings, share: Share | None) -> Telemetry:
 
 def make_log(settings: Settings, faults: Faults, lifecycle: Lifecycle | None = None) -> LocalLog:
     """Return the log that the settings ask for, in this process."""
-    retention = Retention(
-        settings.retention_messages, settings.retention_seconds, settings.max_topics
-    )
+    retention = retention_of(settings)
     if settings.log == "memory":
         return MemoryLog(retention)
     if settings.log == "jetstream":

@@ -66,13 +66,9 @@ def _examine(settings: Settings, monitor_urls: Sequence[str]) -> Report:
     from riptide.storage.jetstream.examination import examine  # noqa: PLC0415  # an extra
     from riptide.storage.jetstream.findings import Wishes  # noqa: PLC0415  # as above
     from riptide.storage.jetstream.judgement import judge, unreachable  # noqa: PLC0415  # as above
-    from riptide.storage.message_log import Retention  # noqa: PLC0415  # --help connects to nobody
+    from riptide.storage.message_log import retention_of  # noqa: PLC0415  # --help connects to nobody
 
-    wishes = Wishes(
-        options,
-        Retention(settings.retention_messages, settings.retention_seconds, settings.max_topics),
-        settings.max_message_bytes,
-    )
+    wishes = Wishes(options, retention_of(settings), settings.max_message_bytes)
     try:
         # What the connection has to say, such as what is not allowed, is among the findings.
         with log_records_told(lambda _: None):

@@ -1,4 +1,4 @@
-"""The connection to servers of NATS, for the commands that work with them."""
+"""What commands have in common that work with servers of NATS."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from riptide.cli.errors import CommandError
 from riptide.cli.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     from riptide.settings.settings import Settings
-    from riptide.storage.jetstream.engine import Engine
     from riptide.storage.jetstream.options import JetStreamOptions
 
 
@@ -35,26 +34,6 @@ def engine_options(settings: Settings) -> JetStreamOptions:
     from riptide.storage.jetstream.options import options_of  # noqa: PLC0415  # --help connects to nobody
 
     return options_of(settings)
-
-
-@contextlib.asynccontextmanager
-async def connected(
-    options: JetStreamOptions, patience_s: float | None = None
-) -> AsyncIterator[Engine]:
-    """Be connected to the servers within this context.
-
-    Raises:
-        StartError: none could be reached within ``patience_s``, or they refuse the credentials.
-
-    """
-    from riptide.storage.jetstream.engine import Engine  # noqa: PLC0415  # an extra
-
-    engine = Engine(options, lambda: None)
-    await engine.connect(patience_s)
-    try:
-        yield engine
-    finally:
-        await engine.close()
 
 
 @contextlib.contextmanager

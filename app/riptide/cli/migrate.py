@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from riptide.cli.engine import connected, engine_options, log_records_told
+from riptide.cli.engine import engine_options, log_records_told
 from riptide.cli.errors import CommandError, Interrupted
 from riptide.cli.event_loop import run
 from riptide.cli.progress import Progress
@@ -77,6 +77,8 @@ def migrate() -> None:
 
 
 async def _migrate(settings: Settings, options: JetStreamOptions, log: LogAtRest) -> _Outcome:
+    from riptide.storage.jetstream.engine import connected  # noqa: PLC0415  # an extra
+
     async with connected(options) as engine:
         return await _move(settings, options, engine, log)
 
@@ -88,13 +90,10 @@ async def _move(
     from riptide.storage.jetstream.stored_records import StoredRecords  # noqa: PLC0415  # as above
     from riptide.storage.jetstream.stream import find_or_create  # noqa: PLC0415  # as above
     from riptide.storage.jetstream.subjects import Subjects  # noqa: PLC0415  # as above
-    from riptide.storage.message_log import Retention  # noqa: PLC0415  # --help opens nothing
+    from riptide.storage.message_log import retention_of  # noqa: PLC0415  # --help opens nothing
 
     subjects = Subjects(options.stream)
-    retention = Retention(
-        settings.retention_messages, settings.retention_seconds, settings.max_topics
-    )
-    await find_or_create(engine, options, subjects, retention)
+    await find_or_create(engine, options, subjects, retention_of(settings))
     migration = Migration(log, StoredRecords(engine, subjects), timeout_s=options.append_timeout_s)
     topics = await migration.check()
     size = log.size().payload_bytes or None

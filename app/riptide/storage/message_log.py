@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from riptide.message import Message, MessageId, Receipt
     from riptide.publication import Publication
+    from riptide.settings.settings import Settings
     from riptide.storage.damage import Damage
 
 # One read ends at the next multiple of so many sequence numbers: then consumers that began at
@@ -99,6 +100,11 @@ class Retention:
     def first_kept(self, head: int) -> int:
         """Return the lowest sequence number that may stay of a topic with this head."""
         return max(1, head - self.messages + 1)
+
+
+def retention_of(settings: Settings) -> Retention:
+    """Return what the settings say that a log keeps."""
+    return Retention(settings.retention_messages, settings.retention_seconds, settings.max_topics)
 
 
 class IdState(Enum):

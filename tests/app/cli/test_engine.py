@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from riptide.cli.engine import connected, engine_options, log_records_told
+from riptide.cli.engine import engine_options, log_records_told
 from riptide.cli.errors import CommandError
 from riptide.errors import StartError
 from riptide.settings.settings import load_settings
+from riptide.storage.jetstream.engine import connected
 from tests.nats_servers import one_server
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import contextlib
 import copy
 import itertools
 import logging
-import math
 import random
 import time
 from collections import deque
@@ -202,7 +201,7 @@ class Appender:
 
     async def wait_for_another(self, topic: str, after: int) -> None:
         """Wait for the record of another instance, which was quicker, or have it looked up."""
-        self._contended[topic] = time.monotonic() + CONTENDED_S
+        self._note_contention(topic)
         heard = self._listening[topic] = asyncio.Event()
         try:
             head = self.heads.get(topic)
@@ -228,9 +227,15 @@ class Appender:
                 await self._let_others_write(topic, write.took_s)
         finally:
             del self._queues[topic]
-            if self._contended.get(topic, math.inf) < time.monotonic():
-                del self._contended[topic]
             _Group(queue, self.under_way).refuse(_unavailable("who was writing before has ended"))
+
+    def _note_contention(self, topic: str) -> None:
+        now = time.monotonic()
+        self._contended.pop(topic, None)
+        self._contended[topic] = now + CONTENDED_S
+        # The oldest are first.
+        while self._contended[oldest := next(iter(self._contended))] < now:
+            del self._contended[oldest]
 
     async def _let_others_write(self, topic: str, write_s: float) -> None:
         """Pause if others write to the topic as well.

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from riptide.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
     from urllib.parse import ParseResult
 
@@ -66,13 +66,14 @@ class RefusedError(Exception):
 class Engine:
     """A connection that is made anew whenever it is lost, for as long as it takes.
 
-    ``reconnected`` is called after that, and whenever the client has had to drop messages.
+    ``reconnected`` is called after that, and whenever the client has had to drop messages. ``api``
+    is what subjects of JetStream's API begin with.
     """
 
     def __init__(self, options: JetStreamOptions, reconnected: Callable[[], None]) -> None:
         self._options = options
         self._reconnected = reconnected
-        self._api = f"$JS.{options.domain}.API" if options.domain else "$JS.API"
+        self.api = f"$JS.{options.domain}.API" if options.domain else "$JS.API"
         self._client = Client()
         self._numbers = itertools.count(1)
         self._inbox = ""
@@ -224,7 +225,7 @@ class Engine:
 
         """
         body = orjson.dumps(question) if question is not None else b""
-        answer = await self._request(f"{self._api}.{action}", body, None, REQUEST_TIMEOUT_S)
+        answer = await self._request(f"{self.api}.{action}", body, None, REQUEST_TIMEOUT_S)
         return _answer(answer.data)
 
     async def ask_all(self, subject: str, wait_s: float) -> list[dict[str, Any]]:
@@ -284,7 +285,7 @@ class Engine:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         messages: list[Msg] = []
         self._collecting[token] = messages, ended
-        subject = f"{self._api}.{action}"
+        subject = f"{self.api}.{action}"
         try:
             with _no_answer():
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
@@ -402,6 +403,24 @@ class Engine:
         self.reconnects += 1
         logger.info("connected to NATS again")
         self._reconnected()
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    options: JetStreamOptions, patience_s: float | None = None
+) -> AsyncIterator[Engine]:
+    """Be connected to the servers within this context, for what has no use of a lost connection.
+
+    Raises:
+        StartError: none could be reached within ``patience_s``, or they refuse the credentials.
+
+    """
+    engine = Engine(options, lambda: None)
+    await engine.connect(patience_s)
+    try:
+        yield engine
+    finally:
+        await engine.close()
 
 
 @contextlib.contextmanager

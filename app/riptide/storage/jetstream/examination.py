@@ -11,7 +11,7 @@ import orjson
 
 from riptide.errors import StartError
 from riptide.message import NANOSECONDS
-from riptide.storage.jetstream.engine import Engine, NoAnswerError, RefusedError
+from riptide.storage.jetstream.engine import NoAnswerError, RefusedError, connected
 from riptide.storage.jetstream.facts import Clock, Facts, SeenServer
 from riptide.storage.jetstream.leader_clock import LeaderClock
 from riptide.storage.jetstream.monitoring import MonitorError, ask_monitor, named, read_varz
@@ -22,6 +22,7 @@ from riptide.storage.jetstream.subjects import BARRIER, Subjects
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from riptide.storage.jetstream.engine import Engine
     from riptide.storage.jetstream.options import JetStreamOptions
 
 # A server that can be reached takes a connection in less.
@@ -60,30 +61,25 @@ async def examine(options: JetStreamOptions, monitor_urls: Sequence[str] = ()) -
 
 async def _look(options: JetStreamOptions, facts: Facts) -> list[str]:
     """Ask all that one connection can tell; return the addresses of servers that it has told of."""
-    engine = Engine(options, lambda: None)
-    await engine.connect(2 * CONNECT_PATIENCE_S)
-    try:
-        examination = _Examination(engine, options, facts)
-        await examination.look_at_stream()
-        await examination.look_at_permissions()
-        await examination.look_at_clock()
-        await examination.look_for_foreign_messages()
-        await examination.ask_system()
-    except (NoAnswerError, RefusedError) as error:
-        facts.trouble = facts.trouble or str(error)
-    finally:
-        others = engine.other_servers()
-        await engine.close()
-    return others
+    async with connected(options, 2 * CONNECT_PATIENCE_S) as engine:
+        try:
+            examination = _Examination(engine, options.stream, facts)
+            await examination.look_at_stream()
+            await examination.look_at_permissions()
+            await examination.look_at_clock()
+            await examination.look_for_foreign_messages()
+            await examination.ask_system()
+        except (NoAnswerError, RefusedError) as error:
+            facts.trouble = facts.trouble or str(error)
+        return engine.other_servers()
 
 
 class _Examination:
-    def __init__(self, engine: Engine, options: JetStreamOptions, facts: Facts) -> None:
+    def __init__(self, engine: Engine, stream: str, facts: Facts) -> None:
         self._engine = engine
         self._facts = facts
-        self._stream = options.stream
-        self._api = f"$JS.{options.domain}.API" if options.domain else "$JS.API"
-        self._subjects = Subjects(options.stream)
+        self._stream = stream
+        self._subjects = Subjects(stream)
 
     async def look_at_permissions(self) -> None:
         """Send what has no effect to each subject that instances publish to."""
@@ -100,7 +96,7 @@ class _Examination:
         }
         for action, question in questions.items():
             body = b"" if question is None else orjson.dumps(question)
-            await self._try(f"{self._api}.{action}", body, {})
+            await self._try(f"{self._engine.api}.{action}", body, {})
         # Refused by the stream, because another one is expected.
         await self._try(subjects.stored(_NO_TOPIC), b"", {EXPECTED_STREAM: f"not-{stream}"})
         if not await self._engine.may_subscribe(subjects.live(_NO_TOPIC)):
@@ -108,13 +104,14 @@ class _Examination:
 
     async def _try(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
         if not await self._engine.may_publish(subject, body, headers):
-            shown = self._subjects.all_stored if subject.endswith("=check-engine") else subject
+            is_topic = subject == self._subjects.stored(_NO_TOPIC)
+            shown = self._subjects.all_stored if is_topic else subject
             self._facts.denied.append(f"publish {shown}")
 
     async def look_at_stream(self) -> None:
         """Ask for the account and for the stream."""
         # Instances do not need the answer, so they may not be allowed to ask.
-        if await self._engine.may_publish(f"{self._api}.INFO", b"", {}):
+        if await self._engine.may_publish(f"{self._engine.api}.INFO", b"", {}):
             try:
                 self._facts.account = await self._engine.ask("INFO")
             except (NoAnswerError, RefusedError) as error:
@@ -190,15 +187,13 @@ async def _look_at_server(options: JetStreamOptions, facts: Facts, *, is_given: 
     address = options.named_urls()
     if any(server.address == address for server in facts.servers):
         return
-    engine = Engine(options, lambda: None)
     try:
-        await engine.connect(CONNECT_PATIENCE_S)
+        async with connected(options, CONNECT_PATIENCE_S) as engine:
+            seen = SeenServer(address, engine.server_name, engine.version, engine.max_payload)
     except StartError as error:
         if is_given:
             facts.unreachable[address] = str(error)
         return
-    seen = SeenServer(address, engine.server_name, engine.version, engine.max_payload)
-    await engine.close()
     if all(server.name != seen.name for server in facts.servers):
         facts.servers.append(seen)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from riptide.errors import LogUnavailableError, TopicLimitError, UncertainAppendError
 from riptide.message import MessageId, Receipt
+from riptide.storage.jetstream import appender as appender_module
 from riptide.storage.jetstream.appender import (
     IN_PROCESS,
     NOT_THE_LAST,
@@ -459,3 +460,17 @@ async def test_who_has_stored_a_record_lets_others_write_if_there_are_any(
     await _append(appender, b"3")
     assert 5 <= await pause_s("a") < 20
     assert await pause_s("b") < 5
+
+
+async def test_topics_that_had_several_writers_are_forgotten_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    appender = _appender(FaultyStream())
+    monkeypatch.setattr(appender_module, "CONTENDED_S", 1e-6)
+    for number in range(5):
+        appender._note_contention(f"topic-{number}")
+        await asyncio.sleep(1e-4)
+    monkeypatch.setattr(appender_module, "CONTENDED_S", 60)
+    for name in ("a", "b", "a"):
+        appender._note_contention(name)
+    assert list(appender._contended) == ["b", "a"]

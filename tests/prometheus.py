@@ -27,12 +27,12 @@ global:
 scrape_configs:
   - job_name: riptide
     static_configs:
-      - targets: ["{target}"]
+      - targets: [{targets}]
 """
 
 
 class Prometheus:
-    """A Prometheus server that scrapes one service, or what its configuration says.
+    """A Prometheus server that scrapes services, or what its configuration says.
 
     ``ITSELF`` in a configuration stands for the server's own address. It is written to ``file``,
     where there may be others that it names.
@@ -41,17 +41,16 @@ class Prometheus:
     def __init__(
         self,
         directory: Path,
-        service: Service | None = None,
+        *services: Service,
         configuration: str = "",
-        *,
         program: str = "",
         flags: Iterable[str] = (),
         file: Path | None = None,
     ) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         file = file or directory / "prometheus.yml"
-        target = "" if service is None else service.url.removeprefix("http://")
-        text = configuration or CONFIGURATION.format(target=target)
+        targets = ", ".join(service.url.removeprefix("http://") for service in services)
+        text = configuration or CONFIGURATION.format(targets=targets)
         file.write_text(text.replace("ITSELF", self.url.removeprefix("http://")))
         self._client = plain.client(base_url=self.url)
         self._log = (directory / "prometheus.log").open("wb")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from operations.drill.disturbed_service import restart_to_disturb
 from operations.drill.full_disk import DATA_DIRECTORY
-from operations.drill.processes import DrillError
-from operations.faulty_disk.disk import ANY, HANG, Call, FaultyDisk, FaultyDiskError, build
+from operations.faulty_disk.disk import ANY, HANG, Call
 
 if TYPE_CHECKING:
     from operations.drill.scenario import Stage
@@ -20,15 +20,7 @@ async def hang_the_disk(stage: Stage) -> None:
         DrillError: there is no C compiler.
 
     """
-    service = stage.service
-    try:
-        library = await asyncio.to_thread(build, service.directory)
-    except FaultyDiskError as error:
-        raise DrillError(str(error)) from None
-    data, table = service.directory / DATA_DIRECTORY, service.directory / "table"
-    disk = FaultyDisk(data, library, table)
-    await service.stop()
-    await service.start(disk.environment)
+    disk = await restart_to_disturb(stage.service, stage.service.directory / DATA_DIRECTORY)
     hanging = disk.disturb(ANY, Call.WRITE, Call.SYNC, fault=HANG)
     try:
         await asyncio.Event().wait()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 
 from operations.drill.clients import Consumer, publish
+from operations.drill.disturbed_service import restart_to_disturb
 from operations.drill.nats import STREAM
 from operations.drill.processes import DrillError, Service
-from operations.faulty_disk.disk import FaultyDisk, FaultyDiskError, build
 
 if TYPE_CHECKING:
     from operations.drill.nats import NatsServer, Network
@@ -134,14 +134,7 @@ async def set_the_clock_wrong(stage: Stage) -> None:
         DrillError: there is no C compiler.
 
     """
-    service = stage.service
-    try:
-        library = await asyncio.to_thread(build, service.directory)
-    except FaultyDiskError as error:
-        raise DrillError(str(error)) from None
-    clock = FaultyDisk(service.directory, library, service.directory / "table")
-    await service.stop()
-    await service.start(clock.environment)
+    clock = await restart_to_disturb(stage.service, stage.service.directory)
     clock.step_clock(CLOCK_STEP_S)
     try:
         await asyncio.Event().wait()

@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from tests.operations.grafana import Target
 
 BOARD = "cluster"
-CONFIGURATION = """
-global:
-  scrape_interval: 1s
-scrape_configs:
-  - job_name: riptide
-    static_configs:
-      - targets: [{targets}]
-"""
 VARIABLES = {
     "job": "riptide",
     "instance": ".+",
@@ -53,11 +45,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Service]
 def prometheus(
     services: list[Service], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
-    addresses = ", ".join(f'"{service.url.removeprefix("http://")}"' for service in services)
-    server = Prometheus(
-        tmp_path_factory.mktemp("prometheus"),
-        configuration=CONFIGURATION.format(targets=addresses),
-    )
+    server = Prometheus(tmp_path_factory.mktemp("prometheus"), *services)
     streams = [RawStream(service, TOPIC, "sse") for service in services]
     try:
         for stream in streams:

@@ -32,14 +32,6 @@ from tests.service import Service
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONFIGURATION = """
-global:
-  scrape_interval: 1s
-scrape_configs:
-  - job_name: riptide
-    static_configs:
-      - targets: [{targets}]
-"""
 SCRAPE_S = 1
 # As Grafana works it out for a graph of a thousand points of the last hour.
 STEP_S = 5
@@ -65,11 +57,7 @@ def scenario(
         for settings in (DROPPING, DISCONNECTING)
     ]
     dropping, disconnecting = services
-    addresses = ", ".join(service.url.removeprefix("http://") for service in services)
-    prometheus = Prometheus(
-        tmp_path_factory.mktemp("prometheus"),
-        configuration=CONFIGURATION.format(targets=addresses),
-    )
+    prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), *services)
     played = Scenario(dropping, disconnecting, prometheus)
     try:
         with played.play():
